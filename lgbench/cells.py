@@ -1,0 +1,136 @@
+"""Layer 2: the examples of a cell, drawn from its key, and the committed hashes that pin them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lgbench.errors import LgbenchError
+from lgbench.suites import Cell, Suite
+from lgbench.task import Example, Stream, Task
+from lgbench.tasks import get_task
+
+FixedSplit = Literal["test", "dev", "shots"]
+DEV_EXAMPLES = 64
+SHOTS_EXAMPLES = 16
+# A sampler that finds nothing new in so many rounds has run out of prompts.
+_MAX_ROUNDS = 1000
+
+
+def draw_cell(suite: Suite, task: str, length: int, *, split: FixedSplit = "test") -> list[Example]:
+    """The examples of one cell, by index.
+
+    They depend on the suite's name, the split, the task, its version and the length only. Prompts are distinct;
+    `dev` (for training curves) and `shots` (for few-shot prompts) never hold a prompt of the test cell. A test cell has
+    `suite.examples_per_cell` examples, a dev cell 64, a shots cell 16.
+
+    Raises:
+        LgbenchError: The task has too few prompts of this length.
+    """
+    definition = get_task(task)
+    if length < definition.min_length:
+        raise LgbenchError(f"{task} has no prompts of length {length}: its shortest are of {definition.min_length}.")
+    count = {"test": suite.examples_per_cell, "dev": DEV_EXAMPLES, "shots": SHOTS_EXAMPLES}[split]
+    held_out = frozenset() if split == "test" else held_out_prompts(suite, task, length)
+    stream = Stream("lgbench", suite.name, split, task, definition.version, length)
+    prompts = draw_prompts(stream, definition, length, count, split=split, held_out=held_out, distinct=True)
+    solve = definition.solve
+    return [Example(task, length, index, prompt, solve(prompt)) for index, prompt in enumerate(prompts)]
+
+
+def draw_prompts(
+    stream: Stream, task: Task, length: int, count: int, *, split: str, held_out: frozenset[str], distinct: bool
+) -> list[str]:
+    """`count` prompts that are not held out (and, if `distinct`, differ), redrawing until there are enough.
+
+    Raises:
+        LgbenchError: The task has too few such prompts.
+    """
+    sample = task.sampler(split)
+    prompts: list[str] = []
+    for _ in range(_MAX_ROUNDS):
+        drawn = sample(stream, length, count - len(prompts))
+        prompts += [prompt for prompt in (dict.fromkeys(drawn) if distinct else drawn) if prompt not in held_out]
+        if len(prompts) == count:
+            return prompts
+        if distinct:
+            held_out = held_out.union(prompts)
+    raise LgbenchError(f"{task.name} has too few prompts of length {length} to draw {count} for its {split} split.")
+
+
+def held_out_prompts(suite: Suite, task: str, length: int) -> frozenset[str]:
+    """The prompts of a test cell; empty where the suite has none at this length."""
+    if length not in suite.grid(task):
+        return frozenset()
+    return frozenset(example.prompt for example in draw_cell(suite, task, length))
+
+
+def limited_indices(suite: Suite, cell: Cell, limit: int) -> list[int]:
+    """Which examples `--limit N` keeps: the first N of a keyed permutation of the cell, in ascending order."""
+    version = get_task(cell.task).version
+    stream = Stream("lgbench", suite.name, "limit", cell.task, version, cell.length)
+    return sorted(stream.permutation(suite.examples_per_cell)[:limit].tolist())
+
+
+def cell_digest(examples: Iterable[Example]) -> str:
+    """SHA-256 (hex) over one JSON line `[prompt, target]` for each example, by index."""
+    lines = (_json_line(example.prompt, example.target) for example in examples)
+    return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
+
+
+def _json_line(*values: str) -> str:
+    return json.dumps(values, ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
+def checked_cell(suite: Suite, cell: Cell) -> list[Example]:
+    """The examples of a test cell, after checking them against the committed hash.
+
+    Raises:
+        LgbenchError: They differ: this installation does not draw the published examples.
+    """
+    examples = draw_cell(suite, cell.task, cell.length)
+    found, committed = cell_digest(examples), committed_digest(suite, cell)
+    if found != committed:
+        raise LgbenchError(
+            f"The examples of {cell} in {suite.name} are not the published ones (task version "
+            f"{get_task(cell.task).version}, NumPy {np.__version__}: {found[:12]}, committed: {committed[:12]}). "
+            "Reinstall lgbench, and if that does not help, report it: no result of this installation would count."
+        )
+    return examples
+
+
+def committed_digest(suite: Suite, cell: Cell) -> str:
+    """The committed SHA-256 of a test cell, or "none" where the lock file lacks the cell."""
+    return _lock(suite.name).get(_lock_key(cell), "none")
+
+
+@cache
+def _lock(suite: str) -> dict[str, str]:
+    text = resources.files("lgbench").joinpath("locks", f"{suite}.json").read_text("ascii")
+    return dict(json.loads(text))
+
+
+def lock_path(suite: Suite) -> Path:
+    """Where the hashes of a suite are committed."""
+    return Path(__file__).parent / "locks" / f"{suite.name}.json"
+
+
+def _lock_key(cell: Cell) -> str:
+    return f"{cell.task}@{get_task(cell.task).version}/{cell.length}"
+
+
+def derive_lock(suite: Suite) -> dict[str, str]:
+    """The SHA-256 of every test cell of a suite, drawn afresh, by `task@version/length`."""
+    return {_lock_key(cell): cell_digest(draw_cell(suite, cell.task, cell.length)) for cell in suite.cells()}
+
+
+def lock_text(lock: dict[str, str]) -> str:
+    """A lock as committed: JSON, one cell a line, in suite order."""
+    return json.dumps(lock, indent=1) + "\n"

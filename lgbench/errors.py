@@ -1,0 +1,40 @@
+"""Errors that tell a user what to change."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LgbenchError(Exception):
+    """Something the user can mend. The message is a sentence that says what was given, what is valid and what to do."""
+
+
+class UnknownNameError(LgbenchError):
+    """A name that does not exist, with the valid ones and the nearest.
+
+    Args:
+        kind: What the name should be, as a singular noun ("task", "suite").
+        given: What was given.
+        valid: The names that exist, in the order to show them.
+    """
+
+    def __init__(self, kind: str, given: object, valid: Iterable[object]) -> None:
+        names = [str(name) for name in valid]
+        nearest = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        article = "an" if kind[0] in "aeiou" else "a"
+        super().__init__(f"{given!r} is not {article} {kind}.{hint} Valid: {', '.join(names)}.")
+
+
+class ModelError(LgbenchError):
+    """The user's model broke the contract or raised.
+
+    Args:
+        message: The sentence to show.
+        user_traceback: The frames inside the user's own code, formatted; empty where the model raised nothing.
+    """
+
+    def __init__(self, message: str, *, user_traceback: str = "") -> None:
+        super().__init__(message)
+        self.user_traceback = user_traceback

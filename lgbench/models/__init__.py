@@ -1,0 +1,1 @@
+"""Layer 3: how a model is found, loaded and asked."""

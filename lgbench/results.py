@@ -1,0 +1,252 @@
+"""Layer 0: what `result.json` holds. Field by field: docs/results.md; as JSON Schema: `lgbench schema`.
+
+Counts are integers and percentages are never stored. A model here refuses unknown fields and inconsistent counts, so a
+value of type `Result` is one whose numbers can be true; whether they are is for re-scoring to say.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Annotated, Any, Literal, NoReturn, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+MAX_REPLY_CHARS = 4096
+"""Longer replies are cut to this length before they are scored, stored and digested."""
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Text = Annotated[str, StringConstraints(max_length=2000)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.utcoffset() is None:
+        raise ValueError("a moment needs its offset from UTC, as in 2026-01-31T12:00:00Z")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class FirstWrong(_Record):
+    """How many wrong replies go wrong first at a position.
+
+    Attributes:
+        position: Of the first character, from 0, at which reply and target differ; the length of the shorter of the two
+            where it begins the other.
+        count: The number of such replies.
+    """
+
+    position: Annotated[int, Field(ge=0, le=MAX_REPLY_CHARS)]
+    count: Annotated[int, Field(ge=1, le=10**9)]
+
+
+class CellCounts(_Record):
+    """The integer counts of one cell: all that a score is computed from, and the diagnostics, which are never ranked.
+
+    Attributes:
+        total: Replies scored.
+        correct: Replies that equal their target.
+        starts_with_target: Wrong replies that begin with their target: right, but did not stop.
+        chars_correct: Positions at which reply and target agree, summed over replies.
+        chars_total: The length of the longer of reply and target, summed over replies.
+        first_wrong: The first wrong positions of the wrong replies, ascending.
+        valid_moves: For path tasks, replies whose every move is along an edge of the maze, from START on; else null.
+        right_endpoint: For path tasks, replies whose last node is GOAL; else null.
+        cut: Replies longer than 4096 characters.
+        capped: Replies that the model's generation cap ended.
+    """
+
+    total: Annotated[int, Field(ge=1, le=10**9)]
+    correct: Count
+    starts_with_target: Count
+    chars_correct: Count
+    chars_total: Count
+    first_wrong: tuple[FirstWrong, ...]
+    valid_moves: Count | None = None
+    right_endpoint: Count | None = None
+    cut: Count = 0
+    capped: Count = 0
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        wrong = self.total - self.correct
+        if wrong < 0:
+            raise ValueError(f"correct ({self.correct}) is more than total ({self.total})")
+        if self.starts_with_target > wrong:
+            raise ValueError(f"starts_with_target ({self.starts_with_target}) is more than the {wrong} wrong replies")
+        if self.chars_correct > self.chars_total:
+            raise ValueError(f"chars_correct ({self.chars_correct}) is more than chars_total ({self.chars_total})")
+        counted = sum(each.count for each in self.first_wrong)
+        if counted != wrong:
+            raise ValueError(f"first_wrong counts {counted} replies, but {wrong} are wrong")
+        if any(before.position >= after.position for before, after in pairwise(self.first_wrong)):
+            raise ValueError("first_wrong positions must ascend without repetition")
+        if (self.valid_moves is None) != (self.right_endpoint is None):
+            raise ValueError("valid_moves and right_endpoint are either both counts or both null")
+        for name in ("valid_moves", "right_endpoint", "cut", "capped"):
+            if (getattr(self, name) or 0) > self.total:
+                raise ValueError(f"{name} ({getattr(self, name)}) is more than total ({self.total})")
+        return self
+
+
+class CellResult(_Record):
+    """One evaluated cell.
+
+    Attributes:
+        task: The task's name.
+        task_version: Its version.
+        length: The length of the cell's examples.
+        sha256: The hash of the whole cell's examples, also where only some were evaluated.
+        counts: What was counted.
+    """
+
+    task: Name
+    task_version: Annotated[int, Field(ge=1)]
+    length: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+    counts: CellCounts
+
+
+class SystemInfo(_Record):
+    """What was evaluated.
+
+    Attributes:
+        model: MODEL as given on the command line, or the class of the Python object.
+        kind: How the model was found: `builtin`, `replay`, `file`, `module`, `entry_point`, `checkpoint` or `object`.
+        options: The model options given, as text.
+        source_sha256: Of the model's file, where it has one. More than one: the file changed while a run was resumed.
+        parameters: The number of the model's trainable parameters, where the model tells.
+    """
+
+    model: Text
+    kind: Literal["builtin", "replay", "file", "module", "entry_point", "checkpoint", "object"]
+    options: dict[str, Text] = {}
+    source_sha256: tuple[Sha256, ...] = ()
+    parameters: Count | None = None
+
+
+class BatchInvariance(_Record):
+    """Whether replies depend on the batch: the first 16 examples of each task's shortest and longest cell, one by one.
+
+    Attributes:
+        checked: Examples asked again at batch size 1.
+        changed: How many of their replies differ from those of the run.
+    """
+
+    checked: Count
+    changed: Count
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        if self.changed > self.checked:
+            raise ValueError(f"changed ({self.changed}) is more than checked ({self.checked})")
+        return self
+
+
+class Environment(_Record):
+    """Where the run took place.
+
+    Attributes:
+        lgbench: Version of this package.
+        python: Version of Python.
+        numpy: Version of NumPy.
+        platform: Operating system and processor architecture.
+        device: What the model ran on, as it reports it; "cpu" where it does not.
+        packages: Versions of the packages that a reply may depend on, where installed.
+        git_commit: The commit of the working directory, where it lies in a Git repository.
+        git_dirty: Whether tracked files differed from that commit.
+    """
+
+    lgbench: Name
+    python: Name
+    numpy: Name
+    platform: Text
+    device: Text = "cpu"
+    packages: dict[str, Name] = {}
+    git_commit: Name | None = None
+    git_dirty: bool | None = None
+
+
+class Result(_Record):
+    """One evaluation of one model: the content of `result.json`.
+
+    Attributes:
+        schema_version: Of this format.
+        suite: The suite's name.
+        arm: How the model was trained: `main_only`, `transfer`, `control`, `direct`, or `open` for none of these.
+        group: The group that a trained arm belongs to; null for `open`.
+        seed: The model's training seed, where it has one.
+        limit: With `--limit`, the examples evaluated of each cell; such a result is not submittable.
+        system: What was evaluated.
+        cells: By task order, then length.
+        replies_sha256: SHA-256 over one JSON line `[id, reply]` for each reply, by cell, then index.
+        batch_invariance: Null where it cannot be checked, as for recorded replies.
+        environment: Where the run took place.
+        started: When it began.
+        duration: Seconds that the model worked, over all the run's pieces.
+        replies_per_second: Replies over that time.
+    """
+
+    schema_version: Literal[1] = 1
+    suite: Name
+    arm: Literal["main_only", "transfer", "control", "direct", "open"]
+    group: Name | None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None
+    limit: Annotated[int, Field(ge=1)] | None
+    system: SystemInfo
+    cells: tuple[CellResult, ...] = Field(min_length=1)
+    replies_sha256: Sha256
+    batch_invariance: BatchInvariance | None
+    environment: Environment
+    started: Moment
+    duration: Seconds
+    replies_per_second: Seconds
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.arm == "open") != (self.group is None):
+            raise ValueError("a trained arm names exactly one group, and arm 'open' names none")
+        cells = [(cell.task, cell.length) for cell in self.cells]
+        if repeated := sorted({cell for cell in cells if cells.count(cell) > 1}):
+            raise ValueError(f"cell repeated: {repeated[0][0]} at length {repeated[0][1]}")
+        return self
+
+    def to_json(self) -> str:
+        """The text of `result.json`: indented, but one cell a line."""
+        record = self.model_dump(mode="json")
+        cells = ",\n".join(f"  {json.dumps(cell)}" for cell in record["cells"])
+        frame = json.dumps(record | {"cells": []}, indent=1)
+        return frame.replace('"cells": []', f'"cells": [\n{cells}\n ]', 1) + "\n"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON strictly: no repeated keys, no NaN or infinity, no bottomless nesting.
+
+    Raises:
+        ValueError: The text is not such JSON; the message says why.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is repeated")
+    return record
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not valid JSON")

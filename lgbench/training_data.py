@@ -1,0 +1,133 @@
+"""Layer 2: the endless training stream of an arm, in blocks that depend on their number only."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache
+
+import numpy as np
+
+from lgbench.cells import FixedSplit, draw_cell, draw_prompts
+from lgbench.suites import Arm, ArmTask, Cell, Suite, load_suite
+from lgbench.task import Example, Stream
+from lgbench.tasks import get_task
+
+BLOCK_EXAMPLES = 8192
+
+
+class TrainingData:
+    """The training examples of an arm in a suite.
+
+    They depend on the suite and the arm's list of (task, greatest length, share) alone. Example number n is number
+    n mod 8192 of block n div 8192, and a block depends on its number only: how examples are batched, and how many
+    workers draw them, changes nothing. No prompt stands in the test or dev cells of its task.
+
+    Within a block the task of each example is drawn by its share, then the length uniformly from the task's least
+    length to the arm's greatest.
+    """
+
+    def __init__(self, suite: Suite, arm: Arm) -> None:
+        self.suite = suite
+        self.arm = arm
+        self._key = ",".join(
+            f"{part.task}@{get_task(part.task).version}:{part.max_length}:{part.share}" for part in arm
+        )
+        self._held_out: dict[tuple[str, int], frozenset[str]] = {}
+
+    def block(self, number: int) -> list[Example]:
+        """The 8192 examples of block `number`; an example's index is its number in the whole stream."""
+        first = number * BLOCK_EXAMPLES
+        examples: list[Example | None] = [None] * BLOCK_EXAMPLES
+        for (task, length), positions in self._choices(number):
+            prompts = self._prompts(number, task, length, len(positions))
+            targets = map(get_task(task).solve, prompts)
+            for position, prompt, target in zip(positions, prompts, targets, strict=True):
+                examples[position] = Example(task, length, first + position, prompt, target)
+        return [example for example in examples if example is not None]
+
+    def _choices(self, number: int) -> Iterator[tuple[Cell, list[int]]]:
+        """Each (task, length) that a block holds, with the positions in the block that hold it."""
+        stream = Stream("lgbench", self.suite.name, "train", self._key, number)
+        parts = _by_share(self.arm)
+        shortest = np.array([get_task(part.task).min_length for part in parts])
+        longest = np.array([part.max_length for part in parts])
+        picks = stream.below(len(parts), BLOCK_EXAMPLES)
+        spans = (longest - shortest + 1)[picks].astype(np.uint64)
+        lengths = shortest[picks] + (stream.words(BLOCK_EXAMPLES) % spans).astype(np.int64)
+        for part in self.arm:
+            of_task = np.isin(picks, [pick for pick, each in enumerate(parts) if each == part])
+            for length in range(1, part.max_length + 1):
+                if len(positions := np.flatnonzero(of_task & (lengths == length))):
+                    yield Cell(part.task, length), positions.tolist()
+
+    def _prompts(self, number: int, task: str, length: int, count: int) -> list[str]:
+        stream = Stream("lgbench", self.suite.name, "train", self._key, number, task, length)
+        held_out = self._held_out_prompts(task, length)
+        return draw_prompts(stream, get_task(task), length, count, split="train", held_out=held_out, distinct=False)
+
+    def _held_out_prompts(self, task: str, length: int) -> frozenset[str]:
+        """The test and dev prompts of a cell. A prompt's length is a function of it, so no other cell can hold it."""
+        if (task, length) not in self._held_out:
+            splits: tuple[FixedSplit, ...] = ("test", "dev") if length in self.suite.grid(task) else ()
+            self._held_out[task, length] = frozenset(
+                example.prompt for split in splits for example in draw_cell(self.suite, task, length, split=split)
+            )
+        return self._held_out[task, length]
+
+
+def _by_share(arm: Arm) -> list[ArmTask]:
+    """The parts of an arm, each repeated in proportion to its share."""
+    total = math.lcm(*(part.share.denominator for part in arm))
+    return [part for part in arm for _ in range(int(part.share * total))]
+
+
+def training_stream(suite: str | Suite, group: str, arm: str, *, start: int = 0, workers: int = 0) -> Iterator[Example]:
+    """The endless training examples of an arm, in order.
+
+    Args:
+        suite: A suite or its name.
+        group: A group of the suite.
+        arm: `main_only`, `transfer`, `control` or `direct`.
+        start: The number of the first example.
+        workers: Processes that draw blocks ahead; 0 draws them here. The examples do not depend on it. Workers are
+            spawned, so a script that asks for them needs the usual `if __name__ == "__main__":` guard.
+
+    Raises:
+        UnknownNameError: No such suite, group or arm.
+    """
+    if isinstance(suite, str):
+        suite = load_suite(suite)
+    parts = suite.group(group).arm(arm)
+    return _examples(suite, parts, start, workers)
+
+
+def _examples(suite: Suite, arm: Arm, start: int, workers: int) -> Iterator[Example]:
+    first, skip = divmod(start, BLOCK_EXAMPLES)
+    blocks = _parallel_blocks(suite, arm, first, workers) if workers else _blocks(suite, arm, first)
+    yield from itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
+
+
+def _blocks(suite: Suite, arm: Arm, first: int) -> Iterator[list[Example]]:
+    data = TrainingData(suite, arm)
+    return (data.block(number) for number in itertools.count(first))
+
+
+def _parallel_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Example]]:
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting: deque[Future[list[Example]]] = deque()
+        for number in itertools.count(first):
+            waiting.append(pool.submit(_worker_block, suite, arm, number))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+
+
+_worker_data = cache(TrainingData)
+
+
+def _worker_block(suite: Suite, arm: Arm, number: int) -> list[Example]:
+    return _worker_data(suite, arm).block(number)

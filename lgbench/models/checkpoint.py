@@ -1,0 +1,193 @@
+"""Layer 3: a trained model as a folder of two files, `model.safetensors` and `checkpoint.json`.
+
+`checkpoint.json` says which vocabulary the weights were trained with and how to build the module: from an architecture
+of the reference model, or by a function of the user's, which is named but never called without being asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lgbench.errors import LgbenchError
+from lgbench.models.contract import CappedReply
+from lgbench.models.greedy import greedy
+from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt
+from lgbench.models.transformer import Architecture, Transformer
+from lgbench.results import parse_json
+
+WEIGHTS = "model.safetensors"
+RECORD = "checkpoint.json"
+BATCH_SIZE = 256
+
+Build = Callable[[int], nn.Module]
+"""From the vocabulary's size to a module that maps int64 tokens (batch, time) to logits (batch, time, vocabulary)."""
+
+
+class CheckpointRecord(BaseModel):
+    """The content of `checkpoint.json`.
+
+    Attributes:
+        format: Always `lgbench-checkpoint`.
+        vocabulary_version: Of the tokenizer.
+        architecture: Of a reference model; null for a user's module.
+        build: The function that builds a user's module, as given to `--model`; null for a reference model.
+        suite: What it was trained for.
+        group: Likewise.
+        arm: Likewise.
+        seed: The training seed.
+        steps: Training steps done.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["lgbench-checkpoint"] = "lgbench-checkpoint"
+    vocabulary_version: int
+    architecture: Architecture | None
+    build: str | None
+    suite: str
+    group: str
+    arm: str
+    seed: int
+    steps: int
+
+
+class CheckpointPredictor:
+    """A trained module that answers prompts by greedy decoding.
+
+    Prompts whose tokens are equally many are decoded together, without padding. In float32 the replies of a reference
+    model do not depend on which prompts share a batch.
+
+    Args:
+        module: The trained module.
+        device: Where it runs.
+    """
+
+    batch_size = BATCH_SIZE
+
+    def __init__(self, module: nn.Module, *, device: str = "cpu") -> None:
+        self._module = module.to(device).eval()
+        self.device = device
+        self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
+
+        Raises:
+            LgbenchError: A prompt or a task that the vocabulary lacks.
+        """
+        # Grouped by characters too, as the cap counts them.
+        by_size: dict[tuple[int, int], list[int]] = {}
+        rows = [encode_prompt(task, prompt) for prompt in prompts]
+        for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+            by_size.setdefault((len(row), len(prompt)), []).append(index)
+        replies: dict[int, str] = {}
+        for (_, characters), indices in by_size.items():
+            tokens = torch.tensor([rows[index] for index in indices], device=self.device)
+            written = greedy(self._module, tokens, 4 * characters + 32)
+            replies |= zip(indices, map(_reply, written), strict=True)
+        return [replies[index] for index in range(len(prompts))]
+
+
+def _reply(tokens: list[int]) -> str:
+    return decode(tokens[:-1]) if tokens[-1] == END else CappedReply(decode(tokens))
+
+
+def save_checkpoint(folder: Path, module: nn.Module, record: CheckpointRecord) -> None:
+    """Write a checkpoint. Each file takes its name when it is complete, the record last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    _replace(folder / WEIGHTS, lambda path: save_file(weights, path))
+    text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
+    _replace(folder / RECORD, lambda path: path.write_text(text, "utf-8"))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "cpu") -> CheckpointPredictor:
+    """The model of a checkpoint folder, in float32.
+
+    Args:
+        folder: With `model.safetensors` and `checkpoint.json`.
+        build: Builds the module of a checkpoint that is no reference model.
+        device: Where to run it.
+
+    Raises:
+        LgbenchError: It is no checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
+    """
+    record = read_record(folder)
+    module = _module(folder, record, build)
+    weights = read_tensors(folder / WEIGHTS)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise LgbenchError(f"The weights in {folder} do not fit the model that {RECORD} describes: {detail}") from None
+    return CheckpointPredictor(module.float(), device=device)
+
+
+def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.Module:
+    if record.architecture is not None:
+        return Transformer(record.architecture, len(VOCABULARY))
+    if build is None:
+        raise LgbenchError(
+            f"The checkpoint {folder} holds weights of the module that {record.build!r} builds, and lgbench runs no code "
+            f"that a checkpoint names. Name it yourself: --model-option build={record.build}"
+        )
+    return build(len(VOCABULARY))
+
+
+def read_record(folder: Path) -> CheckpointRecord:
+    """What `checkpoint.json` says.
+
+    Raises:
+        LgbenchError: It is missing, damaged or of another vocabulary version.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise LgbenchError(f"{folder} is no checkpoint: it has no {RECORD}. Give a folder written by `lgbench train`.")
+    try:
+        record = CheckpointRecord.model_validate(parse_json(path.read_bytes()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise LgbenchError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    except (ValueError, LgbenchError) as error:
+        raise LgbenchError(f"{path} is damaged: {error}. Train the model again or copy the file again.") from None
+    if record.vocabulary_version != VOCABULARY_VERSION:
+        raise LgbenchError(
+            f"{folder} was trained with vocabulary version {record.vocabulary_version}, and this lgbench has version "
+            f"{VOCABULARY_VERSION}: its tokens mean other text. Train it again, or use the lgbench that trained it."
+        )
+    return record
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        LgbenchError: The file is missing, truncated or in another format.
+    """
+    if not path.is_file():
+        raise LgbenchError(f"There is no {path.name} in {path.parent}. Copy the whole checkpoint folder.")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        reason = "truncated" if "Incomplete" in str(error) else "not a safetensors file"
+        raise LgbenchError(
+            f"{path} is {reason} ({error}). Copy it again or train again; pickled weights are not read."
+        ) from None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from lgbench.evaluation import Progress
@@ -43,7 +43,7 @@ def _bar(console: Console) -> Bar:
     return Bar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
+        TextColumn("{task.percentage:.0f} %"),
         TextColumn("{task.fields[rate]:,.0f}/s"),
         TextColumn("{task.fields[accuracy]}"),
         TimeRemainingColumn(),
@@ -59,7 +59,7 @@ class _Live:
         self._row = bar.add_task("", rate=0.0, accuracy="")
 
     def show(self, progress: Progress) -> None:
-        accuracy = f"{progress.correct / progress.done:.1%} right" if progress.done else ""
+        accuracy = f"{100 * progress.correct / progress.done:.1f} % right" if progress.done else ""
         self._bar.update(
             self._row,
             description=f"{progress.cell.task} {progress.cell.length} ({progress.cell_number}/{progress.cell_count})",

@@ -6,23 +6,23 @@ of the reference model, or by a function of the user's, which is named but never
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
+from lgbench.files import write_atomically
 from lgbench.models.contract import CappedReply
 from lgbench.models.greedy import greedy
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt
 from lgbench.models.transformer import Architecture, Transformer
-from lgbench.results import parse_json
+from lgbench.records import read_record
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
@@ -47,7 +47,7 @@ class CheckpointRecord(BaseModel):
         steps: Training steps done.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal["lgbench-checkpoint"] = "lgbench-checkpoint"
     vocabulary_version: int
@@ -102,21 +102,19 @@ def _reply(tokens: list[int]) -> str:
 
 
 def save_checkpoint(folder: Path, module: nn.Module, record: CheckpointRecord) -> None:
-    """Write a checkpoint. Each file takes its name when it is complete, the record last."""
+    """Write a checkpoint, each file whole or not at all, the record last.
+
+    Raises:
+        OSError: It could not be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    _replace(folder / WEIGHTS, lambda path: save_file(weights, path))
-    text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
-    _replace(folder / RECORD, lambda path: path.write_text(text, "utf-8"))
+    write_atomically(folder / WEIGHTS, packed(module.state_dict()))
+    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode() + b"\n")
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        write(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Tensors as the content of a safetensors file, which refuses tensors that share memory: each is copied."""
+    return save({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, metadata)
 
 
 def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "cpu") -> CheckpointPredictor:
@@ -130,7 +128,7 @@ def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "
     Raises:
         LgbenchError: It is no checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
     """
-    record = read_record(folder)
+    record = read_checkpoint_record(folder)
     module = _module(folder, record, build)
     weights = read_tensors(folder / WEIGHTS)
     try:
@@ -152,31 +150,24 @@ def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.M
     return build(len(VOCABULARY))
 
 
-def read_record(folder: Path) -> CheckpointRecord:
+def read_checkpoint_record(folder: Path) -> CheckpointRecord:
     """What `checkpoint.json` says.
 
     Raises:
         LgbenchError: It is missing, damaged or of another vocabulary version.
     """
-    path = folder / RECORD
-    if not path.is_file():
-        raise LgbenchError(f"{folder} is no checkpoint: it has no {RECORD}. Give a folder written by `lgbench train`.")
-    try:
-        record = CheckpointRecord.model_validate(parse_json(path.read_bytes()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise LgbenchError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
-    except (ValueError, LgbenchError) as error:
-        raise LgbenchError(f"{path} is damaged: {error}. Train the model again or copy the file again.") from None
+    if not (folder / RECORD).is_file():
+        raise LgbenchError(f"{str(folder)!r} is no checkpoint: it has no {RECORD}. Give one that `lgbench train` wrote.")
+    record = read_record(folder / RECORD, CheckpointRecord)
     if record.vocabulary_version != VOCABULARY_VERSION:
         raise LgbenchError(
-            f"{folder} was trained with vocabulary version {record.vocabulary_version}, and this lgbench has version "
-            f"{VOCABULARY_VERSION}: its tokens mean other text. Train it again, or use the lgbench that trained it."
+            f"{str(folder)!r} was trained with vocabulary version {record.vocabulary_version}; this lgbench has version "
+            f"{VOCABULARY_VERSION}, whose tokens mean other text. Train it again, or use the lgbench that trained it."
         )
     return record
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file.
 
     Raises:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lgbench.errors import LgbenchError, ModelError
+from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint import Build
-from lgbench.models.contract import user_traceback
+from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.models.transformer import Transformer
 from lgbench.task import Stream
@@ -32,13 +32,8 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
     torch.manual_seed(int(Stream("lgbench", "weights", seed).words(1)[0] >> 1))
     if build is None:
         return Transformer(settings.architecture, len(VOCABULARY)).to(device)
-    try:
+    with user_code(f"The model's function, asked for a module of {len(VOCABULARY)} tokens,"):
         module: object = build(len(VOCABULARY))
-    except Exception as error:
-        raise ModelError(
-            f"The model's function raised {type(error).__name__} when asked for a module of {len(VOCABULARY)} tokens.",
-            user_traceback=user_traceback(error),
-        ) from error
     if not isinstance(module, nn.Module):
         raise LgbenchError(f"The model's function returned {type(module).__name__}. It must return a torch.nn.Module.")
     module = module.to(device)
@@ -76,10 +71,5 @@ def check_module(module: nn.Module, *, device: str) -> None:
 
 @torch.no_grad()
 def _logits(module: nn.Module, tokens: Tensor) -> object:
-    try:
+    with user_code(f"The module, called with int64 tokens of shape {tuple(tokens.shape)},"):
         return module(tokens)
-    except Exception as error:
-        raise ModelError(
-            f"The module raised {type(error).__name__} when called with int64 tokens of shape {tuple(tokens.shape)}.",
-            user_traceback=user_traceback(error),
-        ) from error

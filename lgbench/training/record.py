@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from lgbench.errors import LgbenchError
-from lgbench.results import parse_json
+from lgbench.records import read_record
 from lgbench.training.settings import TrainingSettings
 from lgbench.version import __version__
 
@@ -119,19 +119,12 @@ class TrainingRecord(_Record):
         return self.steps_done == self.plan.settings.steps
 
 
-def read_record(folder: Path) -> TrainingRecord:
+def read_training_record(folder: Path) -> TrainingRecord:
     """The `training.json` of a run's folder.
 
     Raises:
         LgbenchError: It is missing or damaged.
     """
-    path = folder / RECORD
-    if not path.is_file():
-        raise LgbenchError(f"{folder} holds no training run: it has no {RECORD}. Train one with `lgbench train`.")
-    try:
-        return TrainingRecord.model_validate(parse_json(path.read_bytes()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise LgbenchError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
-    except ValueError as error:
-        raise LgbenchError(f"{path} is damaged: {error}. Delete the folder and train again.") from None
+    if not (folder / RECORD).is_file():
+        raise LgbenchError(f"{str(folder)!r} holds no training run: it has no {RECORD}. Make one with `lgbench train`.")
+    return read_record(folder / RECORD, TrainingRecord)

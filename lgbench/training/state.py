@@ -1,4 +1,4 @@
-"""Layer 4: a run's folder: one process at a time, and a state to resume from that is whole at every moment.
+"""Layer 4: the state that an interrupted run goes on from, whole at every moment.
 
 The state is one safetensors file, written under another name and renamed, so a full disk or a kill leaves the one
 before. Its metadata holds the run's record; nothing in it is executable.
@@ -6,37 +6,19 @@ before. Its metadata holds the run's record; nothing in it is executable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import read_tensors
+from lgbench.files import write_atomically
+from lgbench.models.checkpoint import packed, read_tensors
 from lgbench.training.record import RECORD, TrainingRecord
 
 STATE = "state.safetensors"
 _GENERATOR = "generator"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, made if it is missing. The operating system frees it however the process ends.
-
-    Raises:
-        LgbenchError: Another process holds it, or it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise LgbenchError(f"Another process is writing {folder}. Wait for it, or choose another --output.") from None
 
 
 def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record: TrainingRecord) -> None:
@@ -49,28 +31,15 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
     tensors[_GENERATOR] = torch.get_rng_state()
-    # Copies, as the format refuses tensors that share memory, such as tied weights.
-    copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     text = record.model_dump_json(indent=1) + "\n"
-    replace_file(folder / STATE, lambda path: save_file(copies, path, metadata={"record": text}))
-    replace_file(folder / RECORD, lambda path: path.write_text(text, "utf-8"))
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name and rename it.
-
-    Raises:
-        LgbenchError: It cannot be written; what was there before is intact.
-    """
-    unfinished = path.with_name(path.name + ".tmp")
     try:
-        write(unfinished)
-        unfinished.replace(path)
-    except (OSError, SafetensorError) as error:
-        unfinished.unlink(missing_ok=True)
+        write_atomically(folder / STATE, packed(tensors, {"record": text}))
+        write_atomically(folder / RECORD, text.encode())
+    except OSError as error:
         raise LgbenchError(
-            f"Cannot write {path}: {error}. What was saved before is intact: make room and run again with --resume."
-        ) from None
+            f"Cannot write to {str(folder)!r}: {error.strerror or error}. The state saved before is intact: make room, "
+            "then go on with --resume."
+        ) from error
 
 
 def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:

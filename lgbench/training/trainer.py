@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from lgbench.errors import LgbenchError
+from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.tokenizer import VOCABULARY_VERSION
 from lgbench.suites import Group, Suite, load_suite
@@ -22,7 +23,7 @@ from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module
 from lgbench.training.record import CurvePoint, Machine, Plan, TrainedPart, TrainingRecord
 from lgbench.training.settings import TrainingSettings, learning_rate
-from lgbench.training.state import STATE, locked, read_state, restore, save_state
+from lgbench.training.state import STATE, read_state, restore, save_state
 
 CHECKPOINT = "checkpoint"
 _REPORT_STEPS = 10
@@ -88,7 +89,7 @@ def train(
     Raises:
         LgbenchError: The folder holds another run or is in use, the module is unfit, or the loss is not a number.
     """
-    with locked(folder):
+    with owned_folder(folder):
         run = _Run(plan, folder, build=build, device=device, resume=resume)
         if run.record.steps_done < plan.settings.steps:
             run.train(report)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluate, rescore, schema, suites, tasks
+from lgbench.cli import bench, data, evaluate, rescore, schema, suites, tasks, train
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
 
@@ -41,6 +41,7 @@ def _options(
 
 
 app.command("eval")(evaluate.command)
+app.command("train")(train.command)
 app.command("rescore")(rescore.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")

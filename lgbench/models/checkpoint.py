@@ -144,7 +144,7 @@ def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.M
         return Transformer(record.architecture, len(VOCABULARY))
     if build is None:
         raise LgbenchError(
-            f"The checkpoint {folder} holds weights of the module that {record.build!r} builds, and lgbench runs no code "
+            f"The checkpoint {folder} holds weights of a module that {record.build!r} builds. lgbench runs no code "
             f"that a checkpoint names. Name it yourself: --model-option build={record.build}"
         )
     return build(len(VOCABULARY))
@@ -157,11 +157,13 @@ def read_checkpoint_record(folder: Path) -> CheckpointRecord:
         LgbenchError: It is missing, damaged or of another vocabulary version.
     """
     if not (folder / RECORD).is_file():
-        raise LgbenchError(f"{str(folder)!r} is no checkpoint: it has no {RECORD}. Give one that `lgbench train` wrote.")
+        raise LgbenchError(
+            f"{str(folder)!r} is no checkpoint: it has no {RECORD}. Give one that `lgbench train` wrote."
+        )
     record = read_record(folder / RECORD, CheckpointRecord)
     if record.vocabulary_version != VOCABULARY_VERSION:
         raise LgbenchError(
-            f"{str(folder)!r} was trained with vocabulary version {record.vocabulary_version}; this lgbench has version "
+            f"{str(folder)!r} has vocabulary version {record.vocabulary_version}; this lgbench has version "
             f"{VOCABULARY_VERSION}, whose tokens mean other text. Train it again, or use the lgbench that trained it."
         )
     return record

@@ -76,7 +76,8 @@ class _CachedReader:
         near = best[:, 0] - best[:, 1] <= _NEAR_TIE * best.abs().amax(dim=-1)
         for row in near.nonzero()[:, 0].tolist():
             chosen[row, 0] = self._settle(sequences[row])
-        return chosen[:, 0].contiguous()
+        best_token: Tensor = chosen[:, 0].contiguous()
+        return best_token
 
     def _settle(self, sequence: Tensor) -> int:
         if self._exact is None:

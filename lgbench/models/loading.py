@@ -92,7 +92,44 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
-    raise LgbenchError(f"The folder {name!r} holds no checkpoint that this version can load.")
+    try:
+        from lgbench.models.checkpoint import RECORD, WEIGHTS, load_checkpoint
+    except ModuleNotFoundError as error:
+        raise LgbenchError(f"A checkpoint needs {error.name}. Install it: pip install 'lgbench[torch]'") from None
+    if unknown := options.keys() - {"build", "device"}:
+        raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
+    # The folder of a training run will do: its checkpoint lies in it.
+    folder = Path(name) if (Path(name) / RECORD).is_file() else Path(name) / "checkpoint"
+    folder = folder if folder.is_dir() else Path(name)
+    build = load_build(options["build"]) if "build" in options else None
+    predictor = load_checkpoint(folder, build=build, device=options.get("device", "cpu"))
+    system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
+    return _model(predictor, system)
+
+
+def load_build(name: str) -> Callable[[int], Any]:
+    """The function `file.py:function` or `package.module:function` that builds a module to train.
+
+    Raises:
+        LgbenchError: There is none.
+        ModelError: The file or module raised when imported.
+    """
+    place, colon, attribute = name.partition(":")
+    if not colon or not attribute:
+        raise LgbenchError(f"{name!r} names no function. Write file.py:function or package.module:function.")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise LgbenchError(f"There is no file {place!r}. {name!r} reads as file.py:function.")
+        module = _run_file(Path(place))
+    else:
+        with user_code(f"Importing {place!r}"):
+            module = importlib.import_module(place)
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        raise LgbenchError(f"{place!r} has no function {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
+    build: Callable[[int], Any] = function
+    return build
 
 
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:

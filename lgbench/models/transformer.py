@@ -124,6 +124,20 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return (x * cosines + torch.cat((-second, first), dim=-1) * sines).to(x.dtype)
 
 
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Causal attention of the last positions to all, shapes (batch, heads, time, size).
+
+    There is one query for every key, or a single one: a cached batch reads its prompt at once, then token by token.
+    """
+    causal = queries.shape[2] > 1
+    if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        # PyTorch's CPU kernel for bfloat16 takes seven times as long backwards as the one for float32.
+        with torch.autocast("cpu", enabled=False):
+            queries, keys, values = queries.float(), keys.float(), values.float()
+            return F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
+    return F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
+
+
 class Attention(nn.Module):
     """Causal self-attention with several heads."""
 
@@ -133,9 +147,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=False)
         self.out = nn.Linear(shape.width, shape.width, bias=False)
 
-    def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
         """(batch, time, width) to the same shape; with a cache, `x` continues the tokens in it."""
         batch, time, width = x.shape
         heads = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
@@ -144,8 +156,7 @@ class Attention(nn.Module):
             queries, keys = rotate(queries, turn), rotate(keys, turn)
         if cache is not None:
             keys, values = cache.extend(layer, keys, values)
-        # A cached batch reads its whole prompt first and then one token at a time, which sees all that came before.
-        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=time > 1)
+        mixed = attend(queries, keys, values)
         projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, time, width))
         return projected
 
@@ -175,9 +186,7 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(shape.width)
         self.feed_forward = FeedForward(shape)
 
-    def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
         """(batch, time, width) to the same shape."""
         x = x + self.attention(self.attention_norm(x), turn, cache, layer)
         added: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
@@ -216,9 +225,7 @@ class Transformer(nn.Module):
         logits: Tensor = self.head(self.norm(x))
         return logits
 
-    def _turn(
-        self, start: int, time: int, device: torch.device, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor] | None:
+    def _turn(self, start: int, time: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         if self.shape.position == "nope":
             return None
         positions = torch.arange(start, start + time, device=device)

@@ -1,4 +1,4 @@
-"""Layer 4: exact match during training, on the `dev` split, which shares no prompt with the test or training examples."""
+"""Layer 4: exact match during training, on the `dev` split, which shares no prompt with test or training."""
 
 from __future__ import annotations
 

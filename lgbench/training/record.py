@@ -45,8 +45,8 @@ class TrainedPart(_Record):
     share: str
 
 
-class Plan(_Record):
-    """What a run depends on. Two runs with the same plan, on the same machine and thread count, end in the same weights.
+class TrainingPlan(_Record):
+    """What a run depends on. With the same plan, machine and thread count, two runs end in the same weights.
 
     Attributes:
         suite: The suite's name.
@@ -104,7 +104,7 @@ class TrainingRecord(_Record):
         curve: Points at intervals.
     """
 
-    plan: Plan
+    plan: TrainingPlan
     machine: Machine
     parameters: int
     steps_done: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ Domain = Literal["arithmetic", "strings", "mazes"]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
 class TrainingSettings(BaseModel):
@@ -31,8 +32,8 @@ class TrainingSettings(BaseModel):
         theta: Base of the rotary wavelengths.
         position: `rope` or `nope`.
         steps: Optimizer steps.
-        warmup: Steps at the start in which the learning rate rises linearly from 0.
-        decay: Steps at the end in which it falls to 0 along half a cosine.
+        warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
+        decay: Share of the steps, at the end, in which it falls to 0 along half a cosine.
         batch: Examples of a step.
         learning_rate: Between warm-up and decay.
         beta1: AdamW's decay rate of the gradient's running mean.
@@ -56,12 +57,12 @@ class TrainingSettings(BaseModel):
     theta: PositiveReal = 10_000.0
     position: Literal["rope", "nope"] = "rope"
     steps: Positive
-    warmup: Natural
-    decay: Natural
+    warmup: Share = 0.1
+    decay: Share = 0.4
     batch: Positive
     learning_rate: PositiveReal
-    beta1: Fraction = 0.9
-    beta2: Fraction = 0.98
+    beta1: Share = 0.9
+    beta2: Share = 0.98
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     gradient_clip: PositiveReal = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -83,9 +84,7 @@ class TrainingSettings(BaseModel):
         )
 
 
-_MINI_STRINGS = TrainingSettings(
-    layers=3, heads=4, width=128, hidden=384, steps=2000, warmup=200, decay=800, batch=128, learning_rate=1e-3
-)
+_MINI_STRINGS = TrainingSettings(layers=3, heads=4, width=128, hidden=384, steps=2000, batch=128, learning_rate=1e-3)
 _MINI: Mapping[Domain, TrainingSettings] = {
     "strings": _MINI_STRINGS,
     "arithmetic": _MINI_STRINGS.model_copy(update={"heads": 8, "width": 256, "hidden": 768, "learning_rate": 5e-4}),
@@ -98,8 +97,6 @@ _PAPER = TrainingSettings(
     hidden=1536,
     theta=100_000.0,
     steps=20_000,
-    warmup=2_000,
-    decay=8_000,
     batch=1200,
     learning_rate=1e-3,
     precision="bfloat16",
@@ -147,27 +144,22 @@ def preset_settings(preset: str, group: Group, changes: Sequence[str] = ()) -> T
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. Its default: {name}={_default(preset, group, name)}.") from None
-    if settings.warmup + settings.decay > settings.steps:
+        usual = getattr(PRESETS[preset][domain(group)], name)
+        raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={usual}.") from None
+    if settings.warmup + settings.decay > 1:
         raise LgbenchError(
-            f"Warm-up ({settings.warmup} steps) and decay ({settings.decay}) do not fit into {settings.steps} steps. "
-            "Set them too, as in --set warmup=50 --set decay=200."
+            f"Warm-up ({settings.warmup}) and decay ({settings.decay}) are shares of the steps: together at most 1."
         )
     settings.architecture  # noqa: B018  # raises where the sizes do not fit together
     return settings
 
 
-def _default(preset: str, group: Group, name: str) -> object:
-    return getattr(PRESETS[preset][domain(group)], name)
-
-
 def learning_rate(settings: TrainingSettings, step: int) -> float:
     """The learning rate of step number `step`, from 0: linear warm-up, constant, cosine decay to 0."""
-    import math
-
-    if step < settings.warmup:
-        return settings.learning_rate * (step + 1) / settings.warmup
-    into_decay = step + 1 - (settings.steps - settings.decay)
+    warmup, decay = round(settings.warmup * settings.steps), round(settings.decay * settings.steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    into_decay = step + 1 - (settings.steps - decay)
     if into_decay <= 0:
         return settings.learning_rate
-    return settings.learning_rate * (1 + math.cos(math.pi * into_decay / (settings.decay + 1))) / 2
+    return settings.learning_rate * (1 + math.cos(math.pi * into_decay / (decay + 1))) / 2

@@ -57,7 +57,9 @@ def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
     try:
         return TrainingRecord.model_validate_json(text), tensors
     except ValueError:
-        raise LgbenchError(f"{path} is not a state of this version of lgbench. Delete the folder and train again.") from None
+        raise LgbenchError(
+            f"{path} is not a state of this version of lgbench. Delete the folder and train again."
+        ) from None
 
 
 def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:

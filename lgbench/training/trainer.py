@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,12 +17,12 @@ from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.tokenizer import VOCABULARY_VERSION
-from lgbench.suites import Group, Suite, load_suite
+from lgbench.suites import ArmTask, Group, Suite, load_suite
 from lgbench.tasks import get_task
 from lgbench.training.batches import IGNORED, Batch, batches
 from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module
-from lgbench.training.record import CurvePoint, Machine, Plan, TrainedPart, TrainingRecord
+from lgbench.training.record import CurvePoint, Machine, TrainedPart, TrainingPlan, TrainingRecord, read_training_record
 from lgbench.training.settings import TrainingSettings, learning_rate
 from lgbench.training.state import STATE, read_state, restore, save_state
 
@@ -47,28 +48,55 @@ class Progress(NamedTuple):
     point: CurvePoint | None
 
 
-def make_plan(
-    suite: Suite, group: str, arm: str, *, seed: int, preset: str, settings: TrainingSettings
-) -> Plan:
-    """The plan of a run of the reference model.
+def plan_training(
+    suite: Suite,
+    group: str,
+    arm: str,
+    *,
+    seed: int,
+    preset: str,
+    settings: TrainingSettings,
+    model: str | None = None,
+) -> TrainingPlan:
+    """The plan of a run.
+
+    Args:
+        suite: The suite.
+        group: A group of it.
+        arm: A trained arm.
+        seed: Of the initial weights.
+        preset: The preset that the settings started from.
+        settings: Every hyperparameter.
+        model: `file.py:function` or `package.module:function` of a user's module; the reference model if null.
 
     Raises:
         UnknownNameError: No such group or arm.
     """
-    parts = tuple(
-        TrainedPart(
-            task=part.task,
-            task_version=get_task(part.task).version,
-            max_length=part.max_length,
-            share=str(part.share),
-        )
-        for part in suite.group(group).arm(arm)
+    return TrainingPlan(
+        suite=suite.name,
+        group=group,
+        arm=arm,
+        parts=tuple(_trained_part(part) for part in suite.group(group).arm(arm)),
+        seed=seed,
+        preset=preset,
+        settings=settings,
+        model=model or "reference",
+        model_sha256=_file_sha256(model) if model else None,
     )
-    return Plan(suite=suite.name, group=group, arm=arm, parts=parts, seed=seed, preset=preset, settings=settings)
+
+
+def _trained_part(part: ArmTask) -> TrainedPart:
+    version = get_task(part.task).version
+    return TrainedPart(task=part.task, task_version=version, max_length=part.max_length, share=str(part.share))
+
+
+def _file_sha256(model: str) -> str | None:
+    path = Path(model.partition(":")[0])
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 
 def train(
-    plan: Plan,
+    plan: TrainingPlan,
     folder: Path,
     *,
     build: Build | None = None,
@@ -90,6 +118,8 @@ def train(
         LgbenchError: The folder holds another run or is in use, the module is unfit, or the loss is not a number.
     """
     with owned_folder(folder):
+        if (done := _finished(plan, folder, resume=resume)) is not None:
+            return done
         run = _Run(plan, folder, build=build, device=device, resume=resume)
         if run.record.steps_done < plan.settings.steps:
             run.train(report)
@@ -100,7 +130,7 @@ def train(
 class _Run:
     """A module in training, with all that its next step depends on."""
 
-    def __init__(self, plan: Plan, folder: Path, *, build: Build | None, device: str, resume: bool) -> None:
+    def __init__(self, plan: TrainingPlan, folder: Path, *, build: Build | None, device: str, resume: bool) -> None:
         self._plan, self._folder, self._device = plan, folder, device
         saved = _saved(plan, folder, resume=resume)
         settings = plan.settings
@@ -196,24 +226,36 @@ class _Run:
         (self._folder / STATE).unlink(missing_ok=True)
 
 
-def _saved(plan: Plan, folder: Path, *, resume: bool) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
+def _saved(plan: TrainingPlan, folder: Path, *, resume: bool) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
     """The state to go on from, after checking that it is this run's."""
     state = read_state(folder)
-    if state is None:
-        if (folder / CHECKPOINT).exists():
-            raise LgbenchError(f"{folder} holds a finished run. Choose another --output, or delete it.")
-        return None
-    if state[0].plan != plan:
-        raise LgbenchError(f"{folder} holds another run ({difference(state[0].plan, plan)}). Choose another --output.")
-    if not resume:
-        raise LgbenchError(
-            f"{folder} holds this run after {state[0].steps_done} of {plan.settings.steps} steps. "
-            "Go on with --resume, or delete the folder."
-        )
+    if state is not None:
+        _check_same(plan, state[0], folder, resume=resume)
     return state
 
 
-def difference(old: Plan, new: Plan) -> str:
+def _finished(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingRecord | None:
+    """The record of this run if it is done: then nothing but its checkpoint and its record are left."""
+    if (folder / STATE).exists() or not (folder / CHECKPOINT).exists():
+        return None
+    record = read_training_record(folder)
+    _check_same(plan, record, folder, resume=resume)
+    return record
+
+
+def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool) -> None:
+    if found.plan != plan:
+        raise LgbenchError(
+            f"{str(folder)!r} holds another run ({difference(found.plan, plan)}). Choose another --output."
+        )
+    if not resume:
+        raise LgbenchError(
+            f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "
+            "Go on with --resume, or choose another --output."
+        )
+
+
+def difference(old: TrainingPlan, new: TrainingPlan) -> str:
     """Where two plans differ first, for an error message."""
     before, after = ({**plan.model_dump(), **plan.settings.model_dump()} for plan in (old, new))
     name = next(name for name in before if name != "settings" and before[name] != after[name])

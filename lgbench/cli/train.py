@@ -46,6 +46,7 @@ def command(
     from lgbench.training.trainer import plan_training, train
 
     found = load_suite(suite).group(group)
+    chosen = choose_device(device)
     plan = plan_training(
         load_suite(suite),
         group,
@@ -54,10 +55,10 @@ def command(
         preset=preset,
         settings=preset_settings(preset, found, change or []),
         model=model,
+        device=chosen,
     )
     folder = output or Path("runs") / "training" / f"{suite}-{group}-{arm}-seed{seed}"
     build = load_build(model) if model else None
-    chosen = choose_device(device)
     display = Display(found, plan, quiet=quiet)
     try:
         record = train(plan, folder, build=build, device=chosen, resume=resume, report=display.show)

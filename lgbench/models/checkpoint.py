@@ -180,7 +180,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        reason = "truncated" if "Incomplete" in str(error) else "not a safetensors file"
+        reason = "truncated" if "not fully covered" in str(error) else "not a safetensors file"
         raise LgbenchError(
             f"{path} is {reason} ({error}). Copy it again or train again; pickled weights are not read."
         ) from None

@@ -118,10 +118,10 @@ def rotation(positions: Tensor, size: int, theta: float, dtype: torch.dtype) -> 
 
 
 def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn vectors, shape (batch, heads, time, size), by the angles of their positions."""
+    """Turn vectors, shape (..., time, size), by the angles of their positions."""
     cosines, sines = turn
     first, second = x.chunk(2, dim=-1)
-    return (x * cosines + torch.cat((-second, first), dim=-1) * sines).to(x.dtype)
+    return x * cosines + torch.cat((-second, first), dim=-1) * sines
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -151,9 +151,9 @@ class Attention(nn.Module):
         """(batch, time, width) to the same shape; with a cache, `x` continues the tokens in it."""
         batch, time, width = x.shape
         heads = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
-        queries, keys, values = heads.permute(2, 0, 3, 1, 4).unbind()
-        if turn is not None:
-            queries, keys = rotate(queries, turn), rotate(keys, turn)
+        both, values = heads.permute(2, 0, 3, 1, 4).split((2, 1))
+        queries, keys = rotate(both, turn) if turn is not None else both
+        values = values[0]
         if cache is not None:
             keys, values = cache.extend(layer, keys, values)
         mixed = attend(queries, keys, values)

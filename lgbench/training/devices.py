@@ -29,3 +29,11 @@ def choose_device(name: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise LgbenchError(f"--device {name} is not supported. Valid: auto, cpu, cuda, cuda:N.")
     return name
+
+
+def fast_bfloat16(device: str) -> bool:
+    """Whether a device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Private, but PyTorch offers no other question for it.
+    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -40,7 +40,8 @@ class TrainingSettings(BaseModel):
         beta2: AdamW's decay rate of the squared gradient's running mean.
         weight_decay: AdamW's, applied to matrices.
         gradient_clip: Greatest norm of the whole gradient.
-        precision: Of matrix products in training; weights are float32 either way.
+        precision: Of matrix products in training; weights are float32 either way. `auto` is bfloat16 where the device
+            multiplies it faster; a run records which it was.
         length_chunks: A step's batch is sorted by length and passed in so many parts, whose gradients are summed. It
             saves padding; batch and gradient stay the same.
         evaluate_every: Steps between points of the training curve, at each of which the state is saved.
@@ -65,9 +66,9 @@ class TrainingSettings(BaseModel):
     beta2: Share = 0.98
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     gradient_clip: PositiveReal = 1.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    length_chunks: Positive = 4
-    evaluate_every: Positive = 100
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    length_chunks: Positive = 2
+    evaluate_every: Positive = 300
     workers: Natural = 0
     compile: bool = False
 
@@ -84,7 +85,9 @@ class TrainingSettings(BaseModel):
         )
 
 
-_MINI_STRINGS = TrainingSettings(layers=3, heads=4, width=128, hidden=384, steps=2000, batch=128, learning_rate=1e-3)
+_MINI_STRINGS = TrainingSettings(
+    layers=3, heads=4, width=128, hidden=384, steps=3000, warmup=0.05, batch=64, learning_rate=1e-3
+)
 _MINI: Mapping[Domain, TrainingSettings] = {
     "strings": _MINI_STRINGS,
     "arithmetic": _MINI_STRINGS.model_copy(update={"heads": 8, "width": 256, "hidden": 768, "learning_rate": 5e-4}),

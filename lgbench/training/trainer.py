@@ -21,6 +21,7 @@ from lgbench.suites import ArmTask, Group, Suite, load_suite
 from lgbench.tasks import get_task
 from lgbench.training.batches import IGNORED, Batch, batches
 from lgbench.training.curve import DevSet
+from lgbench.training.devices import fast_bfloat16
 from lgbench.training.modules import build_module
 from lgbench.training.record import CurvePoint, Machine, TrainedPart, TrainingPlan, TrainingRecord, read_training_record
 from lgbench.training.settings import TrainingSettings, learning_rate
@@ -57,6 +58,7 @@ def plan_training(
     preset: str,
     settings: TrainingSettings,
     model: str | None = None,
+    device: str = "cpu",
 ) -> TrainingPlan:
     """The plan of a run.
 
@@ -68,10 +70,14 @@ def plan_training(
         preset: The preset that the settings started from.
         settings: Every hyperparameter.
         model: `file.py:function` or `package.module:function` of a user's module; the reference model if null.
+        device: Decides what the precision `auto` is.
 
     Raises:
         UnknownNameError: No such group or arm.
     """
+    if settings.precision == "auto":
+        precision = "bfloat16" if fast_bfloat16(device) else "float32"
+        settings = settings.model_copy(update={"precision": precision})
     return TrainingPlan(
         suite=suite.name,
         group=group,

@@ -21,6 +21,7 @@ app = typer.Typer(
     "related task was trained longer?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,  # Typer's completion options load pydantic even for `lgbench eval --help`
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -29,7 +29,7 @@ def test_the_check_sees_what_is_loaded() -> None:
     assert {"numpy", "pydantic"} <= loaded_after("suites", "show")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["eval", "--help"], ["validate", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["eval", "--help"], ["suites", "show", "--help"], ["--version"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded_after(*arguments) == set()
 

@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from lgbench.cli import bench, data, evaluate, rescore, schema, suites, tasks
+from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
 
 app = typer.Typer(
     name="lgbench",
+    cls=Group,
     help="The benchmark for length generalization transfer: does a model solve longer inputs of a task because a "
     "related task was trained longer?",
     no_args_is_help=True,

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List the tasks, or show examples of one.", invoke_without_command=True)
+from lgbench.cli.group import Group
+
+app = typer.Typer(cls=Group, help="List the tasks, or show examples of one.", invoke_without_command=True)
 
 
 @app.callback()

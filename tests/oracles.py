@@ -1,12 +1,11 @@
 """The tasks written a second time from their definition, by other routes, to hold the package to it.
 
-Nothing here imports lgbench. `answer` solves a prompt, `complaints` says why a text is no prompt of a task, length and
-split, and `philox_words` is the published generator in plain Python integers.
+Nothing here imports lgbench. `answer` solves a prompt; `complaints` says why a text is no prompt of a task, length and
+split.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import string
 from collections import deque
@@ -275,25 +274,3 @@ def _reachable(neighbours: dict[int, list[int]], start: int) -> set[int]:
                 reached.add(other)
                 frontier.append(other)
     return reached
-
-
-def philox_block(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Philox4x64-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011)."""
-    low = 2**64 - 1
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(10):
-        product0, product1 = 0xD2E7470EE14C6C93 * c0, 0xCA5A826395121157 * c2
-        c0, c1, c2, c3 = product1 >> 64 ^ c1 ^ k0, product1 & low, product0 >> 64 ^ c3 ^ k1, product0 & low
-        k0, k1 = k0 + 0x9E3779B97F4A7C15 & low, k1 + 0xBB67AE8584CAA73B & low
-    return c0, c1, c2, c3
-
-
-def philox_words(key_text: str) -> Iterator[int]:
-    """The words of the stream whose key is this text, endlessly. The first block is that of counter 1, as in NumPy."""
-    digest = hashlib.sha256(key_text.encode()).digest()
-    key = int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little")
-    counter = 0
-    while True:
-        counter += 1
-        yield from philox_block((counter, 0, 0, 0), key)

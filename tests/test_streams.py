@@ -6,7 +6,7 @@ import pytest
 
 from lgbench.task import SCALAR_CHUNK, Stream
 
-from .oracles import philox_block, philox_words
+from .philox import philox_block, philox_words
 
 ONES = 2**64 - 1
 # Known answers of the authors' Random123 library for philox4x64 with 10 rounds: counter, key, block.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -226,27 +226,3 @@ class Result(_Record):
         cells = ",\n".join(f"  {json.dumps(cell)}" for cell in record["cells"])
         frame = json.dumps(record | {"cells": []}, indent=1)
         return frame.replace('"cells": []', f'"cells": [\n{cells}\n ]', 1) + "\n"
-
-
-def parse_json(text: str | bytes) -> Any:
-    """Read JSON strictly: no repeated keys, no NaN or infinity, no bottomless nesting.
-
-    Raises:
-        ValueError: The text is not such JSON; the message says why.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is repeated")
-    return record
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not valid JSON")

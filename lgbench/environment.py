@@ -1,0 +1,55 @@
+"""Layer 3: where a run takes place."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+
+import numpy as np
+
+from lgbench.results import Environment
+from lgbench.version import __version__
+
+_MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "peft", "jax", "openai", "vllm")
+
+
+def describe_environment(device: str) -> Environment:
+    """The environment of this process; of the packages a reply may depend on, those that are loaded now."""
+    commit, dirty = _git_state()
+    loaded = [name for name in _MODEL_PACKAGES if name in sys.modules]
+    return Environment(
+        lgbench=__version__,
+        python=platform.python_version(),
+        numpy=np.__version__,
+        platform=f"{platform.system()} {platform.machine()}",
+        device=device,
+        packages={name: _version(name) for name in loaded},
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """The commit of the working directory and whether tracked files differ from it; nulls outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
+        return None, None
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return commit, None if changes is None else bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,260 @@
+"""Layer 3: draw cells, ask the model, compare, count."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lgbench.cells import checked_cell, limited_indices
+from lgbench.environment import describe_environment
+from lgbench.errors import LgbenchError
+from lgbench.grading import CellGrader, Reply, as_reply
+from lgbench.models.contract import Predictor, ask
+from lgbench.models.loaded import Model
+from lgbench.models.recorded import RecordedReplies
+from lgbench.planning import Plan, make_plan
+from lgbench.replies import RepliesDigest
+from lgbench.results import BatchInvariance, CellResult, Result, SystemInfo
+from lgbench.runfolder import RunFolder, RunKey, open_run
+from lgbench.suites import OPEN_ARM, Cell, Suite
+from lgbench.task import Example
+from lgbench.tasks import get_task
+
+INVARIANCE_EXAMPLES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where an evaluation stands, told when a cell begins and after every batch. Counts are of examples.
+
+    Attributes:
+        cell: The cell at work.
+        cell_number: Its number in the run, from 1.
+        cell_count: The number of cells in the run.
+        cell_done: Replies to this cell so far.
+        cell_total: Examples of this cell.
+        cell_correct: Right ones among those replies.
+        done: Replies in the whole run so far.
+        total: Examples in the whole run.
+        correct: Right ones among those replies.
+        resumed: Replies taken over from earlier pieces of the run.
+    """
+
+    cell: Cell
+    cell_number: int
+    cell_count: int
+    cell_done: int
+    cell_total: int
+    cell_correct: int
+    done: int
+    total: int
+    correct: int
+    resumed: int
+
+
+def evaluate(
+    predictor: Predictor | RecordedReplies | Model,
+    *,
+    suite: str | Suite = "mini-v1",
+    arm: str = OPEN_ARM,
+    group: str | Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    lengths: Sequence[int] = (),
+    seed: int | None = None,
+    limit: int | None = None,
+    batch_size: int | Literal["auto"] = "auto",
+    output: str | Path | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Run a model through a suite and count what it gets right.
+
+    Args:
+        predictor: An object with `predict(prompts, task) -> replies`, or what `load_model` returned.
+        suite: A suite or its name.
+        arm: How the model was trained: `main_only`, `transfer`, `control`, `direct`, or `open` for none of these.
+        group: The group that a trained arm belongs to. Under `open`, groups to narrow the evaluation to.
+        tasks: Narrows the evaluation to these tasks; empty for all.
+        lengths: Narrows it to these lengths; empty for all.
+        seed: The model's training seed, recorded.
+        limit: Evaluate this many examples of each cell: the first of a keyed permutation.
+        batch_size: Prompts in one call of `predict`; `auto` leaves it to the model (64 where it does not say).
+        output: A folder for `result.json` and `replies.jsonl.gz`; None keeps no files.
+        resume: Go on with the run that `output` holds.
+        on_progress: Called when a cell begins and after every batch.
+
+    Returns:
+        The result, as in `result.json`.
+
+    Raises:
+        LgbenchError: Something asked for does not exist or does not fit, or `output` holds another run.
+        ModelError: The model raised, or broke the contract. Replies up to then are kept in `output`.
+    """
+    groups = (group,) if isinstance(group, str) else tuple(group)
+    plan = make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
+    if batch_size != "auto" and batch_size < 1:
+        raise LgbenchError(f"Batch size {batch_size} is out of range. Give 1 or more, or 'auto'.")
+    model = predictor if isinstance(predictor, Model) else _unnamed(predictor)
+    size = model.batch_size if batch_size == "auto" else batch_size
+    if output is not None:
+        return _evaluate(model, plan, Path(output), batch_size=size, resume=resume, on_progress=on_progress)
+    with tempfile.TemporaryDirectory(prefix="lgbench-") as folder:
+        return _evaluate(model, plan, Path(folder), batch_size=size, resume=False, on_progress=on_progress)
+
+
+def _unnamed(predictor: Predictor | RecordedReplies) -> Model:
+    kind = type(predictor)
+    return Model(predictor, SystemInfo(model=f"{kind.__module__}.{kind.__qualname__}", kind="object"))
+
+
+def _evaluate(
+    model: Model,
+    plan: Plan,
+    output: Path,
+    *,
+    batch_size: int,
+    resume: bool,
+    on_progress: Callable[[Progress], None] | None,
+) -> Result:
+    key = RunKey(
+        suite=plan.suite.name,
+        arm=plan.arm,
+        group=plan.group,
+        seed=plan.seed,
+        limit=plan.limit,
+        model=model.system.model,
+        options=model.system.options,
+        cells=plan.cell_digests,
+    )
+    with open_run(output, key, model.system.source_sha256, resume=resume) as run:
+        if isinstance(run, Result):
+            return run
+        evaluation = _Evaluation(model, plan, run, batch_size, on_progress)
+        cells = tuple(evaluation.run_cell(number) for number in range(len(plan.cells)))
+        total = sum(cell.counts.total for cell in cells)
+        result = Result.model_validate(
+            {
+                "suite": plan.suite.name,
+                "arm": plan.arm,
+                "group": plan.group,
+                "seed": plan.seed,
+                "limit": plan.limit,
+                "system": model.system.model_copy(update={"source_sha256": run.source_sha256}),
+                "cells": cells,
+                "replies_sha256": evaluation.digest.hexdigest(),
+                "batch_invariance": evaluation.check_batch_invariance(),
+                "environment": describe_environment(model.device),
+                "started": run.started,
+                "duration": round(run.seconds, 3),
+                "replies_per_second": round(total / run.seconds, 3) if run.seconds else 0.0,
+            }
+        )
+        run.finish(result)
+        return result
+
+
+class _Evaluation:
+    """The moving parts of a run: the digest so far, and the replies that the batch-invariance check asks again."""
+
+    def __init__(
+        self,
+        model: Model,
+        plan: Plan,
+        run: RunFolder,
+        batch_size: int,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.digest = RepliesDigest()
+        self._model = model
+        self._plan = plan
+        self._run = run
+        self._batch_size = batch_size
+        self._on_progress = on_progress
+        self._done = 0
+        self._correct = 0
+        self._to_ask_again: list[tuple[Example, Reply]] = []
+        self._probed = _shortest_and_longest(plan.cells)
+
+    def run_cell(self, number: int) -> CellResult:
+        """Evaluate one cell: take over the replies that exist, ask for the others, then digest and store by index."""
+        cell = self._plan.cells[number]
+        examples = checked_cell(self._plan.suite, cell)
+        if self._plan.limit is not None:
+            examples = [examples[index] for index in limited_indices(self._plan.suite, cell, self._plan.limit)]
+        replies = self._run.earlier(examples)
+        grader = CellGrader(get_task(cell.task))
+        right = {example.id: grader.add(example, replies[example.id]) for example in examples if example.id in replies}
+        self._report(number, len(examples), right)
+        missing = [example for example in examples if example.id not in replies]
+        for start in range(0, len(missing), self._batch_size):
+            batch = missing[start : start + self._batch_size]
+            for example, reply in zip(batch, self._ask(batch), strict=True):
+                replies[example.id] = reply
+                right[example.id] = grader.add(example, reply)
+            self._report(number, len(examples), right)
+        for example in examples:
+            self.digest.add(example.id, replies[example.id].text)
+            self._run.store(example, replies[example.id], right=right[example.id])
+        if cell in self._probed:
+            self._to_ask_again += [(example, replies[example.id]) for example in examples[:INVARIANCE_EXAMPLES]]
+        self._done += len(right)
+        self._correct += sum(right.values())
+        return CellResult(
+            task=cell.task,
+            task_version=get_task(cell.task).version,
+            length=cell.length,
+            sha256=self._plan.cell_digests[number],
+            counts=grader.counts(),
+        )
+
+    def _ask(self, batch: Sequence[Example]) -> list[Reply]:
+        predictor = self._model.predictor
+        begun = time.perf_counter()
+        if isinstance(predictor, RecordedReplies):
+            texts = predictor.lookup([example.id for example in batch])
+        else:
+            texts = ask(predictor, [example.prompt for example in batch], batch[0].task)
+        replies = [as_reply(text) for text in texts]
+        self._run.append(batch, replies, seconds=time.perf_counter() - begun)
+        return replies
+
+    def _report(self, number: int, cell_total: int, right: Mapping[str, bool]) -> None:
+        if self._on_progress is None:
+            return
+        correct = sum(right.values())
+        self._on_progress(
+            Progress(
+                cell=self._plan.cells[number],
+                cell_number=number + 1,
+                cell_count=len(self._plan.cells),
+                cell_done=len(right),
+                cell_total=cell_total,
+                cell_correct=correct,
+                done=self._done + len(right),
+                total=cell_total * len(self._plan.cells),
+                correct=self._correct + correct,
+                resumed=self._run.resumed,
+            )
+        )
+
+    def check_batch_invariance(self) -> BatchInvariance | None:
+        """Ask the first 16 examples of each task's shortest and longest cell again, one by one."""
+        predictor = self._model.predictor
+        if isinstance(predictor, RecordedReplies):
+            return None
+        changed = 0
+        for example, reply in self._to_ask_again:
+            (again,) = ask(predictor, [example.prompt], example.task)
+            changed += as_reply(again).text != reply.text
+        return BatchInvariance(checked=len(self._to_ask_again), changed=changed)
+
+
+def _shortest_and_longest(cells: Sequence[Cell]) -> frozenset[Cell]:
+    lengths: dict[str, list[int]] = {}
+    for cell in cells:
+        lengths.setdefault(cell.task, []).append(cell.length)
+    return frozenset(Cell(task, pick(each)) for task, each in lengths.items() for pick in (min, max))

@@ -1,0 +1,61 @@
+"""Layer 0: files that are written whole or not at all, and folders that one process owns at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lgbench.errors import LgbenchError
+
+LOCK_FILE = ".lock"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename: a reader sees the old content or the new.
+
+    Raises:
+        OSError: It could not be written; what stood at `path` is untouched.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def owned_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and own it until the block ends. The operating system lets go of it if the process dies.
+
+    Raises:
+        LgbenchError: Another process owns it, or it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOCK_FILE).open("wb") as file:
+            _lock(file.fileno(), folder)
+            yield
+            (folder / LOCK_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise LgbenchError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    if sys.platform == "win32":  # no flock there: two processes in one folder go unnoticed
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LgbenchError(f"Another process is writing to {str(folder)!r}. Wait for it, or choose another.") from None

@@ -1,0 +1,78 @@
+"""Layer 3: one reply against its target, counted. Definitions: docs/protocol.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from lgbench.models.contract import CappedReply
+from lgbench.results import MAX_REPLY_CHARS, CellCounts, FirstWrong
+from lgbench.task import Example, Task
+
+
+class Reply(NamedTuple):
+    """A reply as it is scored, stored and digested.
+
+    Attributes:
+        text: At most 4096 characters.
+        cut: Whether the model wrote more.
+        capped: Whether its generation cap ended it.
+    """
+
+    text: str
+    cut: bool = False
+    capped: bool = False
+
+
+def as_reply(text: str) -> Reply:
+    """A reply as the model gave it, cut to 4096 characters."""
+    return Reply(str(text[:MAX_REPLY_CHARS]), cut=len(text) > MAX_REPLY_CHARS, capped=isinstance(text, CappedReply))
+
+
+class CellGrader:
+    """Counts the replies to one cell."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._sums: Counter[str] = Counter()
+        self._first_wrong: Counter[int] = Counter()
+
+    def add(self, example: Example, reply: Reply) -> bool:
+        """Count one reply and say whether it is right."""
+        text, target = reply.text, example.target
+        right = text == target
+        sums = self._sums
+        sums["total"] += 1
+        sums["cut"] += reply.cut
+        sums["capped"] += reply.capped
+        sums["chars_total"] += max(len(text), len(target))
+        if right:
+            sums["correct"] += 1
+            sums["chars_correct"] += len(target)
+        else:
+            sums["starts_with_target"] += text.startswith(target)
+            agreements = [given == wanted for given, wanted in zip(text, target, strict=False)]
+            sums["chars_correct"] += sum(agreements)
+            self._first_wrong[agreements.index(False) if False in agreements else len(agreements)] += 1
+        if self._task.walk is not None:
+            walk = self._task.walk(example.prompt, text)
+            sums["valid_moves"] += walk.valid_moves
+            sums["right_endpoint"] += walk.right_endpoint
+        return right
+
+    def counts(self) -> CellCounts:
+        """What was counted so far; at least one reply."""
+        sums = self._sums
+        is_path = self._task.walk is not None
+        return CellCounts(
+            total=sums["total"],
+            correct=sums["correct"],
+            starts_with_target=sums["starts_with_target"],
+            chars_correct=sums["chars_correct"],
+            chars_total=sums["chars_total"],
+            first_wrong=tuple(FirstWrong(position=at, count=n) for at, n in sorted(self._first_wrong.items())),
+            valid_moves=sums["valid_moves"] if is_path else None,
+            right_endpoint=sums["right_endpoint"] if is_path else None,
+            cut=sums["cut"],
+            capped=sums["capped"],
+        )

@@ -1,0 +1,57 @@
+"""The built-in models. They check the plumbing and set a floor; none is submittable."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+
+from lgbench.models.contract import Predictor
+from lgbench.task import Stream
+from lgbench.tasks import get_task
+from lgbench.tasks.mazes import TOKENS
+from lgbench.tasks.strings import LETTERS
+
+_OPERATORS = re.compile(r"[-+*=?]")
+
+
+class Oracle:
+    """Solves every prompt with the task's own `solve`: the upper check of the plumbing."""
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        """The target of each prompt."""
+        return [get_task(task).solve(prompt) for prompt in prompts]
+
+
+class Random:
+    """Writes random symbols of the prompt's alphabet. It sees the prompt only, and the same prompt gets the same reply.
+
+    The reply has 1 to n + 1 symbols (digits, letters or node tokens), n being those before the first operator.
+    """
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        """A random reply to each prompt."""
+        return [self._reply(prompt) for prompt in prompts]
+
+    def _reply(self, prompt: str) -> str:
+        first = _first_part(prompt)
+        nodes = first.count(":")
+        alphabet = TOKENS if nodes else string.digits if first.isdigit() else LETTERS
+        stream = Stream("lgbench", "random", prompt)
+        length = 1 + int(stream.below((nodes or len(first)) + 1, 1)[0])
+        return "".join(alphabet[pick] for pick in stream.below(len(alphabet), length).tolist())
+
+
+class Echo:
+    """Repeats the prompt up to the first of `+-*=?`."""
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        """The first part of each prompt."""
+        return [_first_part(prompt) for prompt in prompts]
+
+
+def _first_part(prompt: str) -> str:
+    return _OPERATORS.split(prompt, maxsplit=1)[0]
+
+
+BUILTINS: dict[str, type[Predictor]] = {"oracle": Oracle, "random": Random, "echo": Echo}

@@ -1,0 +1,73 @@
+"""From what a name points at to a predictor: an instance as it is, a class or function called with options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lgbench.errors import LgbenchError
+from lgbench.models.contract import Predictor, user_code
+
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def construct(found: Any, options: Mapping[str, str], name: str) -> Predictor:
+    """Make a predictor.
+
+    Args:
+        found: An object with `predict`, or a class or function that returns one.
+        options: Keyword arguments for the class or function, as text.
+        name: MODEL, for messages.
+
+    Raises:
+        LgbenchError: It is neither, or an option does not fit.
+        ModelError: The class or function raised.
+    """
+    if not inspect.isclass(found) and _has_predict(found):
+        if options:
+            raise LgbenchError(f"{name!r} is an instance and takes no model options. Name its class instead.")
+        made: Predictor = found
+        return made
+    if not callable(found):
+        raise LgbenchError(f"{name!r} is a {type(found).__name__}: it has no predict method and cannot be called.")
+    arguments = _arguments(found, options, name)
+    with user_code(f"Making {name!r}"):
+        made = found(**arguments)
+    if not _has_predict(made):
+        raise LgbenchError(f"{name!r} made a {type(made).__name__}, which has no predict(prompts, task) method.")
+    return made
+
+
+def _has_predict(found: object) -> bool:
+    return callable(getattr(found, "predict", None))
+
+
+def _arguments(factory: Callable[..., Any], options: Mapping[str, str], name: str) -> dict[str, Any]:
+    """The options, converted to the types of the parameters they name."""
+    try:
+        parameters = inspect.signature(factory, eval_str=True).parameters
+    except (NameError, TypeError, ValueError):  # no signature, or annotations that only a type checker can read
+        return dict(options)
+    named = {key: p for key, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for option in options:
+        if option not in named and not takes_any:
+            valid = f"Valid: {', '.join(named)}." if named else "It takes none."
+            raise LgbenchError(f"{name!r} has no model option {option!r}. {valid}")
+    if missing := [key for key, p in named.items() if p.default is p.empty and key not in options]:
+        raise LgbenchError(f"{name!r} needs the model option {missing[0]!r}: add --model-option {missing[0]}=VALUE.")
+    return {key: _convert(text, named[key], name) if key in named else text for key, text in options.items()}
+
+
+def _convert(text: str, parameter: inspect.Parameter, name: str) -> Any:
+    """Text as the type that a parameter declares (or that its default has), where that is bool, int or float."""
+    kind = parameter.annotation
+    if kind is parameter.empty:
+        kind = type(parameter.default)
+    try:
+        if kind is bool:
+            return _TRUTHS[text.lower()]
+        return kind(text) if kind in (int, float) else text
+    except (KeyError, ValueError):
+        raise LgbenchError(f"Model option {parameter.name}={text!r} of {name!r} must be a {kind.__name__}.") from None

@@ -1,0 +1,159 @@
+"""Finding MODEL: a built-in, `scheme:rest`, `file.py:attribute`, a checkpoint folder, a module, or an entry point."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.models.builtin import BUILTINS
+from lgbench.models.construction import construct
+from lgbench.models.contract import user_code
+from lgbench.models.loaded import Model
+from lgbench.models.recorded import RecordedReplies
+from lgbench.results import SystemInfo
+
+ENTRY_POINTS = "lgbench.models"
+
+
+def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
+    """Load a model by name.
+
+    The first of these that fits:
+
+    1. a built-in: `oracle`, `random`, `echo`;
+    2. `scheme:rest`: `replay:replies.jsonl`;
+    3. `file.py:attribute`: an object with `predict`, or a class or function that makes one from keyword options;
+    4. an existing checkpoint folder;
+    5. `package.module:attribute`, likewise;
+    6. an entry point of the group `lgbench.models`, likewise.
+
+    Args:
+        name: MODEL.
+        options: Keyword options for a class or function, as text; converted to the type that its parameter declares.
+
+    Raises:
+        LgbenchError: Nothing fits, or an option does not.
+        ModelError: The model's own code raised.
+    """
+    given = dict(options or {})
+    scheme, _, rest = name.partition(":")
+    if name in BUILTINS:
+        return Model(construct(BUILTINS[name], given, name), SystemInfo(model=name, kind="builtin"))
+    if rest and scheme in SCHEMES:
+        return SCHEMES[scheme](name, rest, given)
+    if scheme.endswith(".py"):
+        return _from_file(name, Path(scheme), rest, given)
+    if Path(name).is_dir():
+        return _from_checkpoint(name, given)
+    if rest:
+        return _from_module(name, scheme, rest, given)
+    return _from_entry_point(name, given)
+
+
+def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
+    _refuse_options(name, options)
+    path = Path(rest)
+    replies = RecordedReplies(path)
+    return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
+
+
+SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {"replay": _replay}
+
+
+def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:
+    if not path.is_file():
+        raise LgbenchError(f"There is no file {str(path)!r}. MODEL {name!r} reads as file.py:attribute.")
+    module = _run_file(path)
+    found = _attribute(module, attribute, name, where=str(path))
+    system = SystemInfo(model=name, kind="file", options=options, source_sha256=(_sha256(path),))
+    return _model(construct(found, options, name), system)
+
+
+def _run_file(path: Path) -> ModuleType:
+    """Execute a file as a module of its own; beside it, it can import its neighbours."""
+    module_name = f"lgbench_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise LgbenchError(f"{str(path)!r} cannot be loaded as a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    with user_code(f"Importing {str(path)!r}"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
+    raise LgbenchError(f"The folder {name!r} holds no checkpoint that this version can load.")
+
+
+def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:
+    try:
+        if importlib.util.find_spec(module_name) is None:
+            raise ModuleNotFoundError(module_name)
+    except (ModuleNotFoundError, ValueError):
+        raise LgbenchError(
+            f"MODEL {name!r} is nothing known: {module_name!r} is no scheme ({', '.join(SCHEMES)}), no .py file and no "
+            "module that can be imported here."
+        ) from None
+    with user_code(f"Importing {module_name!r}"):
+        module = importlib.import_module(module_name)
+    found = _attribute(module, attribute, name, where=module_name)
+    source = getattr(module, "__file__", None)
+    hashes = (_sha256(Path(source)),) if source and Path(source).is_file() else ()
+    system = SystemInfo(model=name, kind="module", options=options, source_sha256=hashes)
+    return _model(construct(found, options, name), system)
+
+
+def _from_entry_point(name: str, options: dict[str, str]) -> Model:
+    found = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in found:
+        forms = ("file.py:attribute", "package.module:attribute", "a checkpoint folder")
+        raise UnknownNameError("model", name, [*BUILTINS, *found, *(f"{scheme}:..." for scheme in SCHEMES), *forms])
+    with user_code(f"Loading the entry point {name!r} ({found[name].value})"):
+        target = found[name].load()
+    system = SystemInfo(model=name, kind="entry_point", options=options)
+    return _model(construct(target, options, name), system)
+
+
+def _attribute(module: ModuleType, attribute: str, name: str, *, where: str) -> Any:
+    found: Any = module
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        usable = [key for key, value in vars(module).items() if _could_be_model(key, value, module)]
+        valid = f" It has: {', '.join(usable)}." if usable else " It defines no class with a predict method."
+        problem = f"has no attribute {attribute!r}." if attribute else "needs an attribute, as in file.py:MyModel."
+        raise LgbenchError(f"MODEL {name!r}: {where} {problem}{valid}") from None
+    return found
+
+
+def _could_be_model(key: str, value: object, module: ModuleType) -> bool:
+    own = getattr(value, "__module__", None) == module.__name__
+    return not key.startswith("_") and own and callable(getattr(value, "predict", None))
+
+
+def _model(predictor: Any, system: SystemInfo) -> Model:
+    parameters = getattr(predictor, "parameters", None)
+    return Model(
+        predictor, system.model_copy(update={"parameters": parameters if isinstance(parameters, int) else None})
+    )
+
+
+def _refuse_options(name: str, options: dict[str, str]) -> None:
+    if options:
+        raise LgbenchError(f"{name!r} takes no model options, but was given {', '.join(options)}.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,105 @@
+"""Layer 0: reading JSON records that anyone may have written, with every problem told by its field."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from lgbench.errors import LgbenchError
+
+MAX_RECORD_BYTES = 1_000_000
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+class Problem(NamedTuple):
+    """What is wrong with a file, and in which field; an empty field means the file as a whole."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class InvalidFileError(LgbenchError):
+    """A file that does not hold what it should, with all its problems."""
+
+    def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
+        self.path = path
+        self.problems = tuple(problems)
+
+
+def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_BYTES) -> _Record:
+    """Read a JSON file into a record of this kind.
+
+    Raises:
+        InvalidFileError: The file is missing, too large, no strict JSON, or does not fit.
+    """
+    text = read_capped(path, max_bytes)
+    try:
+        parse_json(text)
+    except ValueError as error:
+        raise InvalidFileError(path, [Problem("", f"is not valid JSON: {error}.")]) from None
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidFileError(path, [_problem(detail) for detail in error.errors()]) from None
+
+
+def _problem(detail: Any) -> Problem:
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+    given = json.dumps(detail["input"], default=str)
+    shown = "" if detail["type"] in ("missing", "value_error") or len(given) > 100 else f" (given: {given})"
+    return Problem(field, detail["msg"].removeprefix("Value error, ") + shown)
+
+
+def read_capped(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes` bytes. Links are not followed.
+
+    Raises:
+        InvalidFileError: It is missing, a link, no regular file, too large, or unreadable.
+    """
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidFileError(path, [Problem("", "is not a regular file.")])
+        if status.st_size > max_bytes:
+            sizes = f"{status.st_size:,} bytes; at most {max_bytes:,} are allowed"
+            raise InvalidFileError(path, [Problem("", f"is too large: {sizes}.")])
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InvalidFileError(path, [Problem("", "does not exist.")]) from None
+    except OSError as error:
+        raise InvalidFileError(path, [Problem("", f"cannot be read: {error.strerror or error}.")]) from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON strictly: UTF-8, no repeated keys, no NaN or infinity, no bottomless nesting.
+
+    Raises:
+        ValueError: The text is not such JSON; the message says why.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is repeated")
+    return record
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,125 @@
+"""Layer 3: replies on disk, one JSON line each, and the digest that pins them all.
+
+A line is `{"id": ..., "reply": ...}`, and `"cut": true` or `"capped": true` where that holds (see `Reply`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lgbench.grading import Reply
+from lgbench.records import InvalidFileError, Problem, parse_json, read_capped
+from lgbench.results import MAX_REPLY_CHARS
+
+MAX_PACKED_BYTES = 8_000_000
+MAX_UNPACKED_BYTES = 64_000_000
+
+
+class RepliesDigest:
+    """SHA-256 over one JSON line `[id, reply]` for each reply, in the order added."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, example_id: str, text: str) -> None:
+        """Take in the next reply."""
+        line = json.dumps([example_id, text], ensure_ascii=True, separators=(",", ":")) + "\n"
+        self._hash.update(line.encode("ascii"))
+
+    def hexdigest(self) -> str:
+        """The digest of the replies so far."""
+        return self._hash.hexdigest()
+
+
+def reply_line(example_id: str, reply: Reply, **extra: float) -> bytes:
+    """The line of one reply, with `extra` keys behind those it always has."""
+    record: dict[str, Any] = {"id": example_id, "reply": reply.text}
+    record |= {flag: True for flag in ("cut", "capped") if getattr(reply, flag)}
+    return json.dumps(record | extra, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def parse_reply_line(line: bytes, *, strict: bool = True) -> tuple[str, Reply, dict[str, Any]]:
+    """The id, the reply and all keys of a line.
+
+    Args:
+        line: One line, with or without its end.
+        strict: Whether keys other than those of a stored reply, and replies too long to be one, are refused.
+
+    Raises:
+        ValueError: The line is none; the message says why.
+    """
+    record = parse_json(line)
+    if not isinstance(record, dict):
+        raise ValueError('it is not an object like {"id": ..., "reply": ...}')
+    for key in ("id", "reply"):
+        if not isinstance(record.get(key), str):
+            raise ValueError(f"{key!r} must be a string")
+    for key in ("cut", "capped"):
+        if not isinstance(record.get(key, False), bool):
+            raise ValueError(f"{key!r} must be true or false")
+    if strict and (unknown := sorted(record.keys() - {"id", "reply", "cut", "capped"})):
+        raise ValueError(f"unknown key {unknown[0]!r}")
+    if strict and len(record["reply"]) > MAX_REPLY_CHARS:
+        raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
+    reply = Reply(record["reply"], cut=record.get("cut", False), capped=record.get("capped", False))
+    return record["id"], reply, record
+
+
+class StoredReplies:
+    """Writes `replies.jsonl.gz`: the replies that cannot be rebuilt, which are the wrong ones and the flagged ones."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        # Neither a name nor a time goes into the header: the same replies give the same bytes.
+        self._gzip = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
+
+    def add(self, example_id: str, reply: Reply, *, right: bool) -> None:
+        """Write a reply unless it is right, whole and stopped by itself."""
+        if not right or reply.cut or reply.capped:
+            self._gzip.write(reply_line(example_id, reply))
+
+    def close(self) -> None:
+        """Finish the compressed stream. The file itself stays open."""
+        self._gzip.close()
+
+
+def read_stored_replies(path: Path) -> dict[str, Reply]:
+    """Read `replies.jsonl.gz`, by example id.
+
+    Raises:
+        InvalidFileError: It is missing, over the size caps, damaged, or holds lines that are no stored replies; with
+            every such line.
+    """
+    replies: dict[str, Reply] = {}
+    problems = []
+    for number, line in enumerate(_unpack(path).splitlines(), start=1):
+        try:
+            example_id, reply, _ = parse_reply_line(line)
+            if example_id in replies:
+                raise ValueError(f"the id {example_id!r} is repeated")
+            replies[example_id] = reply
+        except ValueError as error:
+            problems.append(Problem(f"line {number}", f"{error}."))
+    if problems:
+        raise InvalidFileError(path, problems)
+    return replies
+
+
+def _unpack(path: Path) -> bytes:
+    packed = read_capped(path, MAX_PACKED_BYTES)
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        content = unpacker.decompress(packed, MAX_UNPACKED_BYTES)
+    except zlib.error:
+        raise InvalidFileError(path, [Problem("", "is not a gzip file, or is damaged.")]) from None
+    if unpacker.unconsumed_tail:
+        raise InvalidFileError(path, [Problem("", f"unpacks to more than {MAX_UNPACKED_BYTES:,} bytes.")])
+    if not unpacker.eof:
+        raise InvalidFileError(path, [Problem("", "is cut short.")])
+    if unpacker.unused_data:
+        raise InvalidFileError(path, [Problem("", "has bytes after its end.")])
+    return content

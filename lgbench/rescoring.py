@@ -1,0 +1,124 @@
+"""Layer 3: checking a result against its replies, from regenerated data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgbench.cells import checked_cell, committed_digest, limited_indices
+from lgbench.errors import LgbenchError
+from lgbench.grading import CellGrader, Reply
+from lgbench.records import InvalidFileError, Problem, read_record
+from lgbench.replies import RepliesDigest, read_stored_replies
+from lgbench.results import CellCounts, CellResult, Result
+from lgbench.runfolder import REPLIES_FILE, RESULT_FILE
+from lgbench.suites import Cell, Suite, load_suite
+from lgbench.task import Example
+from lgbench.tasks import get_task
+
+
+class Rescored(NamedTuple):
+    """A result whose counts follow from its replies.
+
+    Attributes:
+        result: The result.
+        correct: For each cell, whether each reply is right, by index; shape (examples evaluated,).
+    """
+
+    result: Result
+    correct: dict[Cell, NDArray[np.bool_]]
+
+
+def rescore(folder: str | Path) -> Rescored:
+    """Recompute every count of a result from its replies and from regenerated data.
+
+    Raises:
+        InvalidFileError: A file is missing or malformed, or something differs; with every difference and its cell.
+    """
+    folder = Path(folder)
+    result = read_record(folder / RESULT_FILE, Result)
+    replies = read_stored_replies(folder / REPLIES_FILE)
+    rescored, problems = check_result(result, replies)
+    if problems:
+        raise InvalidFileError(folder / RESULT_FILE, problems)
+    return rescored
+
+
+def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored, list[Problem]]:
+    """Re-score a result, and list everything that differs from what it says.
+
+    Args:
+        result: The result.
+        replies: Its stored replies by example id: the wrong ones and the flagged ones.
+    """
+    try:
+        suite = load_suite(result.suite)
+    except LgbenchError as error:
+        return Rescored(result, {}), [Problem("suite", str(error))]
+    problems = _order(suite, result)
+    correct: dict[Cell, NDArray[np.bool_]] = {}
+    digest = RepliesDigest()
+    unused = set(replies)
+    for number, recorded in enumerate(result.cells):
+        cell, where = Cell(recorded.task, recorded.length), f"cells[{number}]"
+        if cell not in suite.cells():
+            problems.append(Problem(where, f"{suite.name} has no cell {cell}."))
+            continue
+        problems += _stale(suite, cell, recorded, where)
+        grader = CellGrader(get_task(cell.task))
+        flags = []
+        for example in _evaluated(suite, cell, result.limit):
+            reply = replies.get(example.id, Reply(example.target))
+            flags.append(grader.add(example, reply))
+            digest.add(example.id, reply.text)
+            if example.id in replies:
+                unused.remove(example.id)
+                if flags[-1] and not (reply.cut or reply.capped):
+                    problems.append(
+                        Problem(where, f"reply {example.id!r} is right, so it does not belong in the file.")
+                    )
+        correct[cell] = np.array(flags, dtype=np.bool_)
+        problems += _differences(cell, recorded, grader.counts(), where)
+    problems += [Problem("replies", f"{unknown!r} is no example of this result.") for unknown in sorted(unused)]
+    if digest.hexdigest() != result.replies_sha256:
+        problems.append(Problem("replies_sha256", "does not fit the replies: at least one is missing or was changed."))
+    return Rescored(result, correct), problems
+
+
+def _order(suite: Suite, result: Result) -> list[Problem]:
+    given = [Cell(cell.task, cell.length) for cell in result.cells]
+    in_order = [cell for cell in suite.cells() if cell in set(given)]
+    known = [cell for cell in given if cell in set(in_order)]
+    return [] if known == in_order else [Problem("cells", "must stand in task order, then by length.")]
+
+
+def _evaluated(suite: Suite, cell: Cell, limit: int | None) -> list[Example]:
+    examples = checked_cell(suite, cell)
+    return examples if limit is None else [examples[index] for index in limited_indices(suite, cell, limit)]
+
+
+def _stale(suite: Suite, cell: Cell, recorded: CellResult, where: str) -> list[Problem]:
+    problems = []
+    version = get_task(cell.task).version
+    if recorded.task_version != version:
+        problems.append(
+            Problem(f"{where}.task_version", f"{cell} is of version {version}, not {recorded.task_version}.")
+        )
+    if recorded.sha256 != committed_digest(suite, cell):
+        problems.append(Problem(f"{where}.sha256", f"is not the hash of {cell} in {suite.name}."))
+    return problems
+
+
+def _differences(cell: Cell, recorded: CellResult, found: CellCounts, where: str) -> list[Problem]:
+    if recorded.counts == found:
+        return []
+    said, is_now = recorded.counts.model_dump(mode="json"), found.model_dump(mode="json")
+    return [
+        Problem(f"{where}.counts.{name}", f"{cell}: the result says {said[name]}, its replies give {is_now[name]}.")
+        for name in said
+        if said[name] != is_now[name]
+    ]

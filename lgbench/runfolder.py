@@ -1,0 +1,204 @@
+"""Layer 3: the folder of one evaluation, from its first reply to its result.
+
+While a run goes on, the folder holds `run.json` (which run it is) and `replies.partial.jsonl` (every reply as it
+arrived). When it is done it holds `result.json` and `replies.jsonl.gz` instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import BaseModel, ConfigDict
+
+from lgbench.errors import LgbenchError
+from lgbench.files import owned_folder, write_atomically
+from lgbench.grading import Reply
+from lgbench.records import read_record
+from lgbench.replies import StoredReplies, parse_reply_line, reply_line
+from lgbench.results import Moment, Result, Sha256
+from lgbench.task import Example
+
+RESULT_FILE = "result.json"
+REPLIES_FILE = "replies.jsonl.gz"
+RUN_FILE = "run.json"
+PARTIAL_FILE = "replies.partial.jsonl"
+
+
+class RunKey(BaseModel):
+    """What makes two evaluations the same run, so that one may go on where the other stopped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    suite: str
+    arm: str
+    group: str | None
+    seed: int | None
+    limit: int | None
+    model: str
+    options: dict[str, str]
+    cells: tuple[str, ...]
+
+    def difference(self, other: RunKey) -> str:
+        """What differs in another run, in words; empty where nothing does."""
+        here, there = self.model_dump(), other.model_dump()
+        if here["cells"] != there["cells"]:
+            here["cells"], there["cells"] = f"{len(self.cells)} chosen", f"{len(other.cells)} chosen or of other hashes"
+        return ", ".join(f"{key}: {there[key]!r}, now {here[key]!r}" for key in here if here[key] != there[key])
+
+
+class _RunRecord(BaseModel):
+    """The content of `run.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    run: RunKey
+    started: Moment
+    source_sha256: tuple[Sha256, ...]
+
+
+def result_key(result: Result) -> RunKey:
+    """The run that a result came from."""
+    return RunKey(
+        suite=result.suite,
+        arm=result.arm,
+        group=result.group,
+        seed=result.seed,
+        limit=result.limit,
+        model=result.system.model,
+        options=result.system.options,
+        cells=tuple(cell.sha256 for cell in result.cells),
+    )
+
+
+class RunFolder:
+    """An open run: hands out the replies that are already there, and keeps each new one as it arrives.
+
+    Attributes:
+        path: The folder.
+        started: When the run began, in its first piece.
+        source_sha256: The hashes of the model's file in every piece so far, without repetition.
+        seconds: How long the model has worked, over all pieces.
+        resumed: How many replies were taken over from earlier pieces.
+    """
+
+    def __init__(self, path: Path, record: _RunRecord) -> None:
+        self.path = path
+        self.started = record.started
+        self.source_sha256 = record.source_sha256
+        self.seconds = 0.0
+        self.resumed = 0
+        self._partial = (path / PARTIAL_FILE).open("ab")
+        self._stored_file: BinaryIO = (path / f".{REPLIES_FILE}.tmp").open("wb")
+        self._stored = StoredReplies(self._stored_file)
+        self._earlier = _lines(path / PARTIAL_FILE)
+        self._ahead: tuple[str, Reply, float] | None = next(self._earlier, None)
+
+    def earlier(self, examples: Sequence[Example]) -> dict[str, Reply]:
+        """The replies to these examples that earlier pieces of the run left. Ask cell by cell, in the run's order."""
+        ids = {example.id for example in examples}
+        found = {}
+        while self._ahead is not None and self._ahead[0] in ids:
+            example_id, reply, seconds = self._ahead
+            found[example_id] = reply
+            self.seconds += seconds
+            self._ahead = next(self._earlier, None)
+        self.resumed += len(found)
+        return found
+
+    def append(self, examples: Sequence[Example], replies: Sequence[Reply], *, seconds: float) -> None:
+        """Keep the replies to a batch; `seconds` is how long the model took for them."""
+        lines = [
+            reply_line(example.id, reply, **({"seconds": round(seconds, 6)} if position == 0 else {}))
+            for position, (example, reply) in enumerate(zip(examples, replies, strict=True))
+        ]
+        self._partial.write(b"".join(lines))
+        self._partial.flush()
+        self.seconds += seconds
+
+    def store(self, example: Example, reply: Reply, *, right: bool) -> None:
+        """Take one scored reply into `replies.jsonl.gz`."""
+        self._stored.add(example.id, reply, right=right)
+
+    def finish(self, result: Result) -> None:
+        """Leave the folder with the result and the stored replies only."""
+        self._stored.close()
+        self._stored_file.close()
+        Path(self._stored_file.name).replace(self.path / REPLIES_FILE)
+        write_atomically(self.path / RESULT_FILE, result.to_json().encode())
+        self.close()
+        for name in (PARTIAL_FILE, RUN_FILE):
+            (self.path / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the files. Without `finish`, the run can be resumed."""
+        self._earlier.close()
+        self._partial.close()
+        self._stored_file.close()
+        Path(self._stored_file.name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def open_run(path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool) -> Iterator[RunFolder | Result]:
+    """Open the folder of a run, or hand back the result of one that is done.
+
+    Raises:
+        LgbenchError: The folder holds another run, or this one while `resume` is false, or cannot be written to.
+    """
+    with owned_folder(path):
+        if (path / RESULT_FILE).exists():
+            result = read_record(path / RESULT_FILE, Result)
+            _check_same(path, key, result_key(result), resume=resume, state="finished")
+            yield result
+            return
+        run_file = path / RUN_FILE
+        if run_file.exists():
+            record = read_record(run_file, _RunRecord)
+            _check_same(path, key, record.run, resume=resume, state="unfinished")
+            _drop_torn_line(path / PARTIAL_FILE)
+            record = record.model_copy(update={"source_sha256": _union(record.source_sha256, sources)})
+        else:
+            (path / PARTIAL_FILE).unlink(missing_ok=True)
+            record = _RunRecord(run=key, started=datetime.now(UTC).replace(microsecond=0), source_sha256=sources)
+        write_atomically(run_file, record.model_dump_json(indent=1).encode() + b"\n")
+        folder = RunFolder(path, record)
+        try:
+            yield folder
+        finally:
+            folder.close()
+
+
+def _check_same(path: Path, key: RunKey, found: RunKey, *, resume: bool, state: str) -> None:
+    if difference := key.difference(found):
+        raise LgbenchError(f"{str(path)!r} holds another {state} run ({difference}). Choose another --output.")
+    if not resume:
+        hint = "Add --resume to show it" if state == "finished" else "Add --resume to go on with it"
+        raise LgbenchError(f"{str(path)!r} already holds this run, {state}. {hint}, or choose another --output.")
+
+
+def _union(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(known + new))
+
+
+def _drop_torn_line(partial: Path) -> None:
+    """Cut the file after its last complete line: what a killed process had half written is asked again."""
+    if not partial.exists():
+        return
+    content = partial.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with partial.open("r+b") as file:
+            file.truncate(whole)
+
+
+def _lines(partial: Path) -> Generator[tuple[str, Reply, float], None, None]:
+    with partial.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                example_id, reply, record = parse_reply_line(line, strict=False)
+                yield example_id, reply, float(record.get("seconds", 0.0))
+            except ValueError as error:
+                raise LgbenchError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None

@@ -1,0 +1,216 @@
+"""Layer 3: what the counts of one result amount to: zones, horizons, intervals. Definitions: docs/protocol.md.
+
+Accuracies are exact fractions, so that thresholds and ties are decided by integers; `float()` them for display.
+Nothing here reads a file or knows how the counts came about. How runs make a system: `lgbench.comparison`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from statistics import NormalDist
+from typing import NamedTuple
+
+from lgbench.results import CellCounts, Result
+from lgbench.suites import OPEN_ARM, ZONES, Cell, Suite, Zone, load_suite
+
+LengthCounts = Mapping[int, CellCounts]
+"""The counts of one task by length."""
+
+
+class Interval(NamedTuple):
+    """A two-sided confidence interval."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(correct: int, total: int, *, level: float = 0.95) -> Interval:
+    """The Wilson score interval (Wilson, 1927) of a proportion, without continuity correction.
+
+    The closed form, because SciPy takes longer to import than a small evaluation takes; a test holds it to SciPy's.
+
+    Args:
+        correct: Successes.
+        total: Trials, at least 1.
+        level: Confidence level.
+
+    Examples:
+        >>> low, high = wilson_interval(250, 256)
+        >>> f"{low:.4f} to {high:.4f}"
+        '0.9498 to 0.9892'
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = correct / total
+    centre = share + z**2 / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    scale = 1 + z**2 / total
+    # At 0 and at 1 the bound is exact, which rounding would spoil.
+    low = 0.0 if correct == 0 else (centre - spread) / scale
+    high = 1.0 if correct == total else (centre + spread) / scale
+    return Interval(low, high)
+
+
+def counts_by_task(result: Result) -> dict[str, dict[int, CellCounts]]:
+    """The counts of a result by task, then length."""
+    counts: dict[str, dict[int, CellCounts]] = {}
+    for cell in result.cells:
+        counts.setdefault(cell.task, {})[cell.length] = cell.counts
+    return counts
+
+
+def expected_cells(result: Result) -> tuple[Cell, ...]:
+    """The cells of a complete result of this suite, arm and group."""
+    return load_suite(result.suite).cells(result.arm, (result.group,) if result.group else ())
+
+
+def is_partial(result: Result) -> bool:
+    """Whether the result lacks a cell of its suite, arm and group. Such a result has no score."""
+    present = {(cell.task, cell.length) for cell in result.cells}
+    return not present.issuperset(expected_cells(result))
+
+
+def mean_accuracy(counts: LengthCounts, lengths: Sequence[int]) -> Fraction | None:
+    """The unweighted mean of the accuracies at these lengths; None without lengths or where one is missing."""
+    if not lengths or any(length not in counts for length in lengths):
+        return None
+    return sum((Fraction(counts[each].correct, counts[each].total) for each in lengths), Fraction()) / len(lengths)
+
+
+def task_lengths(suite: Suite, task: str, group: str | None) -> tuple[int, ...]:
+    """The lengths at which a task is evaluated: its group's grid, or without a group (arm `open`) its whole grid."""
+    return suite.grid(task) if group is None else suite.group(group).grid
+
+
+def zone_lengths(suite: Suite, task: str, zone: Zone, group: str | None) -> tuple[int, ...]:
+    """The evaluated lengths of a task in a zone. Without a group its home group says where the zones begin."""
+    zones = suite.zone_group(task, group)
+    return tuple(length for length in task_lengths(suite, task, group) if zones.zone(length) == zone)
+
+
+def zone_accuracy(result: Result, task: str, zone: Zone) -> Fraction | None:
+    """The accuracy of a task in a zone: the unweighted mean over its cells.
+
+    None where the zone has no cells, where the result is partial, and for a task that the result does not hold.
+    """
+    if is_partial(result):
+        return None
+    lengths = zone_lengths(load_suite(result.suite), task, zone, result.group)
+    return mean_accuracy(counts_by_task(result).get(task, {}), lengths)
+
+
+def open_score(result: Result) -> Fraction | None:
+    """The score of a model of arm `open`: the mean transfer-zone accuracy of the suite's main tasks.
+
+    None in a partial result, and for every other arm.
+    """
+    if result.arm != OPEN_ARM or is_partial(result):
+        return None
+    accuracies = [zone_accuracy(result, task, "transfer") for task in load_suite(result.suite).main_tasks]
+    known = [accuracy for accuracy in accuracies if accuracy is not None]
+    return sum(known, Fraction()) / len(known)
+
+
+class Horizon(NamedTuple):
+    """Up to which length a level of accuracy holds.
+
+    Attributes:
+        length: The largest evaluated length up to which every evaluated length reaches the level; 0 for none.
+        shortest: The shortest evaluated length.
+        longest: The longest evaluated length.
+    """
+
+    length: int
+    shortest: int
+    longest: int
+
+    def __str__(self) -> str:
+        """`<4` where the first length fails, `≥40` where none does, else the length."""
+        if self.length == 0:
+            return f"<{self.shortest}"
+        return f"≥{self.length}" if self.length == self.longest else str(self.length)
+
+
+def horizon(counts: LengthCounts, lengths: Sequence[int], *, percent: int) -> Horizon | None:
+    """The horizon of a task at a level of accuracy, decided in integers.
+
+    Args:
+        counts: The task's counts.
+        lengths: The lengths of its grid, ascending.
+        percent: The level: 90 for H90, 50 for H50.
+
+    Returns:
+        None without lengths or where one is missing: the answer could be another with it.
+    """
+    if not lengths or any(length not in counts for length in lengths):
+        return None
+    reached = 0
+    for length in lengths:
+        if 100 * counts[length].correct < percent * counts[length].total:
+            break
+        reached = length
+    return Horizon(reached, lengths[0], lengths[-1])
+
+
+class ZoneSummary(NamedTuple):
+    """A task in a zone of one result.
+
+    Attributes:
+        correct: Right replies, over the zone's cells.
+        total: Replies, over the zone's cells.
+        accuracy: The unweighted mean over the zone's cells.
+        interval: Wilson, 95 %, of `correct` in `total`.
+    """
+
+    correct: int
+    total: int
+    accuracy: Fraction
+    interval: Interval
+
+
+class TaskSummary(NamedTuple):
+    """A task of one result, to be shown.
+
+    Attributes:
+        task: Its name.
+        zones: By zone; None where the suite or the result lacks one of the zone's cells.
+        horizon_90: H90; None where a length of the grid is missing.
+        horizon_50: H50, likewise.
+        accuracies: The accuracy at every length that the result holds, ascending.
+    """
+
+    task: str
+    zones: dict[Zone, ZoneSummary | None]
+    horizon_90: Horizon | None
+    horizon_50: Horizon | None
+    accuracies: dict[int, Fraction]
+
+
+def summarize(result: Result) -> list[TaskSummary]:
+    """Every task of a result, in its order.
+
+    A summary is for display: unlike a score it shows a zone of a partial result where the zone's own cells are there.
+    """
+    suite = load_suite(result.suite)
+    return [_summarize_task(suite, task, result.group, counts) for task, counts in counts_by_task(result).items()]
+
+
+def _summarize_task(suite: Suite, task: str, group: str | None, counts: LengthCounts) -> TaskSummary:
+    lengths = task_lengths(suite, task, group)
+    return TaskSummary(
+        task=task,
+        zones={zone: _summarize_zone(counts, zone_lengths(suite, task, zone, group)) for zone in ZONES},
+        horizon_90=horizon(counts, lengths, percent=90),
+        horizon_50=horizon(counts, lengths, percent=50),
+        accuracies={each: Fraction(counts[each].correct, counts[each].total) for each in sorted(counts)},
+    )
+
+
+def _summarize_zone(counts: LengthCounts, lengths: Sequence[int]) -> ZoneSummary | None:
+    accuracy = mean_accuracy(counts, lengths)
+    if accuracy is None:
+        return None
+    correct = sum(counts[each].correct for each in lengths)
+    total = sum(counts[each].total for each in lengths)
+    return ZoneSummary(correct, total, accuracy, wilson_interval(correct, total))

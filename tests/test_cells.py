@@ -14,6 +14,7 @@ from lgbench.cells import (
     DEV_EXAMPLES,
     SHOTS_EXAMPLES,
     FixedSplit,
+    cell_digest,
     checked_cell,
     committed_digest,
     derive_lock,
@@ -25,10 +26,10 @@ from lgbench.cells import (
 )
 from lgbench.errors import LgbenchError
 from lgbench.suites import SUITES, Cell, Suite, load_suite
-from lgbench.task import Example, Stream, Task
+from lgbench.task import Stream, Task
 from lgbench.tasks import TASKS, get_task
 
-from . import oracles
+from . import oracles, redraw
 from .philox import philox_words
 
 MINI, STANDARD = load_suite("mini-v1"), load_suite("standard-v1")
@@ -36,26 +37,42 @@ every_suite = pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.n
 every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
 
-def digest(examples: list[Example]) -> str:
-    """The hash of a cell as the definition words it, with the answers of the oracles."""
-    lines = [
-        json.dumps([each.prompt, oracles.answer(each.task, each.prompt)], ensure_ascii=True, separators=(",", ":"))
-        for each in examples
-    ]
-    return hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()
+def redrawn_digest(suite: Suite, task: str, length: int) -> str:
+    """The hash of a test cell as the definition words it, without a line of the package."""
+    prompts = redraw.draw_cell(suite.name, "test", task, length, count=suite.examples_per_cell)
+    pairs = ([prompt, oracles.answer(task, prompt)] for prompt in prompts)
+    lines = (json.dumps(pair, ensure_ascii=True, separators=(",", ":")) + "\n" for pair in pairs)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @every_task
-def test_the_committed_hashes_of_mini_are_those_of_the_oracles_answers(task: Task) -> None:
+def test_the_committed_hashes_of_mini_are_those_of_the_redrawn_cells(task: Task) -> None:
     for length in MINI.grid(task.name):
-        assert committed_digest(MINI, Cell(task.name, length)) == digest(draw_cell(MINI, task.name, length))
+        assert committed_digest(MINI, Cell(task.name, length)) == redrawn_digest(MINI, task.name, length)
 
 
 @every_task
-def test_the_committed_hashes_of_standard_are_those_of_the_oracles_answers_at_both_ends(task: Task) -> None:
-    grid = STANDARD.grid(task.name)
-    for length in (grid[0], grid[-1]):
-        assert committed_digest(STANDARD, Cell(task.name, length)) == digest(draw_cell(STANDARD, task.name, length))
+def test_a_third_of_the_committed_hashes_of_standard_derive(task: Task) -> None:
+    for length in STANDARD.grid(task.name)[::3]:
+        drawn = cell_digest(draw_cell(STANDARD, task.name, length))
+        assert committed_digest(STANDARD, Cell(task.name, length)) == drawn
+
+
+# One task of each sampler.
+@pytest.mark.parametrize("task", ["no_carry", "reverse_subtract", "cot_multiply", "capitalize", "mqar", "dfs_trace"])
+def test_the_committed_hash_of_the_longest_standard_cell_is_that_of_the_redrawn_cell(task: str) -> None:
+    longest = STANDARD.grid(task)[-1]
+    assert committed_digest(STANDARD, Cell(task, longest)) == redrawn_digest(STANDARD, task, longest)
+
+
+@every_task
+def test_dev_and_shots_are_as_redrawn(task: Task) -> None:
+    length = MINI.grid(task.name)[0]
+    test = redraw.draw_cell("mini-v1", "test", task.name, length, count=256)
+    splits: tuple[FixedSplit, ...] = ("dev", "shots")
+    for split, count in zip(splits, (64, 16), strict=True):
+        drawn = [example.prompt for example in draw_cell(MINI, task.name, length, split=split)]
+        assert drawn == redraw.draw_cell("mini-v1", split, task.name, length, count=count, held_out=test)
 
 
 def test_the_lock_of_mini_derives_to_the_byte() -> None:
@@ -73,7 +90,7 @@ def test_every_cell_has_a_hash_and_every_hash_a_cell(suite: Suite) -> None:
 @every_task
 def test_prompts_of_a_split_are_distinct_and_no_other_split_shares_one_with_test(suite: Suite, task: Task) -> None:
     splits: tuple[tuple[FixedSplit, int], ...] = (("dev", DEV_EXAMPLES), ("shots", SHOTS_EXAMPLES))
-    for length in (suite.grid(task.name)[0], suite.grid(task.name)[-1]):
+    for length in suite.grid(task.name)[:2]:
         test = {example.prompt for example in draw_cell(suite, task.name, length)}
         assert len(test) == suite.examples_per_cell
         for split, size in splits:

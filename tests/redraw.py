@@ -16,6 +16,7 @@ from .philox import philox_words
 Words = Iterator[int]
 Sampler = Callable[[Words, int, int], list[str]]
 _T = TypeVar("_T")
+LETTERS = string.ascii_lowercase + string.ascii_uppercase
 CELLS = range(GRID * GRID)
 # Above, left, right, below.
 AROUND = [[other for other in CELLS if adjacent(cell + 1, other + 1)] for cell in CELLS]
@@ -108,7 +109,7 @@ def draw_operations(task: str, split: str) -> Sampler:
 
 
 def draw_texts(words: Words, length: int, count: int) -> list[str]:
-    letters = [(string.ascii_lowercase + string.ascii_uppercase)[place] for place in take(words, count * length, 52)]
+    letters = [LETTERS[place] for place in take(words, count * length, 52)]
     return ["".join(letters[row * length : (row + 1) * length]) for row in range(count)]
 
 

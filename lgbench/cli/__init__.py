@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluate, rescore, schema, suites, tasks
+from lgbench.cli import bench, data, evaluation, rescoring, schema, suites, tasks
 from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
@@ -43,8 +43,8 @@ def _options(
     """Options of lgbench itself."""
 
 
-app.command("eval")(evaluate.command)
-app.command("rescore")(rescore.command)
+app.command("eval")(evaluation.command)
+app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")

@@ -118,16 +118,22 @@ def _blocks(suite: Suite, arm: Arm, first: int) -> Iterator[list[Example]]:
 
 
 def _parallel_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Example]]:
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting: deque[Future[list[Example]]] = deque()
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    waiting: deque[Future[_Columns]] = deque()
+    try:
         for number in itertools.count(first):
             waiting.append(pool.submit(_worker_block, suite, arm, number))
             if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
+                yield list(map(Example, *waiting.popleft().result()))
+    finally:  # whoever stops reading should not wait for blocks drawn ahead
+        pool.shutdown(cancel_futures=True)
 
 
+# Plain columns cross the process border several times faster than a list of examples.
+_Columns = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], tuple[str, ...], tuple[str, ...]]
 _worker_data = cache(TrainingData)
 
 
-def _worker_block(suite: Suite, arm: Arm, number: int) -> list[Example]:
-    return _worker_data(suite, arm).block(number)
+def _worker_block(suite: Suite, arm: Arm, number: int) -> _Columns:
+    tasks, lengths, indices, prompts, targets = zip(*_worker_data(suite, arm).block(number), strict=True)
+    return tasks, lengths, indices, prompts, targets

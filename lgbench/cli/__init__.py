@@ -1,1 +1,63 @@
-"""Layer 6: the commands. Each parses, calls the library and prints."""
+"""Layer 6: the commands. Each parses, calls the library and prints.
+
+Commands import what they need when they run: `lgbench --help` loads neither NumPy nor pydantic nor anything heavier.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from lgbench.cli import bench, data, evaluate, rescore, schema, suites, tasks
+from lgbench.errors import LgbenchError, ModelError
+from lgbench.version import __version__
+
+app = typer.Typer(
+    name="lgbench",
+    help="The benchmark for length generalization transfer: does a model solve longer inputs of a task because a "
+    "related task was trained longer?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lgbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of lgbench itself."""
+
+
+app.command("eval")(evaluate.command)
+app.command("rescore")(rescore.command)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(suites.app, name="suites")
+app.add_typer(data.app, name="data")
+app.command("schema")(schema.command)
+app.add_typer(bench.app, name="bench")
+
+
+def main() -> None:
+    """Run the command line. An error the user can mend becomes one sentence on stderr and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a character must not end a run
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except LgbenchError as error:
+        if isinstance(error, ModelError) and error.user_traceback:
+            print(error.user_traceback, file=sys.stderr)
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)

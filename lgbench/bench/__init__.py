@@ -1,0 +1,1 @@
+"""How fast lgbench is: figures measured on the machine at hand, with ratios taken within one run."""

@@ -1,0 +1,58 @@
+"""`lgbench bench`: how fast lgbench is, measured here and now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import typer
+
+app = typer.Typer(
+    help="Measure lgbench's own speed on this machine. Without a command: start-up, harness, data and memory.",
+    invoke_without_command=True,
+)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+@app.callback()
+def run(context: typer.Context) -> None:
+    """Measure everything that needs no extra."""
+    if context.invoked_subcommand is None:
+        for measure in (startup, harness, data, memory):
+            measure()
+
+
+@app.command()
+def startup() -> None:
+    """The time of --help against that of a bare Typer program."""
+    from lgbench.bench import processes
+
+    _print(processes.startup())
+
+
+@app.command()
+def harness() -> None:
+    """The whole process of an evaluation whose model answers at once."""
+    from lgbench.bench import processes
+
+    _print(processes.harness())
+
+
+@app.command()
+def data() -> None:
+    """Drawing the test cells and the training streams."""
+    from lgbench.bench import data as measured
+
+    _print(measured.cells())
+    _print(measured.streams())
+
+
+@app.command()
+def memory() -> None:
+    """The peak memory of an evaluation on the small and on the large suite."""
+    from lgbench.bench import processes
+
+    _print(processes.memory())

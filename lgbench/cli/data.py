@@ -1,0 +1,84 @@
+"""`lgbench data export`: prompts for people who train or infer elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lgbench.errors import LgbenchError, UnknownNameError
+
+if TYPE_CHECKING:
+    from lgbench.task import Example
+
+app = typer.Typer(help="Write the benchmark's data.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Write the benchmark's data."""
+
+
+@app.command("export")
+def export(
+    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    split: Annotated[str, typer.Option(help="test, or train for a training stream.")] = "test",
+    group: Annotated[list[str] | None, typer.Option(help="A group; train and trained arms take exactly one.")] = None,
+    arm: Annotated[str, typer.Option(help="main_only, transfer, control, direct or open.")] = "open",
+    task: Annotated[list[str] | None, typer.Option(help="A task of the test split; may be repeated.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many training examples.", min=1)] = None,
+    with_targets: Annotated[bool, typer.Option("--with-targets", help="Write targets of the test split too.")] = False,
+    output: Annotated[Path | None, typer.Option(help="The file to write.  [default: stdout]")] = None,
+) -> None:
+    """Write a split as JSON lines of id, task, length, prompt, and target where asked for.
+
+    Training examples always have their targets. Answer test prompts by adding "reply" to each line; then
+    `lgbench eval replay:FILE.jsonl` scores them.
+    """
+    if split == "train":
+        if not group or len(group) != 1 or count is None or task:
+            raise LgbenchError("--split train takes exactly one --group, an --arm, a --count, and no --task.")
+        examples = _train_examples(suite, group[0], arm, count)
+    elif split == "test":
+        if count is not None:
+            raise LgbenchError("--count is for --split train. A test split is exported whole.")
+        examples = _test_examples(suite, group or [], arm, task or [])
+    else:
+        raise UnknownNameError("split to export", split, ("test", "train"))
+    lines = (_line(example, with_target=with_targets or split == "train") for example in examples)
+    if output is None:
+        for line in lines:
+            typer.echo(line)
+        return
+
+    from lgbench.files import atomic_writer
+
+    try:
+        with atomic_writer(output) as file:
+            file.writelines(f"{line}\n".encode("ascii") for line in lines)
+    except OSError as error:
+        raise LgbenchError(f"Cannot write {str(output)!r}: {error.strerror or error}.") from None
+    typer.echo(f"Written to {output}.", err=True)
+
+
+def _test_examples(suite: str, groups: list[str], arm: str, tasks: list[str]) -> Iterator[Example]:
+    from lgbench.cells import checked_cell
+    from lgbench.planning import make_plan
+
+    plan = make_plan(suite, arm=arm, groups=groups, tasks=tasks)
+    return (example for cell in plan.cells for example in checked_cell(plan.suite, cell))
+
+
+def _train_examples(suite: str, group: str, arm: str, count: int) -> Iterator[Example]:
+    from lgbench.training_data import training_stream
+
+    return itertools.islice(training_stream(suite, group, arm), count)
+
+
+def _line(example: Example, *, with_target: bool) -> str:
+    record = {"id": example.id, "task": example.task, "length": example.length, "prompt": example.prompt}
+    return json.dumps(record | ({"target": example.target} if with_target else {}))

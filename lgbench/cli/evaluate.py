@@ -1,0 +1,135 @@
+"""`lgbench eval`: run a model through a suite."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lgbench.errors import LgbenchError
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A built-in (oracle, random, echo), replay:FILE.jsonl, FILE.py:ATTRIBUTE, a checkpoint folder, "
+            "PACKAGE.MODULE:ATTRIBUTE, or an entry point of the group lgbench.models.",
+        ),
+    ],
+    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    group: Annotated[
+        list[str] | None, typer.Option(help="A group; a trained arm takes exactly one.  [default: all]")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.  [default: all]")] = None,
+    length: Annotated[list[int] | None, typer.Option(help="A length; may be repeated.  [default: all]")] = None,
+    arm: Annotated[
+        str, typer.Option(help="How the model was trained: main_only, transfer, control, direct, or open for neither.")
+    ] = "open",
+    seed: Annotated[int | None, typer.Option(help="The model's training seed, recorded in the result.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Evaluate N examples a cell, drawn by a fixed key. Not submittable.")
+    ] = None,
+    batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Prompts in one call of the model.")] = "auto",
+    model_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option for the model; may be repeated.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The folder for the result.  [default: a new one in runs/]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a summary as JSON on stdout, and nothing else.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no table.")] = False,
+) -> None:
+    """Run a model through a suite and write a result that anyone can check."""
+    if resume and output is None:
+        raise LgbenchError("--resume needs --output: the folder of the run to go on with.")
+    if not quiet:
+        typer.echo(f"Loading {model} for {suite}, arm {arm} ...", err=True)
+
+    from lgbench.cli.progress import reporter
+    from lgbench.cli.report import print_result, summary
+    from lgbench.evaluation import evaluate
+    from lgbench.models.loading import load_model
+    from lgbench.planning import make_plan
+
+    size = _batch_size(batch_size)
+    groups, tasks, lengths = group or [], task or [], length or []
+    # Asked for in vain should fail before a model takes minutes to load.
+    make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
+    folder = output or _new_folder(model, suite, arm)
+    # What a model prints must not mix with the JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        loaded = load_model(model, _model_options(model_option or []))
+        try:
+            with reporter(quiet=quiet) as report:
+                result = evaluate(
+                    loaded,
+                    suite=suite,
+                    arm=arm,
+                    group=groups,
+                    tasks=tasks,
+                    lengths=lengths,
+                    seed=seed,
+                    limit=limit,
+                    batch_size=size,
+                    output=folder,
+                    resume=resume,
+                    on_progress=report,
+                )
+        except KeyboardInterrupt:
+            typer.echo(f"\nInterrupted. Every reply up to here is kept; go on with:\n  {_resumed(folder)}", err=True)
+            raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(summary(result, folder), indent=1))
+    elif not quiet:
+        print_result(result, folder)
+
+
+def _batch_size(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise LgbenchError(f"--batch-size {text!r} is neither a number nor 'auto'.") from None
+
+
+def _model_options(given: list[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise LgbenchError(f"--model-option {text!r} does not read as key=value.")
+        if key in options:
+            raise LgbenchError(f"--model-option {key!r} is given twice.")
+        options[key] = value
+    return options
+
+
+def _new_folder(model: str, suite: str, arm: str) -> Path:
+    """A folder in runs/ that does not exist yet, named for the reader only: nothing is read from its name."""
+    import itertools
+    import re
+
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{Path(model).name}-{suite}-{arm}").strip("-")
+    numbered = (Path("runs") / f"{stem}-{number}" for number in itertools.count(1))
+    return next(folder for folder in numbered if not folder.exists())
+
+
+def _resumed(folder: Path) -> str:
+    """The command line of this process, made to go on."""
+    arguments = ["lgbench", *sys.argv[1:]]
+    if "--resume" not in arguments:
+        arguments.append("--resume")
+    if not any(argument == "--output" or argument.startswith("--output=") for argument in arguments):
+        arguments += ["--output", str(folder)]
+    return shlex.join(arguments)

@@ -1,0 +1,152 @@
+"""A result as a table for people and as a summary for programs."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lgbench.results import Result
+from lgbench.scoring import TaskSummary, ZoneSummary, is_partial, open_score, summarize, zone_accuracy
+from lgbench.suites import OPEN_ARM, ZONES, load_suite
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def print_result(result: Result, folder: Path) -> None:
+    """Print the zones of each task with 95 % Wilson intervals, the horizons, and what else a reader should know."""
+    console = wide_console()
+    console.print(_table(result))
+    for note in notes(result):
+        console.print(note, markup=False, highlight=False)
+    console.print(f"Result: {folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+def wide_console() -> Console:
+    """A console on stdout; into a file or a pipe, wide enough for every table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def _table(result: Result) -> Table:
+    where = f"{result.suite}, arm {result.arm}" + (f", group {result.group}" if result.group else "")
+    table = Table(
+        title=escape(f"{result.system.model} on {where}"),
+        caption="Exact match in %, with its 95 % Wilson interval.",
+        caption_justify="left",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("task", no_wrap=True)
+    for heading in ("in-dist.", "transfer", "beyond", "H90", "H50"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("by length", no_wrap=True)
+    for task in summarize(result):
+        zones = [_zone(task.zones[zone]) for zone in ZONES]
+        horizons = ["-" if each is None else str(each) for each in (task.horizon_90, task.horizon_50)]
+        table.add_row(task.task, *zones, *horizons, sparkline(task))
+    return table
+
+
+def _zone(zone: ZoneSummary | None) -> str:
+    if zone is None:
+        return "-"
+    return f"{_percent(zone.accuracy)} [dim]{100 * zone.interval.low:.0f}-{100 * zone.interval.high:.0f}[/dim]"
+
+
+def _percent(share: Fraction) -> str:
+    return f"{float(100 * share):.1f}"
+
+
+def sparkline(task: TaskSummary) -> str:
+    """One block for each length, ascending: the lowest only where nothing is right, the highest only where all is.
+
+    The blocks between stand for equal parts of what lies between.
+    """
+    return "".join(_block(accuracy) for accuracy in task.accuracies.values())
+
+
+def _block(accuracy: Fraction) -> str:
+    if accuracy in (0, 1):
+        return _BLOCKS[-1 if accuracy else 0]
+    return _BLOCKS[1 + int(accuracy * (len(_BLOCKS) - 2))]
+
+
+def notes(result: Result) -> list[str]:
+    """What a reader of the table must know beyond it, one sentence each."""
+    correct = sum(cell.counts.correct for cell in result.cells)
+    total = sum(cell.counts.total for cell in result.cells)
+    lines = [f"{correct:,} of {total:,} replies are right ({result.replies_per_second:,.0f} replies/s)."]
+    if (score := open_score(result)) is not None:
+        lines.append(f"Open score (mean transfer-zone accuracy of the main tasks): {_percent(score)} %.")
+    if (accuracy := _main_transfer(result)) is not None:
+        lines.append(f"Transfer-zone accuracy of the main task: {_percent(accuracy)} %.")
+    if is_partial(result):
+        lines.append("Partial: it lacks cells of the suite, so it has no score and cannot be submitted.")
+    if result.limit is not None:
+        lines.append(f"Limited to {result.limit} examples a cell: it cannot be submitted.")
+    if result.system.kind == "builtin":
+        lines.append("Built-in models cannot be submitted.")
+    for name, what in (("cut", "were cut at 4096 characters"), ("capped", "ended at the model's generation cap")):
+        if count := sum(getattr(cell.counts, name) for cell in result.cells):
+            lines.append(f"{count:,} replies {what}.")
+    if (check := result.batch_invariance) is not None and check.changed:
+        lines.append(f"{check.changed} of {check.checked} replies changed when asked again one by one.")
+    return lines
+
+
+def _main_transfer(result: Result) -> Fraction | None:
+    if result.group is None:
+        return None
+    return zone_accuracy(result, load_suite(result.suite).group(result.group).main, "transfer")
+
+
+def summary(result: Result, folder: Path) -> dict[str, Any]:
+    """The content of `--json`. Accuracies are shares from 0 to 1; null where there is none."""
+    score = open_score(result) if result.arm == OPEN_ARM else _main_transfer(result)
+    return {
+        "model": result.system.model,
+        "suite": result.suite,
+        "arm": result.arm,
+        "group": result.group,
+        "seed": result.seed,
+        "limit": result.limit,
+        "partial": is_partial(result),
+        "correct": sum(cell.counts.correct for cell in result.cells),
+        "total": sum(cell.counts.total for cell in result.cells),
+        "score": None if score is None else float(score),
+        "tasks": [_task_summary(task, result) for task in summarize(result)],
+        "replies_sha256": result.replies_sha256,
+        "output": str(folder),
+    }
+
+
+def _task_summary(task: TaskSummary, result: Result) -> dict[str, Any]:
+    counts = {cell.length: cell.counts for cell in result.cells if cell.task == task.task}
+    return {
+        "task": task.task,
+        "zones": {zone: _zone_summary(summary) for zone, summary in task.zones.items()},
+        "horizon_90": None if task.horizon_90 is None else task.horizon_90.length,
+        "horizon_50": None if task.horizon_50 is None else task.horizon_50.length,
+        "lengths": [
+            {"length": length, "correct": each.correct, "total": each.total} for length, each in counts.items()
+        ],
+    }
+
+
+def _zone_summary(zone: ZoneSummary | None) -> dict[str, Any] | None:
+    if zone is None:
+        return None
+    return {
+        "correct": zone.correct,
+        "total": zone.total,
+        "accuracy": float(zone.accuracy),
+        "interval": [zone.interval.low, zone.interval.high],
+    }

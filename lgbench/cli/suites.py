@@ -1,0 +1,86 @@
+"""`lgbench suites`: what the suites hold, and the hashes that pin them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lgbench.errors import LgbenchError
+
+app = typer.Typer(help="List the suites, show one, or lock their test cells.", invoke_without_command=True)
+
+
+@app.callback()
+def list_suites(context: typer.Context) -> None:
+    """List the suites, show one, or lock their test cells."""
+    if context.invoked_subcommand is not None:
+        return
+    from lgbench.suites import SUITES
+
+    for suite in SUITES:
+        cells = len(suite.cells())
+        typer.echo(
+            f"{suite.name}: {len(suite.groups)} groups, {len(suite.tasks)} tasks, {cells} cells of "
+            f"{suite.examples_per_cell} examples ({cells * suite.examples_per_cell:,} in all)"
+        )
+
+
+@app.command("show")
+def show(name: Annotated[str, typer.Argument(help="The suite's name.")] = "mini-v1") -> None:
+    """Print a suite's groups, their arms, lengths and cell counts."""
+    from rich import box
+    from rich.table import Table
+
+    from lgbench.cli.report import wide_console
+    from lgbench.suites import TRAINED_ARMS, load_suite
+
+    suite = load_suite(name)
+    table = Table(
+        "group", "main task", "auxiliaries", "control", "lengths", f"cells: {', '.join(TRAINED_ARMS)}",
+        box=box.SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    for group in suite.groups:
+        grid = f"{group.grid[0]}, {group.grid[1]}, ..., {group.grid[-1]}"
+        cells = ", ".join(str(len(suite.cells(arm, [group.name]))) for arm in TRAINED_ARMS)
+        auxiliaries = "\n".join(f"{task} ≤ {group.aux_length}" for task in group.auxiliaries)
+        main, control = f"{group.main} ≤ {group.main_length}", f"{group.control} ≤ {group.aux_length}"
+        table.add_row(group.name, main, auxiliaries, control, grid, cells)
+    console = wide_console()
+    console.print(table)
+    open_cells = len(suite.cells())
+    size = suite.examples_per_cell
+    typer.echo(
+        f"""Arms, each trained for the same number of examples (≤: greatest training length)
+  main_only  the main task alone
+  transfer   the main task and the auxiliaries, in equal shares
+  control    the main task with its share in transfer, the control with the rest
+  direct     the main task up to the auxiliaries' length
+  open       not trained under an arm: every task at every length of its groups
+A cell is a task at a length, {size} examples. Open has {open_cells} cells ({open_cells * size:,} examples)."""
+    )
+
+
+@app.command("lock")
+def lock(
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the committed hashes and write nothing.")
+    ] = False,
+) -> None:
+    """Draw every test cell of every suite afresh and write its SHA-256 to lgbench/locks/, or compare."""
+    from lgbench.cells import derive_lock, lock_path, lock_text
+    from lgbench.suites import SUITES
+
+    for suite in SUITES:
+        path, text = lock_path(suite), lock_text(derive_lock(suite))
+        committed = path.read_text("ascii") if path.exists() else ""
+        if check and text != committed:
+            drifted = sorted(set(text.splitlines()) ^ set(committed.splitlines()))
+            lines = "\n".join(line.strip() for line in drifted[:10])
+            raise LgbenchError(
+                f"The test cells of {suite.name} are not the committed ones. Lines that differ:\n{lines}"
+            )
+        if not check:
+            path.write_text(text, "ascii")
+        done = "match the committed hashes" if check else f"written to {path}"
+        typer.echo(f"{suite.name}: {len(suite.cells())} cells {done}.")

@@ -1,0 +1,54 @@
+"""`lgbench tasks`: what the tasks are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lgbench.errors import LgbenchError
+
+app = typer.Typer(help="List the tasks, or show examples of one.", invoke_without_command=True)
+
+
+@app.callback()
+def list_tasks(context: typer.Context) -> None:
+    """List the tasks, or show examples of one."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from lgbench.cli.report import wide_console
+    from lgbench.suites import SUITES
+    from lgbench.tasks import TASKS
+
+    table = Table("task", "example", "groups (* its main task)", box=box.SIMPLE_HEAD, pad_edge=False)
+    for task in TASKS:
+        groups = [group for group in SUITES[0].groups if task.name in group.tasks]
+        names = ", ".join(f"{group.name}{'*' if group.main == task.name else ''}" for group in groups)
+        example = task.instruction.rsplit("Example: ", 1)[1].removesuffix(".").replace(" gives ", " ")
+        table.add_row(task.name, Text(example), names)
+    wide_console().print(table)
+
+
+@app.command("show")
+def show(
+    task: Annotated[str, typer.Argument(help="The task's name.")],
+    length: Annotated[int, typer.Option(help="The length of the examples.")] = 5,
+    count: Annotated[int, typer.Option(help="How many.", min=1, max=16)] = 5,
+    suite: Annotated[str, typer.Option(help="The suite that the examples belong to.")] = "mini-v1",
+) -> None:
+    """Print what a task is, and examples of it (from the few-shot split, never from the test cells)."""
+    from lgbench.cells import draw_cell
+    from lgbench.suites import load_suite
+    from lgbench.tasks import get_task
+
+    definition = get_task(task)
+    if length < definition.min_length:
+        raise LgbenchError(f"{task} has no prompts of length {length}: its shortest are of {definition.min_length}.")
+    examples = draw_cell(load_suite(suite), task, length, split="shots")[:count]
+    typer.echo(f"{task}, version {definition.version}\n{definition.instruction}\n")
+    for example in examples:
+        typer.echo(f"{example.prompt}\n  {example.target}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,10 +83,17 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
                     )
         correct[cell] = np.array(flags, dtype=np.bool_)
         problems += _differences(cell, recorded, grader.counts(), where)
-    problems += [Problem("replies", f"{unknown!r} is no example of this result.") for unknown in sorted(unused)]
+    if unused:
+        problems.append(Problem("replies", f"{_first(sorted(unused))}: no example of this result has such an id."))
     if digest.hexdigest() != result.replies_sha256:
         problems.append(Problem("replies_sha256", "does not fit the replies: at least one is missing or was changed."))
     return Rescored(result, correct), problems
+
+
+def _first(names: Sequence[str], count: int = 5) -> str:
+    """The first few of many names, in words."""
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(map(repr, names[:count])) + more
 
 
 def _order(suite: Suite, result: Result) -> list[Problem]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluate, rescore, schema, suites, tasks
+from lgbench.cli import bench, data, evaluate, rescore, schema, submit, suites, tasks, validate
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
 
@@ -45,6 +45,8 @@ app.command("rescore")(rescore.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
+app.command("submit")(submit.command)
+app.command("validate")(validate.command)
 app.command("schema")(schema.command)
 app.add_typer(bench.app, name="bench")
 

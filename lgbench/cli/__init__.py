@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluation, rescoring, schema, suites, tasks, training
+from lgbench.cli import bench, data, evaluation, rescoring, schema, submit, suites, tasks, training, validate
 from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
@@ -49,6 +49,8 @@ app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
+app.command("submit")(submit.command)
+app.command("validate")(validate.command)
 app.command("schema")(schema.command)
 app.add_typer(bench.app, name="bench")
 

@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluation, rescoring, schema, submit, suites, tasks, training, validate
+from lgbench.cli import (
+    bench,
+    data,
+    evaluation,
+    reproduction,
+    rescoring,
+    schema,
+    submit,
+    suites,
+    tasks,
+    training,
+    validate,
+)
 from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
@@ -45,6 +57,7 @@ def _options(
 
 app.command("eval")(evaluation.command)
 app.command("train")(training.command)
+app.command("reproduce")(reproduction.command)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from lgbench.suites import Group
-    from lgbench.training.record import CurvePoint, TrainingPlan, TrainingRecord
+    from lgbench.training.record import TrainingPlan, TrainingRecord
     from lgbench.training.trainer import Progress
 
 
@@ -97,6 +97,8 @@ class Display:
 
     def show(self, progress: Progress) -> None:
         """Take in a report of the run."""
+        from lgbench.training.curve import zones_line
+
         speed = f"loss {progress.loss:.3f}, {progress.examples_per_second:,.0f} examples/s"
         self._bar.update(self._row, completed=progress.step, description=speed)
         if progress.point is not None and not self._quiet:
@@ -106,15 +108,6 @@ class Display:
     def close(self) -> None:
         """Clear the live display."""
         self._bar.stop()
-
-
-def zones_line(group: Group, point: CurvePoint) -> str:
-    """The main task's dev accuracy by zone, as in `reverse_add in-distribution 98.4 %, transfer 12.0 %`."""
-    from lgbench.training.curve import zone_accuracies
-
-    known = [(zone, share) for zone, share in zone_accuracies(group, point).items() if share is not None]
-    shares = ", ".join(f"{zone.replace('_', '-')} {100 * share:.1f} %" for zone, share in known)
-    return f"{group.main} {shares}"
 
 
 def summary(record: TrainingRecord, folder: Path) -> str:

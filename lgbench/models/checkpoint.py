@@ -92,9 +92,14 @@ class CheckpointPredictor:
         replies: dict[int, str] = {}
         for (_, characters), indices in by_size.items():
             tokens = torch.tensor([rows[index] for index in indices], device=self.device)
-            written = greedy(self._module, tokens, 4 * characters + 32)
+            written = greedy(self._module, tokens, reply_cap(characters))
             replies |= zip(indices, map(_reply, written), strict=True)
         return [replies[index] for index in range(len(prompts))]
+
+
+def reply_cap(characters: int) -> int:
+    """The most tokens of a reply to a prompt of so many characters: above every target, and independent of it."""
+    return 4 * characters + 32
 
 
 def _reply(tokens: list[int]) -> str:

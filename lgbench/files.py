@@ -56,8 +56,12 @@ def owned_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOCK_FILE).open("wb") as file:
             _lock(file.fileno(), folder)
-            yield
-            (folder / LOCK_FILE).unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                (folder / LOCK_FILE).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # only an empty folder can be removed, and it need not stay
+                    folder.rmdir()
     except OSError as error:
         raise LgbenchError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
 
@@ -67,7 +71,9 @@ def _lock(descriptor: int, folder: Path) -> None:
         return
     import fcntl
 
-    try:
+    with contextlib.suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LgbenchError(f"Another process is writing to {str(folder)!r}. Wait for it, or choose another.") from None
+        # A lock on a file that its last owner has removed since keeps nobody out.
+        if os.fstat(descriptor).st_ino == (folder / LOCK_FILE).stat().st_ino:
+            return
+    raise LgbenchError(f"Another process is writing to {str(folder)!r}. Wait for it, or choose another.")

@@ -130,8 +130,7 @@ class RunFolder:
         Path(self._stored_file.name).replace(self.path / REPLIES_FILE)
         write_atomically(self.path / RESULT_FILE, result.to_json().encode())
         self.close()
-        for name in (PARTIAL_FILE, RUN_FILE):
-            (self.path / name).unlink(missing_ok=True)
+        (self.path / PARTIAL_FILE).unlink()
 
     def close(self) -> None:
         """Let go of the files. Without `finish`, the run can be resumed."""
@@ -155,7 +154,7 @@ def open_run(path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool)
             yield result
             return
         run_file = path / RUN_FILE
-        if run_file.exists():
+        if run_file.exists() and _has_replies(path):
             record = read_record(run_file, _RunRecord)
             _check_same(path, key, record.run, resume=resume, state="unfinished")
             _drop_torn_line(path / PARTIAL_FILE)
@@ -169,6 +168,14 @@ def open_run(path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool)
             yield folder
         finally:
             folder.close()
+            if not _has_replies(path):  # a finished run, or a model that failed at once: there is nothing to go on with
+                (path / PARTIAL_FILE).unlink(missing_ok=True)
+                run_file.unlink(missing_ok=True)
+
+
+def _has_replies(path: Path) -> bool:
+    partial = path / PARTIAL_FILE
+    return partial.exists() and partial.stat().st_size > 0
 
 
 def _check_same(path: Path, key: RunKey, found: RunKey, *, resume: bool, state: str) -> None:

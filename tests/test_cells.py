@@ -114,7 +114,7 @@ def test_a_small_space_is_drawn_without_repetition_or_held_out_prompts() -> None
 def test_a_space_that_is_too_small_is_said_to_be() -> None:
     with pytest.raises(LgbenchError, match=r"reverse_subtract has too few prompts of length 1 to draw 64"):
         draw_cell(MINI, "reverse_subtract", 1, split="dev")
-    with pytest.raises(LgbenchError, match=r"mqar has no prompts of length 1: its shortest are of 2"):
+    with pytest.raises(LgbenchError, match=r"mqar has no prompts of length 1; its shortest have 2"):
         draw_cell(MINI, "mqar", 1)
 
 

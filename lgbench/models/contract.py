@@ -69,7 +69,8 @@ def user_code(what: str) -> Iterator[None]:
     except LgbenchError:
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{what} raised {type(error).__name__}.", user_traceback=_user_traceback(error)) from error
+        told = f"{what} raised {type(error).__name__}: {str(error)[:200]}".rstrip(": ")
+        raise ModelError(told, user_traceback=_user_traceback(error)) from error
 
 
 def _user_traceback(error: BaseException) -> str:

@@ -1,0 +1,232 @@
+"""A run that stops anywhere goes on to the same counts and the same digest."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lgbench.errors import LgbenchError, ModelError
+from lgbench.evaluation import evaluate
+from lgbench.files import owned_folder
+from lgbench.models.builtin import Echo, Oracle
+from lgbench.results import Result
+from lgbench.runfolder import PARTIAL_FILE
+
+CELLS = {"tasks": ["reverse", "mqar"], "lengths": [2, 4, 6]}
+SIZE = 6 * 256
+
+
+class FailsAfter(Echo):
+    """Echoes until it has made so many replies, then raises; counts what it was asked."""
+
+    def __init__(self, replies: int) -> None:
+        self.left = replies
+        self.asked = 0
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        if self.left < len(prompts):
+            raise RuntimeError("spent")
+        self.left -= len(prompts)
+        self.asked += len(prompts)
+        return super().predict(prompts, task)
+
+
+def run(model: object, folder: Path, **options: object) -> Result:
+    return evaluate(model, output=folder, **(CELLS | options))  # type: ignore[arg-type]
+
+
+def counts(result: Result) -> list[object]:
+    return [result.replies_sha256, *result.cells]
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[object]:
+    return counts(evaluate(FailsAfter(10**9), **CELLS))  # type: ignore[arg-type]
+
+
+def interrupted(folder: Path, replies: int) -> None:
+    with pytest.raises(ModelError, match="spent"):
+        run(FailsAfter(replies), folder, batch_size=50)
+
+
+@pytest.mark.parametrize("replies", [50, 256, 300, 1000, SIZE])
+def test_a_failed_run_goes_on(replies: int, tmp_path: Path, undisturbed: list[object]) -> None:
+    interrupted(tmp_path, replies)
+    model = FailsAfter(10**9)
+    result = run(model, tmp_path, batch_size=50, resume=True)
+    assert counts(result) == undisturbed
+    kept = min(replies, SIZE) // 50 * 50
+    assert model.asked <= SIZE - kept + 256 + 2 * 2 * 16
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["replies.jsonl.gz", "result.json"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_torn_line_is_dropped(seed: int, tmp_path: Path, undisturbed: list[object]) -> None:
+    interrupted(tmp_path, 1000)
+    partial = tmp_path / PARTIAL_FILE
+    content = partial.read_bytes()
+    partial.write_bytes(content[: random.Random(seed).randrange(len(content))])
+    assert counts(run(FailsAfter(10**9), tmp_path, resume=True)) == undisturbed
+
+
+def test_resumed_replies_are_not_asked_again(tmp_path: Path) -> None:
+    interrupted(tmp_path, 1000)
+    kept = len((tmp_path / PARTIAL_FILE).read_bytes().splitlines())
+    model = FailsAfter(10**9)
+    run(model, tmp_path, resume=True)
+    assert model.asked == SIZE - kept + 2 * 2 * 16
+
+
+@pytest.mark.parametrize("kill_after", [0.05, 0.2, 0.5])
+def test_a_killed_process_goes_on(kill_after: float, tmp_path: Path, undisturbed: list[object]) -> None:
+    """SIGKILL at some moment: whatever it was, the run can be resumed. The moment decides nothing that is asserted."""
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import time\n"
+        "from lgbench.models.builtin import Echo\n"
+        "class Slow(Echo):\n"
+        "    def predict(self, prompts, task):\n"
+        "        time.sleep(0.01)\n"
+        "        return super().predict(prompts, task)\n"
+    )
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "lgbench", "eval", f"{script}:Slow", "--output", str(folder), "--batch-size", "8"]
+    command += [f"--task={task}" for task in ("reverse", "mqar")] + [f"--length={length}" for length in (2, 4, 6)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not (folder / PARTIAL_FILE).exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(kill_after)
+    process.kill()
+    process.wait()
+    done = subprocess.run([*command, "--resume", "--quiet"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = Result.model_validate_json((folder / "result.json").read_text())
+    assert counts(result) == undisturbed
+
+
+def test_ctrl_c_keeps_every_reply_and_says_how_to_go_on(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import time\n"
+        "from lgbench.models.builtin import Echo\n"
+        "class Slow(Echo):\n"
+        "    def predict(self, prompts, task):\n"
+        "        time.sleep(0.02)\n"
+        "        return super().predict(prompts, task)\n"
+    )
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lgbench", "eval", f"{script}:Slow", "--output", str(folder), "--batch-size", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    partial = folder / PARTIAL_FILE
+    while not (partial.exists() and partial.stat().st_size) and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert all(json.loads(line)["id"] for line in partial.read_text().splitlines())
+
+
+def test_a_finished_run_is_shown_again_without_asking(tmp_path: Path) -> None:
+    first = run(Oracle(), tmp_path)
+
+    class Silent(Oracle):
+        __qualname__ = "Oracle"
+
+        def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+            raise AssertionError
+
+    Silent.__module__ = Oracle.__module__
+    assert run(Silent(), tmp_path, resume=True) == first
+
+
+def test_without_resume_a_run_is_left_alone(tmp_path: Path) -> None:
+    run(Oracle(), tmp_path)
+    before = (tmp_path / "result.json").read_bytes()
+    with pytest.raises(LgbenchError, match=r"already holds this run, finished. Add --resume to show it"):
+        run(Oracle(), tmp_path)
+    assert (tmp_path / "result.json").read_bytes() == before
+
+
+def test_without_resume_an_unfinished_run_is_left_alone(tmp_path: Path) -> None:
+    interrupted(tmp_path, 300)
+    before = (tmp_path / PARTIAL_FILE).read_bytes()
+    with pytest.raises(LgbenchError, match=r"already holds this run, unfinished. Add --resume to go on with it"):
+        run(FailsAfter(10**9), tmp_path)
+    assert (tmp_path / PARTIAL_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [({"seed": 1}, "seed: None, now 1"), ({"limit": 9}, "limit"), ({"lengths": [2]}, "6 chosen")],
+)
+def test_another_run_is_refused(options: dict[str, object], difference: str, tmp_path: Path) -> None:
+    interrupted(tmp_path, 300)
+    with pytest.raises(LgbenchError, match=f"holds another unfinished run .*{difference}"):
+        run(FailsAfter(10**9), tmp_path, resume=True, **options)
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    run(Oracle(), tmp_path)
+    with pytest.raises(LgbenchError, match=r"holds another finished run .*Oracle.*Echo"):
+        run(Echo(), tmp_path, resume=True)
+
+
+def test_a_model_that_never_replied_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    interrupted(folder, 0)
+    assert not folder.exists()
+
+
+def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
+    with owned_folder(tmp_path), pytest.raises(LgbenchError, match="Another process"):
+        run(Oracle(), tmp_path)
+
+
+def test_a_damaged_line_in_the_middle_is_told(tmp_path: Path) -> None:
+    interrupted(tmp_path, 300)
+    partial = tmp_path / PARTIAL_FILE
+    lines = partial.read_bytes().splitlines(keepends=True)
+    lines[2] = b'{"id": 3}\n'
+    partial.write_bytes(b"".join(lines))
+    with pytest.raises(LgbenchError, match=r"Line 3 of .* is damaged"):
+        run(FailsAfter(10**9), tmp_path, resume=True)
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(tmp_path, 300)
+    kept = (tmp_path / PARTIAL_FILE).read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lgbench.runfolder.RunFolder.append", full)
+    with pytest.raises(LgbenchError, match="No space left on device"):
+        run(FailsAfter(10**9), tmp_path, resume=True)
+    assert (tmp_path / PARTIAL_FILE).read_bytes() == kept
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(LgbenchError, match="Cannot write to"):
+        run(Oracle(), tmp_path / "run")
+
+
+def test_a_file_in_the_folders_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(LgbenchError, match="Cannot write to"):
+        run(Oracle(), tmp_path / "run")

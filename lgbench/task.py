@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lgbench.errors import LgbenchError
 
+# Part of what the data is: another size would draw other mazes.
 SCALAR_CHUNK = 1024
 
 

@@ -6,14 +6,21 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 import lgbench
-from lgbench.suites import SUITES, TRAINED_ARMS, Group, Suite, load_suite
+from lgbench.cells import draw_cell, limited_indices
+from lgbench.suites import SUITES, TRAINED_ARMS, Cell, Group, Suite, load_suite
 from lgbench.tasks import TASKS, get_task
+from lgbench.training_data import TrainingData
+
+from . import redraw
+from .philox import philox_words
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text()
@@ -106,10 +113,32 @@ def test_the_table_of_arms() -> None:
             assert parts == [(task, terms[term.split(", ")[0]], shares[term.split(", ")[1]]) for task, term in spelled]
 
 
+def test_the_keys_on_the_page_draw_the_data() -> None:
+    keys = {row[0]: row[1] for row in tables("what is drawn | key")}
+    suite, task = load_suite("mini-v1"), "string_copy"
+    arm = "string_copy@1:8:1/2,mqar@1:16:1/2"
+    assert f"`{arm}`" in PROTOCOL
+    names = {"SUITE": suite.name, "SPLIT": "dev", "TASK": task, "VERSION": "1", "LENGTH": "8", "ARM": arm, "N": "3"}
+
+    def words(what: str) -> Iterator[int]:
+        return philox_words("/".join(names.get(part, part) for part in keys[what].split("/")))
+
+    cell = [example.prompt for example in draw_cell(suite, task, 8, split="dev")]
+    assert cell == redraw.draw_strings(words("a cell of test, dev or shots"), 8, len(cell))
+    block = TrainingData(suite, suite.group("copy-mqar").arm("transfer")).block(3)
+    picks = redraw.take(words("tasks and lengths of training block N"), len(block), 2)
+    assert [example.task for example in block] == [("string_copy", "mqar")[pick] for pick in picks]
+    drawn = [example.prompt for example in block if (example.task, example.length) == (task, 8)]
+    assert drawn == redraw.draw_strings(words("prompts of a task and length in block N"), 8, len(drawn))
+    order = list(islice(words("which examples --limit keeps"), suite.examples_per_cell))
+    first = sorted(range(len(order)), key=order.__getitem__)[:5]
+    assert limited_indices(suite, Cell(task, 8), 5) == sorted(first)
+
+
 def copy_with_new_task(folder: Path) -> None:
     """Copy the package and follow steps 1 to 3 of the page on adding a task."""
     shutil.copytree(Path(lgbench.__file__).parent, folder / "lgbench", ignore=shutil.ignore_patterns("__pycache__"))
-    inserts = re.findall(r"<!-- insert: (\S+) -->\n```python\n(.*?)```\n", ADDING, re.S)
+    inserts = re.findall(r"<!-- insert: (\S+) -->\n(?:<!-- fmt: off -->\n)?```python\n(.*?)```\n", ADDING, re.S)
     function, task, relation = (text for _, text in inserts)
     strings, suites = folder / "lgbench/tasks/strings.py", folder / "lgbench/suites.py"
     assert [folder / name for name, _ in inserts] == [strings, strings, suites]

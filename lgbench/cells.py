@@ -32,11 +32,10 @@ def draw_cell(suite: Suite, task: str, length: int, *, split: FixedSplit = "test
     `suite.examples_per_cell` examples, a dev cell 64, a shots cell 16.
 
     Raises:
-        LgbenchError: The task has too few prompts of this length.
+        LgbenchError: The task has no prompts of this length, or too few.
     """
     definition = get_task(task)
-    if length < definition.min_length:
-        raise LgbenchError(f"{task} has no prompts of length {length}: its shortest are of {definition.min_length}.")
+    definition.check_length(length)
     count = {"test": suite.examples_per_cell, "dev": DEV_EXAMPLES, "shots": SHOTS_EXAMPLES}[split]
     held_out = frozenset() if split == "test" else held_out_prompts(suite, task, length)
     stream = Stream("lgbench", suite.name, split, task, definition.version, length)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lgbench.errors import LgbenchError
+
 SCALAR_CHUNK = 1024
 
 
@@ -93,6 +95,7 @@ class Task:
         solve: The target of a prompt. It raises `ValueError` for text that is no prompt of the task.
         train_sample: Draws prompts for training where they differ from `sample`'s (see `sampler`).
         min_length: The least length for which a prompt exists.
+        max_length: The greatest, where there is one.
         walk: For path tasks, how a (prompt, reply) is diagnosed.
     """
 
@@ -103,8 +106,20 @@ class Task:
     solve: Callable[[str], str]
     train_sample: Sampler | None = None
     min_length: int = 1
+    max_length: int | None = None
     walk: Callable[[str, str], Walk] | None = None
 
     def sampler(self, split: str) -> Sampler:
         """The sampler of a split: `train_sample` for `train` where the task has one, else `sample`."""
         return self.train_sample if split == "train" and self.train_sample else self.sample
+
+    def check_length(self, length: int) -> None:
+        """Refuse a length that no prompt has.
+
+        Raises:
+            LgbenchError: It is shorter than `min_length` or longer than `max_length`.
+        """
+        if length < self.min_length:
+            raise LgbenchError(f"{self.name} has no prompts of length {length}; its shortest have {self.min_length}.")
+        if self.max_length is not None and length > self.max_length:
+            raise LgbenchError(f"{self.name} has no prompts of length {length}; its longest have {self.max_length}.")

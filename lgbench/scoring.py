@@ -75,7 +75,16 @@ def mean_accuracy(counts: LengthCounts, lengths: Sequence[int]) -> Fraction | No
     """The unweighted mean of the accuracies at these lengths; None without lengths or where one is missing."""
     if not lengths or any(length not in counts for length in lengths):
         return None
-    return sum((Fraction(counts[each].correct, counts[each].total) for each in lengths), Fraction()) / len(lengths)
+    return sum((_accuracy(counts[each]) for each in lengths), Fraction()) / len(lengths)
+
+
+def mean_gap(first: LengthCounts, second: LengthCounts, lengths: Sequence[int]) -> Fraction:
+    """The mean distance between the accuracies of two tasks, at lengths that both have."""
+    return sum((abs(_accuracy(first[each]) - _accuracy(second[each])) for each in lengths), Fraction()) / len(lengths)
+
+
+def _accuracy(counts: CellCounts) -> Fraction:
+    return Fraction(counts.correct, counts.total)
 
 
 def task_lengths(suite: Suite, task: str, group: str | None) -> tuple[int, ...]:
@@ -203,7 +212,7 @@ def _summarize_task(suite: Suite, task: str, group: str | None, counts: LengthCo
         zones={zone: _summarize_zone(counts, zone_lengths(suite, task, zone, group)) for zone in ZONES},
         horizon_90=horizon(counts, lengths, percent=90),
         horizon_50=horizon(counts, lengths, percent=50),
-        accuracies={each: Fraction(counts[each].correct, counts[each].total) for each in sorted(counts)},
+        accuracies={each: _accuracy(counts[each]) for each in sorted(counts)},
     )
 
 

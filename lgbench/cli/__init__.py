@@ -15,14 +15,16 @@ from lgbench.cli import (
     bench,
     data,
     evaluation,
+    plotting,
     reproduction,
     rescoring,
     schema,
-    submit,
+    submitting,
     suites,
+    sweeping,
     tasks,
     training,
-    validate,
+    validation,
 )
 from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
@@ -58,12 +60,14 @@ def _options(
 app.command("eval")(evaluation.command)
 app.command("train")(training.command)
 app.command("reproduce")(reproduction.command)
+app.command("sweep")(sweeping.command)
+app.command("plot")(plotting.command)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
-app.command("submit")(submit.command)
-app.command("validate")(validate.command)
+app.command("submit")(submitting.command)
+app.command("validate")(validation.command)
 app.command("schema")(schema.command)
 app.add_typer(bench.app, name="bench")
 

@@ -124,7 +124,7 @@ class _Checker:
         is_root = path.absolute().name == SUBMISSIONS_FOLDER
         if not is_root and (path / RESULT_FILE).exists():
             self._run(path)
-        elif not is_root and (path / SYSTEM_FILE).exists():
+        elif not is_root and ((path / SYSTEM_FILE).exists() or any(path.glob(f"*/{RESULT_FILE}"))):
             self._system(path)
         else:
             self._root(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lgbench.errors import LgbenchError
 from lgbench.records import read_record
+from lgbench.suites import Arm, ArmTask
 from lgbench.training.settings import TrainingSettings
 from lgbench.version import __version__
 
@@ -37,7 +39,7 @@ class CurvePoint(_Record):
 
 
 class TrainedPart(_Record):
-    """One task of the arm: lengths up to `max_length`, and its share of the examples, as a fraction."""
+    """One task of the arm: lengths up to `max_length`, and its share of the examples, as in "1/3"."""
 
     task: str
     task_version: int
@@ -69,6 +71,10 @@ class TrainingPlan(_Record):
     settings: TrainingSettings
     model: str = "reference"
     model_sha256: str | None = None
+
+    def trained_arm(self) -> Arm:
+        """What the run trains on."""
+        return tuple(ArmTask(part.task, part.max_length, Fraction(part.share)) for part in self.parts)
 
 
 class Machine(_Record):

@@ -17,7 +17,7 @@ from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.tokenizer import VOCABULARY_VERSION
-from lgbench.suites import ArmTask, Group, Suite, load_suite
+from lgbench.suites import ArmTask, Suite, load_suite
 from lgbench.tasks import get_task
 from lgbench.training.batches import IGNORED, Batch, batches
 from lgbench.training.curve import DevSet
@@ -159,7 +159,7 @@ class _Run:
         total = torch.zeros((), device=self._device)
         interval_loss, tokens, target_tokens = 0.0, 0, 0
         clock = began
-        for step, batch in enumerate(self._batches(suite, group), start=last):
+        for step, batch in enumerate(self._batches(suite), start=last):
             total += self._step(forward, batch, step)
             tokens, target_tokens = tokens + batch.tokens, target_tokens + batch.target_tokens
             done = step + 1
@@ -181,11 +181,11 @@ class _Run:
             if done == settings.steps:
                 return
 
-    def _batches(self, suite: Suite, group: Group) -> Iterator[Batch]:
+    def _batches(self, suite: Suite) -> Iterator[Batch]:
         settings = self._plan.settings
         return batches(
             suite,
-            group.arm(self._plan.arm),
+            self._plan.trained_arm(),
             size=settings.batch,
             chunks=settings.length_chunks,
             start=self.record.steps_done,

@@ -30,7 +30,12 @@ _METADATA: Mapping[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
 }
-_STYLE = {"svg.hashsalt": "lgbench", "svg.fonttype": "path", "font.size": 9.0, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "lgbench",
+    "svg.fonttype": "path",
+    "font.size": 9.0,
+    "axes.spines.right": False,
+}
 _STYLE |= {"axes.spines.top": False, "legend.frameon": False, "font.family": "DejaVu Sans"}
 
 

@@ -14,7 +14,9 @@ import typer
 from lgbench.cli import (
     bench,
     data,
+    demonstration,
     evaluation,
+    exporting,
     plotting,
     reproduction,
     rescoring,
@@ -57,11 +59,13 @@ def _options(
     """Options of lgbench itself."""
 
 
+app.command("demo")(demonstration.command)
 app.command("eval")(evaluation.command)
 app.command("train")(training.command)
 app.command("reproduce")(reproduction.command)
 app.command("sweep")(sweeping.command)
 app.command("plot")(plotting.command)
+app.add_typer(exporting.app, name="export")
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")

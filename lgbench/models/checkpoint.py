@@ -117,6 +117,20 @@ def save_checkpoint(folder: Path, module: nn.Module, record: CheckpointRecord) -
     write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode() + b"\n")
 
 
+def round_checkpoint(source: Path, folder: Path) -> None:
+    """Write a checkpoint anew with its weights rounded to bfloat16. It is still computed with in float32.
+
+    Raises:
+        LgbenchError: The source is damaged.
+        OSError: The folder could not be written.
+    """
+    record, weights = read_checkpoint_record(source), read_tensors(source / WEIGHTS)
+    rounded = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / WEIGHTS, packed(rounded))
+    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode() + b"\n")
+
+
 def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """Tensors as the content of a safetensors file, which refuses tensors that share memory: each is copied."""
     return save({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, metadata)

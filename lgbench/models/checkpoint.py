@@ -177,7 +177,7 @@ def read_checkpoint_record(folder: Path) -> CheckpointRecord:
     """
     if not (folder / RECORD).is_file():
         raise LgbenchError(
-            f"{str(folder)!r} is no checkpoint: it has no {RECORD}. Give one that `lgbench train` wrote."
+            f"{str(folder)!r} holds no checkpoint: it has no {RECORD}. Give one that `lgbench train` wrote."
         )
     record = read_record(folder / RECORD, CheckpointRecord)
     if record.vocabulary_version != VOCABULARY_VERSION:

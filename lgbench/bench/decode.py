@@ -37,7 +37,8 @@ def replies() -> Iterator[str]:
         return
     theirs, their_rate = _best(lambda size: _in_batches(generate, prompts, size), len(prompts))
     same = sum(str(mine) == other for mine, other in zip(ours, theirs, strict=True))
-    yield f"decoding {MODEL}: transformers {their_rate:,.0f} replies/s, likewise: lgbench is {rate / their_rate:.2f} times"
+    times = rate / their_rate
+    yield f"decoding {MODEL}: transformers {their_rate:,.0f} replies/s, likewise; lgbench: {times:.2f} times"
     capped = sum(isinstance(reply, CappedReply) for reply in ours)
     yield f"{same} of {len(prompts)} replies are the same; {capped} ended at the cap; {torch.get_num_threads()} threads"
 
@@ -73,7 +74,7 @@ def _transformers() -> Callable[[list[str], str], list[str]]:
         encoded = tokenizer(texts, return_tensors="pt", padding=True, return_token_type_ids=False)
         cap = 4 * max(map(len, prompts)) + 32
         written = model.generate(**encoded, max_new_tokens=cap, do_sample=False)
-        found: list[str] = tokenizer.batch_decode(written[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-        return found
+        texts = tokenizer.batch_decode(written[:, encoded["input_ids"].shape[1] :])
+        return [text.partition("<end>")[0] for text in texts]
 
     return generate

@@ -26,8 +26,9 @@ from lgbench.models.hf_export import export_hf
 from lgbench.models.tokenizer import VOCABULARY, encode_prompt
 from lgbench.models.transformer import Transformer
 from lgbench.suites import load_suite
+from lgbench.training.plans import plan_training
 from lgbench.training.settings import preset_settings
-from lgbench.training.trainer import plan_training, train
+from lgbench.training.trainer import train
 
 MINI = load_suite("mini-v1")
 # Imported like this, its types are left unread: they are many, and loose.

@@ -27,9 +27,11 @@ from lgbench.training.batches import IGNORED, batches
 from lgbench.training.curve import DevSet, zone_accuracies
 from lgbench.training.devices import choose_device
 from lgbench.training.modules import build_module, check_module
-from lgbench.training.record import CurvePoint, TrainingPlan, read_training_record
+from lgbench.training.plans import TrainingPlan, plan_training
+from lgbench.training.record import CurvePoint, read_training_record
 from lgbench.training.settings import TrainingSettings, learning_rate, preset_settings
-from lgbench.training.trainer import backward, plan_training, train
+from lgbench.training.steps import backward
+from lgbench.training.trainer import train
 from lgbench.training_data import training_stream
 
 MINI = load_suite("mini-v1")

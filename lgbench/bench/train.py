@@ -17,7 +17,7 @@ from lgbench.training.batches import IGNORED, Batch, batches
 from lgbench.training.devices import fast_bfloat16
 from lgbench.training.modules import build_module
 from lgbench.training.settings import TrainingSettings, preset_settings
-from lgbench.training.trainer import backward, make_optimizer
+from lgbench.training.steps import backward, make_optimizer
 
 SUITE, GROUP, ARM = "mini-v1", "capitalize-reverse", "transfer"
 STEPS, ROUNDS = 20, 3

@@ -9,7 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from lgbench.suites import Group
-    from lgbench.training.record import TrainingPlan, TrainingRecord
+    from lgbench.training.plans import TrainingPlan
+    from lgbench.training.record import TrainingRecord
     from lgbench.training.trainer import Progress
 
 
@@ -42,8 +43,9 @@ def command(
     from lgbench.models.loading import load_build
     from lgbench.suites import load_suite
     from lgbench.training.devices import choose_device
+    from lgbench.training.plans import plan_training
     from lgbench.training.settings import preset_settings
-    from lgbench.training.trainer import plan_training, train
+    from lgbench.training.trainer import train
 
     found = load_suite(suite).group(group)
     chosen = choose_device(device)

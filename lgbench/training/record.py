@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from lgbench.errors import LgbenchError
 from lgbench.records import read_record
-from lgbench.suites import Arm, ArmTask
-from lgbench.training.settings import TrainingSettings
+from lgbench.training.plans import TrainingPlan
 from lgbench.version import __version__
 
 RECORD = "training.json"
@@ -36,45 +34,6 @@ class CurvePoint(_Record):
     step: int
     loss: float
     correct: dict[str, dict[int, int]]
-
-
-class TrainedPart(_Record):
-    """One task of the arm: lengths up to `max_length`, and its share of the examples, as in "1/3"."""
-
-    task: str
-    task_version: int
-    max_length: int
-    share: str
-
-
-class TrainingPlan(_Record):
-    """What a run depends on. With the same plan, machine and thread count, two runs end in the same weights.
-
-    Attributes:
-        suite: The suite's name.
-        group: The group's name.
-        arm: The arm's name.
-        parts: What the arm trains on.
-        seed: Of the weights' initial values.
-        preset: The preset that the settings started from.
-        settings: Every hyperparameter.
-        model: `reference`, or a user's module as given to `--model`.
-        model_sha256: Of the file of a user's module.
-    """
-
-    suite: str
-    group: str
-    arm: str
-    parts: tuple[TrainedPart, ...]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    preset: str
-    settings: TrainingSettings
-    model: str = "reference"
-    model_sha256: str | None = None
-
-    def trained_arm(self) -> Arm:
-        """What the run trains on."""
-        return tuple(ArmTask(part.task, part.max_length, Fraction(part.share)) for part in self.parts)
 
 
 class Machine(_Record):

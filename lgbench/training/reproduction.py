@@ -19,9 +19,9 @@ from lgbench.evaluation import evaluate
 from lgbench.models.loading import load_build, load_model
 from lgbench.suites import Suite, load_suite
 from lgbench.training.curve import zones_line
-from lgbench.training.record import TrainingPlan
+from lgbench.training.plans import TrainingPlan, plan_training
 from lgbench.training.settings import preset_settings
-from lgbench.training.trainer import CHECKPOINT, Progress, plan_training, train
+from lgbench.training.trainer import CHECKPOINT, Progress, train
 
 RESULT = "result"
 

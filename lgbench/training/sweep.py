@@ -9,9 +9,9 @@ from lgbench.cells import DEV_EXAMPLES
 from lgbench.errors import LgbenchError
 from lgbench.suites import Suite
 from lgbench.tasks import get_task
-from lgbench.training.record import TrainingPlan, TrainingRecord
+from lgbench.training.plans import TrainingPlan, plan_training
+from lgbench.training.record import TrainingRecord
 from lgbench.training.settings import TrainingSettings
-from lgbench.training.trainer import plan_training
 
 
 def swept_plan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,22 +9,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  # the field's name for it
+from torch import Tensor
 
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.tokenizer import VOCABULARY_VERSION
-from lgbench.suites import ArmTask, Suite, load_suite
-from lgbench.tasks import get_task
-from lgbench.training.batches import IGNORED, Batch, batches
+from lgbench.suites import Suite, load_suite
+from lgbench.training.batches import Batch, batches
 from lgbench.training.curve import DevSet
-from lgbench.training.devices import fast_bfloat16
 from lgbench.training.modules import build_module
-from lgbench.training.record import CurvePoint, Machine, TrainedPart, TrainingPlan, TrainingRecord, read_training_record
-from lgbench.training.settings import TrainingSettings, learning_rate
+from lgbench.training.plans import TrainingPlan, difference
+from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
 from lgbench.training.state import STATE, read_state, restore, save_state
+from lgbench.training.steps import make_optimizer, take_step
 
 CHECKPOINT = "checkpoint"
 _REPORT_STEPS = 10
@@ -47,58 +44,6 @@ class Progress(NamedTuple):
     loss: float
     examples_per_second: float
     point: CurvePoint | None
-
-
-def plan_training(
-    suite: Suite,
-    group: str,
-    arm: str,
-    *,
-    seed: int,
-    preset: str,
-    settings: TrainingSettings,
-    model: str | None = None,
-    device: str = "cpu",
-) -> TrainingPlan:
-    """The plan of a run.
-
-    Args:
-        suite: The suite.
-        group: A group of it.
-        arm: A trained arm.
-        seed: Of the initial weights.
-        preset: The preset that the settings started from.
-        settings: Every hyperparameter.
-        model: `file.py:function` or `package.module:function` of a user's module; the reference model if null.
-        device: Decides what the precision `auto` is.
-
-    Raises:
-        UnknownNameError: No such group or arm.
-    """
-    if settings.precision == "auto":
-        precision = "bfloat16" if fast_bfloat16(device) else "float32"
-        settings = settings.model_copy(update={"precision": precision})
-    return TrainingPlan(
-        suite=suite.name,
-        group=group,
-        arm=arm,
-        parts=tuple(_trained_part(part) for part in suite.group(group).arm(arm)),
-        seed=seed,
-        preset=preset,
-        settings=settings,
-        model=model or "reference",
-        model_sha256=_file_sha256(model) if model else None,
-    )
-
-
-def _trained_part(part: ArmTask) -> TrainedPart:
-    version = get_task(part.task).version
-    return TrainedPart(task=part.task, task_version=version, max_length=part.max_length, share=str(part.share))
-
-
-def _file_sha256(model: str) -> str | None:
-    path = Path(model.partition(":")[0])
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 
 def train(
@@ -152,32 +97,21 @@ class _Run:
         """Take all steps that remain."""
         plan, settings = self._plan, self._plan.settings
         suite = load_suite(plan.suite)
-        group = suite.group(plan.group)
-        dev = DevSet(suite, group, plan.arm, device=self._device)
+        dev = DevSet(suite, suite.group(plan.group), plan.arm, device=self._device)
         forward = torch.compile(self._module) if settings.compile else self._module
-        began, since, last = time.perf_counter(), self.record.seconds, self.record.steps_done
-        total = torch.zeros((), device=self._device)
-        interval_loss, tokens, target_tokens = 0.0, 0, 0
-        clock = began
-        for step, batch in enumerate(self._batches(suite), start=last):
-            total += self._step(forward, batch, step)
-            tokens, target_tokens = tokens + batch.tokens, target_tokens + batch.target_tokens
+        meter = _Meter(self._device)
+        for step, batch in enumerate(self._batches(suite), start=self.record.steps_done):
+            loss = take_step(
+                self._module, self._optimizer, batch, settings, step=step, device=self._device, forward=forward
+            )
+            meter.add(loss, batch)
             done = step + 1
             due = done == settings.steps or done % settings.evaluate_every == 0
-            if not due and done % _REPORT_STEPS:
-                continue
-            loss, total = float(total), torch.zeros_like(total)
-            _check_finite(loss, done, self._folder)
-            interval_loss += loss
-            point = None
-            if due:
-                mean = interval_loss / (done - self.record.steps_done)
-                point = CurvePoint(step=done, loss=mean, correct=dev.correct(self._module))
-                self._save(point, tokens, target_tokens, since + time.perf_counter() - began)
-                interval_loss, tokens, target_tokens = 0.0, 0, 0
-            now = time.perf_counter()
-            report(Progress(done, loss / (done - last), (done - last) * settings.batch / (now - clock), point))
-            clock, last = now, done
+            if due or done % _REPORT_STEPS == 0:
+                mean, rate = meter.read(examples=settings.batch)
+                _check_finite(mean, done, self._folder)
+                point = self._take_point(done, dev, meter) if due else None
+                report(Progress(done, mean, rate, point))
             if done == settings.steps:
                 return
 
@@ -193,27 +127,21 @@ class _Run:
             multiple=_COMPILED_MULTIPLE if settings.compile else 1,
         )
 
-    def _step(self, forward: Callable[[Tensor], Tensor], batch: Batch, step: int) -> Tensor:
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._plan.settings, step)
-        loss = backward(forward, batch, device=self._device, precision=self._plan.settings.precision)
-        nn.utils.clip_grad_norm_(self._module.parameters(), self._plan.settings.gradient_clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return loss
-
-    def _save(self, point: CurvePoint, tokens: int, target_tokens: int, seconds: float) -> None:
-        record = self.record
+    def _take_point(self, step: int, dev: DevSet, meter: _Meter) -> CurvePoint:
+        """Evaluate on dev examples, and save the state with the new point."""
+        record, since = self.record, meter.since_point()
+        point = CurvePoint(step=step, loss=since.loss, correct=dev.correct(self._module))
         self.record = record.model_copy(
             update={
-                "steps_done": point.step,
-                "tokens": record.tokens + tokens,
-                "target_tokens": record.target_tokens + target_tokens,
-                "seconds": round(seconds, 1),
+                "steps_done": step,
+                "tokens": record.tokens + since.tokens,
+                "target_tokens": record.target_tokens + since.target_tokens,
+                "seconds": round(record.seconds + since.seconds, 1),
                 "curve": (*record.curve, point),
             }
         )
         save_state(self._folder, self._module, self._optimizer, self.record)
+        return point
 
     def finish(self) -> None:
         """Write the checkpoint and drop the state, which is no longer needed."""
@@ -230,6 +158,51 @@ class _Run:
         )
         save_checkpoint(self._folder / CHECKPOINT, self._module, record)
         (self._folder / STATE).unlink(missing_ok=True)
+
+
+class _Since(NamedTuple):
+    loss: float
+    tokens: int
+    target_tokens: int
+    seconds: float
+
+
+class _Meter:
+    """Loss, tokens and time since the last report, and since the last point of the curve.
+
+    The loss is summed on the device, so that a step does not wait for the one before.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._loss = torch.zeros((), device=device)
+        self._steps = 0
+        self._read_at = self._point_at = time.perf_counter()
+        self._point_loss, self._point_steps = 0.0, 0
+        self._tokens = self._target_tokens = 0
+
+    def add(self, loss: Tensor, batch: Batch) -> None:
+        """Take in a step."""
+        self._loss += loss
+        self._steps += 1
+        self._tokens += batch.tokens
+        self._target_tokens += batch.target_tokens
+
+    def read(self, *, examples: int) -> tuple[float, float]:
+        """The mean loss since the last call, and the examples a second, of which a step has so many."""
+        loss, steps, now = float(self._loss), self._steps, time.perf_counter()
+        rate = steps * examples / (now - self._read_at)
+        self._loss, self._steps, self._read_at = torch.zeros_like(self._loss), 0, now
+        self._point_loss, self._point_steps = self._point_loss + loss, self._point_steps + steps
+        return loss / steps, rate
+
+    def since_point(self) -> _Since:
+        """What has been read since the last call."""
+        now = time.perf_counter()
+        mean = self._point_loss / self._point_steps
+        since = _Since(mean, self._tokens, self._target_tokens, now - self._point_at)
+        self._point_loss, self._point_steps, self._point_at = 0.0, 0, now
+        self._tokens = self._target_tokens = 0
+        return since
 
 
 def _saved(plan: TrainingPlan, folder: Path, *, resume: bool) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
@@ -259,38 +232,6 @@ def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resu
             f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "
             "Go on with --resume, or choose another --output."
         )
-
-
-def difference(old: TrainingPlan, new: TrainingPlan) -> str:
-    """Where two plans differ first, for an error message."""
-    before, after = ({**plan.model_dump(), **plan.settings.model_dump()} for plan in (old, new))
-    name = next(name for name in before if name != "settings" and before[name] != after[name])
-    return f"{name} is {before[name]!r} there and {after[name]!r} here"
-
-
-def make_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW that decays matrices but neither scales nor biases."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [each for each in trained if each.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [each for each in trained if each.ndim < 2], "weight_decay": 0.0},
-    ]
-    betas = (settings.beta1, settings.beta2)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, fused=True)
-
-
-def backward(forward: Callable[[Tensor], Tensor], batch: Batch, *, device: str, precision: str) -> Tensor:
-    """Add the gradient of a batch's mean loss over its target tokens and ends; that loss, shape ()."""
-    total = torch.zeros((), device=device)
-    for inputs, labels in batch.chunks:
-        inputs, labels = inputs.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = forward(inputs)
-        flat, wanted = logits.float().flatten(0, 1), labels.flatten()
-        loss = F.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum") / batch.target_tokens
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return total
 
 
 def _check_finite(loss: float, step: int, folder: Path) -> None:

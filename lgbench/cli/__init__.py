@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluation, rescoring, schema, submitting, suites, tasks, validation
+from lgbench.cli import bench, data, evaluation, leaderboard, rescoring, schema, submitting, suites, tasks, validation
 from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
@@ -50,6 +50,7 @@ app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
 app.command("submit")(submitting.command)
 app.command("validate")(validation.command)
+app.add_typer(leaderboard.app, name="leaderboard")
 app.command("schema")(schema.command)
 app.add_typer(bench.app, name="bench")
 

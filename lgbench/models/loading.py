@@ -29,7 +29,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     The first of these that fits:
 
     1. a built-in: `oracle`, `random`, `echo`;
-    2. `scheme:rest`: `replay:replies.jsonl`;
+    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`;
     3. `file.py:attribute`: an object with `predict`, or a class or function that makes one from keyword options;
     4. an existing checkpoint folder;
     5. `package.module:attribute`, likewise;
@@ -65,7 +65,13 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
     return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
 
 
-SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {"replay": _replay}
+def _hugging_face(name: str, rest: str, options: dict[str, str]) -> Model:
+    from lgbench.models.huggingface import load
+
+    return load(name, rest, options)
+
+
+SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {"replay": _replay, "hf": _hugging_face}
 
 
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:

@@ -63,7 +63,9 @@ def owned_folder(folder: Path) -> Iterator[None]:
                 with contextlib.suppress(OSError):  # only an empty folder can be removed, and it need not stay
                     folder.rmdir()
     except OSError as error:
-        raise LgbenchError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
+        raise LgbenchError(
+            f"Cannot write to {str(folder)!r}: {error.strerror or error}. What it holds already is kept."
+        ) from error
 
 
 def _lock(descriptor: int, folder: Path) -> None:

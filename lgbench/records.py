@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -23,7 +24,13 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
+        return plain(f"{self.field}: {self.message}" if self.field else self.message)
+
+
+def plain(text: str, *, limit: int = 500) -> str:
+    """Text that may hold anything, made fit for one line of a terminal: short, without control characters."""
+    cut = text if len(text) <= limit else f"{text[:limit]}..."
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
 
 
 class InvalidFileError(LgbenchError):
@@ -86,7 +93,9 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: The text is not such JSON; the message says why.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        # Of bytes, `json.loads` would guess UTF-16 and UTF-32 too.
+        decoded = text.decode() if isinstance(text, bytes) else text
+        return json.loads(decoded, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
     except RecursionError:
@@ -96,8 +105,8 @@ def parse_json(text: str | bytes) -> Any:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is repeated")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"the key {next(key for key in counts if counts[key] > 1)!r} is repeated")
     return record
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import zlib
 from pathlib import Path
@@ -18,6 +19,8 @@ from lgbench.results import MAX_REPLY_CHARS
 
 MAX_PACKED_BYTES = 8_000_000
 MAX_UNPACKED_BYTES = 64_000_000
+# A hostile file of 64 MB can hold millions of wrong lines.
+_MAX_PROBLEMS = 100
 
 
 class RepliesDigest:
@@ -92,11 +95,14 @@ def read_stored_replies(path: Path) -> dict[str, Reply]:
 
     Raises:
         InvalidFileError: It is missing, over the size caps, damaged, or holds lines that are no stored replies; with
-            every such line.
+            the first hundred such lines.
     """
     replies: dict[str, Reply] = {}
-    problems = []
-    for number, line in enumerate(_unpack(path).splitlines(), start=1):
+    problems: list[Problem] = []
+    for number, line in enumerate(io.BytesIO(_unpack(path)), start=1):
+        if len(problems) == _MAX_PROBLEMS:
+            problems.append(Problem(f"line {number}", "and what follows was not read: too much before it is wrong."))
+            break
         try:
             example_id, reply, _ = parse_reply_line(line)
             if example_id in replies:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,20 +56,19 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
         result: The result.
         replies: Its stored replies by example id: the wrong ones and the flagged ones.
     """
+    problems = check_cells(result)
     try:
         suite = load_suite(result.suite)
-    except LgbenchError as error:
-        return Rescored(result, {}), [Problem("suite", str(error))]
-    problems = _order(suite, result)
+    except LgbenchError:
+        return Rescored(result, {}), problems
+    known = set(suite.cells())
     correct: dict[Cell, NDArray[np.bool_]] = {}
     digest = RepliesDigest()
     unused = set(replies)
     for number, recorded in enumerate(result.cells):
         cell, where = Cell(recorded.task, recorded.length), f"cells[{number}]"
-        if cell not in suite.cells():
-            problems.append(Problem(where, f"{suite.name} has no cell {cell}."))
+        if cell not in known:
             continue
-        problems += _stale(suite, cell, recorded, where)
         grader = CellGrader(get_task(cell.task))
         flags = []
         for example in _evaluated(suite, cell, result.limit):
@@ -83,22 +83,48 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
                     )
         correct[cell] = np.array(flags, dtype=np.bool_)
         problems += _differences(cell, recorded, grader.counts(), where)
-    problems += [Problem("replies", f"{unknown!r} is no example of this result.") for unknown in sorted(unused)]
+    if unused:
+        problems.append(Problem("replies", f"{_first(sorted(unused))}: no example of this result has such an id."))
     if digest.hexdigest() != result.replies_sha256:
         problems.append(Problem("replies_sha256", "does not fit the replies: at least one is missing or was changed."))
     return Rescored(result, correct), problems
 
 
-def _order(suite: Suite, result: Result) -> list[Problem]:
-    given = [Cell(cell.task, cell.length) for cell in result.cells]
-    in_order = [cell for cell in suite.cells() if cell in set(given)]
-    known = [cell for cell in given if cell in set(in_order)]
-    return [] if known == in_order else [Problem("cells", "must stand in task order, then by length.")]
+def _first(names: Sequence[str], count: int = 5) -> str:
+    """The first few of many names, in words."""
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(map(repr, names[:count])) + more
+
+
+def check_cells(result: Result) -> list[Problem]:
+    """What is wrong with the suite and the cells that a result names, whatever its replies."""
+    try:
+        suite = load_suite(result.suite)
+    except LgbenchError as error:
+        return [Problem("suite", str(error))]
+    cells = [Cell(cell.task, cell.length) for cell in result.cells]
+    problems = []
+    known = suite.cells()
+    if [cell for cell in cells if cell in known] != [cell for cell in known if cell in cells]:
+        problems.append(Problem("cells", "must stand in task order, then by length."))
+    for number, (cell, recorded) in enumerate(zip(cells, result.cells, strict=True)):
+        where = f"cells[{number}]"
+        if cell in known:
+            problems += _stale(suite, cell, recorded, where)
+        else:
+            problems.append(Problem(where, f"{suite.name} has no cell {cell}."))
+    return problems
 
 
 def _evaluated(suite: Suite, cell: Cell, limit: int | None) -> list[Example]:
-    examples = checked_cell(suite, cell)
+    examples = _examples(suite.name, cell)
     return examples if limit is None else [examples[index] for index in limited_indices(suite, cell, limit)]
+
+
+# The runs of a submission share cells; those of both suites together fit, in about 100 MB.
+@lru_cache(maxsize=300)
+def _examples(suite: str, cell: Cell) -> list[Example]:
+    return checked_cell(load_suite(suite), cell)
 
 
 def _stale(suite: Suite, cell: Cell, recorded: CellResult, where: str) -> list[Problem]:

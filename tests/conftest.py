@@ -1,15 +1,20 @@
-"""Results made up for tests: the right cells and hashes, with counts of the test's choice."""
+"""Results made up for tests, with counts of the test's choice; and a folder of submissions, of real evaluations."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lgbench.cells import committed_digest
+from lgbench.evaluation import evaluate
 from lgbench.results import CellCounts, CellResult, Environment, FirstWrong, Result, SystemInfo
+from lgbench.submissions.submitting import Details, submit
 from lgbench.suites import Cell, load_suite
 from lgbench.tasks import get_task
+from tests.submitted import OTHER_SEED, RUN, RightUpTo
 
 
 def make_counts(correct: int, total: int) -> CellCounts:
@@ -71,3 +76,34 @@ def make_result_fixture() -> Callable[..., Result]:
 @pytest.fixture(name="make_counts", scope="session")
 def make_counts_fixture() -> Callable[[int, int], CellCounts]:
     return make_counts
+
+
+@pytest.fixture(scope="session")
+def run_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Finished runs, by the name of their folder in a submission: right up to length 4, and up to length 6."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed, name in enumerate((RUN, OTHER_SEED)):
+        model = RightUpTo(len("1234+1234=") + 4 * seed)
+        evaluate(model, arm="main_only", group="add-multiply", seed=seed, output=root / name)
+    return {name: root / name for name in (RUN, OTHER_SEED)}
+
+
+@pytest.fixture(scope="session")
+def good_submissions(run_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clone") / "submissions"
+    folder.mkdir()
+    details = Details(description="Adds.", authors=("A. Nonymous",), licence="CC-BY-4.0")
+    submit(list(run_folders.values()), name="my-system", details=details, submissions=folder)
+    return folder
+
+
+@pytest.fixture
+def submissions(good_submissions: Path, tmp_path: Path) -> Path:
+    """A good folder of submissions, for a test to spoil."""
+    return Path(shutil.copytree(good_submissions, tmp_path / "submissions"))
+
+
+@pytest.fixture
+def system(submissions: Path) -> Path:
+    """The one system in it."""
+    return submissions / "my-system"

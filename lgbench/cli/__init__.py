@@ -11,16 +11,19 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluate, rescore, schema, suites, tasks
+from lgbench.cli import bench, data, evaluation, rescoring, schema, submitting, suites, tasks, validation
+from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
 
 app = typer.Typer(
     name="lgbench",
+    cls=Group,
     help="The benchmark for length generalization transfer: does a model solve longer inputs of a task because a "
     "related task was trained longer?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,  # Typer's completion options load pydantic even for `lgbench eval --help`
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -40,11 +43,13 @@ def _options(
     """Options of lgbench itself."""
 
 
-app.command("eval")(evaluate.command)
-app.command("rescore")(rescore.command)
+app.command("eval")(evaluation.command)
+app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
+app.command("submit")(submitting.command)
+app.command("validate")(validation.command)
 app.command("schema")(schema.command)
 app.add_typer(bench.app, name="bench")
 

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 import typer
 
+from lgbench.cli.group import Group
+
 app = typer.Typer(
+    cls=Group,
     help="Measure lgbench's own speed on this machine. Without a command: start-up, harness, data and memory.",
     invoke_without_command=True,
 )

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
     from lgbench.task import Example
 
-app = typer.Typer(help="Write the benchmark's data.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Write the benchmark's data.", no_args_is_help=True)
 
 
 @app.callback()

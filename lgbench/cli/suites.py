@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError
 
-app = typer.Typer(help="List the suites, show one, or lock their test cells.", invoke_without_command=True)
+app = typer.Typer(cls=Group, help="List the suites, show one, or lock their test cells.", invoke_without_command=True)
 
 
 @app.callback()

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lgbench.errors import LgbenchError
+from lgbench.cli.group import Group
 
-app = typer.Typer(help="List the tasks, or show examples of one.", invoke_without_command=True)
+app = typer.Typer(cls=Group, help="List the tasks, or show examples of one.", invoke_without_command=True)
 
 
 @app.callback()
@@ -46,8 +46,6 @@ def show(
     from lgbench.tasks import get_task
 
     definition = get_task(task)
-    if length < definition.min_length:
-        raise LgbenchError(f"{task} has no prompts of length {length}: its shortest are of {definition.min_length}.")
     examples = draw_cell(load_suite(suite), task, length, split="shots")[:count]
     typer.echo(f"{task}, version {definition.version}\n{definition.instruction}\n")
     for example in examples:

@@ -51,7 +51,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
         return SCHEMES[scheme](name, rest, given)
     if scheme.endswith(".py"):
         return _from_file(name, Path(scheme), rest, given)
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return _from_checkpoint(name, given)
     if rest:
         return _from_module(name, scheme, rest, given)

@@ -217,6 +217,7 @@ MAZES = (
         sample=_mazes,
         solve=shortest_path,
         min_length=2,
+        max_length=CELLS,
         walk=check_walk,
     ),
     Task(
@@ -228,6 +229,7 @@ MAZES = (
         sample=_mazes,
         solve=dfs_trace,
         min_length=2,
+        max_length=CELLS,
         walk=check_walk,
     ),
     Task(
@@ -238,5 +240,6 @@ MAZES = (
         sample=_mazes,
         solve=node_list,
         min_length=2,
+        max_length=CELLS,
     ),
 )

@@ -1,0 +1,97 @@
+"""Layer 3: resampled accuracies, for intervals over seeds and examples. Definition: docs/protocol.md.
+
+The resamples come from fixed streams: the same runs give the same interval everywhere and always, and two systems are
+compared on the same draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgbench.results import Result
+from lgbench.scoring import Interval
+from lgbench.suites import Cell
+from lgbench.task import Stream
+
+RESAMPLES = 10_000
+# Bounds the memory of one step to a few megabytes.
+_CHUNK = 1000
+
+
+class Run(Protocol):
+    """A result with what it got right, as `lgbench.rescoring.rescore` gives it."""
+
+    @property
+    def result(self) -> Result:
+        """The result."""
+
+    @property
+    def correct(self) -> Mapping[Cell, NDArray[np.bool_]]:
+        """For each cell, which replies are right: shape (examples,), by index."""
+
+
+def resampled_accuracy(
+    runs: Sequence[Run], cells: Sequence[Cell], *, key: str, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """The mean over seeds of the mean over cells of the accuracy, in every resample: shape (resamples,).
+
+    A resample draws as many runs as there are, with replacement, then the examples of each cell, with replacement and
+    the same for every run. The draw of a cell depends on the suite and the cell alone, so any two arms, groups or
+    systems that are resampled here are paired.
+
+    Args:
+        runs: The seeds of one arm, at least one, all of one suite, each with every example of `cells`.
+        cells: At least one.
+        key: Names the stream that draws seeds: one for each experiment.
+        resamples: How many.
+    """
+    suite = runs[0].result.suite
+    right = np.zeros((resamples, len(runs)), np.int64)
+    for cell in cells:
+        right += _resampled_counts(suite, cell, np.stack([run.correct[cell] for run in runs], axis=1), resamples)
+    seeds = Stream("lgbench", suite, "bootstrap", "seeds", key).below(len(runs), resamples * len(runs))
+    drawn = np.take_along_axis(right, seeds.reshape(resamples, len(runs)), axis=1)
+    examples = sum(len(runs[0].correct[cell]) for cell in cells)
+    accuracy: NDArray[np.float64] = drawn.sum(axis=1) / (len(runs) * examples)
+    return accuracy
+
+
+def percentile_interval(statistic: NDArray[np.float64]) -> Interval:
+    """The interval from the 2.5th to the 97.5th percentile of a resampled statistic, shape (resamples,)."""
+    low, high = np.quantile(statistic, (0.025, 0.975))
+    return Interval(float(low), float(high))
+
+
+def _resampled_counts(suite: str, cell: Cell, correct: NDArray[np.bool_], resamples: int) -> NDArray[np.int64]:
+    """Right replies in every resample of a cell: `correct` is (examples, runs), the counts are (resamples, runs)."""
+    times = _times_drawn(suite, cell, len(correct), resamples)
+    # Counts stay far below 2**24, so that float32, which is multiplied fast, holds them exactly.
+    columns = correct.astype(np.float32)
+    products = [times[rows].astype(np.float32) @ columns for rows in _chunks(resamples)]
+    return np.concatenate(products).astype(np.int64)
+
+
+# Groups and systems share cells; as many as the largest suite has in its transfer zones, of at most 10 MB each.
+@lru_cache(maxsize=24)
+def _times_drawn(suite: str, cell: Cell, examples: int, resamples: int) -> NDArray[np.uint8]:
+    """How often each example of a cell is drawn: shape (resamples, examples), each row summing to `examples`.
+
+    No example is drawn 256 times: among 1024 the odds of that are below 1 in 10**500.
+    """
+    stream = Stream("lgbench", suite, "bootstrap", "examples", cell.task, cell.length)
+    times = np.empty((resamples, examples), np.uint8)
+    for rows in _chunks(resamples):
+        count = rows.stop - rows.start
+        drawn = stream.below(examples, count * examples).reshape(count, examples)
+        places = drawn + examples * np.arange(count)[:, np.newaxis]
+        times[rows] = np.bincount(places.ravel(), minlength=count * examples).reshape(count, examples)
+    return times
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))

@@ -1,0 +1,52 @@
+"""`lgbench submit`: put checked results into `submissions/`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs.")],
+    name: Annotated[str, typer.Option(help="The system, like my-system: lower-case letters, digits and hyphens.")],
+    description: Annotated[str | None, typer.Option(help="What it is, in one line.")] = None,
+    authors: Annotated[list[str] | None, typer.Option(help="Who made it; may be repeated.")] = None,
+    link: Annotated[str | None, typer.Option(help="A paper or repository: an http(s) address.")] = None,
+    licence: Annotated[str | None, typer.Option(help="The licence of the results, and of the model if public.")] = None,
+    parameters: Annotated[int | None, typer.Option(help="The number of trainable parameters.")] = None,
+    training_notes: Annotated[str | None, typer.Option(help="How it was trained.")] = None,
+    submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
+) -> None:
+    """Check results, copy them to submissions/NAME/, and print the Git steps of a pull request."""
+    from lgbench.submissions.submitting import Details, submit
+
+    details = Details(
+        description=description,
+        authors=authors or None,
+        link=link,
+        licence=licence,
+        parameters=parameters,
+        training_notes=training_notes,
+    )
+    submitted = submit(folders, name=name, details=details, submissions=submissions)
+    for run in submitted.runs:
+        typer.echo(f"Added {run}")
+    if submitted.to_mend:
+        typer.echo("\nBefore the next step, mend these:")
+        for problem in submitted.to_mend:
+            typer.echo(f"  {problem}")
+    folder = shlex.quote(str(submitted.folder))
+    typer.echo(
+        f"""
+Next, in this repository:
+  lgbench validate {folder}
+  lgbench leaderboard build
+  git switch -c submit-{name}
+  git add {folder} leaderboard
+  git commit -m "Submit {name}"
+  git push -u origin submit-{name}
+and open a pull request."""
+    )

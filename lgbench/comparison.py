@@ -1,0 +1,245 @@
+"""Layer 3: the arms of one group compared: means over seeds, gains, success rates. Definitions: docs/protocol.md.
+
+What a missing run or an empty zone would decide is None, never 0. Systems of several groups: `lgbench.systems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from statistics import median_low
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgbench.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
+from lgbench.results import Result
+from lgbench.scoring import Horizon, Interval, counts_by_task, horizon, mean_accuracy, mean_gap
+from lgbench.suites import ZONES, Cell, Group, Suite, Zone
+
+SUCCESS = Fraction(9, 10)
+"""The transfer-zone accuracy from which a seed counts as a success."""
+LEAST_CEILING_GAIN = Fraction(1, 20)
+"""What `direct` must gain over `main_only`, exclusively, for a share of it to mean anything."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A mean over seeds, and perhaps groups, with its bootstrap.
+
+    Attributes:
+        value: The mean, exact.
+        resampled: The same statistic in every resample: shape (resamples,).
+        one_seed: Whether some arm in it has a single seed, so that the interval tells of examples only.
+        count: Over how many groups, or tasks, it is the mean.
+    """
+
+    value: Fraction
+    resampled: NDArray[np.float64]
+    one_seed: bool
+    count: int = 1
+
+    @cached_property
+    def interval(self) -> Interval:
+        """The 95 % percentile interval."""
+        return percentile_interval(self.resampled)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """The difference, resample by resample: both sides saw the same examples."""
+        resampled = self.resampled - other.resampled
+        return Estimate(self.value - other.value, resampled, self.one_seed or other.one_seed, self.count)
+
+
+def mean_estimate(estimates: Iterable[Estimate | None]) -> Estimate | None:
+    """The unweighted mean of those that are not None; None where all are."""
+    known = [estimate for estimate in estimates if estimate is not None]
+    if not known:
+        return None
+    return Estimate(
+        value=sum((each.value for each in known), Fraction()) / len(known),
+        resampled=np.mean([each.resampled for each in known], axis=0),
+        one_seed=any(each.one_seed for each in known),
+        count=len(known),
+    )
+
+
+def mean_of_known(values: Iterable[Fraction | None]) -> Fraction | None:
+    """The unweighted mean of the values that are not None; None where all are."""
+    known = [value for value in values if value is not None]
+    return sum(known, Fraction()) / len(known) if known else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedScores:
+    """One complete run as a group scores it: by the group's main task.
+
+    Attributes:
+        result: The result.
+        zones: Accuracy by zone; None where the suite has no cell in the zone.
+        horizon_90: H90.
+        horizon_50: H50.
+        gaps: For each other task of the arm, the mean over the grid of the distance between its accuracy and the main
+            task's: the generalization gap.
+    """
+
+    result: Result
+    zones: Mapping[Zone, Fraction | None]
+    horizon_90: Horizon | None
+    horizon_50: Horizon | None
+    gaps: Mapping[str, Fraction]
+
+
+def score_seed(result: Result, group: Group) -> SeedScores:
+    """Score a complete run of a trained arm for a group that it serves."""
+    counts = counts_by_task(result)
+    main = counts[group.main]
+    others = [task for task in group.evaluated_tasks(result.arm) if task != group.main]
+    return SeedScores(
+        result=result,
+        zones={zone: mean_accuracy(main, group.zone_lengths(zone)) for zone in ZONES},
+        horizon_90=horizon(main, group.grid, percent=90),
+        horizon_50=horizon(main, group.grid, percent=50),
+        gaps={task: mean_gap(main, counts[task], group.grid) for task in others},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmScores:
+    """An arm of a system in a group.
+
+    Attributes:
+        seeds: Its runs by seed, at least one.
+        transfer: The transfer-zone accuracy; None where the suite has no cell there.
+    """
+
+    seeds: tuple[SeedScores, ...]
+    transfer: Estimate | None
+
+    def zone(self, zone: Zone) -> Fraction | None:
+        """The accuracy in a zone, mean over seeds; None where the suite has no cell there."""
+        return mean_of_known(seed.zones[zone] for seed in self.seeds)
+
+    @property
+    def success_rate(self) -> Fraction | None:
+        """The share of seeds with a transfer-zone accuracy of at least 90 %."""
+        return mean_of_known(Fraction(accuracy >= SUCCESS) for accuracy in self._by_seed())
+
+    @property
+    def best_seed(self) -> Fraction | None:
+        """The transfer-zone accuracy of the best seed."""
+        return max(self._by_seed(), default=None)
+
+    @property
+    def gaps(self) -> dict[str, Fraction]:
+        """The generalization gap to each other task of the arm, mean over seeds."""
+        tasks = self.seeds[0].gaps
+        return {task: sum((seed.gaps[task] for seed in self.seeds), Fraction()) / len(self.seeds) for task in tasks}
+
+    @property
+    def gap(self) -> Fraction | None:
+        """The generalization gap: the mean of `gaps`; None for an arm that trains the main task alone."""
+        return mean_of_known(self.gaps.values())
+
+    @property
+    def horizon_90(self) -> Horizon | None:
+        """H90, median over seeds."""
+        return median_horizon(seed.horizon_90 for seed in self.seeds)
+
+    @property
+    def horizon_50(self) -> Horizon | None:
+        """H50, median over seeds."""
+        return median_horizon(seed.horizon_50 for seed in self.seeds)
+
+    def _by_seed(self) -> list[Fraction]:
+        accuracies = [seed.zones["transfer"] for seed in self.seeds]
+        return [accuracy for accuracy in accuracies if accuracy is not None]
+
+
+def median_horizon(horizons: Iterable[Horizon | None]) -> Horizon | None:
+    """The median of the horizons that are known, of two middle ones the lower; None where all are None.
+
+    A horizon is a length of the grid, and the first and the last stand for "below" and "at least": halfway between two
+    is no horizon.
+    """
+    known = [each for each in horizons if each is not None]
+    return median_low(known) if known else None
+
+
+def score_arm(runs: Sequence[Run], suite: Suite, group: Group, *, resamples: int = RESAMPLES) -> ArmScores:
+    """Score the runs of one arm, one for each seed, for a group that they serve."""
+    ordered = sorted(runs, key=lambda run: -1 if run.result.seed is None else run.result.seed)
+    seeds = tuple(score_seed(run.result, group) for run in ordered)
+    cells = [Cell(group.main, length) for length in group.zone_lengths("transfer")]
+    mean = mean_of_known(seed.zones["transfer"] for seed in seeds)
+    if mean is None:
+        return ArmScores(seeds=seeds, transfer=None)
+    arm = runs[0].result.arm
+    first = same_experiment(suite, arm, group)[0].name
+    resampled = resampled_accuracy(ordered, cells, key=f"{first}/{arm}", resamples=resamples)
+    return ArmScores(seeds=seeds, transfer=Estimate(mean, resampled, one_seed=len(runs) == 1))
+
+
+def same_experiment(suite: Suite, arm: str, group: Group) -> list[Group]:
+    """The groups, this one among them, in which the arm trains on the same list and is evaluated on the same grid.
+
+    Such an arm has one training stream, so one run serves all of them.
+    """
+    return [each for each in suite.groups if each.arm(arm) == group.arm(arm) and each.grid == group.grid]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupScores:
+    """A system in a group. What needs an arm that has no complete run is None.
+
+    Attributes:
+        group: The group.
+        arms: The arms that have runs, in the order of `TRAINED_ARMS`.
+    """
+
+    group: Group
+    arms: Mapping[str, ArmScores]
+
+    @property
+    def covered(self) -> bool:
+        """Whether `transfer` and `main_only` both have a run."""
+        return "transfer" in self.arms and "main_only" in self.arms
+
+    @property
+    def score(self) -> Estimate | None:
+        """The group score: transfer-zone accuracy of the arm `transfer`."""
+        return self._transfer("transfer")
+
+    @property
+    def transfer_gain(self) -> Estimate | None:
+        """What co-training with the auxiliaries gains: `transfer` minus `main_only`."""
+        return self._difference("transfer", "main_only")
+
+    @property
+    def control_gain(self) -> Estimate | None:
+        """What long inputs of an unrelated task gain: `control` minus `main_only`."""
+        return self._difference("control", "main_only")
+
+    @property
+    def gain_over_control(self) -> Estimate | None:
+        """What relatedness gains at equal lengths: `transfer` minus `control`."""
+        return self._difference("transfer", "control")
+
+    @property
+    def recovered_share(self) -> Fraction | None:
+        """The transfer gain as a share of what training on long inputs of the main task itself gains.
+
+        Of seed means, not clipped; None unless `direct` gains more than 0.05 over `main_only`.
+        """
+        gain, ceiling = self.transfer_gain, self._difference("direct", "main_only")
+        if gain is None or ceiling is None or ceiling.value <= LEAST_CEILING_GAIN:
+            return None
+        return gain.value / ceiling.value
+
+    def _transfer(self, arm: str) -> Estimate | None:
+        return self.arms[arm].transfer if arm in self.arms else None
+
+    def _difference(self, arm: str, baseline: str) -> Estimate | None:
+        minuend, subtrahend = self._transfer(arm), self._transfer(baseline)
+        return None if minuend is None or subtrahend is None else minuend - subtrahend

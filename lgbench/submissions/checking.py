@@ -1,0 +1,225 @@
+"""Everything that can be wrong with a submission, told at once, each problem with its file and field.
+
+A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
+`system.json` and one folder for each run; a run's folder holds `result.json` and `replies.jsonl.gz`. Nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from lgbench.errors import LgbenchError
+from lgbench.grading import Reply
+from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, plain, read_record
+from lgbench.replies import read_stored_replies
+from lgbench.rescoring import check_cells, check_result
+from lgbench.results import Result
+from lgbench.runfolder import REPLIES_FILE, RESULT_FILE
+from lgbench.submissions.eligibility import ineligible, repeated
+from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE, SystemRecord, check_system_name
+from lgbench.suites import Cell
+
+README_FILE = "README.md"
+MAX_SYSTEM_BYTES = 100_000
+_Record = TypeVar("_Record", bound=BaseModel)
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class FileProblem(NamedTuple):
+    """A problem and the file or folder that has it."""
+
+    path: Path
+    problem: Problem
+
+    def __str__(self) -> str:
+        return f"{plain(str(self.path))}: {self.problem}"
+
+
+class SubmittedRun(NamedTuple):
+    """A run whose counts follow from its replies.
+
+    Attributes:
+        folder: The name of its folder.
+        result: The result.
+        correct: For each cell, which replies are right: shape (examples,), by index.
+    """
+
+    folder: str
+    result: Result
+    correct: Mapping[Cell, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A system with its runs, all of them checked.
+
+    Attributes:
+        system: Its record.
+        runs: Its runs, by folder.
+    """
+
+    system: SystemRecord
+    runs: tuple[SubmittedRun, ...]
+
+
+class Checked(NamedTuple):
+    """What was checked.
+
+    Attributes:
+        submissions: The systems without any problem.
+        systems: How many were found.
+        runs: How many runs were found.
+        problems: All of them, in the order of files.
+    """
+
+    submissions: tuple[Submission, ...]
+    systems: int
+    runs: int
+    problems: tuple[FileProblem, ...]
+
+
+def check(paths: Iterable[Path]) -> Checked:
+    """Check folders: of submissions, of a system or of a run.
+
+    A folder called `submissions` is one of submissions, whatever it holds.
+    """
+    checker = _Checker()
+    for path in paths:
+        checker.check(path)
+    return Checked(tuple(checker.submissions), checker.systems, checker.runs, tuple(checker.problems))
+
+
+def read_submissions(folder: Path) -> tuple[Submission, ...]:
+    """Every system in a folder of submissions, by name, with every count re-scored.
+
+    Raises:
+        LgbenchError: Something is wrong with one of them; with all problems.
+    """
+    checked = check([folder])
+    if checked.problems:
+        raise LgbenchError("\n".join(map(str, checked.problems)))
+    return checked.submissions
+
+
+class _Checker:
+    """Walks a tree from above and never leaves it, gathering what is good and what is not."""
+
+    def __init__(self) -> None:
+        self.submissions: list[Submission] = []
+        self.problems: list[FileProblem] = []
+        self.systems = 0
+        self.runs = 0
+
+    def check(self, path: Path) -> None:
+        """Check a folder of submissions, of a system or of a run, as what it holds or is called says."""
+        is_root = path.absolute().name == SUBMISSIONS_FOLDER
+        if not is_root and (path / RESULT_FILE).exists():
+            self._run(path)
+        elif not is_root and ((path / SYSTEM_FILE).exists() or any(path.glob(f"*/{RESULT_FILE}"))):
+            self._system(path)
+        else:
+            self._root(path)
+
+    def _root(self, folder: Path) -> None:
+        for entry in self._entries(folder):
+            if entry.is_dir(follow_symlinks=False):
+                self._system(folder / entry.name)
+            elif entry.name == README_FILE and entry.is_file(follow_symlinks=False):
+                continue
+            else:
+                self._unexpected(folder / entry.name, f"one folder for each system, and {README_FILE}")
+
+    def _system(self, folder: Path) -> None:
+        self.systems += 1
+        before = len(self.problems)
+        name = folder.absolute().name
+        try:
+            check_system_name(name)
+        except ValueError as error:
+            self._add(folder, "", f"is not a name for a system: {error}.")
+        runs = []
+        for entry in self._entries(folder):
+            if entry.is_dir(follow_symlinks=False):
+                runs.append(self._run(folder / entry.name))
+            elif entry.name != SYSTEM_FILE:
+                self._unexpected(folder / entry.name, f"{SYSTEM_FILE} and one folder for each run")
+        system = self._record(folder / SYSTEM_FILE, SystemRecord, MAX_SYSTEM_BYTES)
+        if system and system.name != name:
+            self._add(folder / SYSTEM_FILE, "name", f"is {system.name!r}, but the folder is called {name!r}.")
+        if not runs:
+            self._add(folder, "", "has no run: a system needs at least one.")
+        for run, problem in repeated({run.folder: run.result for run in runs if run}):
+            self.problems.append(FileProblem(folder / run / RESULT_FILE, problem))
+        if system and len(self.problems) == before:
+            self.submissions.append(Submission(system=system, runs=tuple(run for run in runs if run)))
+
+    def _run(self, folder: Path) -> SubmittedRun | None:
+        """Check a run. It is given back, for comparison with others, as soon as its result can be read."""
+        self.runs += 1
+        if not _RUN_NAME.fullmatch(folder.absolute().name):
+            self._add(folder, "", "is not a name for a run: use letters, digits, dots, hyphens and underscores.")
+        for entry in self._entries(folder):
+            if entry.name not in (RESULT_FILE, REPLIES_FILE):
+                self._unexpected(folder / entry.name, f"{RESULT_FILE} and {REPLIES_FILE}")
+        result = self._record(folder / RESULT_FILE, Result, MAX_RECORD_BYTES)
+        replies = self._replies(folder / REPLIES_FILE)
+        if result is None:
+            return None
+        problems = list(ineligible(result))
+        correct: Mapping[Cell, NDArray[np.bool_]] = {}
+        if replies is None:
+            problems += check_cells(result)
+        else:
+            (_, correct), found = check_result(result, replies)
+            problems += found
+        for field, message in problems:
+            if field == "replies":
+                self._add(folder / REPLIES_FILE, "", message)
+            else:
+                self._add(folder / RESULT_FILE, field, message)
+        return SubmittedRun(folder.name, result, correct)
+
+    def _record(self, path: Path, kind: type[_Record], max_bytes: int) -> _Record | None:
+        try:
+            return read_record(path, kind, max_bytes=max_bytes)
+        except InvalidFileError as error:
+            self._add_all(error)
+            return None
+
+    def _replies(self, path: Path) -> dict[str, Reply] | None:
+        try:
+            return read_stored_replies(path)
+        except InvalidFileError as error:
+            self._add_all(error)
+            return None
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """What a folder holds, by name. A link to a folder is none."""
+        try:
+            if folder.is_symlink():
+                self._add(folder, "", "is a link. Links are not followed: put the folder itself here.")
+                return []
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            self._add(folder, "", f"cannot be read as a folder: {error.strerror or error}.")
+            return []
+
+    def _unexpected(self, path: Path, expected: str) -> None:
+        what = "is a link" if path.is_symlink() else "does not belong here"
+        self._add(path, "", f"{what}. This folder holds {expected}, and nothing else.")
+
+    def _add(self, path: Path, field: str, message: str) -> None:
+        self.problems.append(FileProblem(path, Problem(field, message)))
+
+    def _add_all(self, error: InvalidFileError) -> None:
+        self.problems += [FileProblem(error.path, problem) for problem in error.problems]

@@ -1,0 +1,80 @@
+"""What keeps a result whose counts are right from being submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+from lgbench.errors import LgbenchError
+from lgbench.records import Problem
+from lgbench.results import Result
+from lgbench.scoring import expected_cells
+from lgbench.suites import Cell, load_suite
+
+
+def ineligible(result: Result) -> Iterator[Problem]:
+    """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
+    if result.limit is not None:
+        yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
+    if result.system.kind == "builtin":
+        yield Problem("system.kind", "is 'builtin': the built-in models are checks of the plumbing, not systems.")
+    if len(result.system.source_sha256) > 1:
+        yield Problem(
+            "system.source_sha256", "names several hashes: the model's file changed in the middle of the run."
+        )
+    yield from _wrong_cells(result)
+
+
+def _wrong_cells(result: Result) -> Iterator[Problem]:
+    try:
+        of_suite = set(load_suite(result.suite).cells())
+    except LgbenchError:
+        return
+    try:
+        expected = expected_cells(result)
+    except LgbenchError as error:
+        yield Problem("group", str(error))
+        return
+    given = [Cell(cell.task, cell.length) for cell in result.cells]
+    for number, cell in enumerate(given):
+        if cell in of_suite and cell not in expected:
+            yield Problem(f"cells[{number}]", f"{cell} is no cell of {_experiment(result)}.")
+    if missing := [cell for cell in expected if cell not in set(given)]:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        named = ", ".join(map(str, missing[:3])) + more
+        yield Problem("cells", f"is partial: {named} of {len(expected)} cells are missing.")
+
+
+def repeated(results: Mapping[str, Result]) -> Iterator[tuple[str, Problem]]:
+    """The runs of one system that are there twice, each with the name of its folder.
+
+    Two seeds that give exactly the same replies are one run under two names, unless every reply is right.
+
+    Args:
+        results: By the name of their folder.
+    """
+    for (first, result), (second, other) in combinations(results.items(), 2):
+        if _identity(result) == _identity(other):
+            message = f"repeats {first}: {_experiment(other)} with seed {other.seed} is there twice."
+            yield second, Problem("seed", message)
+        elif _suspiciously_equal(result, other):
+            message = (
+                f"equals that of {first} ({_experiment(result)}, seed {result.seed}): no two trained models give the "
+                "same wrong replies throughout."
+            )
+            yield second, Problem("replies_sha256", message)
+
+
+def _identity(result: Result) -> tuple[str, str, str | None, int | None]:
+    return result.suite, result.arm, result.group, result.seed
+
+
+def _suspiciously_equal(result: Result, other: Result) -> bool:
+    if result.replies_sha256 != other.replies_sha256 or (result.arm, result.seed) == (other.arm, other.seed):
+        return False
+    return any(cell.counts.correct < cell.counts.total for cell in result.cells)
+
+
+def _experiment(result: Result) -> str:
+    of_group = f" of group {result.group!r}" if result.group else ""
+    return f"arm {result.arm!r}{of_group} on {result.suite}"

@@ -1,0 +1,95 @@
+"""What `system.json` holds: who made a system, and how."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from lgbench.results import Count
+
+SUBMISSIONS_FOLDER = "submissions"
+SYSTEM_FILE = "system.json"
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_MAX_NAME = 60
+# Only characters that mean nothing in Markdown or HTML; others can be percent-encoded.
+_LINK = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~:/?#@!$&+,;=%-]*)?")
+_BIDIRECTIONAL = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def check_system_name(name: str) -> str:
+    """The name, if a system may be called that.
+
+    Raises:
+        ValueError: It may not; the message says what may.
+    """
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+        raise ValueError(
+            f"a system's name is of lower-case letters, digits and single hyphens between them, at most {_MAX_NAME} "
+            "characters, like 'my-system-2'"
+        )
+    if name == SUBMISSIONS_FOLDER:
+        raise ValueError(f"no system may be called {SUBMISSIONS_FOLDER!r}, like the folder that holds them all")
+    return name
+
+
+def _one_line(text: str) -> str:
+    if not text.strip():
+        raise ValueError("fill this in")
+    return _paragraphs(text, allowed="")
+
+
+def _paragraphs(text: str, allowed: str = "\n") -> str:
+    for character in text:
+        hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDIRECTIONAL
+        if hidden and character not in allowed:
+            raise ValueError(f"the character U+{ord(character):04X} is not allowed here")
+    return text
+
+
+def _link(text: str) -> str:
+    if not _LINK.fullmatch(text):
+        raise ValueError(
+            "a link begins with https:// or http://, names a host, and percent-encodes spaces, quotes, brackets and "
+            "everything that is not ASCII"
+        )
+    return text
+
+
+def _someone(authors: tuple[str, ...]) -> tuple[str, ...]:
+    if not authors:
+        raise ValueError("name at least one")
+    return authors
+
+
+Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_one_line)]
+Link = Annotated[str, StringConstraints(max_length=300), AfterValidator(_link)]
+
+
+class SystemRecord(BaseModel):
+    """A system: the content of `system.json`.
+
+    Attributes:
+        name: The name of the folder, and on the leaderboard.
+        description: What it is, in one line.
+        authors: Who made it.
+        link: A paper or repository; null for none.
+        licence: Under which the results may be used, and the model if it is published.
+        parameters: The number of the model's trainable parameters; null where it is not known.
+        training_notes: How it was trained, where it differs from the reference recipe.
+        reproduced_by: The maintainer who trained it again and got these results; null until then. Maintainers fill it
+            in.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, AfterValidator(check_system_name)]
+    description: Line
+    authors: Annotated[tuple[Line, ...], Field(max_length=50), AfterValidator(_someone)]
+    link: Link | None
+    licence: Line
+    parameters: Count | None
+    training_notes: Annotated[str, StringConstraints(max_length=4000), AfterValidator(_paragraphs)]
+    reproduced_by: Line | None

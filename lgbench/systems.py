@@ -1,0 +1,182 @@
+"""Layer 3: a system on a suite: the transfer score, and what stands beside it. Definitions: docs/protocol.md.
+
+Only complete runs count: those with every cell of their arm and group, and every example of every cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+from lgbench.bootstrap import RESAMPLES, Run, resampled_accuracy
+from lgbench.comparison import (
+    Estimate,
+    GroupScores,
+    mean_estimate,
+    mean_of_known,
+    median_horizon,
+    same_experiment,
+    score_arm,
+)
+from lgbench.errors import LgbenchError
+from lgbench.results import Result
+from lgbench.scoring import Horizon, counts_by_task, horizon, is_partial, zone_accuracy, zone_lengths
+from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Cell, Group, Suite
+
+ENOUGH_SEEDS = 3
+"""Transfer seeds in every group, without which a system is marked and ranked after those that have them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedScores:
+    """A system trained under arms.
+
+    Attributes:
+        suite: The suite.
+        groups: Every group that some run names, in the suite's order.
+    """
+
+    suite: Suite
+    groups: tuple[GroupScores, ...]
+
+    @property
+    def covered(self) -> tuple[GroupScores, ...]:
+        """The groups with a complete run of both `transfer` and `main_only`: those that count."""
+        return tuple(group for group in self.groups if group.covered)
+
+    @property
+    def covers_suite(self) -> bool:
+        """Whether every group of the suite is covered."""
+        return len(self.covered) == len(self.suite.groups)
+
+    @property
+    def fewest_seeds(self) -> int:
+        """The least number of transfer seeds in a covered group; 0 without one."""
+        return min((len(group.arms["transfer"].seeds) for group in self.covered), default=0)
+
+    @cached_property
+    def score(self) -> Estimate | None:
+        """The mean of the group scores: the transfer score, if the system covers the suite."""
+        return mean_estimate(group.score for group in self.covered)
+
+    @cached_property
+    def transfer_gain(self) -> Estimate | None:
+        """The mean of the transfer gains."""
+        return mean_estimate(group.transfer_gain for group in self.covered)
+
+    @cached_property
+    def control_gain(self) -> Estimate | None:
+        """The mean of the control gains, over the groups with a control."""
+        return mean_estimate(group.control_gain for group in self.covered)
+
+    def mean(self, statistic: Callable[[GroupScores], Fraction | None]) -> tuple[Fraction | None, int]:
+        """The mean of a statistic over the covered groups that have it (None without any), and how many those are."""
+        values = [statistic(group) for group in self.covered]
+        return mean_of_known(values), sum(value is not None for value in values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenScores:
+    """A system evaluated under the arm `open`.
+
+    Attributes:
+        results: Its complete results, by seed.
+        score: The open score, mean over seeds.
+        horizons_90: H90 of each task, median over seeds.
+        horizons_50: H50 of each task, median over seeds.
+    """
+
+    results: tuple[Result, ...]
+    score: Estimate | None
+    horizons_90: Mapping[str, Horizon | None]
+    horizons_50: Mapping[str, Horizon | None]
+
+
+def score_trained(runs: Iterable[Run], suite: Suite, *, resamples: int = RESAMPLES) -> TrainedScores:
+    """Score the trained arms of one system.
+
+    Args:
+        runs: Its runs; those of another suite, of arm `open`, limited or partial are left out.
+        suite: The suite.
+        resamples: Of the bootstrap.
+
+    Raises:
+        LgbenchError: Two runs have the same arm, group and seed.
+    """
+    complete = _complete_runs(runs, suite)
+    groups = []
+    for group in suite.groups:
+        if not any(run.result.group == group.name for run in complete):
+            continue
+        served = {arm: _serving(complete, suite, arm, group) for arm in TRAINED_ARMS}
+        arms = {arm: score_arm(own, suite, group, resamples=resamples) for arm, own in served.items() if own}
+        groups.append(GroupScores(group=group, arms=arms))
+    return TrainedScores(suite=suite, groups=tuple(groups))
+
+
+def score_open(runs: Iterable[Run], suite: Suite, *, resamples: int = RESAMPLES) -> OpenScores | None:
+    """Score the runs of arm `open` of one system; None where it has no complete one.
+
+    Args:
+        runs: Its runs; those of another suite, of trained arms, limited or partial are left out.
+        suite: The suite.
+        resamples: Of the bootstrap.
+
+    Raises:
+        LgbenchError: Two runs have the same seed.
+    """
+    own = [run for run in _complete_runs(runs, suite) if run.result.arm == OPEN_ARM]
+    if not own:
+        return None
+    results = tuple(run.result for run in own)
+    score = mean_estimate(_open_transfer(own, suite, task, resamples) for task in suite.main_tasks)
+    return OpenScores(
+        results=results,
+        score=score,
+        horizons_90={task.name: _open_horizon(results, suite, task.name, 90) for task in suite.tasks},
+        horizons_50={task.name: _open_horizon(results, suite, task.name, 50) for task in suite.tasks},
+    )
+
+
+def _complete_runs(runs: Iterable[Run], suite: Suite) -> list[Run]:
+    """The complete runs on a suite, by seed."""
+    complete: dict[tuple[str, str | None, int | None], Run] = {}
+    for run in runs:
+        result = run.result
+        if result.suite != suite.name or result.limit is not None or is_partial(result):
+            continue
+        key = (result.arm, result.group, result.seed)
+        if key in complete:
+            of_group = f" of group {result.group!r}" if result.group else ""
+            raise LgbenchError(
+                f"Two results are of arm {result.arm!r}{of_group} with seed {result.seed}: "
+                "a system has one run of each seed. Leave one out."
+            )
+        complete[key] = run
+    return sorted(complete.values(), key=lambda run: -1 if run.result.seed is None else run.result.seed)
+
+
+def _serving(runs: Sequence[Run], suite: Suite, arm: str, group: Group) -> list[Run]:
+    """The runs of an arm that a group can use, one for each seed: the group's own before another's."""
+    by_seed: dict[int | None, Run] = {}
+    others = [each for each in same_experiment(suite, arm, group) if each != group]
+    for source in (group, *others):
+        for run in runs:
+            if (run.result.arm, run.result.group) == (arm, source.name):
+                by_seed.setdefault(run.result.seed, run)
+    return list(by_seed.values())
+
+
+def _open_transfer(runs: Sequence[Run], suite: Suite, task: str, resamples: int) -> Estimate | None:
+    mean = mean_of_known(zone_accuracy(run.result, task, "transfer") for run in runs)
+    if mean is None:
+        return None
+    cells = [Cell(task, length) for length in zone_lengths(suite, task, "transfer", None)]
+    return Estimate(mean, resampled_accuracy(runs, cells, key=OPEN_ARM, resamples=resamples), one_seed=len(runs) == 1)
+
+
+def _open_horizon(results: Iterable[Result], suite: Suite, task: str, percent: int) -> Horizon | None:
+    of_task = (counts_by_task(result).get(task, {}) for result in results)
+    return median_horizon(horizon(counts, suite.grid(task), percent=percent) for counts in of_task)

@@ -1,0 +1,43 @@
+"""Runs and helpers for tests of `submissions/`."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lgbench.submissions.checking import check
+from lgbench.tasks import get_task
+
+Change = Callable[[Any], object]
+RUN = "mini-v1-add-multiply-main_only-seed0"
+OTHER_SEED = "mini-v1-add-multiply-main_only-seed1"
+
+
+class RightUpTo:
+    """Solves prompts of up to a number of characters; what it replies to longer ones is right but does not stop."""
+
+    def __init__(self, longest: int) -> None:
+        self.longest = longest
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        """Reply to each prompt."""
+        solve = get_task(task).solve
+        return [solve(prompt) + "?" * (len(prompt) > self.longest) for prompt in prompts]
+
+
+def problems(folder: Path) -> dict[tuple[str, str], str]:
+    """Every problem found, as {(path below the folder, field): messages}; none may be told twice."""
+    found = check([folder]).problems
+    assert len(set(found)) == len(found)
+    told: dict[tuple[str, str], str] = {}
+    for path, (field, message) in found:
+        where = (path.relative_to(folder).as_posix(), field)
+        told[where] = f"{told[where]} {message}" if where in told else message
+    return told
+
+
+def edit(path: Path, change: Change) -> None:
+    """Change a JSON file."""
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))

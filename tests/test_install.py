@@ -1,0 +1,44 @@
+"""The core installs and works without any extra, torch among them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of a new virtual environment that holds the core alone."""
+    folder = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = str(folder / "bin" / "pip")
+    constraints = str(ROOT / "constraints.txt")
+    subprocess.run([pip, "install", "--quiet", "-c", constraints, str(ROOT)], check=True, capture_output=True)
+    return folder / "bin"
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_core_works_without_torch(bare: Path, tmp_path: Path) -> None:
+    for package in ("torch", "transformers", "matplotlib"):
+        missing = subprocess.run([bare / "python", "-c", f"import {package}"], capture_output=True, check=False)
+        assert missing.returncode != 0, f"{package} came with the core"
+    model = f"{ROOT / 'examples' / 'my_model.py'}:MyModel"
+    summary = json.loads(run(bare / "lgbench", "eval", model, "--json", "--output", "run", folder=tmp_path))
+    assert (summary["partial"], summary["total"]) == (False, 34_048)
+    run(bare / "lgbench", "submit", "run", "--name", "rules", "--description", "Rules.", "--authors", "Us",
+        "--licence", "Apache-2.0", folder=tmp_path)  # fmt: skip
+    assert "1 system" in run(bare / "lgbench", "validate", folder=tmp_path)
+    run(bare / "lgbench", "leaderboard", "build", folder=tmp_path)
+    assert "rules" in (tmp_path / "leaderboard" / "README.md").read_text()
+    run(bare / "lgbench", "leaderboard", "build", "--check", folder=tmp_path)

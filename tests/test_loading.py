@@ -1,0 +1,179 @@
+"""How MODEL is found, in its order of precedence, and what is said when it is not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from lgbench.cells import draw_cell
+from lgbench.errors import LgbenchError, ModelError
+from lgbench.evaluation import evaluate
+from lgbench.models.builtin import Echo
+from lgbench.models.loading import load_model
+from lgbench.suites import load_suite
+
+SOURCE = '''
+"""Models for tests."""
+from neighbour import suffix
+
+class Fixed:
+    """Replies with one text."""
+    def __init__(self, text: str = "a", times: int = 1, upper: bool = False, scale=1.5):
+        self.arguments = (text, times, upper, scale)
+    def predict(self, prompts, task):
+        return [self.arguments[0]] * len(prompts)
+
+def factory(*, text):
+    return Fixed(text)
+
+def anything(**options):
+    return Fixed(repr(options))
+
+class Needy:
+    def __init__(self, path):
+        raise OSError("no such disk")
+
+instance = Fixed(suffix)
+number = 3
+not_a_model = list
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "models.py").write_text(SOURCE)
+    (tmp_path / "neighbour.py").write_text("suffix = 'from a neighbour'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("models", "neighbour"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+def replies(name: str, **options: str) -> list[str]:
+    model = load_model(name, options)
+    return list(model.predictor.predict(["x="], "reverse"))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["models.py:Fixed", "./models.py:factory", "models.py:anything", "models.py:instance"])
+def test_a_class_a_function_and_an_instance_will_do(name: str, folder: Path) -> None:
+    options = {"text": "b"} if "factory" in name else {}
+    expected = {"models.py:Fixed": "a", "./models.py:factory": "b", "models.py:anything": "{}"}
+    assert replies(name, **options) == [expected.get(name, "from a neighbour")]
+
+
+def test_options_take_the_declared_types(folder: Path) -> None:
+    made = load_model("models.py:Fixed", {"text": "7", "times": "7", "upper": "yes", "scale": "2"}).predictor
+    assert made.arguments == ("7", 7, True, 2.0)  # type: ignore[union-attr]
+
+
+def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
+    system = load_model("models.py:Fixed", {"text": "b"}).system
+    assert (system.model, system.kind, system.options) == ("models.py:Fixed", "file", {"text": "b"})
+    assert len(system.source_sha256) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("gone.py:Fixed", {}, r"There is no file 'gone.py'"),
+        ("models.py:Fixd", {}, r"models.py has no attribute 'Fixd'.* It has: Fixed, instance"),
+        ("models.py", {}, r"needs an attribute.* It has: Fixed, instance"),
+        ("models.py:Fixed", {"tines": "2"}, r"has no model option 'tines'. Valid: text, times, upper, scale"),
+        ("models.py:Fixed", {"times": "two"}, r"times='two' of 'models.py:Fixed' must be a int"),
+        ("models.py:Fixed", {"upper": "maybe"}, r"upper='maybe' .* must be a bool"),
+        ("models.py:factory", {}, r"needs the model option 'text': add --model-option text=VALUE"),
+        ("models.py:instance", {"text": "b"}, r"is an instance and takes no model options"),
+        ("models.py:number", {}, r"is a int: it has no predict method and cannot be called"),
+        ("models.py:not_a_model", {}, r"made a list, which has no predict"),
+        ("oracle", {"text": "b"}, r"'oracle' has no model option 'text'"),
+        ("nonsense:thing", {}, r"'nonsense' is no scheme"),
+        ("os.path.nonsense:thing", {}, r"is nothing known"),
+        ("json:Encoder", {}, r"has no attribute 'Encoder'"),
+        ("orcale", {}, r"Did you mean 'oracle'"),
+        ("models", {}, r"'models' is not a model"),
+        ("replay:gone.jsonl", {}, r"Cannot read the replies file 'gone.jsonl'"),
+        ("replay:models.py", {}, r"Line 1 of 'models.py' is no reply"),
+        ("replay:", {}, r"is not a model|is nothing known"),
+        (".", {}, r"holds no checkpoint"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told(name: str, options: dict[str, str], sentence: str, folder: Path) -> None:
+    with pytest.raises(LgbenchError, match=sentence):
+        load_model(name, options)
+
+
+def test_a_built_in_comes_before_a_folder_of_its_name(folder: Path) -> None:
+    (folder / "echo").mkdir()
+    assert isinstance(load_model("echo").predictor, Echo)
+
+
+def test_a_module_on_the_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    model = load_model("models:Fixed", {"text": "m"})
+    assert model.system.kind == "module"
+    assert replies("models:Fixed", text="m") == ["m"]
+
+
+def test_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = importlib.metadata.EntryPoint("mine", "lgbench.models.builtin:Echo", "lgbench.models")
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda *, group: [point] if group == "lgbench.models" else []
+    )
+    model = load_model("mine")
+    assert model.system.kind == "entry_point"
+    assert isinstance(model.predictor, Echo)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence", "shown"),
+    [
+        ("raise ValueError('at import')\n", "Importing 'bad.py' raised ValueError: at import", "line 1"),
+        ("def broken(:\n", "Importing 'bad.py' raised SyntaxError", "def broken(:"),
+        ("import sys; sys.exit(3)\n", "Importing 'bad.py' raised SystemExit: 3", "sys.exit(3)"),
+        ("import nowhere_to_be_found\n", "ModuleNotFoundError", "import nowhere_to_be_found"),
+    ],
+)
+def test_a_file_that_raises_on_import(source: str, sentence: str, shown: str, folder: Path) -> None:
+    (folder / "bad.py").write_text(source)
+    with pytest.raises(ModelError) as caught:
+        load_model("bad.py:Model")
+    assert sentence in str(caught.value)
+    assert shown in caught.value.user_traceback
+    assert "importlib" not in caught.value.user_traceback
+    assert "loading.py" not in caught.value.user_traceback
+
+
+def test_a_class_that_raises_when_made(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"Making 'models.py:Needy' raised OSError: no such disk"):
+        load_model("models.py:Needy", {"path": "x"})
+
+
+def write_replies(path: Path, *, skip: int = 0, repeat: bool = False) -> None:
+    examples = draw_cell(load_suite("mini-v1"), "reverse", 4)[skip:]
+    lines = [json.dumps({"id": each.id, "prompt": each.prompt, "reply": each.target}) for each in examples]
+    path.write_text("\n".join([*lines, lines[0]] if repeat else lines) + "\n")
+
+
+def test_recorded_replies_score_like_a_model(folder: Path) -> None:
+    write_replies(folder / "replies.jsonl")
+    result = evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4])
+    assert result.cells[0].counts.correct == 256
+    assert result.batch_invariance is None
+    assert result.system.kind == "replay"
+
+
+def test_a_missing_recorded_reply_is_named(folder: Path) -> None:
+    write_replies(folder / "replies.jsonl", skip=2)
+    with pytest.raises(LgbenchError, match=r"no reply for 'reverse-4-0' and 1 more of its cell"):
+        evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4])
+
+
+def test_a_repeated_recorded_reply_is_named(folder: Path) -> None:
+    write_replies(folder / "replies.jsonl", repeat=True)
+    with pytest.raises(LgbenchError, match=r"Line 257 .* repeats the id 'reverse-4-0'"):
+        load_model("replay:replies.jsonl")

@@ -1,0 +1,205 @@
+"""`submit` adds all runs or none; `lgbench submit` and `lgbench validate` as typed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lgbench.cli import app
+from lgbench.errors import LgbenchError
+from lgbench.submissions.checking import check
+from lgbench.submissions.submitting import Details, submit
+from tests.submitted import OTHER_SEED, RUN, edit, problems
+
+DETAILS = Details(description="Adds.", authors=("A", "B"), licence="MIT", link="https://example.org", parameters=7)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    folder = tmp_path / "clone" / "submissions"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_new_system(empty: Path, run_folders: dict[str, Path]) -> None:
+    submitted = submit(list(run_folders.values()), name="new", details=DETAILS, submissions=empty)
+    assert submitted.runs == (empty / "new" / RUN, empty / "new" / OTHER_SEED)
+    assert submitted.to_mend == ()
+    assert problems(empty) == {}
+    assert [path.name for path in empty.iterdir()] == ["new"]
+    assert json.loads((empty / "new" / "system.json").read_text()) == {
+        "name": "new",
+        "description": "Adds.",
+        "authors": ["A", "B"],
+        "link": "https://example.org",
+        "licence": "MIT",
+        "parameters": 7,
+        "training_notes": "",
+        "reproduced_by": None,
+    }
+
+
+def test_only_the_result_and_the_replies_are_copied(empty: Path, run_folders: dict[str, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folders[RUN], run)
+    (run / "training.json").write_text("{}")
+    (run / "model.safetensors").write_bytes(b"x")
+    submit([run], name="new", details=DETAILS, submissions=empty)
+    assert set(content(empty)) == {f"new/{RUN}/result.json", f"new/{RUN}/replies.jsonl.gz", "new/system.json"}
+
+
+def test_details_that_are_missing_are_left_to_fill_in(empty: Path, run_folders: dict[str, Path]) -> None:
+    submitted = submit([run_folders[RUN]], name="new", details=Details(description="Adds."), submissions=empty)
+    assert [(each.path, each.problem.field) for each in submitted.to_mend] == [
+        (empty / "new" / "system.json", "authors"),
+        (empty / "new" / "system.json", "licence"),
+    ]
+    assert set(problems(empty)) == {("new/system.json", "authors"), ("new/system.json", "licence")}
+    # More runs may come before it is mended.
+    again = submit([run_folders[OTHER_SEED]], name="new", details=Details(), submissions=empty)
+    assert again.to_mend == submitted.to_mend
+
+
+def test_more_runs_join_a_system_whose_record_is_kept(submissions: Path, run_folders: dict[str, Path]) -> None:
+    shutil.rmtree(submissions / "my-system" / OTHER_SEED)
+    edit(submissions / "my-system" / "system.json", lambda record: record.update(reproduced_by="C"))
+    before = content(submissions)
+    submit([run_folders[OTHER_SEED]], name="my-system", details=Details(), submissions=submissions)
+    after = content(submissions)
+    assert before.items() < after.items()
+    assert {path.split("/")[1] for path in after.keys() - before.keys()} == {OTHER_SEED}
+
+
+def test_a_wrong_run_keeps_all_out(submissions: Path, run_folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.rmtree(submissions / "my-system" / OTHER_SEED)
+    before = content(submissions)
+    spoiled = tmp_path / "spoiled"
+    shutil.copytree(run_folders[RUN], spoiled)
+    edit(spoiled / "result.json", lambda result: result.update(seed=9, limit=256))
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    with pytest.raises(LgbenchError) as caught:
+        submit(
+            [run_folders[OTHER_SEED], spoiled, unfinished],
+            name="my-system",
+            details=Details(),
+            submissions=submissions,
+        )
+    said = str(caught.value).splitlines()
+    assert said[0] == "Nothing was submitted."
+    assert f"{unfinished / 'result.json'}: does not exist." in said
+    assert any(line.startswith(f"{spoiled / 'result.json'}: limit: is 256") for line in said)
+    assert any(line.startswith(f"{spoiled / 'result.json'}: replies_sha256: equals that of {RUN}") for line in said)
+    assert len(said) == 4
+    assert content(submissions) == before
+    assert [path.name for path in submissions.iterdir()] == ["my-system"]
+
+
+def test_a_run_is_submitted_once(submissions: Path, run_folders: dict[str, Path]) -> None:
+    before = content(submissions)
+    with pytest.raises(LgbenchError, match="is the same run of the system as"):
+        submit([run_folders[RUN]], name="my-system", details=Details(), submissions=submissions)
+    with pytest.raises(LgbenchError, match="is the same run of the system as"):
+        submit([run_folders[RUN], run_folders[RUN]], name="other", details=Details(), submissions=submissions)
+    assert content(submissions) == before
+
+
+@pytest.mark.parametrize(
+    ("details", "field"),
+    [
+        (DETAILS._replace(link="javascript:alert(1)"), "link"),
+        (DETAILS._replace(authors=("A", " ")), r"authors\[1\]"),
+        (DETAILS._replace(parameters=-7), "parameters"),
+    ],
+)
+def test_details_are_checked_before_anything_is_written(
+    empty: Path, run_folders: dict[str, Path], details: Details, field: str
+) -> None:
+    with pytest.raises(LgbenchError, match=rf"new/system\.json: {field}"):
+        submit([run_folders[RUN]], name="new", details=details, submissions=empty)
+    assert list(empty.iterdir()) == []
+
+
+def test_a_name_or_a_place_that_cannot_be(empty: Path, run_folders: dict[str, Path]) -> None:
+    run = [run_folders[RUN]]
+    with pytest.raises(LgbenchError, match=r"'\.\./x' is no name for a system"):
+        submit(run, name="../x", details=DETAILS, submissions=empty)
+    with pytest.raises(LgbenchError, match="in a clone of the lgbench repository"):
+        submit(run, name="x", details=DETAILS, submissions=empty / "nowhere")
+
+
+def test_details_of_an_existing_system_are_changed_in_its_file(submissions: Path, run_folders: dict[str, Path]) -> None:
+    with pytest.raises(LgbenchError, match="change description, authors, link, licence, parameters there"):
+        submit([run_folders[RUN]], name="my-system", details=DETAILS, submissions=submissions)
+
+
+def test_a_result_that_names_a_path_stays_inside(empty: Path, run_folders: dict[str, Path], tmp_path: Path) -> None:
+    spoiled = tmp_path / "spoiled"
+    shutil.copytree(run_folders[RUN], spoiled)
+    edit(spoiled / "result.json", lambda result: result.update(group="../../../../outside"))
+    before = content(tmp_path)
+    with pytest.raises(LgbenchError, match="group"):
+        submit([spoiled], name="new", details=DETAILS, submissions=empty)
+    assert content(tmp_path) == before
+
+
+def lgbench(*arguments: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return done.exit_code, done.output
+
+
+def test_submit_and_validate_as_typed(
+    empty: Path, run_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(empty.parent)
+    assert lgbench("validate") == (0, "0 systems, 0 runs: all good\n")
+    status, out = lgbench("submit", *run_folders.values(), "--name", "mine", "--authors", "A", "--authors", "B")
+    assert status == 0
+    assert f"Added submissions/mine/{RUN}\n" in out
+    assert "mend these:\n  submissions/mine/system.json: description: fill this in\n" in out
+    assert "git add submissions/mine leaderboard\n" in out
+    status, out = lgbench("validate")
+    assert status == 1
+    assert out.splitlines() == [
+        "submissions/mine/system.json",
+        "  description: fill this in",
+        "  licence: fill this in",
+        "",
+        "2 problems in 1 system, 2 runs.",
+    ]
+    edit(empty / "mine" / "system.json", lambda record: record.update(description="Adds.", licence="MIT"))
+    assert lgbench("validate", "submissions/mine") == (0, "1 system, 2 runs: all good\n")
+
+
+def test_validate_for_programs(submissions: Path) -> None:
+    status, out = lgbench("validate", submissions, "--json")
+    assert (status, json.loads(out)) == (0, {"systems": 1, "runs": 2, "problems": []})
+    (submissions / "my-system" / "x").write_text("")
+    status, out = lgbench("validate", submissions, "--json")
+    assert status == 1
+    (problem,) = json.loads(out)["problems"]
+    assert problem["path"] == str(submissions / "my-system" / "x")
+    assert problem["field"] == ""
+    assert "does not belong" in problem["message"]
+
+
+def test_validate_of_what_does_not_exist(tmp_path: Path) -> None:
+    status, out = lgbench("validate", tmp_path / "nowhere")
+    assert status == 1
+    assert "cannot be read as a folder: No such file or directory" in out
+
+
+def test_no_submission_can_write_to_the_terminal(submissions: Path) -> None:
+    (submissions / "my-system" / "\x1b[2Jx\n").mkdir()
+    edit(submissions / "my-system" / "system.json", lambda record: record.update({"\x1b]0;x\x07\n": 1}))
+    _, out = lgbench("validate", submissions)
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert r"\x1b[2Jx\n" in out
+    assert check([submissions]).submissions == ()

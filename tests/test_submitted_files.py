@@ -1,0 +1,226 @@
+"""Attacks on the tree of submissions and on `system.json`: each test says which paths must be reported."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lgbench.errors import LgbenchError
+from lgbench.evaluation import evaluate
+from lgbench.submissions.checking import check, read_submissions
+from lgbench.suites import Cell
+from tests.submitted import OTHER_SEED, RUN, Change, RightUpTo, edit, problems
+
+
+def test_what_submit_wrote_is_good(submissions: Path) -> None:
+    checked = check([submissions])
+    assert checked.problems == ()
+    assert (checked.systems, checked.runs) == (1, 2)
+    (submission,) = read_submissions(submissions)
+    assert submission.system.name == "my-system"
+    assert [run.folder for run in submission.runs] == [RUN, OTHER_SEED]
+    for run in submission.runs:
+        for cell in run.result.cells:
+            assert int(run.correct[Cell(cell.task, cell.length)].sum()) == cell.counts.correct
+
+
+def test_a_system_or_a_run_can_be_checked_by_itself(system: Path) -> None:
+    assert check([system, system / RUN]).problems == ()
+    assert check([system / RUN])[1:3] == (0, 1)
+
+
+def test_a_readme_beside_the_systems_is_allowed(submissions: Path) -> None:
+    (submissions / "README.md").write_text("Data only.")
+    assert problems(submissions) == {}
+
+
+def test_problems_of_all_files_are_told_at_once(submissions: Path) -> None:
+    system = submissions / "my-system"
+    (system / RUN / "replies.jsonl.gz").write_bytes(b"")
+    edit(system / RUN / "result.json", lambda result: result["cells"][0].update(sha256="1" * 64))
+    edit(system / OTHER_SEED / "result.json", lambda result: result["cells"][1]["counts"].update(total=7))
+    edit(system / "system.json", lambda record: record.update(name="your-system", link="javascript:alert(1)"))
+    (submissions / "Other System").mkdir()
+    (submissions / "notes.txt").write_text("x")
+    assert set(problems(submissions)) == {
+        ("notes.txt", ""),
+        ("Other System", ""),
+        ("Other System/system.json", ""),
+        (f"my-system/{RUN}/replies.jsonl.gz", ""),
+        (f"my-system/{RUN}/result.json", "cells[0].sha256"),
+        (f"my-system/{OTHER_SEED}/result.json", "cells[1].counts"),
+        ("my-system/system.json", "link"),
+    }
+    with pytest.raises(LgbenchError, match=r"notes\.txt"):
+        read_submissions(submissions)
+
+
+@pytest.mark.parametrize("place", ["", RUN, "plots"])
+def test_an_unexpected_file(system: Path, place: str) -> None:
+    (system / place).mkdir(exist_ok=True)
+    (system / place / "model.pkl").write_bytes(b"\x80\x04")
+    found = problems(system)
+    path = f"{place}/model.pkl".removeprefix("/")
+    assert "does not belong here" in found[path, ""]
+    missing = {("plots/result.json", ""), ("plots/replies.jsonl.gz", "")} if place == "plots" else set()
+    assert set(found) == {(path, ""), *missing}
+
+
+@pytest.mark.parametrize("hidden", [".DS_Store", "RESULT.JSON", "result.json~", "notes\n<b>.txt", "\udcff"])
+def test_an_unexpected_name(system: Path, hidden: str) -> None:
+    (system / RUN / hidden).write_bytes(b"")
+    assert set(problems(system)) == {(f"{RUN}/{hidden}", "")}
+    (problem,) = check([system]).problems
+    assert str(problem).isprintable()
+
+
+@pytest.mark.parametrize("file", ["system.json", f"{RUN}/result.json", f"{RUN}/replies.jsonl.gz"])
+@pytest.mark.parametrize("how", ["missing", "link", "outward link", "dangling link", "folder", "pipe"])
+def test_a_file_that_is_none(system: Path, file: str, how: str, tmp_path: Path) -> None:
+    path, elsewhere = system / file, tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    if how == "link":
+        elsewhere.rename(path.with_name("beside"))
+        path.symlink_to("beside")
+    elif how == "outward link":
+        path.symlink_to(elsewhere)
+    elif how == "dangling link":
+        path.symlink_to("/nowhere/at/all")
+    elif how == "folder":
+        path.mkdir()
+    elif how == "pipe":
+        os.mkfifo(path)
+    found = problems(system)
+    beside = {(f"{file.rpartition('/')[0]}/beside".removeprefix("/"), "")} if how == "link" else set()
+    if (file, how) == ("system.json", "folder"):  # a folder in a system's folder is a run
+        assert {("system.json/result.json", ""), ("system.json/replies.jsonl.gz", "")} <= set(found)
+    else:
+        assert set(found) == {(file, ""), *beside}
+    assert found[file, ""] == ("does not exist." if how == "missing" else "is not a regular file.")
+
+
+@pytest.mark.parametrize("level", ["submissions", "system", "run"])
+def test_a_linked_folder_is_not_entered(submissions: Path, level: str, tmp_path: Path) -> None:
+    path = {"submissions": submissions, "system": submissions / "my-system", "run": submissions / "my-system" / RUN}
+    elsewhere = tmp_path / "elsewhere"
+    path[level].rename(elsewhere)
+    path[level].symlink_to(elsewhere, target_is_directory=True)
+    (elsewhere / "secret").write_text("x")
+    checked = check([submissions])
+    assert [(each.path, "link" in each.problem.message) for each in checked.problems] == [(path[level], True)]
+    assert checked.submissions == ()
+
+
+def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+    (tmp_path / "submissions").symlink_to("submissions")
+    (problem,) = check([tmp_path / "submissions"]).problems
+    assert "link" in problem.problem.message
+
+
+def test_the_root_cannot_pose_as_a_system_or_a_run(submissions: Path) -> None:
+    for file in ("system.json", "result.json", "replies.jsonl.gz"):
+        source = submissions / "my-system" / ("" if file == "system.json" else RUN) / file
+        shutil.copy(source, submissions / file)
+    assert set(problems(submissions)) == {("system.json", ""), ("result.json", ""), ("replies.jsonl.gz", "")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["My-System", "my_system", "-x", "x-", "a--b", "a.b", "sub missions", "s" * 61, "süß", "con\n", "submissions"],
+)
+def test_a_name_that_no_system_may_have(submissions: Path, name: str) -> None:
+    (submissions / "my-system").rename(submissions / name)
+    edit(submissions / name / "system.json", lambda record: record.update(name=name))
+    assert set(problems(submissions)) == {(name, ""), (f"{name}/system.json", "name")}
+
+
+def test_a_name_that_no_run_may_have(system: Path) -> None:
+    (system / RUN).rename(system / "run 1")
+    assert set(problems(system)) == {("run 1", "")}
+
+
+def test_the_folder_is_called_as_the_system(submissions: Path) -> None:
+    (submissions / "my-system").rename(submissions / "your-system")
+    found = problems(submissions)
+    assert found == {("your-system/system.json", "name"): "is 'my-system', but the folder is called 'your-system'."}
+
+
+def test_a_system_without_runs(system: Path) -> None:
+    for run in (RUN, OTHER_SEED):
+        shutil.rmtree(system / run)
+    assert problems(system) == {(".", ""): "has no run: a system needs at least one."}
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        (lambda record: record.update(extra=1), {"extra"}),
+        (lambda record: record.pop("licence"), {"licence"}),
+        (lambda record: record.update(description="", authors=[], licence=" "), {"description", "authors", "licence"}),
+        (lambda record: record.update(authors="A. Nonymous"), {"authors"}),
+        (lambda record: record.update(authors=["A", ""]), {"authors[1]"}),
+        (lambda record: record.update(description="two\nlines"), {"description"}),
+        (lambda record: record.update(description="\x1b[2J"), {"description"}),
+        (lambda record: record.update(description="right\u202eleft"), {"description"}),
+        (lambda record: record.update(description="x" * 301), {"description"}),
+        (lambda record: record.update(training_notes="a\tb"), {"training_notes"}),
+        (lambda record: record.update(parameters=-1), {"parameters"}),
+        (lambda record: record.update(parameters=1e6), {"parameters"}),
+        (lambda record: record.update(reproduced_by=True), {"reproduced_by"}),
+        (lambda record: record.update(name=7), {"name"}),
+    ],
+)  # fmt: skip
+def test_a_spoiled_system_record(system: Path, change: Change, fields: set[str]) -> None:
+    edit(system / "system.json", change)
+    assert set(problems(system)) == {("system.json", field) for field in fields}
+
+
+@pytest.mark.parametrize(
+    ("link", "good"),
+    [
+        ("https://example.org/a/b.html?x=1&y=%20#z", True),
+        ("http://localhost:8000", True),
+        (None, True),
+        ("", False),
+        ("example.org", False),
+        ("ftp://example.org", False),
+        ("javascript:alert(1)", False),
+        ("data:text/html,x", False),
+        ("https://user@example.org", False),
+        ("https://example.org/a b", False),
+        ("https://example.org/)[x](y", False),
+        ('https://example.org/"onclick="x', False),
+        ("https://example.org/<script>", False),
+        ("https://example.org/\n", False),
+        ("https://exämple.org", False),
+    ],
+)
+def test_links(system: Path, link: str | None, good: bool) -> None:
+    edit(system / "system.json", lambda record: record.update(link=link))
+    assert set(problems(system)) == (set() if good else {("system.json", "link")})
+
+
+def test_a_run_that_is_there_twice(system: Path) -> None:
+    shutil.copytree(system / RUN, system / "again")
+    found = problems(system)
+    assert set(found) == {(f"{RUN}/result.json", "seed")}
+    assert (
+        "repeats again: arm 'main_only' of group 'add-multiply' on mini-v1 with seed 0"
+        in found[f"{RUN}/result.json", "seed"]
+    )
+
+
+def test_one_run_under_two_seeds(system: Path) -> None:
+    shutil.copytree(system / RUN, system / "zz")
+    edit(system / "zz" / "result.json", lambda result: result.update(seed=7))
+    found = problems(system)
+    assert set(found) == {("zz/result.json", "replies_sha256")}
+    assert f"equals that of {RUN}" in found["zz/result.json", "replies_sha256"]
+
+
+def test_two_seeds_that_are_right_throughout_are_not_suspicious(system: Path) -> None:
+    for seed in (5, 6):
+        run = system / f"perfect-{seed}"
+        evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=seed, output=run)
+    assert problems(system) == {}

@@ -1,0 +1,107 @@
+"""Attacks on `replies.jsonl.gz`: each test says which lines or counts must be reported."""
+
+import gzip
+import json
+import os
+import tracemalloc
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from lgbench.cells import draw_cell
+from lgbench.replies import MAX_PACKED_BYTES, MAX_UNPACKED_BYTES
+from lgbench.suites import load_suite
+from tests.submitted import RUN, problems
+
+
+def lines_of(system: Path) -> list[bytes]:
+    return gzip.decompress((system / RUN / "replies.jsonl.gz").read_bytes()).splitlines(keepends=True)
+
+
+def write_lines(system: Path, lines: Sequence[bytes]) -> None:
+    (system / RUN / "replies.jsonl.gz").write_bytes(gzip.compress(b"".join(lines)))
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "said"),
+    [
+        (lambda lines: lines[1:], [("result.json", "*")], "fit the replies"),
+        (lambda lines: [*lines, lines[0]], [("replies.jsonl.gz", "line 769")], "'reverse_add-6-0' is repeated"),
+        (
+            lambda lines: [*lines, b'{"id":"reverse_add-6-256","reply":"x"}\n'],
+            [("replies.jsonl.gz", "")],
+            "'reverse_add-6-256': no example",
+        ),
+        (
+            lambda lines: [*lines[:3], b'{"id": 1}\n', b"half a li", b"\n", *lines[3:]],
+            [("replies.jsonl.gz", "line 4"), ("replies.jsonl.gz", "line 5")],
+            "'id' must be a string",
+        ),
+        (
+            lambda lines: [b'{"id":"reverse_add-6-0","reply":"x","score":1}\n', *lines[1:]],
+            [("replies.jsonl.gz", "line 1")],
+            "unknown key 'score'",
+        ),
+        (
+            lambda lines: [b'{"id":"reverse_add-6-0","reply":"%s"}\n' % (b"x" * 4097), *lines[1:]],
+            [("replies.jsonl.gz", "line 1")],
+            "longer than 4096",
+        ),
+    ],
+    ids=["missing id", "repeated id", "unknown id", "torn lines", "unknown key", "too long"],
+)
+def test_spoiled_replies(
+    system: Path, change: Callable[[list[bytes]], list[bytes]], where: list[tuple[str, str]], said: str
+) -> None:
+    write_lines(system, change(lines_of(system)))
+    found = problems(system)
+    if where == [("result.json", "*")]:  # the missing reply counts as right, so that every count of its cell differs
+        assert {path for path, _ in found} == {f"{RUN}/result.json"}
+        assert {"cells[2].counts.correct", "replies_sha256"} <= {field for _, field in found}
+    else:
+        assert set(found) == {(f"{RUN}/{file}", field) for file, field in where}
+    assert said in " ".join(found.values())
+
+
+def test_a_right_reply_does_not_belong_in_the_file(system: Path) -> None:
+    example = draw_cell(load_suite("mini-v1"), "reverse_add", 2)[0]
+    write_lines(system, [json.dumps({"id": example.id, "reply": example.target}).encode() + b"\n", *lines_of(system)])
+    assert set(problems(system)) == {(f"{RUN}/result.json", "cells[0]")}
+
+
+def test_a_second_gzip_member_is_refused(system: Path) -> None:
+    path = system / RUN / "replies.jsonl.gz"
+    path.write_bytes(path.read_bytes() * 2)
+    assert problems(system) == {(f"{RUN}/replies.jsonl.gz", ""): "has bytes after its end."}
+
+
+def test_replies_that_unpack_without_end_are_not_unpacked(system: Path) -> None:
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    start = packer.compress(bytes(10**6)) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(bytes(10**6)) + packer.flush(zlib.Z_FULL_FLUSH)
+    (system / RUN / "replies.jsonl.gz").write_bytes(start + 5000 * again)  # five gigabytes in as many megabytes
+    assert (system / RUN / "replies.jsonl.gz").stat().st_size < MAX_PACKED_BYTES
+    tracemalloc.start()
+    found = problems(system)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == {(f"{RUN}/replies.jsonl.gz", ""): "unpacks to more than 64,000,000 bytes."}
+    assert peak < 3 * MAX_UNPACKED_BYTES
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"not gzip", "not a gzip file"),
+        (gzip.compress(b'{"id":"a","reply":""}\n')[:-9], "cut short"),
+        (os.urandom(MAX_PACKED_BYTES + 1), "too large: 8,000,001 bytes"),
+    ],
+    ids=["no gzip", "cut short", "too large"],
+)
+def test_replies_that_cannot_be_unpacked(system: Path, content: bytes, said: str) -> None:
+    (system / RUN / "replies.jsonl.gz").write_bytes(content)
+    found = problems(system)
+    assert set(found) == {(f"{RUN}/replies.jsonl.gz", "")}
+    assert said in found[f"{RUN}/replies.jsonl.gz", ""]

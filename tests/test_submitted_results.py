@@ -1,0 +1,149 @@
+"""Attacks on `result.json`: each test says which fields must be reported."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lgbench.evaluation import evaluate
+from lgbench.records import MAX_RECORD_BYTES
+from tests.submitted import RUN, Change, RightUpTo, edit, problems
+
+
+def raise_count(result: Any) -> None:
+    counts = result["cells"][4]["counts"]
+    assert counts["correct"] == 0
+    counts["correct"] = 100
+    counts["starts_with_target"] = counts["first_wrong"][0]["count"] = 156
+
+
+def at(number: int, **counts: object) -> Change:
+    return lambda result: result["cells"][number]["counts"].update(counts)
+
+
+def top(**fields: object) -> Change:
+    return lambda result: result.update(fields)
+
+
+def of_system(**fields: object) -> Change:
+    return lambda result: result["system"].update(fields)
+
+
+ALL_CELLS = {f"cells[{number}]" for number in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("change", "fields", "said"),
+    [
+        pytest.param(top(schema_version=2), {"schema_version"}, "Input should be 1", id="other schema version"),
+        pytest.param(top(note="hi"), {"note"}, "not permitted", id="unknown field"),
+        pytest.param(lambda result: result.pop("arm"), {"arm"}, "required", id="missing field"),
+        pytest.param(top(seed="0"), {"seed"}, "integer", id="text for a number"),
+        pytest.param(at(3, correct=-1), {"cells[3].counts.correct"}, "equal to 0", id="negative count"),
+        pytest.param(at(0, cut=10**30), {"cells[0].counts.cut"}, "", id="huge count"),
+        pytest.param(at(0, correct=1.5), {"cells[0].counts.correct"}, "integer", id="half a count"),
+        pytest.param(at(0, correct=257), {"cells[0].counts"}, "more than total", id="counts do not add up"),
+        pytest.param(top(suite=3, duration=-1), {"suite", "duration"}, "", id="several at once"),
+        pytest.param(top(suite="mini-v7"), {"suite"}, "Did you mean 'mini-v1'", id="unknown suite"),
+        pytest.param(
+            lambda result: result["cells"][2].update(sha256="0" * 64, task_version=7),
+            {"cells[2].sha256", "cells[2].task_version"},
+            "not the hash",
+            id="stale cell",
+        ),
+        pytest.param(top(limit=256), {"limit"}, "every example", id="limited"),
+        pytest.param(of_system(kind="builtin"), {"system.kind"}, "plumbing", id="built-in"),
+        pytest.param(
+            of_system(source_sha256=["0" * 64, "1" * 64]),
+            {"system.source_sha256"},
+            "middle of the run",
+            id="model changed",
+        ),
+        pytest.param(top(replies_sha256="0" * 64), {"replies_sha256"}, "missing or was changed", id="other digest"),
+        pytest.param(
+            lambda result: result["cells"].reverse(), {"cells", "replies_sha256"}, "must stand in", id="other order"
+        ),
+        pytest.param(
+            raise_count,
+            {f"cells[4].counts.{name}" for name in ("correct", "starts_with_target", "first_wrong")},
+            "the result says 100, its replies give 0",
+            id="better count",
+        ),
+        pytest.param(
+            at(4, starts_with_target=0),
+            {"cells[4].counts.starts_with_target"},
+            "the result says 0, its replies give 256",
+            id="other diagnostic",
+        ),
+        pytest.param(top(group="copy-mqar"), {"cells", *ALL_CELLS}, "no cell of arm", id="other group"),
+        pytest.param(top(group="add-multiple"), {"group"}, "Did you mean 'add-multiply'", id="unknown group"),
+        pytest.param(top(arm="open"), {""}, "names exactly one group", id="open with a group"),
+        pytest.param(lambda result: result["cells"].append(result["cells"][0]), {""}, "repeated", id="cell twice"),
+        pytest.param(top(cells=[]), {"cells"}, "at least 1", id="no cells"),
+        pytest.param(top(started="2026-01-31T12:00:00"), {"started"}, "offset", id="time without zone"),
+    ],
+)
+def test_a_spoiled_result(system: Path, change: Change, fields: set[str], said: str) -> None:
+    edit(system / RUN / "result.json", change)
+    found = problems(system)
+    assert set(found) == {(f"{RUN}/result.json", field) for field in fields}
+    assert said in " ".join(found.values())
+
+
+def test_a_cell_that_the_suite_does_not_have(system: Path) -> None:
+    edit(system / RUN / "result.json", lambda result: result["cells"][4].update(length=21))
+    found = problems(system)
+    assert set(found) == {
+        (f"{RUN}/result.json", "cells[4]"),
+        (f"{RUN}/result.json", "cells"),
+        (f"{RUN}/result.json", "replies_sha256"),
+        (f"{RUN}/replies.jsonl.gz", ""),
+    }
+    assert "mini-v1 has no cell reverse_add at length 21" in found[f"{RUN}/result.json", "cells[4]"]
+    assert "reverse_add at length 10 of 5 cells" in found[f"{RUN}/result.json", "cells"]
+    assert "'reverse_add-10-0'" in found[f"{RUN}/replies.jsonl.gz", ""]
+
+
+def test_a_partial_and_limited_run_that_re_scores(system: Path) -> None:
+    output = system / "short"
+    evaluate(RightUpTo(9), arm="main_only", group="add-multiply", seed=5, lengths=[2, 4], limit=3, output=output)
+    found = problems(system)
+    assert set(found) == {("short/result.json", "limit"), ("short/result.json", "cells")}
+    assert "is partial" in found["short/result.json", "cells"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not valid JSON"),
+        (b'{"suite": "mini-v1", "ar', "not valid JSON"),
+        (b'{"suite": "mini-v1", "suite": "standard-v1"}', "the key 'suite' is repeated"),
+        (b'{"seed": NaN}', "NaN is not a JSON number"),
+        (b'{"seed": "\xff"}', "byte 10 is not UTF-8"),
+        (b"[" * 90_000, "nested too deeply"),
+        (b'{"a":' * 15_000, "nested too deeply"),
+        (b" " * (MAX_RECORD_BYTES + 1), "too large: 1,000,001 bytes"),
+    ],
+    ids=["empty", "truncated", "repeated key", "NaN", "not UTF-8", "deep list", "deep object", "too large"],
+)
+@pytest.mark.parametrize("file", [f"{RUN}/result.json", "system.json"])
+def test_a_file_that_is_no_strict_json(system: Path, file: str, content: bytes, said: str) -> None:
+    (system / file).write_bytes(content)
+    ((where, message),) = problems(system).items()
+    assert where == (file, "")
+    assert said in message
+
+
+def test_a_result_of_100_mb_is_not_even_read(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (system / RUN / "result.json").open("wb") as file:
+        file.truncate(100_000_000)
+    read = Path.read_bytes
+
+    def read_small(path: Path) -> bytes:
+        assert path.stat().st_size < 10**7, f"{path} was read"
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_small)
+    found = problems(system)
+    assert set(found) == {(f"{RUN}/result.json", "")}
+    assert "too large" in found[f"{RUN}/result.json", ""]

@@ -239,6 +239,7 @@ def test_a_subfolder_is_a_revision(folder: Path, tmp_path: Path) -> None:
         load_model(f"hf:{tmp_path}@step-7")
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 def test_an_adapter_changes_replies(folder: Path, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     torch.manual_seed(0)
@@ -341,6 +342,16 @@ def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch, fold
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LgbenchError, match=r'accelerate.*Run: pip install "lgbench\[hf\]"'):
         load_model(f"hf:{folder}")
+
+
+def test_the_command_says_at_once_what_it_loads(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lgbench", "eval", f"hf:{folder}", "--task", "mqar", "--length", "4"]
+    options = ["--limit", "2", "--shots", "1", "--model-option", "style=instruct", "--output", str(tmp_path / "run")]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    first, second, *_ = done.stderr.splitlines()
+    assert first == f"Loading hf:{folder} for mini-v1, arm open ..."
+    assert second.endswith("parameters, cpu, float32, style instruct, 1 worked example")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["system"]["prompt"]["shots"] == 1
 
 
 def test_finding_a_model_loads_no_torch() -> None:

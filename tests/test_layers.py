@@ -18,6 +18,7 @@ LAYERS = {
     "lgbench.leaderboard": 5,
     "lgbench.submissions": 4,
     "lgbench.evaluation": 3,
+    "lgbench.asking": 3,
     "lgbench.environment": 3,
     "lgbench.planning": 3,
     "lgbench.runfolder": 3,
@@ -34,6 +35,7 @@ LAYERS = {
     "lgbench.results": 0,
     "lgbench.records": 0,
     "lgbench.files": 0,
+    "lgbench.extras": 0,
     "lgbench.errors": 0,
     "lgbench.version": 0,
 }

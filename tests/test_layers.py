@@ -17,6 +17,7 @@ LAYERS = {
     "lgbench.bench": 5,
     "lgbench.leaderboard": 5,
     "lgbench.submissions": 4,
+    "lgbench.doctor": 4,
     "lgbench.evaluation": 3,
     "lgbench.asking": 3,
     "lgbench.environment": 3,

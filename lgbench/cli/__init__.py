@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluation, rescoring, schema, submitting, suites, tasks, validation
+from lgbench.cli import bench, data, evaluation, examination, rescoring, schema, submitting, suites, tasks, validation
 from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
@@ -44,6 +44,7 @@ def _options(
 
 
 app.command("eval")(evaluation.command)
+app.command("doctor")(examination.command)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")

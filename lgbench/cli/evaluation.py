@@ -71,7 +71,7 @@ def command(
     folder = output or _new_folder(model, suite, arm)
     # What a model prints must not mix with the JSON.
     with contextlib.redirect_stdout(sys.stderr):
-        loaded = load_model(model, _model_options([*(model_option or []), *_shots(shots)]))
+        loaded = load_model(model, model_options([*(model_option or []), *_shots(shots)]))
         if not quiet and (description := describe(loaded)):
             typer.echo(f"Loaded: {description}", err=True)
         try:
@@ -112,7 +112,12 @@ def _shots(shots: int | None) -> list[str]:
     return [] if shots is None else [f"shots={shots}"]
 
 
-def _model_options(given: list[str]) -> dict[str, str]:
+def model_options(given: list[str]) -> dict[str, str]:
+    """`key=value` texts as a dictionary.
+
+    Raises:
+        LgbenchError: One does not read so, or a key is given twice.
+    """
     options: dict[str, str] = {}
     for text in given:
         key, equals, value = text.partition("=")

@@ -2,14 +2,14 @@
 
 
 class MyModel:
-    """Adds by the schoolbook rule with a short memory, and reverses strings."""
+    """Adds numbers of up to `max_digits` digits, reverses strings, and copies the first part of everything else."""
 
     def __init__(self, max_digits: int = 12) -> None:
         self.max_digits = max_digits
 
     def predict(self, prompts: list[str], task: str) -> list[str]:
         """Reply to each prompt, in order. Prompts of one call share a task."""
-        rule = {"reverse_add": self.add, "reverse": self.reverse}.get(task, self.echo)
+        rule = {"reverse_add": self.add, "reverse": self.reverse}.get(task, self.copy)
         return [rule(prompt.removesuffix("=")) for prompt in prompts]
 
     def add(self, text: str) -> str:
@@ -20,5 +20,5 @@ class MyModel:
     def reverse(self, text: str) -> str:
         return text[::-1]
 
-    def echo(self, text: str) -> str:
-        return text
+    def copy(self, text: str) -> str:
+        return text.split("+")[0]

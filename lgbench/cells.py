@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -100,25 +99,25 @@ def checked_cell(suite: Suite, cell: Cell) -> list[Example]:
         raise LgbenchError(
             f"The examples of {cell} in {suite.name} are not the published ones (task version "
             f"{get_task(cell.task).version}, NumPy {np.__version__}: {found[:12]}, committed: {committed[:12]}). "
-            "Reinstall lgbench, and if that does not help, report it: no result of this installation would count."
+            "If you changed a task or a suite, run `lgbench suites lock`. If not, reinstall lgbench, and if that does "
+            "not help, report it: no result of this installation would count."
         )
     return examples
 
 
 def committed_digest(suite: Suite, cell: Cell) -> str:
-    """The committed SHA-256 of a test cell, or "none" where the lock file lacks the cell."""
-    return _lock(suite.name).get(_lock_key(cell), "none")
-
-
-@cache
-def _lock(suite: str) -> dict[str, str]:
-    text = resources.files("lgbench").joinpath("locks", f"{suite}.json").read_text("ascii")
-    return dict(json.loads(text))
+    """The committed SHA-256 of a test cell, or "none" where it has none yet."""
+    return _lock(lock_path(suite)).get(_lock_key(cell), "none")
 
 
 def lock_path(suite: Suite) -> Path:
     """Where the hashes of a suite are committed."""
     return Path(__file__).parent / "locks" / f"{suite.name}.json"
+
+
+@cache
+def _lock(path: Path) -> dict[str, str]:
+    return dict(json.loads(path.read_text("ascii"))) if path.exists() else {}
 
 
 def _lock_key(cell: Cell) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lgbench.errors import LgbenchError
 
+# Part of what the data is: another size would draw other mazes.
 SCALAR_CHUNK = 1024
 
 
@@ -34,9 +35,9 @@ class Stream:
     """The random 64-bit words that belong to one key.
 
     The key's parts are joined by `/`; the first 16 bytes of that text's SHA-256, read as a little-endian number, are
-    the key of a Philox4x64-10 counter generator (Salmon et al., 2011) that starts at counter 0. NumPy promises to keep
-    a bit generator's raw output across versions, which it does not promise for `Generator` methods; so every draw
-    below is raw words and integer arithmetic.
+    the key of a Philox4x64-10 counter generator (Salmon et al., 2011). The first four words are its block at counter 1,
+    as NumPy steps the counter before each block. NumPy promises to keep a bit generator's raw output across versions,
+    which it does not promise for `Generator` methods; so every draw below is raw words and integer arithmetic.
 
     A bounded draw is `word % bound`. For the bounds used here (under 2**11) the bias is under 2**-53.
 
@@ -92,7 +93,7 @@ class Task:
         version: Raised whenever any example would change.
         instruction: One paragraph for instruction-following models.
         sample: Draws prompts for test, dev and few-shot examples.
-        solve: The target of a prompt. It raises `ValueError` for text that is no prompt of the task.
+        solve: The target of a prompt. What it does with other text is undefined.
         train_sample: Draws prompts for training where they differ from `sample`'s (see `sampler`).
         min_length: The least length for which a prompt exists.
         max_length: The greatest, where there is one.

@@ -13,10 +13,12 @@ from functools import cache
 import numpy as np
 
 from lgbench.cells import FixedSplit, draw_cell, draw_prompts
+from lgbench.errors import LgbenchError
 from lgbench.suites import Arm, ArmTask, Cell, Suite, load_suite
 from lgbench.task import Example, Stream
 from lgbench.tasks import get_task
 
+# Part of what the data is: another size would draw other examples.
 BLOCK_EXAMPLES = 8192
 
 
@@ -99,7 +101,10 @@ def training_stream(suite: str | Suite, group: str, arm: str, *, start: int = 0,
 
     Raises:
         UnknownNameError: No such suite, group or arm.
+        LgbenchError: A negative `start` or `workers`.
     """
+    if start < 0 or workers < 0:
+        raise LgbenchError(f"start={start} and workers={workers} must both be 0 or more.")
     if isinstance(suite, str):
         suite = load_suite(suite)
     parts = suite.group(group).arm(arm)

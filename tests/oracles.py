@@ -20,8 +20,6 @@ SIGNS = {
     "copy_first_op": "+",
     "cot_multiply": "*",
 }
-STRINGS = ("string_copy", "reverse", "capitalize", "capitalize_reverse", "mqar", "repeat_first")
-MAZES = ("shortest_path", "dfs_trace", "node_list")
 GRID = 8
 
 DIGITS = string.digits
@@ -185,22 +183,25 @@ def node_list(prompt: str) -> str:
     return "".join(re.findall(r"(\[\d+\]):", prompt))
 
 
+_ARITHMETIC = (reverse_add, no_carry, carry_only, reverse_subtract, copy_first_op, cot_multiply)
+_STRINGS = (string_copy, reverse, capitalize, capitalize_reverse, mqar, repeat_first)
+_MAZES = (shortest_path, dfs_trace, node_list)
 _ORACLES: dict[str, Callable[[str], str]] = {
-    function.__name__: function
-    for function in (
-        *(reverse_add, no_carry, carry_only, reverse_subtract, copy_first_op, cot_multiply),
-        *(string_copy, reverse, capitalize, capitalize_reverse, mqar, repeat_first),
-        *(shortest_path, dfs_trace, node_list),
-    )
+    function.__name__: function for function in (*_ARITHMETIC, *_STRINGS, *_MAZES)
 }
 TASKS = tuple(_ORACLES)
+STRINGS = tuple(function.__name__ for function in _STRINGS)
+MAZES = tuple(function.__name__ for function in _MAZES)
 
 
 def complaints(task: str, prompt: str, *, length: int, split: str) -> list[str]:
     """Why the text is no prompt of the task with this length in this split; empty where it is one."""
     if task in SIGNS:
         return _arithmetic_complaints(task, prompt, length, split)
-    return _string_complaints(task, prompt, length) if task in STRINGS else _maze_complaints(prompt, length)
+    if task in STRINGS:
+        return _string_complaints(task, prompt, length)
+    assert task in MAZES, f"{task} has no oracle"
+    return _maze_complaints(prompt, length)
 
 
 def _arithmetic_complaints(task: str, prompt: str, length: int, split: str) -> list[str]:

@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 from dataclasses import replace
-from importlib import resources
 from typing import Any
 
 import pytest
@@ -81,7 +80,7 @@ def test_the_lock_of_mini_derives_to_the_byte() -> None:
 
 @every_suite
 def test_every_cell_has_a_hash_and_every_hash_a_cell(suite: Suite) -> None:
-    lock = json.loads(resources.files("lgbench").joinpath("locks", f"{suite.name}.json").read_text())
+    lock = json.loads(lock_path(suite).read_text("ascii"))
     assert list(lock) == [f"{task}@1/{length}" for task, length in suite.cells()]
     assert len(set(lock.values())) == len(lock)
 
@@ -143,11 +142,18 @@ def test_a_tampered_lock_is_found_and_the_cell_named(monkeypatch: pytest.MonkeyP
     lock = {"mqar@1/6": "0" + committed_digest(MINI, cell)[1:]}
     assert lock["mqar@1/6"] != committed_digest(MINI, cell)
     assert checked_cell(MINI, cell) == draw_cell(MINI, "mqar", 6)
-    monkeypatch.setattr(cells, "_lock", lambda suite: lock)
+    monkeypatch.setattr(cells, "_lock", lambda path: lock)
     with pytest.raises(LgbenchError, match=r"mqar at length 6 in mini-v1 .*task version 1, NumPy [\d.]+: \w{12}"):
         checked_cell(MINI, cell)
     with pytest.raises(LgbenchError, match=r"mqar at length 8 in mini-v1 .* committed: none"):
         checked_cell(MINI, Cell("mqar", 8))
+
+
+def test_a_suite_without_a_lock_says_how_to_make_one() -> None:
+    new = replace(MINI, name="mini-v9")
+    assert committed_digest(new, Cell("mqar", 6)) == "none"
+    with pytest.raises(LgbenchError, match=r"mqar at length 6 in mini-v9 .* run `lgbench suites lock`"):
+        checked_cell(new, Cell("mqar", 6))
 
 
 @pytest.mark.parametrize(

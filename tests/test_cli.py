@@ -50,8 +50,8 @@ def test_eval_prints_the_table_and_where_the_result_is(lgbench: Shell) -> None:
     assert "[1/20] reverse_add at length 2: 256/256 right" in done.err
     rows = [line.split() for line in done.out.splitlines() if line.strip().startswith("reverse")]
     assert rows == [
-        ["reverse_add", "100.0", "100-100", "50.0", "47-53", "0.0", "0-1", "12", "12", "██████▁▁▁▁"],
-        ["reverse", "100.0", "100-100", "100.0", "100-100", "100.0", "99-100", "≥20", "≥20", "██████████"],
+        ["reverse_add", "100", "100-100", "50.0", "47-53", "0", "0-1", "12", "12", "██████▁▁▁▁"],
+        ["reverse", "100", "100-100", "100", "100-100", "100", "99-100", "≥20", "≥20", "██████████"],
     ]
     assert "Partial" in done.out
     folder = Path(done.out.rsplit("Result: ", 1)[1].strip())

@@ -17,8 +17,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of a new virtual environment that holds the core alone."""
     folder = tmp_path_factory.mktemp("bare") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", ROOT / "constraints.txt", ROOT], check=True, capture_output=True)
+    pip = str(folder / "bin" / "pip")
+    constraints = str(ROOT / "constraints.txt")
+    subprocess.run([pip, "install", "--quiet", "-c", constraints, str(ROOT)], check=True, capture_output=True)
     return folder / "bin"
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lgbench.cells import draw_cell
 from lgbench.errors import UnknownNameError
+from lgbench.grading import CellGrader, as_reply
 from lgbench.results import MAX_REPLY_CHARS
 from lgbench.suites import Cell, load_suite
 from lgbench.task import Stream, Task, Walk
@@ -70,9 +71,8 @@ def test_worked_examples(task: str, prompt: str, target: str) -> None:
     assert oracles.answer(task, prompt) == target
 
 
-def test_the_tasks_are_the_fifteen_in_the_order_of_the_definition() -> None:
+def test_every_task_has_an_oracle_and_a_worked_example_in_the_order_of_the_definition() -> None:
     assert tuple(task.name for task in TASKS) == oracles.TASKS == tuple(example[0] for example in WORKED_EXAMPLES)
-    assert len(TASKS) == 15
 
 
 def test_an_unknown_task_is_refused_with_the_nearest() -> None:
@@ -145,6 +145,19 @@ def test_prompts_and_targets_are_plain_text_within_the_caps(task: Task) -> None:
         assert re.fullmatch("[!-~]+", example.prompt + example.target)
         # Even with one token a character, the generation cap 4 * len(prompt) + 32 lets the whole target through.
         assert len(example.target) < min(4 * len(example.prompt) + 32, MAX_REPLY_CHARS)
+
+
+@every_task
+def test_every_target_is_right_and_nothing_else_is(task: Task) -> None:
+    for example in draw_cell(load_suite("mini-v1"), task.name, 8)[:32]:
+        target = example.target
+        wrong = {"", target[:-1], target[1:], target + target[-1], f" {target}", f"{target} ", f"{target}\n"}
+        wrong |= {target[::-1], target.swapcase(), example.prompt} - {target}
+        oracle, others = CellGrader(task), CellGrader(task)
+        assert oracle.add(example, as_reply(target))
+        assert not any(others.add(example, as_reply(reply)) for reply in wrong)
+        assert (oracle.counts().correct, oracle.counts().total) == (1, 1)
+        assert (others.counts().correct, others.counts().total) == (0, len(wrong))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

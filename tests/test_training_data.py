@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lgbench.cells import draw_cell
-from lgbench.errors import UnknownNameError
+from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.suites import TRAINED_ARMS, Arm, load_suite
 from lgbench.task import Example
 from lgbench.training_data import BLOCK_EXAMPLES, TrainingData, training_stream
@@ -203,6 +203,9 @@ def test_wrong_names_are_refused_at_once() -> None:
         training_stream("mini-v1", "add", "transfer")
     with pytest.raises(UnknownNameError, match="'open' is not a trained arm"):
         training_stream("mini-v1", "add-carry", "open")
+    for numbers in ({"start": -1}, {"workers": -1}):
+        with pytest.raises(LgbenchError, match="must both be 0 or more"):
+            training_stream("mini-v1", "add-carry", "transfer", **numbers)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def memory() -> Iterator[str]:
 
 
 def _evaluation(model: str, *options: str, folder: str) -> list[str]:
-    return [*_LGBENCH, "eval", model, *options, "--quiet", "--output", folder]
+    return [*_LGBENCH, "eval", model, *options, "--output", folder]
 
 
 def _run(command: list[str]) -> Usage:

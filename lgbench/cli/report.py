@@ -62,7 +62,8 @@ def _zone(zone: ZoneSummary | None) -> str:
 
 
 def _percent(share: Fraction) -> str:
-    return f"{float(100 * share):.1f}"
+    """With one decimal, which 0 and 100 lack only where nothing, or everything, is right."""
+    return str(100 * share) if share in (0, 1) else f"{float(100 * share):.1f}"
 
 
 def sparkline(task: TaskSummary) -> str:

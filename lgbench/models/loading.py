@@ -29,7 +29,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     The first of these that fits:
 
     1. a built-in: `oracle`, `random`, `echo`;
-    2. `scheme:rest`: `replay:replies.jsonl`;
+    2. `scheme:rest`: `replay:replies.jsonl`, or `tiny:transfer` for a bundled checkpoint;
     3. `file.py:attribute`: an object with `predict`, or a class or function that makes one from keyword options;
     4. an existing checkpoint folder;
     5. `package.module:attribute`, likewise;
@@ -52,7 +52,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     if scheme.endswith(".py"):
         return _from_file(name, Path(scheme), rest, given)
     if name and Path(name).is_dir():
-        return _from_checkpoint(name, given)
+        return _from_folder(name, given)
     if rest:
         return _from_module(name, scheme, rest, given)
     return _from_entry_point(name, given)
@@ -65,7 +65,14 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
     return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
 
 
-SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {"replay": _replay}
+def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
+    folder = Path(__file__).parent.parent / "checkpoints" / "tiny"
+    if not rest or not (folder / rest).is_dir():
+        raise UnknownNameError("bundled checkpoint", rest, sorted(path.name for path in folder.iterdir()))
+    return _from_checkpoint(name, folder / rest, options)
+
+
+SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {"replay": _replay, "tiny": _bundled}
 
 
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:
@@ -91,8 +98,48 @@ def _run_file(path: Path) -> ModuleType:
     return module
 
 
-def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
-    raise LgbenchError(f"The folder {name!r} holds no checkpoint that this version can load.")
+def _from_folder(name: str, options: dict[str, str]) -> Model:
+    # The folder of a training run will do: its checkpoint lies in it.
+    inner = Path(name) / "checkpoint"
+    return _from_checkpoint(name, inner if inner.is_dir() else Path(name), options)
+
+
+def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
+    try:
+        from lgbench.models.checkpoint import WEIGHTS, load_checkpoint
+    except ModuleNotFoundError as error:
+        raise LgbenchError(f"A checkpoint needs {error.name}. Install it: pip install 'lgbench[torch]'") from None
+    if unknown := options.keys() - {"build", "device"}:
+        raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
+    build = load_build(options["build"]) if "build" in options else None
+    predictor = load_checkpoint(folder, build=build, device=options.get("device", "cpu"))
+    system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
+    return _model(predictor, system)
+
+
+def load_build(name: str) -> Callable[[int], Any]:
+    """The function `file.py:function` or `package.module:function` that builds a module to train.
+
+    Raises:
+        LgbenchError: There is none.
+        ModelError: The file or module raised when imported.
+    """
+    place, colon, attribute = name.partition(":")
+    if not colon or not attribute:
+        raise LgbenchError(f"{name!r} names no function. Write file.py:function or package.module:function.")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise LgbenchError(f"There is no file {place!r}. {name!r} reads as file.py:function.")
+        module = _run_file(Path(place))
+    else:
+        with user_code(f"Importing {place!r}"):
+            module = importlib.import_module(place)
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        raise LgbenchError(f"{place!r} has no function {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
+    build: Callable[[int], Any] = function
+    return build
 
 
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:

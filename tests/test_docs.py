@@ -1,0 +1,183 @@
+"""The pages in docs/ against the package: code blocks run, and tables hold what the data says."""
+
+import doctest
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import lgbench
+from lgbench.cells import draw_cell, limited_indices
+from lgbench.suites import SUITES, TRAINED_ARMS, Cell, Group, Suite, load_suite
+from lgbench.tasks import TASKS, get_task
+from lgbench.training_data import TrainingData
+
+from . import redraw
+from .philox import philox_words
+
+DOCS = Path(__file__).parents[1] / "docs"
+PROTOCOL = (DOCS / "protocol.md").read_text()
+ADDING = (DOCS / "adding-a-task.md").read_text()
+Row = tuple[str, ...]
+
+
+def marked_blocks() -> list[object]:
+    """The Python blocks of every page whose fence says `python run`."""
+    return [
+        pytest.param(block[1], id=f"{page.stem}-{number}")
+        for page in sorted(DOCS.glob("*.md"))
+        for number, block in enumerate(re.finditer(r"^```python run\n(.*?)^```$", page.read_text(), re.M | re.S))
+    ]
+
+
+@pytest.mark.parametrize("code", marked_blocks())
+def test_marked_code_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if ">>>" in code:
+        session = doctest.DocTestParser().get_doctest(code, {}, "block", None, None)
+        assert doctest.DocTestRunner().run(session).failed == 0
+    else:
+        exec(code, {"__name__": "block"})
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text()):
+            assert (DOCS / target).exists(), f"{page.name} links to {target}"
+
+
+def tables(header: str) -> list[Row]:
+    """The rows of every table of the protocol with this header, cells without their backquotes."""
+    found = re.findall(rf"^\| {re.escape(header)} \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", PROTOCOL, re.M)
+    assert found, f"no table is headed {header!r}"
+    lines = "".join(found).splitlines()
+    return [tuple(cell.strip() for cell in line.strip("|").replace("`", "").split(" | ")) for line in lines]
+
+
+def test_the_table_of_tasks_holds_right_examples_of_every_task() -> None:
+    rows = tables("task | prompt | target")
+    assert [task for task, _, _ in rows] == [task.name for task in TASKS]
+    assert all(get_task(task).solve(prompt) == target for task, prompt, target in rows)
+
+
+def test_every_task_has_its_rule_on_the_page() -> None:
+    rules = re.findall(r"^- ((?:`\w+`(?:, )?)+)", PROTOCOL, re.M)
+    named = [name for rule in rules for name in re.findall(r"\w+", rule)]
+    assert {task.name for task in TASKS} <= set(named)
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_the_table_of_groups(suite: Suite) -> None:
+    rows = [(group.name, group.main, ", ".join(group.auxiliaries), group.control) for group in suite.groups]
+    assert tables("group | main | auxiliaries | control") == rows
+
+
+def test_the_tables_of_suites() -> None:
+    rows = [(suite.name, str(suite.examples_per_cell), str(len(suite.cells()))) for suite in SUITES]
+    assert tables("suite | examples a cell | test cells") == rows
+    described: dict[tuple[str, str], Row] = {}
+    for suite, groups, *lengths in tables("suite | groups | main length | auxiliary length | grid"):
+        for group in groups.split(", "):
+            described[suite, group] = tuple(lengths)
+    assert described == {(suite.name, group.name): lengths_of(group) for suite in SUITES for group in suite.groups}
+
+
+def lengths_of(group: Group) -> Row:
+    first, second, *_, last = group.grid
+    assert group.grid == tuple(range(first, last + 1, second - first))
+    return str(group.main_length), str(group.aux_length), f"{first}, {second}, ..., {last}"
+
+
+def test_the_table_of_arms() -> None:
+    """Spelled out for every group, from the words of the table."""
+    rows = tables("arm | main task: up to, share | other tasks: up to, share")
+    assert [arm for arm, *_ in rows] == list(TRAINED_ARMS)
+    for group in load_suite("standard-v1").groups:
+        count = len(group.auxiliaries)
+        terms = {"main length": group.main_length, "auxiliary length": group.aux_length}
+        shares = {"1": Fraction(1), "1/(n+1)": Fraction(1, count + 1), "n/(n+1)": Fraction(count, count + 1)}
+        parties = {"each auxiliary": group.auxiliaries, "the control": (group.control,)}
+        for arm, main, others in rows:
+            spelled = [(group.main, main)]
+            if others != "none":
+                party, term = others.split(": ")
+                spelled += [(task, term) for task in parties[party]]
+            parts = [(part.task, part.max_length, part.share) for part in group.arm(arm)]
+            assert parts == [(task, terms[term.split(", ")[0]], shares[term.split(", ")[1]]) for task, term in spelled]
+
+
+def test_the_keys_on_the_page_draw_the_data() -> None:
+    keys = {row[0]: row[1] for row in tables("what is drawn | key")}
+    suite, task = load_suite("mini-v1"), "string_copy"
+    arm = "string_copy@1:8:1/2,mqar@1:16:1/2"
+    assert f"`{arm}`" in PROTOCOL
+    names = {"SUITE": suite.name, "SPLIT": "dev", "TASK": task, "VERSION": "1", "LENGTH": "8", "ARM": arm, "N": "3"}
+
+    def words(what: str) -> Iterator[int]:
+        return philox_words("/".join(names.get(part, part) for part in keys[what].split("/")))
+
+    cell = [example.prompt for example in draw_cell(suite, task, 8, split="dev")]
+    assert cell == redraw.draw_strings(words("a cell of test, dev or shots"), 8, len(cell))
+    block = TrainingData(suite, suite.group("copy-mqar").arm("transfer")).block(3)
+    picks = redraw.take(words("tasks and lengths of training block N"), len(block), 2)
+    assert [example.task for example in block] == [("string_copy", "mqar")[pick] for pick in picks]
+    drawn = [example.prompt for example in block if (example.task, example.length) == (task, 8)]
+    assert drawn == redraw.draw_strings(words("prompts of a task and length in block N"), 8, len(drawn))
+    order = list(islice(words("which examples --limit keeps"), suite.examples_per_cell))
+    first = sorted(range(len(order)), key=order.__getitem__)[:5]
+    assert limited_indices(suite, Cell(task, 8), 5) == sorted(first)
+
+
+def copy_with_new_task(folder: Path) -> None:
+    """Copy the package and follow steps 1 to 3 of the page on adding a task."""
+    shutil.copytree(Path(lgbench.__file__).parent, folder / "lgbench", ignore=shutil.ignore_patterns("__pycache__"))
+    inserts = re.findall(r"<!-- insert: (\S+) -->\n(?:<!-- fmt: off -->\n)?```python\n(.*?)```\n", ADDING, re.S)
+    function, task, relation = (text for _, text in inserts)
+    strings, suites = folder / "lgbench/tasks/strings.py", folder / "lgbench/suites.py"
+    assert [folder / name for name, _ in inserts] == [strings, strings, suites]
+
+    source = strings.read_text()
+    above, below = source.split("\nSTRINGS = (\n")
+    assert below.endswith("\n)\n")
+    strings.write_text(f"{above}\n{function}\n\nSTRINGS = (\n{below[:-2]}{task})\n")
+
+    source = suites.read_text()
+    start = source.index("_RELATIONS = (\n")
+    end = source.index("\n)\n", start) + 1
+    suites.write_text(source[:end] + relation + source[end:])
+
+
+def test_a_task_is_added_as_the_page_says(tmp_path: Path) -> None:
+    copy_with_new_task(tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(*command: str) -> str:
+        finished = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    before = (tmp_path / "lgbench/locks/mini-v1.json").read_text().strip("{}\n").split(",\n")
+    commands = re.findall(r"^\$ lgbench (.*)$", ADDING, re.M)
+    assert [command.split()[0] for command in commands] == ["suites", "tasks", "eval"]
+    lock, show, _ = (run("-m", "lgbench", *command.split()) for command in commands)
+    after = (tmp_path / "lgbench/locks/mini-v1.json").read_text().strip("{}\n").split(",\n")
+    assert f"mini-v1: {len(after)} cells written" in lock
+    assert set(before) < set(after)
+    assert re.findall(r'"(\w+)@1/(\d+)"', "".join(line for line in after if line not in before)) == [
+        ("rotate", str(length)) for length in range(2, 21, 2)
+    ]
+    assert len(re.findall(r"^([a-zA-Z])([a-zA-Z]{4})=\n +\2\1$", show, re.M)) == 5
+    result = json.loads((tmp_path / "runs/rotate-oracle/result.json").read_text())
+    assert {cell["task"] for cell in result["cells"]} == {"rotate", "string_copy"}
+    assert all(cell["counts"]["correct"] == cell["counts"]["total"] == 256 for cell in result["cells"])
+    run("-m", "doctest", str(tmp_path / "lgbench/tasks/strings.py"))

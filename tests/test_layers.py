@@ -20,7 +20,9 @@ LAYERS = {
     "lgbench.plotting": 5,
     "lgbench.submissions": 4,
     "lgbench.training": 4,
+    "lgbench.doctor": 4,
     "lgbench.evaluation": 3,
+    "lgbench.asking": 3,
     "lgbench.environment": 3,
     "lgbench.planning": 3,
     "lgbench.runfolder": 3,
@@ -40,6 +42,7 @@ LAYERS = {
     "lgbench.results": 0,
     "lgbench.records": 0,
     "lgbench.files": 0,
+    "lgbench.extras": 0,
     "lgbench.errors": 0,
     "lgbench.version": 0,
 }

@@ -37,7 +37,9 @@ def replies() -> Iterator[str]:
         return
     theirs, their_rate = _best(lambda size: _in_batches(generate, prompts, size), len(prompts))
     same = sum(str(mine) == other for mine, other in zip(ours, theirs, strict=True))
-    yield f"decoding {MODEL}: transformers {their_rate:,.0f} replies/s, likewise: lgbench is {rate / their_rate:.2f} times"
+    yield (
+        f"decoding {MODEL}: transformers {their_rate:,.0f} replies/s, and lgbench {rate / their_rate:.2f} times that"
+    )
     capped = sum(isinstance(reply, CappedReply) for reply in ours)
     yield f"{same} of {len(prompts)} replies are the same; {capped} ended at the cap; {torch.get_num_threads()} threads"
 

@@ -16,6 +16,7 @@ from lgbench.cli import (
     data,
     demonstration,
     evaluation,
+    examination,
     exporting,
     leaderboard,
     plotting,
@@ -67,6 +68,7 @@ app.command("reproduce")(reproduction.command)
 app.command("sweep")(sweeping.command)
 app.command("plot")(plotting.command)
 app.add_typer(exporting.app, name="export")
+app.command("doctor")(examination.command)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")

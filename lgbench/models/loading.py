@@ -29,7 +29,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     The first of these that fits:
 
     1. a built-in: `oracle`, `random`, `echo`;
-    2. `scheme:rest`: `replay:replies.jsonl`, or `tiny:transfer` for a bundled checkpoint;
+    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`, or `tiny:transfer` for a bundled checkpoint;
     3. `file.py:attribute`: an object with `predict`, or a class or function that makes one from keyword options;
     4. an existing checkpoint folder;
     5. `package.module:attribute`, likewise;
@@ -67,12 +67,23 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
 
 def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
     folder = Path(__file__).parent.parent / "checkpoints" / "tiny"
-    if not rest or not (folder / rest).is_dir():
-        raise UnknownNameError("bundled checkpoint", rest, sorted(path.name for path in folder.iterdir()))
+    names = sorted(path.name for path in folder.iterdir())
+    if rest not in names:
+        raise UnknownNameError("bundled checkpoint", rest, names)
     return _from_checkpoint(name, folder / rest, options)
 
 
-SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {"replay": _replay, "tiny": _bundled}
+def _hugging_face(name: str, rest: str, options: dict[str, str]) -> Model:
+    from lgbench.models.huggingface import load
+
+    return load(name, rest, options)
+
+
+SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {
+    "replay": _replay,
+    "hf": _hugging_face,
+    "tiny": _bundled,
+}
 
 
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:

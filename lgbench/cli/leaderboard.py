@@ -29,6 +29,7 @@ def build(
 ) -> None:
     """Re-score every submission, and write leaderboard/README.md and one page for each system."""
     from lgbench.leaderboard.build import derive_files, differences, write_files
+    from lgbench.records import plain
     from lgbench.submissions.checking import read_submissions
 
     files = derive_files(read_submissions(submissions))
@@ -39,7 +40,7 @@ def build(
         return
     lines = list(differences(files, output))
     for line in lines[:MAX_LINES]:
-        typer.echo(line)
+        typer.echo(plain(line, limit=1000))
     if len(lines) > MAX_LINES:
         typer.echo(f"... and {len(lines) - MAX_LINES} more lines")
     if lines:

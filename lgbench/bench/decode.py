@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lgbench.cells import draw_cell
+from lgbench.extras import install_command
 from lgbench.models.checkpoint import CheckpointPredictor
 from lgbench.models.contract import CappedReply
 from lgbench.models.hf_export import export_hf
@@ -33,13 +34,12 @@ def replies() -> Iterator[str]:
     try:
         generate = _transformers()
     except ImportError:
-        yield "transformers is not installed, so there is nothing to compare with: pip install 'lgbench[hf]'"
+        yield f"transformers is not installed, so there is nothing to compare with: {install_command('hf')}"
         return
     theirs, their_rate = _best(lambda size: _in_batches(generate, prompts, size), len(prompts))
     same = sum(str(mine) == other for mine, other in zip(ours, theirs, strict=True))
-    yield (
-        f"decoding {MODEL}: transformers {their_rate:,.0f} replies/s, and lgbench {rate / their_rate:.2f} times that"
-    )
+    times = rate / their_rate
+    yield f"decoding {MODEL}: transformers {their_rate:,.0f} replies/s, likewise; lgbench: {times:.2f} times"
     capped = sum(isinstance(reply, CappedReply) for reply in ours)
     yield f"{same} of {len(prompts)} replies are the same; {capped} ended at the cap; {torch.get_num_threads()} threads"
 
@@ -75,7 +75,7 @@ def _transformers() -> Callable[[list[str], str], list[str]]:
         encoded = tokenizer(texts, return_tensors="pt", padding=True, return_token_type_ids=False)
         cap = 4 * max(map(len, prompts)) + 32
         written = model.generate(**encoded, max_new_tokens=cap, do_sample=False)
-        found: list[str] = tokenizer.batch_decode(written[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-        return found
+        texts = tokenizer.batch_decode(written[:, encoded["input_ids"].shape[1] :])
+        return [text.partition("<end>")[0] for text in texts]
 
     return generate

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Write checkpoints in other forms.", no_args_is_help=True)
+from lgbench.cli.group import Group
+
+app = typer.Typer(cls=Group, help="Write checkpoints in other forms.", no_args_is_help=True)
 
 Source = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of a reference model.")]
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")]

@@ -71,7 +71,7 @@ class _CachedReader:
         self._exact: Callable[[Tensor], Tensor] | None = None
 
     def next_tokens(self, sequences: Tensor) -> Tensor:
-        logits = self._module(sequences[:, self._cache.length :], self._cache)[:, -1]
+        logits = self._module(sequences[:, self._cache.length :], self._cache)[:, 0]
         best, chosen = logits.topk(2, dim=-1)
         near = best[:, 0] - best[:, 1] <= _NEAR_TIE * best.abs().amax(dim=-1)
         for row in near.nonzero()[:, 0].tolist():

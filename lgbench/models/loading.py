@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import construct
 from lgbench.models.contract import user_code
@@ -116,10 +117,10 @@ def _from_folder(name: str, options: dict[str, str]) -> Model:
 
 
 def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
-    try:
-        from lgbench.models.checkpoint import WEIGHTS, load_checkpoint
-    except ModuleNotFoundError as error:
-        raise LgbenchError(f"A checkpoint needs {error.name}. Install it: pip install 'lgbench[torch]'") from None
+    require_extra("torch", "torch", "safetensors", purpose=f"The checkpoint {name!r}")
+
+    from lgbench.models.checkpoint import WEIGHTS, load_checkpoint
+
     if unknown := options.keys() - {"build", "device"}:
         raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
     build = load_build(options["build"]) if "build" in options else None

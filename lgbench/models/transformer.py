@@ -89,6 +89,10 @@ class KeyValueCache:
             self._stored[layer] = stored = grown
         return stored
 
+    def ends_with(self, layer: int) -> bool:
+        """Whether a layer is the last."""
+        return layer == len(self._stored) - 1
+
     def keep(self, rows: Tensor) -> None:
         """Drop every row of the batch but these, shape (kept,)."""
         self._stored = [None if stored is None else stored[:, rows] for stored in self._stored]
@@ -127,15 +131,17 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Causal attention of the last positions to all, shapes (batch, heads, time, size).
 
-    There is one query for every key, or a single one: a cached batch reads its prompt at once, then token by token.
+    There is one query for every key, or a single one, at the last position, when a reply is written.
     """
-    causal = queries.shape[2] > 1
+    if queries.shape[2] == 1:  # written out, which is faster than the fused kernel for so few numbers
+        scores = queries @ keys.transpose(2, 3) * queries.shape[3] ** -0.5
+        return scores.softmax(dim=-1) @ values
     if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         # PyTorch's CPU kernel for bfloat16 takes seven times as long backwards as the one for float32.
         with torch.autocast("cpu", enabled=False):
             queries, keys, values = queries.float(), keys.float(), values.float()
-            return F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
-    return F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
+            return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+    return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
 
 
 class Attention(nn.Module):
@@ -148,7 +154,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(shape.width, shape.width, bias=False)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
-        """(batch, time, width) to the same shape; with a cache, `x` continues the tokens in it."""
+        """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
         batch, time, width = x.shape
         heads = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
         both, values = heads.permute(2, 0, 3, 1, 4).split((2, 1))
@@ -156,8 +162,10 @@ class Attention(nn.Module):
         values = values[0]
         if cache is not None:
             keys, values = cache.extend(layer, keys, values)
+            if cache.ends_with(layer):  # after it only the last position is asked for
+                queries = queries[:, :, -1:]
         mixed = attend(queries, keys, values)
-        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, time, width))
+        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, -1, width))
         return projected
 
 
@@ -187,8 +195,9 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(shape)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
-        """(batch, time, width) to the same shape."""
-        x = x + self.attention(self.attention_norm(x), turn, cache, layer)
+        """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
+        mixed = self.attention(self.attention_norm(x), turn, cache, layer)
+        x = x[:, -mixed.shape[1] :] + mixed
         added: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
         return added
 
@@ -213,15 +222,14 @@ class Transformer(nn.Module):
                 nn.init.normal_(module.weight, std=INITIAL_STD)
 
     def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Logits of the next token at every position; with a cache, `tokens` continue those in it."""
-        start, time = cache.length if cache else 0, tokens.shape[1]
+        """Logits of the next token at every position; with a cache, of the last, and `tokens` continue those in it."""
+        start, time = cache.length if cache is not None else 0, tokens.shape[1]
         x = self.embedding(tokens)
         turn = self._turn(start, time, tokens.device, x.dtype)
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, cache, layer)
-        if cache:
+        if cache is not None:
             cache.length += time
-            x = x[:, -1:]
         logits: Tensor = self.head(self.norm(x))
         return logits
 

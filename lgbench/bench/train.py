@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
+from lgbench.extras import install_command
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.suites import load_suite
 from lgbench.training.batches import IGNORED, Batch, batches

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lgbench.cells import checked_cell, limited_indices
+from lgbench.asking import answers, drawn_ahead, usage
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
 from lgbench.grading import CellGrader, Reply, as_reply
-from lgbench.models.contract import Predictor, ask
+from lgbench.models.contract import Predictor, ask, prepare
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.planning import Plan, make_plan
 from lgbench.replies import RepliesDigest
-from lgbench.results import BatchInvariance, CellResult, Result, SystemInfo
+from lgbench.results import BatchInvariance, CellResult, Result, SystemInfo, Usage
 from lgbench.runfolder import RunFolder, RunKey, open_run
 from lgbench.suites import OPEN_ARM, Cell, Suite
 from lgbench.task import Example
@@ -42,6 +41,7 @@ class Progress:
         total: Examples in the whole run.
         correct: Right ones among those replies.
         resumed: Replies taken over from earlier pieces of the run.
+        usage: Tokens and cost so far, where the model counts them.
     """
 
     cell: Cell
@@ -54,6 +54,7 @@ class Progress:
     total: int
     correct: int
     resumed: int
+    usage: Usage | None = None
 
 
 def evaluate(
@@ -99,7 +100,7 @@ def evaluate(
     if batch_size != "auto" and batch_size < 1:
         raise LgbenchError(f"Batch size {batch_size} is out of range. Give 1 or more, or 'auto'.")
     model = predictor if isinstance(predictor, Model) else _unnamed(predictor)
-    size = model.batch_size if batch_size == "auto" else batch_size
+    size = None if batch_size == "auto" else batch_size
     if output is not None:
         return _evaluate(model, plan, Path(output), batch_size=size, resume=resume, on_progress=on_progress)
     with tempfile.TemporaryDirectory(prefix="lgbench-") as folder:
@@ -116,7 +117,7 @@ def _evaluate(
     plan: Plan,
     output: Path,
     *,
-    batch_size: int,
+    batch_size: int | None,
     resume: bool,
     on_progress: Callable[[Progress], None] | None,
 ) -> Result:
@@ -133,8 +134,9 @@ def _evaluate(
     with open_run(output, key, model.system.source_sha256, resume=resume) as run:
         if isinstance(run, Result):
             return run
+        prepare(model.predictor, plan.suite, list(dict.fromkeys(cell.task for cell in plan.cells)))
         evaluation = _Evaluation(model, plan, run, batch_size, on_progress)
-        cells = tuple(evaluation.run_cell(number) for number in range(len(plan.cells)))
+        cells = tuple(evaluation.run_cell(number, examples) for number, examples in enumerate(drawn_ahead(plan)))
         total = sum(cell.counts.total for cell in cells)
         result = Result.model_validate(
             {
@@ -149,8 +151,9 @@ def _evaluate(
                 "batch_invariance": evaluation.check_batch_invariance(),
                 "environment": describe_environment(model.device),
                 "started": run.started,
-                "duration": round(run.seconds, 3),
-                "replies_per_second": round(total / run.seconds, 3) if run.seconds else 0.0,
+                "duration": round(run.spent.seconds, 3),
+                "replies_per_second": round(total / run.spent.seconds, 3) if run.spent.seconds else 0.0,
+                "usage": usage(model, run.spent.tokens),
             }
         )
         run.finish(result)
@@ -165,7 +168,7 @@ class _Evaluation:
         model: Model,
         plan: Plan,
         run: RunFolder,
-        batch_size: int,
+        batch_size: int | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.digest = RepliesDigest()
@@ -179,20 +182,17 @@ class _Evaluation:
         self._to_ask_again: list[tuple[Example, Reply]] = []
         self._probed = _shortest_and_longest(plan.cells)
 
-    def run_cell(self, number: int) -> CellResult:
+    def run_cell(self, number: int, examples: Sequence[Example]) -> CellResult:
         """Evaluate one cell: take over the replies that exist, ask for the others, then digest and store by index."""
         cell = self._plan.cells[number]
-        examples = checked_cell(self._plan.suite, cell)
-        if self._plan.limit is not None:
-            examples = [examples[index] for index in limited_indices(self._plan.suite, cell, self._plan.limit)]
         replies = self._run.earlier(examples)
         grader = CellGrader(get_task(cell.task))
         right = {example.id: grader.add(example, replies[example.id]) for example in examples if example.id in replies}
         self._report(number, len(examples), right)
         missing = [example for example in examples if example.id not in replies]
-        for start in range(0, len(missing), self._batch_size):
-            batch = missing[start : start + self._batch_size]
-            for example, reply in zip(batch, self._ask(batch), strict=True):
+        for answered in answers(self._model, missing, batch_size=self._batch_size):
+            self._run.append(answered)
+            for example, reply in answered.replies:
                 replies[example.id] = reply
                 right[example.id] = grader.add(example, reply)
             self._report(number, len(examples), right)
@@ -211,17 +211,6 @@ class _Evaluation:
             counts=grader.counts(),
         )
 
-    def _ask(self, batch: Sequence[Example]) -> list[Reply]:
-        predictor = self._model.predictor
-        begun = time.perf_counter()
-        if isinstance(predictor, RecordedReplies):
-            texts = predictor.lookup([example.id for example in batch])
-        else:
-            texts = ask(predictor, [example.prompt for example in batch], batch[0].task)
-        replies = [as_reply(text) for text in texts]
-        self._run.append(batch, replies, seconds=time.perf_counter() - begun)
-        return replies
-
     def _report(self, number: int, cell_total: int, right: Mapping[str, bool]) -> None:
         if self._on_progress is None:
             return
@@ -238,13 +227,14 @@ class _Evaluation:
                 total=cell_total * len(self._plan.cells),
                 correct=self._correct + correct,
                 resumed=self._run.resumed,
+                usage=usage(self._model, self._run.spent.tokens),
             )
         )
 
     def check_batch_invariance(self) -> BatchInvariance | None:
         """Ask the first 16 examples of each task's shortest and longest cell again, one by one."""
         predictor = self._model.predictor
-        if isinstance(predictor, RecordedReplies):
+        if isinstance(predictor, RecordedReplies) or not getattr(predictor, "one_by_one", True):
             return None
         changed = 0
         for example, reply in self._to_ask_again:

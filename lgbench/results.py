@@ -116,22 +116,64 @@ class CellResult(_Record):
     counts: CellCounts
 
 
+class PromptStyle(_Record):
+    """How a language model is asked, and what of its text is the reply (see docs/models-huggingface.md).
+
+    Attributes:
+        style: `raw`: the template alone, and the reply is all new text. `instruct`: the task's instruction and worked
+            examples before the prompt, and the reply stands between `<answer>` and `</answer>`.
+        chat: Whether the text is sent as a user's message, through the chat template of the model.
+        template: Of `raw`: the text with `{prompt}` and, where wanted, `{task}` in it; else null.
+        shots: Of `instruct`: the number of worked examples; else null.
+    """
+
+    style: Literal["raw", "instruct"]
+    chat: bool = False
+    template: Text | None = None
+    shots: Count | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.style == "raw") != (self.template is not None) or (self.style == "instruct") != (
+            self.shots is not None
+        ):
+            raise ValueError("style 'raw' has a template and no shots, style 'instruct' has shots and no template")
+        return self
+
+
+class Usage(_Record):
+    """What a paid model used, over all pieces of a run.
+
+    Attributes:
+        prompt_tokens: Tokens read, as the server counts them.
+        completion_tokens: Tokens written, as the server counts them.
+        cost: In the currency of the prices given, where they were given; else null.
+    """
+
+    prompt_tokens: Annotated[int, Field(ge=0, le=10**12)]
+    completion_tokens: Annotated[int, Field(ge=0, le=10**12)]
+    cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
 class SystemInfo(_Record):
     """What was evaluated.
 
     Attributes:
         model: MODEL as given on the command line, or the class of the Python object.
-        kind: How the model was found: `builtin`, `replay`, `file`, `module`, `entry_point`, `checkpoint` or `object`.
+        kind: How the model was found: `builtin`, `replay`, `file`, `module`, `entry_point`, `checkpoint`, `hf` (a
+            Hugging Face model), `api` (an OpenAI-compatible server) or `object`.
         options: The model options given, as text.
         source_sha256: Of the model's file, where it has one. More than one: the file changed while a run was resumed.
         parameters: The number of the model's trainable parameters, where the model tells.
+        prompt: How a language model is asked; null for models that are given the bare prompts.
     """
 
     model: Text
-    kind: Literal["builtin", "replay", "file", "module", "entry_point", "checkpoint", "object"]
+    kind: Literal["builtin", "replay", "file", "module", "entry_point", "checkpoint", "hf", "api", "object"]
     options: dict[str, Text] = {}
     source_sha256: tuple[Sha256, ...] = ()
-    parameters: Count | None = None
+    parameters: Annotated[int, Field(ge=0, le=10**14)] | None = None
+    prompt: PromptStyle | None = None
 
 
 class BatchInvariance(_Record):
@@ -194,6 +236,7 @@ class Result(_Record):
         started: When it began.
         duration: Seconds that the model worked, over all the run's pieces.
         replies_per_second: Replies over that time.
+        usage: Tokens and cost, where the model counts them.
     """
 
     schema_version: Literal[1] = 1
@@ -210,6 +253,7 @@ class Result(_Record):
     started: Moment
     duration: Seconds
     replies_per_second: Seconds
+    usage: Usage | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

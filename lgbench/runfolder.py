@@ -7,16 +7,18 @@ arrived). When it is done it holds `result.json` and `replies.jsonl.gz` instead.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
+from lgbench.asking import Answers, Spent
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder, write_atomically
 from lgbench.grading import Reply
+from lgbench.models.contract import Tokens
 from lgbench.records import read_record
 from lgbench.replies import StoredReplies, parse_reply_line, reply_line
 from lgbench.results import Moment, Result, Sha256
@@ -81,7 +83,7 @@ class RunFolder:
         path: The folder.
         started: When the run began, in its first piece.
         source_sha256: The hashes of the model's file in every piece so far, without repetition.
-        seconds: How long the model has worked, over all pieces.
+        spent: How long the model has worked, and the tokens it used, over all pieces.
         resumed: How many replies were taken over from earlier pieces.
     """
 
@@ -89,35 +91,35 @@ class RunFolder:
         self.path = path
         self.started = record.started
         self.source_sha256 = record.source_sha256
-        self.seconds = 0.0
+        self.spent = Spent()
         self.resumed = 0
         self._partial = (path / PARTIAL_FILE).open("ab")
         self._stored_file: BinaryIO = (path / f".{REPLIES_FILE}.tmp").open("wb")
         self._stored = StoredReplies(self._stored_file)
         self._earlier = _lines(path / PARTIAL_FILE)
-        self._ahead: tuple[str, Reply, float] | None = next(self._earlier, None)
+        self._ahead: tuple[str, Reply, Spent] | None = next(self._earlier, None)
 
     def earlier(self, examples: Sequence[Example]) -> dict[str, Reply]:
         """The replies to these examples that earlier pieces of the run left. Ask cell by cell, in the run's order."""
         ids = {example.id for example in examples}
         found = {}
         while self._ahead is not None and self._ahead[0] in ids:
-            example_id, reply, seconds = self._ahead
+            example_id, reply, spent = self._ahead
             found[example_id] = reply
-            self.seconds += seconds
+            self.spent = self.spent.plus(spent)
             self._ahead = next(self._earlier, None)
         self.resumed += len(found)
         return found
 
-    def append(self, examples: Sequence[Example], replies: Sequence[Reply], *, seconds: float) -> None:
-        """Keep the replies to a batch; `seconds` is how long the model took for them."""
+    def append(self, answers: Answers) -> None:
+        """Keep some replies. What they took stands on the first line."""
         lines = [
-            reply_line(example.id, reply, **({"seconds": round(seconds, 6)} if position == 0 else {}))
-            for position, (example, reply) in enumerate(zip(examples, replies, strict=True))
+            reply_line(example.id, reply, **(_written(answers.spent) if position == 0 else {}))
+            for position, (example, reply) in enumerate(answers.replies)
         ]
         self._partial.write(b"".join(lines))
         self._partial.flush()
-        self.seconds += seconds
+        self.spent = self.spent.plus(answers.spent)
 
     def store(self, example: Example, reply: Reply, *, right: bool) -> None:
         """Take one scored reply into `replies.jsonl.gz`."""
@@ -201,11 +203,21 @@ def _drop_torn_line(partial: Path) -> None:
             file.truncate(whole)
 
 
-def _lines(partial: Path) -> Generator[tuple[str, Reply, float], None, None]:
+def _written(spent: Spent) -> dict[str, float]:
+    counted = {f"{name}_tokens": count for name, count in spent.tokens._asdict().items() if count}
+    return {"seconds": round(spent.seconds, 6), **counted}
+
+
+def _read(record: Mapping[str, Any]) -> Spent:
+    tokens = Tokens(*(int(record.get(f"{name}_tokens", 0)) for name in Tokens._fields))
+    return Spent(float(record.get("seconds", 0.0)), tokens)
+
+
+def _lines(partial: Path) -> Generator[tuple[str, Reply, Spent], None, None]:
     with partial.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 example_id, reply, record = parse_reply_line(line, strict=False)
-                yield example_id, reply, float(record.get("seconds", 0.0))
+                yield example_id, reply, _read(record)
             except ValueError as error:
                 raise LgbenchError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lgbench.cells import draw_cell
+from lgbench.extras import install_command
 from lgbench.models.checkpoint import CheckpointPredictor
 from lgbench.models.contract import CappedReply
 from lgbench.models.hf_export import export_hf
@@ -33,7 +34,7 @@ def replies() -> Iterator[str]:
     try:
         generate = _transformers()
     except ImportError:
-        yield "transformers is not installed, so there is nothing to compare with: pip install 'lgbench[hf]'"
+        yield f"transformers is not installed, so there is nothing to compare with: {install_command('hf')}"
         return
     theirs, their_rate = _best(lambda size: _in_batches(generate, prompts, size), len(prompts))
     same = sum(str(mine) == other for mine, other in zip(ours, theirs, strict=True))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
+from lgbench.extras import install_command
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.suites import load_suite
 from lgbench.training.batches import IGNORED, Batch, batches
@@ -41,7 +42,7 @@ def steps(preset: str = "mini") -> Iterator[str]:
     try:
         variants[plain] = _llama_step(settings, whole)
     except ImportError:
-        yield "transformers is not installed, so there is nothing to compare with: pip install 'lgbench[hf]'"
+        yield f"transformers is not installed, so there is nothing to compare with: {install_command('hf')}"
     rates = _best_rates(variants, STEPS * settings.batch)
     for name, rate in rates.items():
         against = f", {rate / rates[plain]:.2f} times the last" if plain in rates else ""

@@ -16,7 +16,9 @@ from lgbench.cli import (
     data,
     demonstration,
     evaluation,
+    examination,
     exporting,
+    leaderboard,
     plotting,
     reproduction,
     rescoring,
@@ -66,12 +68,14 @@ app.command("reproduce")(reproduction.command)
 app.command("sweep")(sweeping.command)
 app.command("plot")(plotting.command)
 app.add_typer(exporting.app, name="export")
+app.command("doctor")(examination.command)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
 app.command("submit")(submitting.command)
 app.command("validate")(validation.command)
+app.add_typer(leaderboard.app, name="leaderboard")
 app.command("schema")(schema.command)
 app.add_typer(bench.app, name="bench")
 

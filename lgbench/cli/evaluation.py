@@ -19,8 +19,8 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A built-in (oracle, random, echo), replay:FILE.jsonl, FILE.py:ATTRIBUTE, a checkpoint folder, "
-            "PACKAGE.MODULE:ATTRIBUTE, or an entry point of the group lgbench.models.",
+            help="A built-in (oracle, random, echo), hf:FOLDER_OR_ID, api:NAME, replay:FILE.jsonl, FILE.py:ATTRIBUTE, "
+            "a checkpoint folder, PACKAGE.MODULE:ATTRIBUTE, or an entry point of the group lgbench.models.",
         ),
     ],
     suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
@@ -40,6 +40,9 @@ def command(
     model_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option for the model; may be repeated.")
     ] = None,
+    shots: Annotated[
+        int | None, typer.Option(help="Worked examples in a prompt, for hf: and api:. The same as the model option.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="The folder for the result.  [default: a new one in runs/]")
     ] = None,
@@ -56,7 +59,7 @@ def command(
         typer.echo(f"Loading {model} for {suite}, arm {arm} ...", err=True)
 
     from lgbench.cli.progress import reporter
-    from lgbench.cli.report import print_result, summary
+    from lgbench.cli.report import describe, print_result, summary
     from lgbench.evaluation import evaluate
     from lgbench.models.loading import load_model
     from lgbench.planning import make_plan
@@ -68,7 +71,9 @@ def command(
     folder = output or _new_folder(model, suite, arm)
     # What a model prints must not mix with the JSON.
     with contextlib.redirect_stdout(sys.stderr):
-        loaded = load_model(model, _model_options(model_option or []))
+        loaded = load_model(model, model_options([*(model_option or []), *_shots(shots)]))
+        if not quiet and (description := describe(loaded)):
+            typer.echo(f"Loaded: {description}", err=True)
         try:
             with reporter(quiet=quiet) as report:
                 result = evaluate(
@@ -103,7 +108,16 @@ def _batch_size(text: str) -> int | Literal["auto"]:
         raise LgbenchError(f"--batch-size {text!r} is neither a number nor 'auto'.") from None
 
 
-def _model_options(given: list[str]) -> dict[str, str]:
+def _shots(shots: int | None) -> list[str]:
+    return [] if shots is None else [f"shots={shots}"]
+
+
+def model_options(given: list[str]) -> dict[str, str]:
+    """`key=value` texts as a dictionary.
+
+    Raises:
+        LgbenchError: One does not read so, or a key is given twice.
+    """
     options: dict[str, str] = {}
     for text in given:
         key, equals, value = text.partition("=")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.extras import require_extra
 
 KINDS = ("lengths", "training", "gap")
 
@@ -24,10 +25,7 @@ def command(
     """Draw curves by length, by training step, or the generalization gap of a sweep."""
     if kind not in KINDS:
         raise UnknownNameError("kind of picture", kind, KINDS)
-    try:
-        import matplotlib  # noqa: F401  # asked for first, to name the extra that brings it
-    except ModuleNotFoundError:
-        raise LgbenchError("Pictures need matplotlib. Install it: pip install 'lgbench[plot]'") from None
+    require_extra("plot", "matplotlib", purpose="A picture")
 
     from lgbench import plotting
     from lgbench.records import read_record

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lgbench.models.loaded import Model
 from lgbench.results import Result
 from lgbench.scoring import TaskSummary, ZoneSummary, is_partial, open_score, summarize, zone_accuracy
 from lgbench.suites import OPEN_ARM, ZONES, load_suite
@@ -25,6 +26,20 @@ def print_result(result: Result, folder: Path) -> None:
     for note in notes(result):
         console.print(note, markup=False, highlight=False)
     console.print(f"Result: {folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+def describe(model: Model) -> str:
+    """A language model's size, place and prompt style in a line; empty for models of which nothing is known."""
+    parts = []
+    if model.system.parameters is not None:
+        parts += [f"{model.system.parameters:,} parameters", model.device]
+    if (prompt := model.system.prompt) is not None:
+        parts.append(f"style {prompt.style}{' in a chat' if prompt.chat else ''}")
+        if prompt.template is not None:
+            parts.append(f"template {prompt.template!r}")
+        else:
+            parts.append(f"{prompt.shots} worked example{'' if prompt.shots == 1 else 's'}")
+    return ", ".join(parts)
 
 
 def wide_console() -> Console:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
-from lgbench.errors import LgbenchError
+from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.models.contract import Predictor, user_code
 
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -31,7 +32,7 @@ def construct(found: Any, options: Mapping[str, str], name: str) -> Predictor:
         return made
     if not callable(found):
         raise LgbenchError(f"{name!r} is a {type(found).__name__}: it has no predict method and cannot be called.")
-    arguments = _arguments(found, options, name)
+    arguments = arguments_for(found, options, name)
     with user_code(f"Making {name!r}"):
         made = found(**arguments)
     if not _has_predict(made):
@@ -43,8 +44,17 @@ def _has_predict(found: object) -> bool:
     return callable(getattr(found, "predict", None))
 
 
-def _arguments(factory: Callable[..., Any], options: Mapping[str, str], name: str) -> dict[str, Any]:
-    """The options, converted to the types of the parameters they name."""
+def arguments_for(factory: Callable[..., Any], options: Mapping[str, str], name: str) -> dict[str, Any]:
+    """The options, converted to the types of the parameters they name.
+
+    Args:
+        factory: A class or function.
+        options: Keyword arguments for it, as text.
+        name: MODEL, for messages.
+
+    Raises:
+        LgbenchError: It has no such option, lacks one that it needs, or one does not convert.
+    """
     try:
         parameters = inspect.signature(factory, eval_str=True).parameters
     except (NameError, TypeError, ValueError):  # no signature, or annotations that only a type checker can read
@@ -61,10 +71,21 @@ def _arguments(factory: Callable[..., Any], options: Mapping[str, str], name: st
 
 
 def _convert(text: str, parameter: inspect.Parameter, name: str) -> Any:
-    """Text as the type that a parameter declares (or that its default has), where that is bool, int or float."""
+    """Text as the type that a parameter declares (or that its default has).
+
+    That is bool, int, float, a literal of strings, or one of these or None; other types get the text as it is.
+    """
     kind = parameter.annotation
     if kind is parameter.empty:
         kind = type(parameter.default)
+    if get_origin(kind) in (Union, UnionType):
+        (kind, *others) = [each for each in get_args(kind) if each is not NoneType]
+        if others:
+            return text
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise UnknownNameError(f"valid {parameter.name} for {name!r}", text, get_args(kind))
+        return text
     try:
         if kind is bool:
             return _TRUTHS[text.lower()]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import lgbench
 from lgbench.errors import LgbenchError, ModelError
+from lgbench.suites import Suite
+
+DEFAULT_BATCH_SIZE = 64
 
 
 class Predictor(Protocol):
@@ -20,7 +23,8 @@ class Predictor(Protocol):
     the model decides when to stop. It sees the prompts and the task's name, never a target and never a length.
 
     Three attributes are read where a predictor has them: `batch_size` (int, what `--batch-size auto` means for it),
-    `device` (str) and `parameters` (int), both for the result's record.
+    `device` (str) and `parameters` (int), both for the result's record. A predictor may also have the methods of
+    `StreamingPredictor`.
     """
 
     def predict(self, prompts: Sequence[str], task: str) -> Sequence[str]:
@@ -28,10 +32,85 @@ class Predictor(Protocol):
         ...
 
 
+class StreamingPredictor(Predictor, Protocol):
+    """What a predictor may offer beyond `predict`. Each of these is looked for by itself.
+
+    `tokens` and `prices` are read where they exist: what a paid model has used so far, and what a million tokens read
+    and written cost. `one_by_one` set to False says that asking one by one would prove nothing about batches.
+    """
+
+    def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
+        """Called once before the first prompt, with what will be asked. The place to say that it cannot work."""
+        ...
+
+    def stream(self, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
+        """Reply to prompts of one task in parts and in any order: each part maps positions to replies.
+
+        Used instead of `predict` under `--batch-size auto`. Every part is on disk before the next is asked for.
+        """
+        ...
+
+
+class Tokens(NamedTuple):
+    """Tokens that a model has read and written."""
+
+    prompt: int = 0
+    completion: int = 0
+
+
 class CappedReply(str):
     """A reply that ended because the model reached its generation cap: scored as text, counted apart."""
 
     __slots__ = ()
+
+
+def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
+    """Tell a predictor what it will be asked, if it wants to know.
+
+    Raises:
+        LgbenchError: It cannot work on this.
+        ModelError: It raised.
+    """
+    method = getattr(predictor, "prepare", None)
+    if callable(method):
+        with user_code("The model's prepare"):
+            method(suite, tuple(tasks))
+
+
+def ask_in_parts(
+    predictor: Predictor, prompts: Sequence[str], task: str, *, batch_size: int | None
+) -> Iterator[Mapping[int, str]]:
+    """Replies by position, as they come. Without a batch size the predictor streams, or chooses one.
+
+    Raises:
+        ModelError: It raised, or did not give one string for each prompt.
+    """
+    stream = getattr(predictor, "stream", None)
+    if batch_size is None and callable(stream):
+        yield from _streamed(stream, prompts, task)
+        return
+    size = batch_size or int(getattr(predictor, "batch_size", DEFAULT_BATCH_SIZE))
+    for start in range(0, len(prompts), size):
+        yield dict(enumerate(ask(predictor, prompts[start : start + size], task), start))
+
+
+def _streamed(stream: Any, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
+    what = f"The model's stream, given {len(prompts)} {task} prompts,"
+    missing = set(range(len(prompts)))
+    with user_code(what):
+        parts = iter(stream(list(prompts), task))
+    while missing:
+        with user_code(what):
+            part = next(parts, None)
+        if part is None:
+            raise ModelError(f"{what} ended with {len(missing)} of them unanswered.")
+        for position, reply in part.items():
+            if position not in missing:
+                raise ModelError(f"{what} answered position {position!r}, which is none or was answered before.")
+            if not isinstance(reply, str):
+                raise ModelError(f"{what} gave {type(reply).__name__} as reply {position + 1}. It must be a string.")
+        missing -= part.keys()
+        yield part
 
 
 def ask(predictor: Predictor, prompts: Sequence[str], task: str) -> list[str]:

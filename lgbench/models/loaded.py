@@ -8,8 +8,6 @@ from lgbench.models.contract import Predictor
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import SystemInfo
 
-DEFAULT_BATCH_SIZE = 64
-
 
 @dataclass(frozen=True)
 class Model:
@@ -17,11 +15,6 @@ class Model:
 
     predictor: Predictor | RecordedReplies
     system: SystemInfo
-
-    @property
-    def batch_size(self) -> int:
-        """What `auto` means for this model: its own `batch_size`, or 64."""
-        return int(getattr(self.predictor, "batch_size", DEFAULT_BATCH_SIZE))
 
     @property
     def device(self) -> str:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import construct
 from lgbench.models.contract import user_code
@@ -29,7 +30,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     The first of these that fits:
 
     1. a built-in: `oracle`, `random`, `echo`;
-    2. `scheme:rest`: `replay:replies.jsonl`, or `tiny:transfer` for a bundled checkpoint;
+    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`, or `tiny:transfer` for a bundled checkpoint;
     3. `file.py:attribute`: an object with `predict`, or a class or function that makes one from keyword options;
     4. an existing checkpoint folder;
     5. `package.module:attribute`, likewise;
@@ -67,12 +68,23 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
 
 def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
     folder = Path(__file__).parent.parent / "checkpoints" / "tiny"
-    if not rest or not (folder / rest).is_dir():
-        raise UnknownNameError("bundled checkpoint", rest, sorted(path.name for path in folder.iterdir()))
+    names = sorted(path.name for path in folder.iterdir())
+    if rest not in names:
+        raise UnknownNameError("bundled checkpoint", rest, names)
     return _from_checkpoint(name, folder / rest, options)
 
 
-SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {"replay": _replay, "tiny": _bundled}
+def _hugging_face(name: str, rest: str, options: dict[str, str]) -> Model:
+    from lgbench.models.huggingface import load
+
+    return load(name, rest, options)
+
+
+SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {
+    "replay": _replay,
+    "hf": _hugging_face,
+    "tiny": _bundled,
+}
 
 
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:
@@ -105,10 +117,10 @@ def _from_folder(name: str, options: dict[str, str]) -> Model:
 
 
 def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
-    try:
-        from lgbench.models.checkpoint import WEIGHTS, load_checkpoint
-    except ModuleNotFoundError as error:
-        raise LgbenchError(f"A checkpoint needs {error.name}. Install it: pip install 'lgbench[torch]'") from None
+    require_extra("torch", "torch", "safetensors", purpose=f"The checkpoint {name!r}")
+
+    from lgbench.models.checkpoint import WEIGHTS, load_checkpoint
+
     if unknown := options.keys() - {"build", "device"}:
         raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
     build = load_build(options["build"]) if "build" in options else None

@@ -134,9 +134,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     There is one query for every key, or a single one, at the last position, when a reply is written.
     """
     if queries.shape[2] == 1:  # written out, which is faster than the fused kernel for so few numbers
-        scores = queries @ keys.transpose(2, 3) * queries.shape[3] ** -0.5
-        mixed: Tensor = scores.softmax(dim=-1) @ values
-        return mixed
+        scores: Tensor = queries @ keys.transpose(2, 3) * float(queries.shape[3]) ** -0.5
+        return scores.softmax(dim=-1) @ values
     if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         # PyTorch's CPU kernel for bfloat16 takes seven times as long backwards as the one for float32.
         with torch.autocast("cpu", enabled=False):

@@ -1,0 +1,54 @@
+"""`lgbench doctor`: does a model honour the contract, and how long would it take?"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+_MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As for `lgbench eval`.")],
+    suite: Annotated[str, typer.Option(help="The suite whose prompts are asked.")] = "mini-v1",
+    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.  [default: all]")] = None,
+    model_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option for the model; may be repeated.")
+    ] = None,
+) -> None:
+    """Check that a model honours the contract, and project how long the suites would take.
+
+    Exit status 1 means that at least one problem was found.
+    """
+    typer.echo(f"Loading {model} ...", err=True)
+
+    from lgbench.cli.evaluation import model_options
+    from lgbench.cli.report import describe
+    from lgbench.doctor import examine
+    from lgbench.models.loading import load_model
+    from lgbench.suites import load_suite
+
+    begun = time.perf_counter()
+    with contextlib.redirect_stdout(sys.stderr):
+        loaded = load_model(model, model_options(model_option or []))
+    took = f"in {time.perf_counter() - begun:.1f} s"
+    typer.echo(f"{_MARKS['ok']}  loads: {', '.join(filter(None, (took, describe(loaded))))}")
+    worst = set()
+    findings = examine(loaded, suite=load_suite(suite), tasks=task or [])
+    while True:
+        with contextlib.redirect_stdout(sys.stderr):
+            finding = next(findings, None)
+        if finding is None:
+            break
+        worst.add(finding.state)
+        typer.echo(f"{_MARKS[finding.state]}  {finding.check}: {finding.detail}")
+        for line in finding.advice.splitlines():
+            typer.echo(f"         {line}")
+    if "problem" in worst:
+        typer.echo("The model breaks the contract: see PROBLEM above.")
+        raise typer.Exit(1)
+    typer.echo("The model honours the contract." + (" Read the warnings." if "warning" in worst else ""))

@@ -1,0 +1,133 @@
+"""Loading a Hugging Face checkpoint: tokenizer, model and adapter, with errors that say what to change."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lgbench.errors import LgbenchError
+from lgbench.models.huggingface.folder import check_folder, check_weights, find_folder
+
+if TYPE_CHECKING:
+    from lgbench.models.huggingface import Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A loaded model with its tokenizer.
+
+    Attributes:
+        folder: Where it came from.
+        adapter: Where its adapter came from, if it has one.
+        model: The `transformers` causal model, in evaluation mode.
+        tokenizer: Its tokenizer.
+    """
+
+    folder: Path
+    adapter: Path | None
+    model: Any
+    tokenizer: Any
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer has a chat template."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+
+def open_checkpoint(path_or_id: str, options: Options) -> Checkpoint:
+    """Load a model for inference.
+
+    Raises:
+        LgbenchError: It cannot be had or loaded.
+    """
+    folder = find_folder(path_or_id, revision=options.revision, code=options.trust_remote_code)
+    check_folder(folder)
+    adapter = None
+    if options.adapter is not None:
+        adapter = find_folder(options.adapter, revision=None)
+        check_weights(adapter, "adapter_model.safetensors")
+    with _told(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder,
+            output_loading_info=True,
+            dtype=options.dtype,
+            device_map=options.device_map,
+            attn_implementation=options.attn_implementation,
+            trust_remote_code=options.trust_remote_code,
+            use_safetensors=True,
+        )
+        if loading["missing_keys"]:  # transformers would go on with random numbers in their place
+            raise LgbenchError(f"The weights in {str(folder)!r} lack {_some(sorted(loading['missing_keys']))}.")
+        if adapter is not None:
+            model = _with_adapter(model, adapter)
+        if options.device_map is None:
+            model = model.to(_best_device())
+    return Checkpoint(folder=folder, adapter=adapter, model=model.eval(), tokenizer=tokenizer)
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+
+
+def _some(names: list[str]) -> str:
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Turn what `transformers` raises while loading into a sentence."""
+    try:
+        yield
+    except LgbenchError:
+        raise
+    except Exception as error:  # it raises nearly everything: OSError, ValueError, ImportError, KeyError
+        message = str(error).strip() or type(error).__name__
+        if "trust_remote_code" in message:
+            message = "it needs the Python code that comes with it. If you trust that code, add --model-option "
+            message += "trust_remote_code=true."
+        raise LgbenchError(f"{str(folder)!r} cannot be loaded: {message}") from error
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keep the progress bars and advice of `transformers` off the screen."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def weights_sha256(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """One SHA-256 over the weights of a checkpoint and of its adapter, file by file in the order of their names."""
+    digest = hashlib.sha256()
+    for folder in filter(None, (checkpoint.folder, checkpoint.adapter)):
+        for path in sorted(folder.glob("*.safetensors")):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return (digest.hexdigest(),)

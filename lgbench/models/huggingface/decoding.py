@@ -1,0 +1,205 @@
+"""Greedy decoding of many prompts at once with a `transformers` causal model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import DynamicCache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+# Rows that are done still cost a step their share; dropping them costs one copy of the others' cache.
+_KEEP_WHILE_LIVE = 0.75
+
+
+class Row(NamedTuple):
+    """One prompt to continue.
+
+    Attributes:
+        tokens: Its tokens.
+        cap: The most tokens to write.
+    """
+
+    tokens: Sequence[int]
+    cap: int
+
+
+class Written(NamedTuple):
+    """The new tokens of a row, without the end token, and whether its cap ended it."""
+
+    tokens: list[int]
+    capped: bool
+
+
+class Decoder:
+    """Decodes greedily: the likeliest token, until an end token, a stop, or the row's cap.
+
+    Args:
+        model: A causal language model.
+        ends: The tokens that end a reply.
+        pad: A token to fill shorter rows with; it is masked.
+        stops: Given the new tokens of a row, says whether they end the reply. None where only end tokens do.
+    """
+
+    def __init__(
+        self, model: Any, *, ends: frozenset[int], pad: int, stops: Callable[[list[int]], bool] | None = None
+    ) -> None:
+        self._model = model
+        self._ends = ends
+        self._pad = pad
+        self._stops = stops
+        self._accepted = inspect.signature(model.forward).parameters
+        self._stepwise = _keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
+
+    @torch.inference_mode()
+    def __call__(self, rows: Sequence[Row]) -> list[Written]:
+        """Continue each row."""
+        return self._step_by_step(rows) if self._stepwise else self._by_generate(rows)
+
+    def _step_by_step(self, rows: Sequence[Row]) -> list[Written]:
+        tokens, mask = self._padded(rows)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        padded = not bool(mask.all())
+        capacity = tokens.shape[1] + max(row.cap for row in rows)
+        cache = _preallocated_cache(self._model, capacity)
+        written: list[list[int]] = [[] for _ in rows]
+        capped = [False] * len(rows)
+        slots: list[int | None] = list(range(len(rows)))  # which row each line of the batch holds; None once it is done
+        while True:
+            logits = self._forward(tokens, mask if padded else None, positions, cache)
+            chosen = logits[:, -1].argmax(-1)
+            for slot, token in enumerate(chosen.tolist()):
+                if (row := slots[slot]) is not None:
+                    done, capped[row] = self._take(written[row], token, rows[row].cap)
+                    slots[slot] = None if done else row
+            live = [slot for slot, row in enumerate(slots) if row is not None]
+            if not live:
+                return [Written(*each) for each in zip(written, capped, strict=True)]
+            positions = positions[:, -1:] + 1
+            if len(live) <= _KEEP_WHILE_LIVE * len(slots):
+                kept = torch.tensor(live, device=chosen.device)
+                cache.reorder_cache(kept)
+                chosen, positions, mask = chosen[kept], positions[kept], mask[kept]
+                slots = [slots[slot] for slot in live]
+            tokens = chosen[:, None]
+            if padded:
+                mask = torch.cat([mask, mask.new_ones(len(slots), 1)], dim=1)
+
+    def _take(self, written: list[int], token: int, cap: int) -> tuple[bool, bool]:
+        """Add a token to a row; whether the row is done, and whether its cap ended it."""
+        if token in self._ends:
+            return True, False
+        written.append(token)
+        if self._stops is not None and self._stops(written):
+            return True, False
+        return (len(written) == cap,) * 2
+
+    def _padded(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens and mask, both of shape (rows, longest), filled up on the left."""
+        width = max(len(row.tokens) for row in rows)
+        fill = [width - len(row.tokens) for row in rows]
+        tokens = [[self._pad] * empty + list(row.tokens) for empty, row in zip(fill, rows, strict=True)]
+        mask = [[0] * empty + [1] * (width - empty) for empty in fill]
+        device = self._model.device
+        return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
+
+    def _forward(
+        self, tokens: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: DynamicCache
+    ) -> torch.Tensor:
+        """Logits of the last position, shape (rows, 1, vocabulary); of all positions where the model can't do less."""
+        wanted = {"attention_mask": mask, "position_ids": positions, "logits_to_keep": 1}
+        accepted = {name: value for name, value in wanted.items() if name in self._accepted}
+        output = self._model(input_ids=tokens, past_key_values=cache, use_cache=True, **accepted)
+        logits: torch.Tensor = output.logits
+        return logits
+
+    def _by_generate(self, rows: Sequence[Row]) -> list[Written]:
+        """The same with `generate`, for models whose state is not a plain attention cache (Mamba and its kind)."""
+        tokens, mask = self._padded(rows)
+        config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=max(row.cap for row in rows),
+            eos_token_id=sorted(self._ends) or None,
+            pad_token_id=self._pad,
+        )
+        stopping = StoppingCriteriaList([_RowStops(self._stops, tokens.shape[1])] if self._stops else [])
+        output = self._model.generate(
+            input_ids=tokens, attention_mask=mask, generation_config=config, stopping_criteria=stopping
+        )
+        return [self._cut(new, row.cap) for new, row in zip(output[:, tokens.shape[1] :].tolist(), rows, strict=True)]
+
+    def _cut(self, new: list[int], cap: int) -> Written:
+        """What a row would hold had it been decoded alone."""
+        written: list[int] = []
+        for token in new:
+            done, capped = self._take(written, token, cap)
+            if done:
+                return Written(written, capped)
+        return Written(written, capped=False)
+
+
+class _RowStops(StoppingCriteria):
+    """Tells `generate` which rows have stopped."""
+
+    def __init__(self, stops: Callable[[list[int]], bool], width: int) -> None:
+        self._stops = stops
+        self._width = width
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        flags = [self._stops(new) for new in input_ids[:, self._width :].tolist()]
+        return torch.tensor(flags, device=input_ids.device)
+
+
+def _keeps_plain_attention_cache(model: Any) -> bool:
+    if model.config.is_encoder_decoder or not type(model)._supports_default_dynamic_cache():
+        return False
+    layers = DynamicCache(config=model.config).layers
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+
+
+def _preallocated_cache(model: Any, capacity: int) -> DynamicCache:
+    """A cache whose full-attention layers have room for `capacity` tokens and so never copy what they hold to grow."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [_PreallocatedLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+class _PreallocatedLayer(DynamicLayer):
+    """Keys and values in buffers of shape (rows, heads, capacity, width); what is held is a view of their beginning."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self._capacity = capacity
+        self._held = 0
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add the keys and values of new tokens, and return all."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._key_buffer, self._value_buffer = self._room(key_states), self._room(value_states)
+        end = self._held + key_states.shape[-2]
+        self._key_buffer[:, :, self._held : end] = key_states
+        self._value_buffer[:, :, self._held : end] = value_states
+        self._show(end)
+        return self.keys, self.values
+
+    def _room(self, states: torch.Tensor) -> torch.Tensor:
+        rows, heads, _, width = states.shape
+        return states.new_empty(rows, heads, self._capacity, width)
+
+    def _show(self, end: int) -> None:
+        self._held = end
+        self.keys = self._key_buffer[:, :, :end]
+        self.values = self._value_buffer[:, :, :end]
+
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        """Keep these rows only."""
+        rows = len(beam_idx)
+        self._key_buffer[:rows, :, : self._held] = self.keys.index_select(0, beam_idx)
+        self._value_buffer[:rows, :, : self._held] = self.values.index_select(0, beam_idx)
+        self._key_buffer, self._value_buffer = self._key_buffer[:rows], self._value_buffer[:rows]
+        self._show(self._held)

@@ -1,0 +1,114 @@
+"""The files of a Hugging Face model: where they are, and whether they may be loaded. Needs no torch."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from lgbench.errors import LgbenchError
+
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+_CONVERT = (
+    "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; "
+    "M.from_pretrained({old!r}, use_safetensors=False).save_pretrained({new!r}); "
+    "T.from_pretrained({old!r}).save_pretrained({new!r})"
+)
+
+
+def find_folder(path_or_id: str, *, revision: str | None, code: bool = False) -> Path:
+    """The local folder of a model: the folder named, its subfolder `revision`, or a download from the Hub.
+
+    Args:
+        path_or_id: A folder, or an id on the Hub such as `org/name`. `@REVISION` may follow either.
+        revision: A branch, tag or commit on the Hub; of a local folder, a subfolder.
+        code: Whether to download Python files too.
+
+    Raises:
+        LgbenchError: There is no such folder, or the Hub does not hand it out.
+    """
+    place, at, written = path_or_id.rpartition("@")
+    if not at or Path(path_or_id).exists():
+        place, written = path_or_id, ""
+    if written and revision and written != revision:
+        raise LgbenchError(f"{path_or_id!r} names the revision {written!r}, but the option says {revision!r}.")
+    revision = written or revision
+    folder = Path(place).expanduser()
+    if not folder.exists():
+        if place.startswith((".", "/", "~")) or place.count("/") > 1:
+            raise LgbenchError(f"There is no folder {place!r}.")
+        return _download(place, revision, code=code)
+    if not folder.is_dir():
+        raise LgbenchError(f"{place!r} is a file. Name the folder that holds config.json and *.safetensors.")
+    return _subfolder(folder, revision) if revision else folder
+
+
+def _subfolder(folder: Path, revision: str) -> Path:
+    if (folder / revision).is_dir():
+        return folder / revision
+    found = sorted(path.name for path in folder.iterdir() if (path / "config.json").is_file())
+    valid = f"It has: {', '.join(found)}." if found else "It holds no checkpoints in subfolders."
+    raise LgbenchError(f"{str(folder)!r} has no checkpoint {revision!r}. {valid}")
+
+
+def _download(repository: str, revision: str | None, *, code: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    wanted = [*_WANTED, "*.py"] if code else _WANTED
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=wanted))
+    except GatedRepoError:
+        raise LgbenchError(f"{repository!r} is gated: accept its terms on its page, then run: hf auth login") from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise LgbenchError(f"There is no folder {repository!r}, and no public model of that name on the Hub.") from None
+    except RevisionNotFoundError:
+        raise LgbenchError(f"{repository!r} has no revision {revision!r} on the Hub.") from None
+    except LocalEntryNotFoundError:
+        raise LgbenchError(
+            f"There is no folder {repository!r}, and the Hub cannot be reached. Name a folder that holds config.json "
+            "and *.safetensors, or go online."
+        ) from None
+    except OSError as error:
+        raise LgbenchError(f"Downloading {repository!r} failed: {error}") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that a folder holds a model whose weights are safetensors.
+
+    Raises:
+        LgbenchError: It lacks a config, a tokenizer or weights, is an adapter, or has pickled weights only.
+    """
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise LgbenchError(
+                f"{str(folder)!r} is a PEFT adapter. Name its base model, and add --model-option adapter={folder}."
+            )
+        raise LgbenchError(f"{str(folder)!r} has no config.json: it is no Hugging Face model.")
+    check_weights(folder, "*.safetensors")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
+        raise LgbenchError(f"{str(folder)!r} has no tokenizer (tokenizer.json). Save the model's tokenizer there.")
+
+
+def check_weights(folder: Path, pattern: str) -> None:
+    """Make sure that weights are there, and not as pickles.
+
+    Raises:
+        LgbenchError: They are missing or pickled.
+    """
+    if any(folder.glob(pattern)):
+        return
+    pickles = sorted(path.name for kind in PICKLED for path in folder.glob(kind) if path.name != "training_args.bin")
+    if not pickles:
+        raise LgbenchError(f"{str(folder)!r} has no weights ({pattern}).")
+    code = _CONVERT.format(old=str(folder), new=f"{folder}-safetensors")
+    raise LgbenchError(
+        f"The weights in {str(folder)!r} are pickled ({pickles[0]}), and a pickle can run any code when it is loaded. "
+        f"If you trust it, convert it to safetensors:\n  python -c {shlex.quote(code)}"
+    )

@@ -1,0 +1,126 @@
+"""A Hugging Face model as a predictor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lgbench.errors import LgbenchError
+from lgbench.models.contract import CappedReply
+from lgbench.models.huggingface.batching import Batcher
+from lgbench.models.huggingface.checkpoint import Checkpoint
+from lgbench.models.huggingface.decoding import Decoder, Row, Written
+from lgbench.models.huggingface.vocabulary import check_vocabulary
+from lgbench.models.prompting import CLOSE_TAG, confusable_tasks, extract_reply, generation_cap, question
+from lgbench.results import PromptStyle
+from lgbench.suites import Suite, load_suite
+
+_log = logging.getLogger(__name__)
+# A stop is looked for in the last few tokens only: it is short, and it is looked for after every token.
+_STOP_TOKENS = 12
+
+
+class HuggingFacePredictor:
+    """Asks a causal language model in a prompt style, and decodes greedily.
+
+    Args:
+        checkpoint: The model and its tokenizer.
+        style: How to ask.
+
+    Raises:
+        LgbenchError: The style wants a chat template, and the tokenizer has none.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, style: PromptStyle) -> None:
+        if style.chat and not checkpoint.has_chat_template:
+            raise LgbenchError(
+                f"The tokenizer in {str(checkpoint.folder)!r} has no chat template. Add --model-option chat=false, or "
+                "style=raw."
+            )
+        self._tokenizer = checkpoint.tokenizer
+        self._style = style
+        self._ends = _end_tokens(checkpoint)
+        self._suite = load_suite("mini-v1")
+        self._batcher = Batcher(checkpoint.model)
+        pad = self._tokenizer.pad_token_id
+        self._decoder = Decoder(
+            checkpoint.model,
+            ends=self._ends,
+            pad=next(iter(self._ends), 0) if pad is None else pad,
+            stops=None if style.style == "raw" or style.chat else self._is_answered,
+        )
+        self.parameters: int = checkpoint.model.num_parameters()
+        self.device = f"{checkpoint.model.device}, {str(checkpoint.model.dtype).removeprefix('torch.')}"
+
+    def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
+        """Draw worked examples from this suite from now on, and check that the vocabulary can express the tasks.
+
+        Raises:
+            LgbenchError: The vocabulary lacks characters of the suite.
+        """
+        self._suite = suite
+        check_vocabulary(self._tokenizer, suite, tasks)
+        if alike := confusable_tasks(self._style, suite, tasks):
+            _log.warning(
+                "The prompts of %s look alike, and the template %r does not name the task. "
+                'To tell them apart: --model-option template="<{task}>{prompt}"',
+                ", ".join(alike),
+                self._style.template,
+            )
+        if not self._ends:
+            _log.warning("Neither the tokenizer nor the model names an end token: every reply will reach its cap.")
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        """Reply to prompts of one task."""
+        replies = {position: reply for part in self.stream(prompts, task) for position, reply in part.items()}
+        return [replies[position] for position in range(len(prompts))]
+
+    def stream(self, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
+        """Reply to prompts of one task, a batch at a time, longest first."""
+        rows = [self._row(prompt, task) for prompt in prompts]
+        order = sorted(range(len(rows)), key=lambda position: -len(rows[position].tokens))
+        for start, batch in self._batcher.run([rows[position] for position in order], self._decoder):
+            positions = order[start : start + len(batch)]
+            yield {
+                position: self._reply(rows[position], written)
+                for position, written in zip(positions, batch, strict=True)
+            }
+
+    def _row(self, prompt: str, task: str) -> Row:
+        text = question(self._style, self._suite, prompt, task)
+        if self._style.chat:
+            # A template that knows no thinking mode ignores the switch; a model that thinks would only reach its cap.
+            message = [{"role": "user", "content": text}]
+            text = self._tokenizer.apply_chat_template(
+                message, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        tokens: list[int] = self._tokenizer(text, add_special_tokens=not self._style.chat)["input_ids"]
+        while tokens and tokens[-1] in self._ends:  # some tokenizers close every text
+            tokens = tokens[:-1]
+        return Row(tokens, generation_cap(prompt))
+
+    def _reply(self, row: Row, written: Written) -> str:
+        reply = extract_reply(self._style, self._new_text(row.tokens, written.tokens))
+        return CappedReply(reply) if written.capped else reply
+
+    def _new_text(self, before: Sequence[int], new: list[int]) -> str:
+        """The text that the new tokens add. Decoded alone, they could lose a space at their beginning."""
+        last = list(before[-1:])
+        known = self._decode(last)
+        both = self._decode(last + new)
+        return both[len(known) :] if both.startswith(known) else self._decode(new)
+
+    def _decode(self, tokens: list[int]) -> str:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _is_answered(self, new: list[int]) -> bool:
+        return CLOSE_TAG in self._decode(new[-_STOP_TOKENS:])
+
+
+def _end_tokens(checkpoint: Checkpoint) -> frozenset[int]:
+    """The end tokens that the tokenizer and the model's generation settings name."""
+    configured: Any = checkpoint.model.generation_config.eos_token_id
+    named = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in [checkpoint.tokenizer.eos_token_id, *named] if token is not None)

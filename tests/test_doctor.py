@@ -1,0 +1,120 @@
+"""`lgbench doctor` on models that break the contract, each in one way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from lgbench.cells import checked_cell
+from lgbench.cli import main
+from lgbench.doctor import examine
+from lgbench.models.builtin import Echo, Oracle
+from lgbench.models.contract import CappedReply, Predictor
+from lgbench.models.loaded import Model
+from lgbench.models.recorded import RecordedReplies
+from lgbench.results import SystemInfo
+from lgbench.suites import Cell, load_suite
+
+MINI = load_suite("mini-v1")
+
+
+def findings(predictor: Predictor | RecordedReplies, *tasks: str) -> dict[str, tuple[str, str]]:
+    """The state and the detail of each check."""
+    model = Model(predictor, SystemInfo(model="x", kind="object"))
+    return {each.check: (each.state, each.detail) for each in examine(model, suite=MINI, tasks=tasks)}
+
+
+class Changed:
+    """The oracle, whose prompts and replies a rule changes."""
+
+    def __init__(self, rule: Callable[[list[str], list[str]], Sequence[object]]) -> None:
+        self.calls = 0
+        self._rule = rule
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        self.calls += 1
+        return self._rule(list(prompts), Oracle().predict(prompts, task))  # type: ignore[return-value]
+
+
+def bad_checks(found: dict[str, tuple[str, str]]) -> set[str]:
+    return {check for check, (state, _) in found.items() if state != "ok"}
+
+
+def test_a_sound_model_passes() -> None:
+    found = findings(Echo())
+    assert bad_checks(found) == set()
+    assert {"time for mini-v1", "time for standard-v1", "batch size 1", "batch size 256"} <= found.keys()
+    longest = max(len(example.prompt) for cell in MINI.cells() for example in checked_cell(MINI, cell))
+    assert f"{longest} characters" in found["the longest prompt"][1]
+
+
+def test_replies_in_another_order() -> None:
+    found = findings(Changed(lambda prompts, replies: sorted(replies)), "reverse")
+    assert found["in the order of the prompts"][0] == "problem"
+
+
+def test_replies_that_change_on_a_repeat() -> None:
+    model = Changed(lambda prompts, replies: [reply + str(model.calls) for reply in replies])
+    assert findings(model, "reverse")["the same on a repeat"][0] == "problem"
+
+
+def test_replies_that_depend_on_the_batch_size() -> None:
+    found = findings(Changed(lambda prompts, replies: [f"{len(prompts)}" for _ in prompts]), "reverse")
+    assert found["the same on a repeat"][0] == "ok"
+    assert found["the same one by one"][0] == "warning"
+
+
+def test_replies_that_depend_on_the_longest_prompt_beside_them() -> None:
+    found = findings(Changed(lambda prompts, replies: [f"{max(map(len, prompts))}" for _ in prompts]), "reverse")
+    assert bad_checks(found) == {"the same among longer prompts"} | (bad_checks(found) & {"no prompts, no replies"})
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lambda prompts, replies: replies[:-1], "returned 5 replies"),
+        (lambda prompts, replies: [None] * len(prompts), "returned NoneType as reply 1"),
+        (lambda prompts, replies: 1 // 0, "ZeroDivisionError"),
+    ],
+)
+def test_what_breaks_the_contract_ends_the_examination(
+    rule: Callable[[list[str], list[str]], Sequence[object]], message: str
+) -> None:
+    found = findings(Changed(rule), "reverse")
+    state, detail = found["works"]
+    assert state == "problem"
+    assert message in detail
+    assert "batch size 1" not in found
+
+
+def test_a_reply_that_never_ends_is_told() -> None:
+    found = findings(Changed(lambda prompts, replies: [CappedReply("a") for _ in prompts]), "reverse")
+    assert found["the longest prompt"][0] == "warning"
+
+
+def test_an_empty_call_that_fails_is_only_a_warning() -> None:
+    found = findings(Changed(lambda prompts, replies: [replies[0], *replies[1:]]), "reverse")
+    assert bad_checks(found) == {"no prompts, no replies"}
+
+
+def test_recorded_replies_are_checked_for_gaps(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    ids = [example.id for example in checked_cell(MINI, Cell("reverse", 2))]
+    path.write_text("".join(json.dumps({"id": each, "reply": "a"}) + "\n" for each in ids))
+    assert findings(RecordedReplies(path), "reverse") == {"replies recorded": ("warning", "1 of 10 cells are complete")}
+
+
+def test_the_command_ends_with_a_verdict(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("class Broken:\n    def predict(self, prompts, task):\n        return 'a'\n")
+    for model, status in ((f"{tmp_path / 'broken.py'}:Broken", 1), ("oracle", 0)):
+        monkeypatch.setattr("sys.argv", ["lgbench", "doctor", model, "--task", "mqar"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == status
+        shown = capsys.readouterr().out
+        assert ("PROBLEM" in shown, "The model honours the contract." in shown) == (status == 1, status == 0)

@@ -1,0 +1,359 @@
+"""MODEL `hf:...` on small models made on the spot."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    MambaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+)
+
+from lgbench.bench.llama import SIGNS, make_llama, make_tokenizer
+from lgbench.cells import draw_cell
+from lgbench.errors import LgbenchError
+from lgbench.evaluation import evaluate
+from lgbench.models.contract import CappedReply
+from lgbench.models.huggingface import load
+from lgbench.models.huggingface.batching import Batcher
+from lgbench.models.huggingface.decoding import Decoder, Row
+from lgbench.models.loading import load_model
+from lgbench.models.prompting import generation_cap, worked_examples
+from lgbench.rescoring import rescore
+from lgbench.suites import load_suite
+
+MINI = load_suite("mini-v1")
+SMALL = {"vocab_size": 80, "hidden_size": 16, "num_hidden_layers": 2, "initializer_range": 0.5}
+MODELS = {
+    "gpt2": GPT2Config(vocab_size=80, n_embd=16, n_layer=2, n_head=2, initializer_range=0.5),
+    "sliding": MistralConfig(
+        **SMALL, intermediate_size=32, num_attention_heads=4, num_key_value_heads=2, sliding_window=8
+    ),
+    "mamba": MambaConfig(**SMALL, state_size=4),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(name="folder", scope="module")
+def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_llama(tmp_path_factory.mktemp("llama"), end_weight=2.0)
+
+
+@pytest.fixture(name="chatty", scope="module")
+def _chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_llama(tmp_path_factory.mktemp("chatty"), chat=True)
+
+
+def generated(folder: Path, text: str, cap: int) -> tuple[str, bool]:
+    """What `generate` writes for one prompt, by itself: the reference for everything below."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokens = tokenizer(text, return_tensors="pt")["input_ids"]
+    output = model.generate(tokens, max_new_tokens=cap, do_sample=False, attention_mask=torch.ones_like(tokens))
+    new = output[0, tokens.shape[1] :].tolist()
+    return tokenizer.decode(new, skip_special_tokens=True), len(new) == cap and new[-1] != 2
+
+
+def replies_of(folder: Path, prompts: Sequence[str], **options: str) -> list[str]:
+    predictor: Any = load_model(f"hf:{folder}", options).predictor
+    return list(predictor.predict(prompts, "mqar"))
+
+
+def test_replies_are_those_of_generate(folder: Path) -> None:
+    prompts = [example.prompt for task in ("shortest_path", "mqar") for example in draw_cell(MINI, task, 4)[:12]]
+    replies = replies_of(folder, prompts)
+    for prompt, reply in zip(prompts, replies, strict=True):
+        text, capped = generated(folder, prompt, generation_cap(prompt))
+        assert (reply, isinstance(reply, CappedReply)) == (text, capped)
+    assert 0 < sum(isinstance(reply, CappedReply) for reply in replies) < len(replies)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_decoding_in_batches_changes_nothing_for_any_architecture(kind: str) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(MODELS[kind]).double().eval()
+    rows = [Row([5 + (7 * row + place) % 70 for place in range(3 + row)], cap=4 + 2 * row) for row in range(9)]
+    decode = Decoder(model, ends=frozenset({3, 40, 41, 42, 43, 44}), pad=0)
+    together = decode(rows)
+    if kind == "mamba":  # its padding leaks into its state in transformers itself, so rows of one length only
+        rows = [Row(row.tokens[-3:], row.cap) for row in rows]
+        together = decode(rows)
+    assert together == [decode([row])[0] for row in rows]
+    for row, written in zip(rows, together, strict=True):
+        tokens = torch.tensor([row.tokens])
+        output = model.generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            do_sample=False,
+            max_new_tokens=row.cap,
+            eos_token_id=[3, 40, 41, 42, 43, 44],
+            pad_token_id=0,
+        )
+        new = output[0, len(row.tokens) :].tolist()
+        ended = new[-1] in (3, 40, 41, 42, 43, 44)
+        assert (written.tokens, written.capped) == (new[:-1] if ended else new, not ended)
+    assert len({len(written.tokens) for written in together}) > 1
+
+
+def test_a_stop_ends_a_row() -> None:
+    torch.manual_seed(0)
+    for config in (MODELS["gpt2"], MODELS["mamba"]):
+        model = AutoModelForCausalLM.from_config(config).double().eval()
+        rows = [Row([5, 6, 7 + row], cap=9) for row in range(4)]
+        assert [len(each.tokens) for each in Decoder(model, ends=frozenset(), pad=0)(rows)] == [9] * 4
+        stopping = Decoder(model, ends=frozenset(), pad=0, stops=lambda new: len(new) == 5)
+        assert [(len(each.tokens), each.capped) for each in stopping(rows)] == [(5, False)] * 4
+
+
+def test_out_of_memory_halves_and_keeps_finished_work(caplog: pytest.LogCaptureFixture) -> None:
+    model = AutoModelForCausalLM.from_config(MODELS["gpt2"])
+    batcher = Batcher(model)
+    rows = [Row([1] * (40 - row), cap=10) for row in range(30)]
+    asked: list[int] = []
+
+    def decode(batch: Sequence[Row]) -> list[Row]:
+        asked.append(len(batch))
+        if len(batch) * (len(batch[0].tokens) + batch[0].cap) > 400:
+            raise torch.OutOfMemoryError("no room")
+        return list(batch)
+
+    with caplog.at_level(logging.WARNING):
+        done = [row for _, batch in batcher.run(rows, decode) for row in batch]
+    assert done == rows
+    assert asked[:3] == [30, 15, 7]
+    assert min(asked) > 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "Out of memory with 30 prompts at once; going on with 15.",
+        "Out of memory with 15 prompts at once; going on with 7.",
+    ]
+
+
+def test_one_prompt_that_does_not_fit_is_an_error() -> None:
+    def decode(batch: Sequence[Row]) -> list[Row]:
+        raise torch.OutOfMemoryError("no room")
+
+    batcher = Batcher(AutoModelForCausalLM.from_config(MODELS["gpt2"]))
+    with pytest.raises(LgbenchError, match="single prompt with room for 11 tokens does not fit"):
+        list(batcher.run([Row([1], cap=10)], decode))
+
+
+def test_other_errors_of_a_model_are_not_taken_for_memory() -> None:
+    def decode(batch: Sequence[Row]) -> list[Row]:
+        raise RuntimeError("shapes differ")
+
+    batcher = Batcher(AutoModelForCausalLM.from_config(MODELS["gpt2"]))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(batcher.run([Row([1], cap=10)], decode))
+
+
+def test_a_whole_evaluation(folder: Path, tmp_path: Path) -> None:
+    model = load_model(f"hf:{folder}")
+    result = evaluate(model, tasks=["reverse_add", "dfs_trace"], lengths=[4, 8], limit=20, output=tmp_path / "run")
+    assert result.system.kind == "hf"
+    assert result.system.parameters == sum(
+        parameter.numel() for parameter in AutoModelForCausalLM.from_pretrained(folder).parameters()
+    )
+    assert result.system.prompt is not None
+    assert result.system.prompt.model_dump() == {
+        "style": "raw", "chat": False, "template": "{prompt}", "shots": None,
+    }  # fmt: skip
+    assert result.environment.device == "cpu, float32"
+    assert {"torch", "transformers"} <= result.environment.packages.keys()
+    assert result.batch_invariance is not None
+    assert result.batch_invariance.changed == 0
+    assert sum(cell.counts.capped for cell in result.cells) > 0
+    assert rescore(tmp_path / "run").result == result
+    again = evaluate(
+        load_model(f"hf:{folder}"), tasks=["reverse_add", "dfs_trace"], lengths=[4, 8], limit=20, batch_size=3
+    )
+    assert again.replies_sha256 == result.replies_sha256
+
+
+def asked_text(folder: Path, prompt: str, **options: str) -> str:
+    """The text that a model is given, its special tokens shown."""
+    predictor: Any = load(f"hf:{folder}", str(folder), options).predictor
+    predictor.prepare(MINI, ["reverse_add"])
+    row = predictor._row(prompt, "reverse_add")
+    return str(predictor._tokenizer.decode(row.tokens))
+
+
+def test_raw_style_fills_the_template(folder: Path) -> None:
+    assert asked_text(folder, "12+34=", template="<{task}>{prompt}") == "<reverse_add>12+34="
+    assert asked_text(folder, "12+34=") == "12+34="
+
+
+def test_instruct_style_shows_the_instruction_and_fixed_examples(chatty: Path) -> None:
+    text = asked_text(chatty, "12+34=")
+    assert text.startswith("<s>user: Add the two numbers.")
+    assert text.endswith("\n\n12+34=\nassistant: ")
+    assert text.count("<answer>") == 1 + 4
+    shots = worked_examples(MINI, "reverse_add", 4)
+    assert [shot.length for shot in shots] == [2, 4, 6, 8]
+    for shot in shots:
+        assert f"\n\n{shot.prompt}\n<answer>{shot.target}</answer>\n" in text
+        assert shot.prompt not in {example.prompt for example in draw_cell(MINI, "reverse_add", shot.length)}
+    assert asked_text(chatty, "12+34=", shots="1").count("<answer>") == 1 + 1
+
+
+def test_instruct_style_without_a_chat_template_goes_on_a_new_line(folder: Path) -> None:
+    text = asked_text(folder, "12+34=", style="instruct", shots="0")
+    assert text.startswith("Add the two numbers.")
+    assert text.endswith("\n\n12+34=\n")
+
+
+def test_worked_examples_of_every_task_fit_their_count() -> None:
+    for suite in (MINI, load_suite("standard-v1")):
+        for task in suite.tasks:
+            shots = worked_examples(suite, task.name, 6)
+            assert len({shot.prompt for shot in shots}) == 6
+            assert max(shot.length for shot in shots) <= suite.home_group(task.name).main_length
+
+
+def test_a_subfolder_is_a_revision(folder: Path, tmp_path: Path) -> None:
+    make_llama(tmp_path / "step-160000")
+    assert load_model(f"hf:{tmp_path}@step-160000").system.model == f"hf:{tmp_path}@step-160000"
+    assert load_model(f"hf:{tmp_path}", {"revision": "step-160000"}).system.options == {"revision": "step-160000"}
+    with pytest.raises(LgbenchError, match=r"no checkpoint 'step-7'\. It has: step-160000"):
+        load_model(f"hf:{tmp_path}@step-7")
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_changes_replies(folder: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(tmp_path / "lora")
+    prompts = [example.prompt for example in draw_cell(MINI, "reverse_add", 4)[:8]]
+    options = {"adapter": str(tmp_path / "lora")}
+    assert replies_of(folder, prompts) != replies_of(folder, prompts, **options)
+    assert load_model(f"hf:{folder}").system.source_sha256 != load_model(f"hf:{folder}", options).system.source_sha256
+    with pytest.raises(LgbenchError, match="is a PEFT adapter"):
+        load_model(f"hf:{tmp_path / 'lora'}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": "1"}, "has no model option 'temperature'. Valid: revision, dtype, device_map"),
+        ({"dtype": "int3"}, "'int3' is not a valid dtype for .* Valid: auto, float32, bfloat16, float16"),
+        ({"trust_remote_code": "maybe"}, "must be a bool"),
+        ({"style": "chatty"}, "Valid: raw, instruct"),
+        ({"template": "{task}"}, "lacks {prompt}"),
+        ({"template": "{prompt}", "style": "instruct"}, "template is for style=raw"),
+        ({"shots": "2", "style": "raw"}, "shots is for style=instruct"),
+        ({"shots": "99"}, "shots=99 is out of range. Valid: 0 to 16"),
+        ({"style": "instruct", "chat": "true"}, "has no chat template"),
+        ({"adapter": "./nowhere"}, "There is no folder './nowhere'"),
+        ({"attn_implementation": "fancy"}, "cannot be loaded"),
+    ],
+)
+def test_options_that_do_not_fit(folder: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(LgbenchError, match=message):
+        load_model(f"hf:{folder}", options)
+
+
+def test_folders_that_hold_no_model(folder: Path, tmp_path: Path) -> None:
+    def copy(name: str, *leave_out: str) -> Path:
+        (tmp_path / name).mkdir()
+        for path in folder.iterdir():
+            if path.name not in leave_out:
+                (tmp_path / name / path.name).write_bytes(path.read_bytes())
+        return tmp_path / name
+
+    def message(path: Path | str) -> str:
+        with pytest.raises(LgbenchError) as caught:
+            load_model(f"hf:{path}")
+        return str(caught.value)
+
+    assert "has no config.json" in message(copy("a", "config.json"))
+    assert "has no weights (*.safetensors)" in message(copy("b", "model.safetensors"))
+    assert "has no tokenizer" in message(copy("c", "tokenizer.json", "tokenizer_config.json"))
+    assert "There is no folder" in message(tmp_path / "nothing")
+    assert "is a file" in message(folder / "config.json")
+    torn = copy("torn")
+    (torn / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
+    assert "cannot be loaded" in message(torn)
+    lacking = copy("lacking")
+    settings = json.loads((lacking / "config.json").read_text())
+    (lacking / "config.json").write_text(json.dumps(settings | {"num_hidden_layers": 3}))
+    assert "The weights in" in message(lacking)
+    assert "lack model.layers.2." in message(lacking)
+    foreign = copy("foreign")
+    (foreign / "config.json").write_text(json.dumps({"model_type": "nothing-known"}))
+    assert "cannot be loaded" in message(foreign)
+
+
+def test_pickled_weights_are_refused_with_a_command_that_converts_them(folder: Path, tmp_path: Path) -> None:
+    pickled = tmp_path / "pickled"
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.config.save_pretrained(pickled)
+    make_tokenizer().save_pretrained(pickled)
+    torch.save(model.state_dict(), pickled / "pytorch_model.bin")
+    with pytest.raises(LgbenchError, match="are pickled") as caught:
+        load_model(f"hf:{pickled}")
+    command = str(caught.value).splitlines()[-1].strip().replace("python ", f"{sys.executable} ", 1)
+    subprocess.run(command, shell=True, check=True, capture_output=True)
+    assert load_model(f"hf:{pickled}-safetensors").system.kind == "hf"
+
+
+def test_a_vocabulary_without_the_suites_characters_says_which(tmp_path: Path) -> None:
+    model = load_model(f"hf:{make_llama(tmp_path, signs=SIGNS.replace('7', '').replace('>', ''))}")
+    with pytest.raises(LgbenchError, match=r"lacks characters of mini-v1 \(reverse_add: 7; shortest_path: 7>\)"):
+        evaluate(model, tasks=["reverse_add", "string_copy", "shortest_path"], output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    evaluate(model, tasks=["string_copy"], lengths=[2], limit=2)
+
+
+def test_tasks_that_look_alike_are_warned_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def warned(tasks: list[str], **options: str) -> str:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            evaluate(load_model(f"hf:{folder}", options), tasks=tasks, lengths=[4], limit=1)
+        return caplog.text
+
+    assert "reverse_add, no_carry look alike" in warned(["reverse_add", "no_carry", "reverse_subtract", "mqar"])
+    assert not warned(["reverse_add", "reverse_subtract", "cot_multiply", "string_copy", "mqar", "dfs_trace"])
+    assert not warned(["reverse_add", "no_carry"], template="<{task}>{prompt}")
+
+
+def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LgbenchError, match=r"accelerate.*Run.*: pip install -c constraints.txt '\.\[hf\]'"):
+        load_model(f"hf:{folder}")
+
+
+def test_the_command_says_at_once_what_it_loads(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lgbench", "eval", f"hf:{folder}", "--task", "mqar", "--length", "4"]
+    options = ["--limit", "2", "--shots", "1", "--model-option", "style=instruct", "--output", str(tmp_path / "run")]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    first, second, *_ = done.stderr.splitlines()
+    assert first == f"Loading hf:{folder} for mini-v1, arm open ..."
+    assert second.endswith("parameters, cpu, float32, style instruct, 1 worked example")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["system"]["prompt"]["shots"] == 1
+
+
+def test_finding_a_model_loads_no_torch() -> None:
+    code = "import sys, lgbench.models.loading, lgbench.models.huggingface; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -10,13 +10,11 @@ from urllib.parse import urlsplit
 
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
-from lgbench.models.api.options import Options
+from lgbench.models.api.options import OPENAI_URL, Options
 from lgbench.models.construction import arguments_for
 from lgbench.models.loaded import Model
 from lgbench.models.prompting import prompt_style
 from lgbench.results import SystemInfo
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 def load(name: str, rest: str, given: dict[str, str]) -> Model:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+OPENAI_URL = "https://api.openai.com/v1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -84,7 +84,8 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
         correct[cell] = np.array(flags, dtype=np.bool_)
         problems += _differences(cell, recorded, grader.counts(), where)
     if unused:
-        problems.append(Problem("replies", f"{_first(sorted(unused))}: no example of this result has such an id."))
+        are_none = "is no example" if len(unused) == 1 else "are no examples"
+        problems.append(Problem("replies", f"{_first(sorted(unused))} {are_none} of this result."))
     if digest.hexdigest() != result.replies_sha256:
         problems.append(Problem("replies_sha256", "does not fit the replies: at least one is missing or was changed."))
     return Rescored(result, correct), problems

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from lgbench.bootstrap import RESAMPLES, Run, resampled_accuracy
 from lgbench.comparison import (
+    ArmScores,
     Estimate,
     GroupScores,
     mean_estimate,
@@ -71,9 +72,9 @@ class TrainedScores:
         """The mean of the control gains, over the groups with a control."""
         return mean_estimate(group.control_gain for group in self.covered)
 
-    def mean(self, statistic: Callable[[GroupScores], Fraction | None]) -> tuple[Fraction | None, int]:
-        """The mean of a statistic over the covered groups that have it (None without any), and how many those are."""
-        values = [statistic(group) for group in self.covered]
+    def mean(self, statistic: Callable[[ArmScores], Fraction | None]) -> tuple[Fraction | None, int]:
+        """The mean of a statistic of the arm `transfer` over the covered groups, and how many of them have it."""
+        values = [statistic(group.arms["transfer"]) for group in self.covered]
         return mean_of_known(values), sum(value is not None for value in values)
 
 

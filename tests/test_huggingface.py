@@ -340,7 +340,7 @@ def test_tasks_that_look_alike_are_warned_of(folder: Path, caplog: pytest.LogCap
 
 def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(LgbenchError, match=r'accelerate.*Run: pip install "lgbench\[hf\]"'):
+    with pytest.raises(LgbenchError, match=r"accelerate.*Run.*: pip install -c constraints.txt '\.\[hf\]'"):
         load_model(f"hf:{folder}")
 
 

@@ -29,7 +29,19 @@ def test_the_check_sees_what_is_loaded() -> None:
     assert {"numpy", "pydantic"} <= loaded_after("suites", "show")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["eval", "--help"], ["suites", "show", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["eval", "--help"],
+        ["suites", "show", "--help"],
+        ["train", "--help"],
+        ["reproduce", "--help"],
+        ["demo", "--help"],
+        ["export", "hf", "--help"],
+        ["--version"],
+    ],
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded_after(*arguments) == set()
 

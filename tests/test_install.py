@@ -36,6 +36,7 @@ def test_the_core_works_without_torch(bare: Path, tmp_path: Path) -> None:
     model = f"{ROOT / 'examples' / 'my_model.py'}:MyModel"
     summary = json.loads(run(bare / "lgbench", "eval", model, "--json", "--output", "run", folder=tmp_path))
     assert (summary["partial"], summary["total"]) == (False, 34_048)
+    (tmp_path / "submissions").mkdir()
     run(bare / "lgbench", "submit", "run", "--name", "rules", "--description", "Rules.", "--authors", "Us",
         "--licence", "Apache-2.0", folder=tmp_path)  # fmt: skip
     assert "1 system" in run(bare / "lgbench", "validate", folder=tmp_path)

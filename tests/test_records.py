@@ -1,6 +1,5 @@
 import gzip
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from lgbench.records import InvalidFileError, Problem, parse_json, plain, read_c
 from lgbench.replies import read_stored_replies
 from lgbench.rescoring import check_result
 from lgbench.results import Result
+from tests.made_up import make_result
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_only_regular_files_of_at_most_the_cap_are_read(tmp_path: Path) -> None:
             read_capped(path, cap)
 
 
-def test_every_problem_of_a_record_names_its_field(make_result: Callable[..., Result], tmp_path: Path) -> None:
+def test_every_problem_of_a_record_names_its_field(tmp_path: Path) -> None:
     record = json.loads(make_result(lambda cell: 7).to_json())
     record["cells"][1]["counts"]["correct"] = -1
     record["extra"] = 1
@@ -75,7 +75,7 @@ def test_a_flood_of_wrong_lines_is_cut_off(tmp_path: Path) -> None:
     assert "not read" in caught.value.problems[-1].message
 
 
-def test_many_unknown_ids_are_one_problem(make_result: Callable[..., Result], tmp_path: Path) -> None:
+def test_many_unknown_ids_are_one_problem(tmp_path: Path) -> None:
     content = b"".join(b'{"id":"x%05d","reply":""}\n' % number for number in range(10_000))
     replies = read_stored_replies(write_replies(tmp_path / "replies.jsonl.gz", content))
     _, problems = check_result(make_result(lambda cell: 256, arm="main_only", group="copy-mqar"), replies)

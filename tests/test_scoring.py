@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -6,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from lgbench.results import CellCounts, Result
+from lgbench.results import Result
 from lgbench.scoring import (
     horizon,
     is_partial,
@@ -18,9 +17,7 @@ from lgbench.scoring import (
     zone_lengths,
 )
 from lgbench.suites import Cell, load_suite
-
-MakeCounts = Callable[[int, int], CellCounts]
-MakeResult = Callable[..., Result]
+from tests.made_up import make_counts, make_result
 
 
 def without(result: Result, *cells: Cell) -> Result:
@@ -44,18 +41,18 @@ def test_wilson_interval_at_other_levels(level: float) -> None:
     assert wilson_interval(3, 10, level=level) == pytest.approx((expected.low, expected.high))
 
 
-def test_mean_accuracy_weighs_cells_not_examples(make_counts: MakeCounts) -> None:
+def test_mean_accuracy_weighs_cells_not_examples() -> None:
     counts = {2: make_counts(1, 1), 4: make_counts(0, 999)}
     assert mean_accuracy(counts, (2, 4)) == Fraction(1, 2)
 
 
-def test_mean_accuracy_is_none_not_zero_without_cells(make_counts: MakeCounts) -> None:
+def test_mean_accuracy_is_none_not_zero_without_cells() -> None:
     counts = {2: make_counts(1, 1)}
     assert mean_accuracy(counts, ()) is None
     assert mean_accuracy(counts, (2, 4)) is None
 
 
-def test_zones_of_a_trained_arm_are_its_groups(make_result: MakeResult) -> None:
+def test_zones_of_a_trained_arm_are_its_groups() -> None:
     result = make_result(lambda cell: 256 if cell.length <= 6 else 64, arm="main_only", group="add-multiply", seed=0)
     assert zone_accuracy(result, "reverse_add", "in_distribution") == 1  # 2, 4
     assert zone_accuracy(result, "reverse_add", "transfer") == Fraction(5, 8)  # 6, 8
@@ -70,7 +67,7 @@ def test_open_zones_begin_where_the_home_group_says_and_hold_every_length_of_the
     assert zone_lengths(standard, "shortest_path", "beyond", None) == ()
 
 
-def test_a_partial_result_has_no_score_but_shows_its_complete_zones(make_result: MakeResult) -> None:
+def test_a_partial_result_has_no_score_but_shows_its_complete_zones() -> None:
     whole = make_result(lambda cell: 128)
     part = without(whole, Cell("reverse_add", 20))
     assert not is_partial(whole)
@@ -87,7 +84,7 @@ def test_a_partial_result_has_no_score_but_shows_its_complete_zones(make_result:
     assert transfer.interval == wilson_interval(512, 1024)
 
 
-def test_open_score_is_the_mean_over_the_five_main_tasks(make_result: MakeResult) -> None:
+def test_open_score_is_the_mean_over_the_five_main_tasks() -> None:
     right = {"reverse_add": 256, "string_copy": 128, "capitalize_reverse": 64, "shortest_path": 32, "dfs_trace": 16}
     result = make_result(lambda cell: right.get(cell.task, 200))
     assert open_score(result) == Fraction(256 + 128 + 64 + 32 + 16, 5 * 256)
@@ -104,7 +101,7 @@ def test_open_score_is_the_mean_over_the_five_main_tasks(make_result: MakeResult
         ((5, 5, 4), 50, 8, "8"),
     ],
 )
-def test_horizon(make_counts: MakeCounts, right: tuple[int, int, int], percent: int, length: int, shown: str) -> None:
+def test_horizon(right: tuple[int, int, int], percent: int, length: int, shown: str) -> None:
     counts = {length: make_counts(correct, 10) for length, correct in zip((4, 8, 12), right, strict=True)}
     found = horizon(counts, (4, 8, 12), percent=percent)
     assert found is not None
@@ -113,7 +110,7 @@ def test_horizon(make_counts: MakeCounts, right: tuple[int, int, int], percent: 
 
 
 @given(right=st.lists(st.integers(0, 20), min_size=1, max_size=6))
-def test_horizon_is_the_longest_prefix_that_reaches_the_level(make_counts: MakeCounts, right: list[int]) -> None:
+def test_horizon_is_the_longest_prefix_that_reaches_the_level(right: list[int]) -> None:
     lengths = range(1, len(right) + 1)
     counts = {length: make_counts(correct, 20) for length, correct in zip(lengths, right, strict=True)}
     found = horizon(counts, lengths, percent=90)
@@ -124,12 +121,12 @@ def test_horizon_is_the_longest_prefix_that_reaches_the_level(make_counts: MakeC
     )
 
 
-def test_horizon_is_unknown_where_a_length_is_missing(make_counts: MakeCounts) -> None:
+def test_horizon_is_unknown_where_a_length_is_missing() -> None:
     assert horizon({4: make_counts(1, 1)}, (4, 8), percent=90) is None
     assert horizon({}, (), percent=90) is None
 
 
-def test_summaries_keep_task_order_and_list_accuracy_by_length(make_result: MakeResult) -> None:
+def test_summaries_keep_task_order_and_list_accuracy_by_length() -> None:
     result = make_result(lambda cell: cell.length, arm="transfer", group="copy-mqar", seed=0)
     copy, mqar = summarize(result)
     assert (copy.task, mqar.task) == ("string_copy", "mqar")

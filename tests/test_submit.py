@@ -1,6 +1,7 @@
 """`submit` adds all runs or none; `lgbench submit` and `lgbench validate` as typed."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from typer.testing import CliRunner
 
 from lgbench.cli import app
 from lgbench.errors import LgbenchError
-from lgbench.submissions.checking import check
+from lgbench.leaderboard.build import derive_files
+from lgbench.submissions.checking import check, read_submissions
 from lgbench.submissions.submitting import Details, submit
+from lgbench.submissions.system import SystemRecord
 from tests.submitted import OTHER_SEED, RUN, edit, problems
 
 DETAILS = Details(description="Adds.", authors=("A", "B"), licence="MIT", link="https://example.org", parameters=7)
@@ -203,3 +206,16 @@ def test_no_submission_can_write_to_the_terminal(submissions: Path) -> None:
     assert "\x07" not in out
     assert r"\x1b[2Jx\n" in out
     assert check([submissions]).submissions == ()
+
+
+def test_the_docs_name_every_field_and_every_column(submissions: Path) -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    submitting = (docs / "submitting.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", submitting, re.M) == list(SystemRecord.model_fields)
+    reading = (docs / "leaderboard.md").read_text()
+    row = next(
+        line for line in derive_files(read_submissions(submissions))["README.md"].splitlines() if "seeds" in line
+    )
+    for column in row.strip("| ").split("|"):
+        if column.strip() not in ("system", "mean group score", "parameters"):
+            assert column.strip() in reading

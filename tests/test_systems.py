@@ -1,10 +1,8 @@
 """Bootstrap, group scores and systems against a slow plain-Python route, and by hand."""
 
-import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,38 +12,11 @@ from scipy.stats import norm
 from lgbench.bootstrap import percentile_interval, resampled_accuracy
 from lgbench.comparison import median_horizon, same_experiment
 from lgbench.errors import LgbenchError
-from lgbench.results import Result
 from lgbench.scoring import Horizon
-from lgbench.suites import Cell, load_suite
+from lgbench.suites import Cell
 from lgbench.systems import score_open, score_trained
 from lgbench.task import Stream
-
-MakeResult = Callable[..., Result]
-MINI = load_suite("mini-v1")
-
-
-class MadeUpRun(NamedTuple):
-    result: Result
-    correct: dict[Cell, NDArray[np.bool_]]
-
-
-@pytest.fixture(name="make_run", scope="session")
-def make_run_fixture(make_result: MakeResult) -> Callable[..., MadeUpRun]:
-    """A run in which `correct(cell)` of 256 replies are right, at places that depend on `shuffle`."""
-
-    def make_run(correct: Callable[[Cell], int], *, shuffle: int = 0, **fields: object) -> MadeUpRun:
-        result = make_result(correct, **fields)
-        masks = {}
-        for each in result.cells:
-            mask = [True] * each.counts.correct + [False] * (each.counts.total - each.counts.correct)
-            random.Random(f"{shuffle}/{each.task}/{each.length}").shuffle(mask)
-            masks[Cell(each.task, each.length)] = np.array(mask)
-        return MadeUpRun(result, masks)
-
-    return make_run
-
-
-MakeRun = Callable[..., MadeUpRun]
+from tests.made_up import MINI, MadeUpRun, group_runs, make_run
 
 
 def slow_resamples(runs: Sequence[MadeUpRun], cells: Sequence[Cell], key: str, resamples: int) -> list[float]:
@@ -67,17 +38,14 @@ def slow_resamples(runs: Sequence[MadeUpRun], cells: Sequence[Cell], key: str, r
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_resamples_follow_the_definition_word_by_word(make_run: MakeRun, seeds: int) -> None:
-    runs = [
-        make_run(lambda cell, n=n: 40 * n + cell.length, arm="main_only", group="copy-mqar", seed=n, shuffle=n)
-        for n in range(seeds)
-    ]
+def test_resamples_follow_the_definition_word_by_word(seeds: int) -> None:
+    runs = group_runs("copy-mqar", {"main_only": [40 * n + 7 for n in range(seeds)]})
     cells = [Cell("string_copy", 10), Cell("string_copy", 12)]
     fast = resampled_accuracy(runs, cells, key="copy-mqar/main_only", resamples=30)
     assert fast == pytest.approx(slow_resamples(runs, cells, "copy-mqar/main_only", 30))
 
 
-def test_chunks_do_not_change_a_resample(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_a_resample(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(lambda cell: 100, arm="main_only", group="copy-mqar", seed=0)
     cells = [Cell("string_copy", 10)]
     whole = resampled_accuracy([run], cells, key="k", resamples=25)
@@ -93,7 +61,7 @@ def _uncached_times_drawn() -> Callable[..., NDArray[np.uint8]]:
     return function
 
 
-def test_with_one_seed_the_interval_is_nearly_the_normal_one_over_examples(make_run: MakeRun) -> None:
+def test_with_one_seed_the_interval_is_nearly_the_normal_one_over_examples() -> None:
     run = make_run(lambda cell: 160, arm="main_only", group="copy-mqar", seed=0)
     cells = [Cell("string_copy", length) for length in (10, 12, 14, 16)]
     low, high = percentile_interval(resampled_accuracy([run], cells, key="k"))
@@ -102,7 +70,7 @@ def test_with_one_seed_the_interval_is_nearly_the_normal_one_over_examples(make_
     assert high == pytest.approx(0.625 + spread, abs=0.002)
 
 
-def test_two_arms_that_get_the_same_examples_right_differ_by_exactly_nothing(make_run: MakeRun) -> None:
+def test_two_arms_that_get_the_same_examples_right_differ_by_exactly_nothing() -> None:
     runs = [make_run(lambda cell: 99, arm=arm, group="copy-mqar", seed=0) for arm in ("main_only", "transfer")]
     (group,) = score_trained(runs, MINI, resamples=100).groups
     assert group.transfer_gain is not None
@@ -110,19 +78,9 @@ def test_two_arms_that_get_the_same_examples_right_differ_by_exactly_nothing(mak
     assert group.transfer_gain.interval == (0, 0)
 
 
-def group_runs(make_run: MakeRun, group: str, right: Mapping[str, Sequence[int]]) -> list[MadeUpRun]:
-    """Runs of arms in which each seed gets a number of replies right in every cell of the main task."""
-    main = MINI.group(group).main
-    return [
-        make_run(lambda cell, n=n: n if cell.task == main else 192, arm=arm, group=group, seed=seed, shuffle=seed)
-        for arm, numbers in right.items()
-        for seed, n in enumerate(numbers)
-    ]
-
-
-def test_a_group_by_hand(make_run: MakeRun) -> None:
+def test_a_group_by_hand() -> None:
     right = {"main_only": (0, 64), "transfer": (256, 128, 231), "control": (64,), "direct": (256,)}
-    (group,) = score_trained(group_runs(make_run, "add-carry", right), MINI, resamples=100).groups
+    (group,) = score_trained(group_runs("add-carry", right), MINI, resamples=100).groups
     assert group.covered
     assert group.score is not None
     assert group.score.value == Fraction(256 + 128 + 231, 3 * 256)
@@ -151,7 +109,7 @@ def test_a_group_by_hand(make_run: MakeRun) -> None:
     assert 0.4 < low < group.score.value < high <= 1
 
 
-def test_success_begins_at_nine_tenths_exactly(make_run: MakeRun) -> None:
+def test_success_begins_at_nine_tenths_exactly() -> None:
     def right(cell: Cell) -> int:  # 3 cells of 256 and one of x in the transfer zone: 0.9 is 921.6 of 1024
         return {16: 154}.get(cell.length, 256)
 
@@ -167,31 +125,29 @@ def test_success_begins_at_nine_tenths_exactly(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize(("direct", "share"), [(76, None), (77, Fraction(128 - 64, 77 - 64))])
-def test_recovered_share_needs_a_ceiling_more_than_a_twentieth_above(
-    make_run: MakeRun, direct: int, share: Fraction | None
-) -> None:
+def test_recovered_share_needs_a_ceiling_more_than_a_twentieth_above(direct: int, share: Fraction | None) -> None:
     right = {"main_only": (64,), "transfer": (128,), "direct": (direct,)}
-    (group,) = score_trained(group_runs(make_run, "maze-path", right), MINI, resamples=10).groups
+    (group,) = score_trained(group_runs("maze-path", right), MINI, resamples=10).groups
     assert group.recovered_share == share
 
 
-def test_recovered_share_is_null_without_direct(make_run: MakeRun) -> None:
+def test_recovered_share_is_null_without_direct() -> None:
     (group,) = score_trained(
-        group_runs(make_run, "maze-path", {"main_only": (0,), "transfer": (256,)}), MINI, resamples=10
+        group_runs("maze-path", {"main_only": (0,), "transfer": (256,)}), MINI, resamples=10
     ).groups
     assert group.recovered_share is None
     assert group.control_gain is None
 
 
-def test_a_shared_main_only_run_serves_every_group_with_the_same_list(make_run: MakeRun) -> None:
+def test_a_shared_main_only_run_serves_every_group_with_the_same_list() -> None:
     assert [each.name for each in same_experiment(MINI, "main_only", MINI.group("add-subtract"))] == [
         "add-carry",
         "add-subtract",
     ]
     assert len(same_experiment(MINI, "control", MINI.group("add-subtract"))) == 1  # other shares than add-carry's
     assert len(same_experiment(MINI, "main_only", MINI.group("add-multiply"))) == 1  # other lengths
-    runs = group_runs(make_run, "add-subtract", {"main_only": (10, 20)})
-    runs += group_runs(make_run, "add-carry", {"transfer": (30,), "main_only": (40,)})
+    runs = group_runs("add-subtract", {"main_only": (10, 20)})
+    runs += group_runs("add-carry", {"transfer": (30,), "main_only": (40,)})
     scores = score_trained(runs, MINI, resamples=10)
     carry, subtract = scores.groups
     # Seed 0 is add-carry's own, seed 1 comes from add-subtract; and the other way round.
@@ -200,11 +156,11 @@ def test_a_shared_main_only_run_serves_every_group_with_the_same_list(make_run: 
     assert [group.group.name for group in scores.covered] == ["add-carry"]
 
 
-def test_a_system_that_covers_the_suite(make_run: MakeRun) -> None:
+def test_a_system_that_covers_the_suite() -> None:
     runs: list[MadeUpRun] = []
     for number, group in enumerate(MINI.groups):
         right = {"main_only": (0,), "transfer": (32 * number,) * 3}
-        runs += group_runs(make_run, group.name, right | ({"control": (16,)} if number < 2 else {}))
+        runs += group_runs(group.name, right | ({"control": (16,)} if number < 2 else {}))
     scores = score_trained(runs, MINI, resamples=50)
     assert scores.covers_suite
     assert scores.fewest_seeds == 3
@@ -215,7 +171,7 @@ def test_a_system_that_covers_the_suite(make_run: MakeRun) -> None:
     assert (scores.control_gain.value, scores.control_gain.count) == (Fraction(1, 16), 2)
     by_hand = np.mean([group.score.resampled for group in scores.groups if group.score], axis=0)
     assert scores.score.interval == percentile_interval(by_hand)
-    beyond, count = scores.mean(lambda group: group.arms["transfer"].zone("beyond"))
+    beyond, count = scores.mean(lambda arm: arm.zone("beyond"))
     assert (beyond, count) == (scores.score.value, 7)
     without_one = score_trained([run for run in runs if run.result.group != "copy-mqar"], MINI, resamples=10)
     assert not without_one.covers_suite
@@ -223,8 +179,8 @@ def test_a_system_that_covers_the_suite(make_run: MakeRun) -> None:
     assert without_one.score.count == 6
 
 
-def test_partial_limited_and_foreign_runs_do_not_count(make_run: MakeRun) -> None:
-    (run,) = group_runs(make_run, "copy-mqar", {"transfer": (100,)})
+def test_partial_limited_and_foreign_runs_do_not_count() -> None:
+    (run,) = group_runs("copy-mqar", {"transfer": (100,)})
     partial = run._replace(result=run.result.model_copy(update={"cells": run.result.cells[1:]}))
     limited = run._replace(result=run.result.model_copy(update={"limit": 8}))
     foreign = run._replace(result=run.result.model_copy(update={"suite": "standard-v1"}))
@@ -238,15 +194,15 @@ def test_partial_limited_and_foreign_runs_do_not_count(make_run: MakeRun) -> Non
         score_trained([run, run], MINI)
 
 
-def test_the_order_of_runs_changes_nothing(make_run: MakeRun) -> None:
-    runs = group_runs(make_run, "copy-mqar", {"transfer": (10, 100, 200), "main_only": (1, 2, 3)})
+def test_the_order_of_runs_changes_nothing() -> None:
+    runs = group_runs("copy-mqar", {"transfer": (10, 100, 200), "main_only": (1, 2, 3)})
     one, other = (score_trained(order, MINI, resamples=50) for order in (runs, runs[::-1]))
     assert one.score is not None
     assert other.score is not None
     assert one.score.resampled.tolist() == other.score.resampled.tolist()
 
 
-def test_open_systems(make_run: MakeRun) -> None:
+def test_open_systems() -> None:
     right = {"reverse_add": 256, "string_copy": 128, "capitalize_reverse": 64, "shortest_path": 32, "dfs_trace": 16}
     run = make_run(lambda cell: right.get(cell.task, 240) if cell.length < 20 else 0)
     scores = score_open([run], MINI, resamples=100)

@@ -11,7 +11,25 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli import bench, data, evaluation, examination, rescoring, schema, submitting, suites, tasks, validation
+from lgbench.cli import (
+    bench,
+    data,
+    demonstration,
+    evaluation,
+    examination,
+    exporting,
+    leaderboard,
+    plotting,
+    reproduction,
+    rescoring,
+    schema,
+    submitting,
+    suites,
+    sweeping,
+    tasks,
+    training,
+    validation,
+)
 from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
@@ -43,7 +61,13 @@ def _options(
     """Options of lgbench itself."""
 
 
+app.command("demo")(demonstration.command)
 app.command("eval")(evaluation.command)
+app.command("train")(training.command)
+app.command("reproduce")(reproduction.command)
+app.command("sweep")(sweeping.command)
+app.command("plot")(plotting.command)
+app.add_typer(exporting.app, name="export")
 app.command("doctor")(examination.command)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
@@ -51,6 +75,7 @@ app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
 app.command("submit")(submitting.command)
 app.command("validate")(validation.command)
+app.add_typer(leaderboard.app, name="leaderboard")
 app.command("schema")(schema.command)
 app.add_typer(bench.app, name="bench")
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import construct
 from lgbench.models.contract import user_code
@@ -29,7 +30,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     The first of these that fits:
 
     1. a built-in: `oracle`, `random`, `echo`;
-    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`, `api:NAME`;
+    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`, `api:NAME`, or `tiny:transfer` (a bundled checkpoint);
     3. `file.py:attribute`: an object with `predict`, or a class or function that makes one from keyword options;
     4. an existing checkpoint folder;
     5. `package.module:attribute`, likewise;
@@ -52,7 +53,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     if scheme.endswith(".py"):
         return _from_file(name, Path(scheme), rest, given)
     if name and Path(name).is_dir():
-        return _from_checkpoint(name, given)
+        return _from_folder(name, given)
     if rest:
         return _from_module(name, scheme, rest, given)
     return _from_entry_point(name, given)
@@ -63,6 +64,14 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
     path = Path(rest)
     replies = RecordedReplies(path)
     return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
+
+
+def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
+    folder = Path(__file__).parent.parent / "checkpoints" / "tiny"
+    names = sorted(path.name for path in folder.iterdir())
+    if rest not in names:
+        raise UnknownNameError("bundled checkpoint", rest, names)
+    return _from_checkpoint(name, folder / rest, options)
 
 
 def _hugging_face(name: str, rest: str, options: dict[str, str]) -> Model:
@@ -81,6 +90,7 @@ SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {
     "replay": _replay,
     "hf": _hugging_face,
     "api": _api,
+    "tiny": _bundled,
 }
 
 
@@ -107,8 +117,48 @@ def _run_file(path: Path) -> ModuleType:
     return module
 
 
-def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
-    raise LgbenchError(f"The folder {name!r} holds no checkpoint that this version can load.")
+def _from_folder(name: str, options: dict[str, str]) -> Model:
+    # The folder of a training run will do: its checkpoint lies in it.
+    inner = Path(name) / "checkpoint"
+    return _from_checkpoint(name, inner if inner.is_dir() else Path(name), options)
+
+
+def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
+    require_extra("torch", "torch", "safetensors", purpose=f"The checkpoint {name!r}")
+
+    from lgbench.models.checkpoint import WEIGHTS, load_checkpoint
+
+    if unknown := options.keys() - {"build", "device"}:
+        raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
+    build = load_build(options["build"]) if "build" in options else None
+    predictor = load_checkpoint(folder, build=build, device=options.get("device", "cpu"))
+    system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
+    return _model(predictor, system)
+
+
+def load_build(name: str) -> Callable[[int], Any]:
+    """The function `file.py:function` or `package.module:function` that builds a module to train.
+
+    Raises:
+        LgbenchError: There is none.
+        ModelError: The file or module raised when imported.
+    """
+    place, colon, attribute = name.partition(":")
+    if not colon or not attribute:
+        raise LgbenchError(f"{name!r} names no function. Write file.py:function or package.module:function.")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise LgbenchError(f"There is no file {place!r}. {name!r} reads as file.py:function.")
+        module = _run_file(Path(place))
+    else:
+        with user_code(f"Importing {place!r}"):
+            module = importlib.import_module(place)
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        raise LgbenchError(f"{place!r} has no function {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
+    build: Callable[[int], Any] = function
+    return build
 
 
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:

@@ -18,7 +18,7 @@ from lgbench.results import PromptStyle
 from lgbench.suites import Suite, load_suite
 
 if TYPE_CHECKING:
-    from lgbench.models.api import Options
+    from lgbench.models.api.options import Options
 
 
 class ApiPredictor:

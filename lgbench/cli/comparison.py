@@ -1,0 +1,110 @@
+"""The arms of a group side by side, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from rich import box
+from rich.table import Table
+
+from lgbench.cli.report import wide_console
+from lgbench.comparison import ArmScores, Estimate, GroupScores
+from lgbench.scoring import counts_by_task
+from lgbench.suites import ZONES
+from lgbench.systems import TrainedScores
+
+
+def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> None:
+    """Print for each group its main task by length, its zones and gains, and last whether transfer was seen.
+
+    Args:
+        scores: The scored runs.
+        names: The groups to print; empty for all.
+    """
+    console = wide_console()
+    shown = [group for group in scores.groups if not names or group.group.name in names]
+    for group in shown:
+        console.print(_by_length(group))
+        console.print(_by_zone(group))
+        for line in _gains(group):
+            console.print(line, markup=False, highlight=False)
+        console.print()
+    for group in shown:
+        console.print(verdict(group), markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def _by_length(scores: GroupScores) -> Table:
+    group = scores.group
+    table = _table(f"{group.name}: {group.main} by length, exact match in %, mean over seeds (range)")
+    table.add_column("arm", no_wrap=True)
+    for length in group.grid:
+        table.add_column(str(length), justify="right", no_wrap=True)
+    for name, arm in scores.arms.items():
+        table.add_row(name, *(_spread(accuracies) for accuracies in _accuracies(arm, group.main)))
+    return table
+
+
+def _accuracies(arm: ArmScores, task: str) -> list[list[Fraction]]:
+    """For each length the accuracies of the seeds."""
+    seeds = [counts_by_task(seed.result)[task] for seed in arm.seeds]
+    return [[Fraction(seed[length].correct, seed[length].total) for seed in seeds] for length in sorted(seeds[0])]
+
+
+def _spread(accuracies: Sequence[Fraction]) -> str:
+    mean = sum(accuracies, Fraction()) / len(accuracies)
+    low, high = (f"{float(100 * each):.0f}" for each in (min(accuracies), max(accuracies)))
+    return f"{float(100 * mean):.0f}" + (f" ({low}-{high})" if low != high else "")
+
+
+def _by_zone(scores: GroupScores) -> Table:
+    lengths = f"trained to {scores.group.main_length}, auxiliaries to {scores.group.aux_length}"
+    table = _table(f"{scores.group.name}: {scores.group.main} by zone ({lengths})")
+    headings = ("seeds", "in-dist.", "transfer", "beyond", "success rate", "best seed", "H90", "gap")
+    table.add_column("arm", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, arm in scores.arms.items():
+        shares = [*(arm.zone(zone) for zone in ZONES), arm.success_rate, arm.best_seed]
+        horizon = "-" if arm.horizon_90 is None else str(arm.horizon_90)
+        table.add_row(name, str(len(arm.seeds)), *map(_percent, shares), horizon, _percent(arm.gap))
+    return table
+
+
+def _percent(share: Fraction | None) -> str:
+    return "-" if share is None else f"{float(100 * share):.1f}"
+
+
+def _gains(scores: GroupScores) -> list[str]:
+    gains = (
+        ("Transfer gain (transfer - main_only)", scores.transfer_gain),
+        ("Control gain (control - main_only)", scores.control_gain),
+        ("Gain over the control (transfer - control)", scores.gain_over_control),
+    )
+    lines = [f"{name}: {_points(gain)}" for name, gain in gains if gain is not None]
+    if scores.recovered_share is not None:
+        lines.append(f"Recovered share of what direct training gains: {_percent(scores.recovered_share)} %")
+    return lines
+
+
+def _points(gain: Estimate) -> str:
+    low, high = (100 * each for each in gain.interval)
+    of_examples = ", over examples only: one seed" if gain.one_seed else ""
+    return f"{float(100 * gain.value):+.1f} points (95 % interval {low:+.1f} to {high:+.1f}{of_examples})"
+
+
+def verdict(scores: GroupScores) -> str:
+    """Whether transfer was seen: gained over main-only and over the control, both with intervals above 0."""
+    name, gain, over_control = scores.group.name, scores.transfer_gain, scores.gain_over_control
+    if gain is None:
+        return f"{name}: not decided, as it needs runs of both transfer and main_only."
+    seen = gain.interval.low > 0
+    against = f"{_points(gain)} over main_only"
+    if over_control is None:
+        return f"{name}: transfer was {'' if seen else 'not '}seen: {against}. No control ran: length alone may be why."
+    both = seen and over_control.interval.low > 0
+    return f"{name}: transfer was {'' if both else 'not '}seen: {against}, {_points(over_control)} over the control."

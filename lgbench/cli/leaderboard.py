@@ -1,0 +1,49 @@
+"""`lgbench leaderboard`: derive the leaderboard from the submissions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgbench.cli.group import Group
+
+MAX_LINES = 200
+
+app = typer.Typer(cls=Group, help="Derive the leaderboard from the submissions.", no_args_is_help=True)
+
+
+@app.callback()
+def leaderboard() -> None:
+    """Derive the leaderboard from the submissions."""
+
+
+@app.command("build")
+def build(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; tell what differs, and exit with 1 where anything does.")
+    ] = False,
+    submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
+    output: Annotated[Path, typer.Option(help="The folder of the leaderboard.")] = Path("leaderboard"),
+) -> None:
+    """Re-score every submission, and write leaderboard/README.md and one page for each system."""
+    from lgbench.leaderboard.build import derive_files, differences, write_files
+    from lgbench.records import plain
+    from lgbench.submissions.checking import read_submissions
+
+    files = derive_files(read_submissions(submissions))
+    if not check:
+        for path in write_files(files, output):
+            typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {path}")
+        typer.echo(f"{output} is what {submissions} gives ({len(files)} files).")
+        return
+    lines = list(differences(files, output))
+    for line in lines[:MAX_LINES]:
+        typer.echo(plain(line, limit=1000))
+    if len(lines) > MAX_LINES:
+        typer.echo(f"... and {len(lines) - MAX_LINES} more lines")
+    if lines:
+        typer.echo(f"{output} is not what {submissions} gives. Run: lgbench leaderboard build", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{output} is what {submissions} gives ({len(files)} files).")

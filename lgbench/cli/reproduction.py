@@ -1,0 +1,71 @@
+"""`lgbench reproduce`: train and evaluate every arm and seed, then compare the arms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgbench.errors import LgbenchError
+
+
+def command(
+    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    group: Annotated[list[str] | None, typer.Option(help="A group; may be repeated.  [default: all]")] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An arm; may be repeated. `--arm direct` adds the ceiling.  [default: main_only, transfer, control]"
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 3,
+    preset: Annotated[str, typer.Option(help="Hyperparameters to start from: mini or paper.")] = "mini",
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter; may be repeated."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:BUILD",
+            help="A function from the vocabulary's size to a torch.nn.Module.  [default: the reference model]",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each with its share of the cores.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option(help="The folder of the runs' folders.  [default: runs/SUITE-PRESET]")
+    ] = None,
+) -> None:
+    """Train and evaluate every arm and seed, then say whether transfer was seen. Call it again to go on."""
+    typer.echo("Planning ...", err=True)
+
+    from lgbench.cli.comparison import print_comparison
+    from lgbench.rescoring import rescore
+    from lgbench.suites import load_suite
+    from lgbench.systems import score_trained
+    from lgbench.training.devices import choose_device
+    from lgbench.training.reproduction import RESULT, execute, list_runs
+
+    found, chosen = load_suite(suite), choose_device(device)
+    arms = list(dict.fromkeys(["main_only", "transfer", "control", *(arm or [])] if arm in (None, ["direct"]) else arm))
+    runs = list_runs(
+        found,
+        output or Path("runs") / f"{suite}-{preset}",
+        groups=group or [],
+        arms=arms,
+        seeds=seeds,
+        preset=preset,
+        changes=change or [],
+        model=model,
+        device=chosen,
+    )
+    failures = []
+    for number, (run, failure) in enumerate(execute(runs, jobs=jobs, device=chosen), start=1):
+        typer.echo(f"[{number}/{len(runs)}] {run.name}: {failure or 'done'}", err=True)
+        failures += [run.name] if failure else []
+    done = [rescore(run.folder / RESULT) for run in runs if run.name not in failures]
+    print_comparison(score_trained(done, found), names=group or [])
+    if failures:
+        raise LgbenchError(f"{len(failures)} of {len(runs)} runs failed: {', '.join(failures)}. See above.")

@@ -1,0 +1,125 @@
+"""`lgbench train`: train a model under one arm of a group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lgbench.suites import Group
+    from lgbench.training.plans import TrainingPlan
+    from lgbench.training.record import TrainingRecord
+    from lgbench.training.trainer import Progress
+
+
+def command(
+    group: Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")],
+    arm: Annotated[str, typer.Argument(metavar="ARM", help="main_only, transfer, control or direct.")],
+    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    seed: Annotated[int, typer.Option(min=0, help="Of the model's initial weights.")] = 0,
+    preset: Annotated[str, typer.Option(help="Hyperparameters to start from: mini or paper.")] = "mini",
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter; may be repeated."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:BUILD",
+            help="A function from the vocabulary's size to a torch.nn.Module.  [default: the reference model]",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    output: Annotated[Path | None, typer.Option(help="The run's folder.  [default: one in runs/]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads."""
+    if not quiet:
+        typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
+
+    from lgbench.models.loading import load_build
+    from lgbench.suites import load_suite
+    from lgbench.training.devices import choose_device
+    from lgbench.training.plans import plan_training
+    from lgbench.training.settings import preset_settings
+    from lgbench.training.trainer import train
+
+    found = load_suite(suite).group(group)
+    chosen = choose_device(device)
+    plan = plan_training(
+        load_suite(suite),
+        group,
+        arm,
+        seed=seed,
+        preset=preset,
+        settings=preset_settings(preset, found, change or []),
+        model=model,
+        device=chosen,
+    )
+    folder = output or Path("runs") / "training" / f"{suite}-{group}-{arm}-seed{seed}"
+    build = load_build(model) if model else None
+    display = Display(found, plan, quiet=quiet)
+    try:
+        record = train(plan, folder, build=build, device=chosen, resume=resume, report=display.show)
+    except KeyboardInterrupt:
+        typer.echo(f"\nInterrupted. Go on from the last saved step with --resume --output {folder}", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        display.close()
+    if not quiet:
+        typer.echo(summary(record, folder))
+
+
+class Display:
+    """Loss and speed while a run trains, and a line for each point of its curve. On stderr.
+
+    Args:
+        group: The group that is trained for.
+        plan: The run.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, group: Group, plan: TrainingPlan, *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        console = Console(stderr=True)
+        columns = (TextColumn("step {task.completed} of {task.total}"), BarColumn(), TextColumn("{task.description}"))
+        self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet)
+        self._quiet, self._group = quiet, group
+        self._terminal = console.is_terminal
+        self._steps = plan.settings.steps
+        self._row = self._bar.add_task("", total=self._steps)
+        if self._terminal:
+            self._bar.start()
+
+    def show(self, progress: Progress) -> None:
+        """Take in a report of the run."""
+        from lgbench.training.curve import zones_line
+
+        speed = f"loss {progress.loss:.3f}, {progress.examples_per_second:,.0f} examples/s"
+        self._bar.update(self._row, completed=progress.step, description=speed)
+        if progress.point is not None and not self._quiet:
+            line = f"step {progress.step}/{self._steps}: {speed}; {zones_line(self._group, progress.point)}"
+            self._bar.console.print(line, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Clear the live display."""
+        self._bar.stop()
+
+
+def summary(record: TrainingRecord, folder: Path) -> str:
+    """What to print when a run is done: cost, and the command that evaluates it."""
+    plan = record.plan
+    arm = f"--suite {plan.suite} --group {plan.group} --arm {plan.arm} --seed {plan.seed}"
+    build = f" --model-option build={plan.model}" if plan.model != "reference" else ""
+    examples = plan.settings.steps * plan.settings.batch
+    return (
+        f"Trained {record.parameters:,} parameters on {examples:,} examples ({record.tokens:,} tokens, of which "
+        f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s.\n"
+        f"Evaluate it:\n  lgbench eval {folder / 'checkpoint'} {arm}{build}"
+    )

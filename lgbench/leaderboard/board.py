@@ -1,0 +1,130 @@
+"""The front page: the systems of each suite, ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from lgbench.leaderboard.markdown import COUNT, GENERATED, NONE, ONE_SEED, estimated, horizons, mean_percent, table
+from lgbench.leaderboard.scored import SuiteScores
+from lgbench.submissions.system import SystemRecord
+from lgbench.suites import SUITES, Suite
+from lgbench.systems import ENOUGH_SEEDS, OpenScores, TrainedScores
+
+FEW_SEEDS = "\\*"
+_EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."
+_INTRODUCTION = """Does a model solve longer inputs of a task because a related task was trained longer? Accuracies are
+exact match in %, gains are in points, both with 95 % intervals. [How to read this](../docs/leaderboard.md) and
+[how to submit](../docs/submitting.md)."""
+_NOTES = {
+    ONE_SEED: f"{ONE_SEED} With one seed in some arm, the interval tells of examples only.",
+    FEW_SEEDS: f"{FEW_SEEDS} Fewer than {ENOUGH_SEEDS} transfer seeds in some group: ranked after the others.",
+    COUNT: f"{COUNT}5) The mean is over 5 groups only, those that have this value.",
+}
+_Row = dict[str, str]
+
+
+def front_page(scores: Sequence[SuiteScores]) -> str:
+    """The text of `leaderboard/README.md`.
+
+    Args:
+        scores: Of every system on every suite.
+    """
+    parts = [GENERATED, "# Leaderboard", _INTRODUCTION if scores else _EMPTY]
+    for suite in SUITES:
+        of_suite = [each for each in scores if each.suite == suite]
+        if of_suite:
+            parts += [f"## {suite.name}", *_suite_section(suite, of_suite)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _suite_section(suite: Suite, scores: Sequence[SuiteScores]) -> list[str]:
+    trained = [(each.system, each.trained) for each in scores if each.trained is not None]
+    untrained = [(each.system, each.untrained) for each in scores if each.untrained is not None]
+    everywhere = sorted(((system, each) for system, each in trained if each.covers_suite), key=_rank)
+    elsewhere = sorted(((system, each) for system, each in trained if not each.covers_suite), key=_rank)
+    parts = []
+    if everywhere:
+        rows = [{"#": str(place)} | _trained_row(*entry) for place, entry in enumerate(everywhere, start=1)]
+        parts += ["### Trained under the arms", *_marked(table(rows, left=2))]
+    if elsewhere:
+        rows = [_trained_row(system, each, score="mean group score") for system, each in elsewhere]
+        parts += [
+            "### Trained under the arms, in fewer groups",
+            "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
+            f"is over all {len(suite.groups)} groups, so these systems are not ranked.",
+            *_marked(table(rows)),
+        ]
+    if untrained:
+        parts += _open_section(suite, sorted(untrained, key=_open_rank))
+    return parts
+
+
+def _marked(text: str) -> list[str]:
+    """A table, and the meaning of the marks in it."""
+    return [text, *(note for mark, note in _NOTES.items() if mark in text)]
+
+
+def _rank(entry: tuple[SystemRecord, TrainedScores]) -> tuple[int, bool, Fraction, str]:
+    system, scores = entry
+    score = scores.score.value if scores.score else Fraction()
+    return -len(scores.covered), scores.fewest_seeds < ENOUGH_SEEDS, -score, system.name
+
+
+def _trained_row(system: SystemRecord, scores: TrainedScores, *, score: str = "transfer score") -> _Row:
+    groups = len(scores.covered)
+    few = FEW_SEEDS if scores.fewest_seeds < ENOUGH_SEEDS else ""
+    return {
+        "system": link(system) + few,
+        score: estimated(scores.score, of=groups),
+        "transfer gain": estimated(scores.transfer_gain, of=groups, signed=True),
+        "control gain": estimated(scores.control_gain, of=groups, signed=True),
+        "in-distribution": mean_percent(scores.mean(lambda arm: arm.zone("in_distribution")), of=groups),
+        "beyond": mean_percent(scores.mean(lambda arm: arm.zone("beyond")), of=groups),
+        "success rate": mean_percent(scores.mean(lambda arm: arm.success_rate), of=groups),
+        "best seed": mean_percent(scores.mean(lambda arm: arm.best_seed), of=groups),
+        "groups": str(groups),
+        "seeds": str(scores.fewest_seeds),
+    } | _about(system)
+
+
+def _open_section(suite: Suite, scores: Sequence[tuple[SystemRecord, OpenScores]]) -> list[str]:
+    ranked = [
+        {
+            "#": str(place),
+            "system": link(system),
+            "open score": estimated(each.score, of=len(suite.main_tasks)),
+            "seeds": str(len(each.results)),
+        }
+        | _about(system)
+        for place, (system, each) in enumerate(scores, start=1)
+    ]
+    by_task = [
+        {"system": link(system)}
+        | {task.name: horizons(each.horizons_90[task.name], each.horizons_50[task.name]) for task in suite.tasks}
+        for system, each in scores
+    ]
+    return [
+        "### Not trained under an arm (`open`)",
+        f"The open score is the mean transfer-zone accuracy of the {len(suite.main_tasks)} main tasks.",
+        *_marked(table(ranked, left=2)),
+        "Horizons: the length up to which at least 90 % / 50 % of the replies are right.",
+        table(by_task),
+    ]
+
+
+def _open_rank(entry: tuple[SystemRecord, OpenScores]) -> tuple[Fraction, str]:
+    system, scores = entry
+    return -(scores.score.value if scores.score else Fraction()), system.name
+
+
+def _about(system: SystemRecord) -> _Row:
+    return {
+        "parameters": NONE if system.parameters is None else f"{system.parameters:,}",
+        "status": "reproduced" if system.reproduced_by else "self-reported",
+    }
+
+
+def link(system: SystemRecord) -> str:
+    """A link to the system's page. Its name holds nothing that means something in Markdown."""
+    return f"[{system.name}](systems/{system.name}.md)"

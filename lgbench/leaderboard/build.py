@@ -1,0 +1,74 @@
+"""The files of the leaderboard: derived, written, and compared with those that are committed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lgbench.errors import LgbenchError
+from lgbench.files import write_atomically
+from lgbench.leaderboard.board import front_page
+from lgbench.leaderboard.scored import score_submission
+from lgbench.leaderboard.system_page import system_page
+from lgbench.submissions.checking import Submission
+
+FRONT_PAGE = "README.md"
+SYSTEMS = "systems"
+
+
+def derive_files(submissions: Sequence[Submission]) -> dict[str, str]:
+    """Every file of the leaderboard by its path in it. The same submissions give the same text."""
+    scores = [score_submission(submission) for submission in submissions]
+    files = {FRONT_PAGE: front_page([each for of_system in scores for each in of_system])}
+    for submission, of_system in zip(submissions, scores, strict=True):
+        files[f"{SYSTEMS}/{submission.system.name}.md"] = system_page(submission, of_system)
+    return files
+
+
+def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
+    """Make the pages in a folder exactly these; give back the paths that were written or removed.
+
+    Raises:
+        LgbenchError: The folder holds something that is no page, or cannot be written to.
+    """
+    stale = _present(folder).keys() - files.keys()
+    if strange := sorted(path for path in stale if not path.startswith(f"{SYSTEMS}/")):
+        raise LgbenchError(
+            f"{str(folder / strange[0])!r} is no page of the leaderboard. Move it, or choose another folder."
+        )
+    changed = [path for path, text in files.items() if _present(folder).get(path) != text.encode()]
+    try:
+        for path in changed:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / path, files[path].encode())
+        for path in stale:
+            (folder / path).unlink()
+    except OSError as error:
+        raise LgbenchError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
+    return [folder / path for path in sorted([*changed, *stale])]
+
+
+def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """The lines of the unified differences between the files in a folder and these; none where they are the same."""
+    present = _present(folder)
+    for path in sorted({*files, *present}):
+        committed, derived = present.get(path), files.get(path)
+        if derived is None:
+            yield f"{folder / path}: no submission gives this file"
+        elif committed is None:
+            yield f"{folder / path}: missing"
+        elif committed != derived.encode():
+            lines = committed.decode(errors="replace").splitlines()
+            yield from difflib.unified_diff(
+                lines, derived.splitlines(), f"{folder / path}", "derived from the submissions", lineterm=""
+            )
+
+
+def _present(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder by its path in it; of a link, what it says and not what it leads to."""
+    return {
+        path.relative_to(folder).as_posix(): str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }

@@ -1,0 +1,45 @@
+"""A submission with its scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lgbench.submissions.checking import Submission
+from lgbench.submissions.system import SystemRecord
+from lgbench.suites import SUITES, Suite
+from lgbench.systems import OpenScores, TrainedScores, score_open, score_trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteScores:
+    """A system on a suite.
+
+    Attributes:
+        system: The system's record.
+        suite: The suite.
+        trained: The scores of its trained arms; None where it has no such run.
+        untrained: The scores of its runs of arm `open`; None where it has none.
+    """
+
+    system: SystemRecord
+    suite: Suite
+    trained: TrainedScores | None
+    untrained: OpenScores | None
+
+
+def score_submission(submission: Submission) -> tuple[SuiteScores, ...]:
+    """The scores of a submission on every suite that it has runs of, in the order of the suites."""
+    scores = []
+    for suite in SUITES:
+        runs = [run for run in submission.runs if run.result.suite == suite.name]
+        if runs:
+            trained = score_trained(runs, suite)
+            scores.append(
+                SuiteScores(
+                    system=submission.system,
+                    suite=suite,
+                    trained=trained if trained.groups else None,
+                    untrained=score_open(runs, suite),
+                )
+            )
+    return tuple(scores)

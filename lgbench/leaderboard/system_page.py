@@ -1,0 +1,160 @@
+"""One page for each system: who made it, what every arm did in every group, and every accuracy by length."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from fractions import Fraction
+
+from lgbench.comparison import ArmScores, GroupScores
+from lgbench.leaderboard.markdown import GENERATED, NONE, ONE_SEED, escape, estimated, horizons, percent, table
+from lgbench.leaderboard.scored import SuiteScores
+from lgbench.results import Result
+from lgbench.scoring import counts_by_task, wilson_interval
+from lgbench.submissions.checking import Submission, SubmittedRun
+from lgbench.submissions.system import SystemRecord
+from lgbench.suites import Suite
+from lgbench.systems import OpenScores
+
+
+def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
+    """The text of `leaderboard/systems/NAME.md`.
+
+    Args:
+        submission: The system and its runs.
+        scores: Its scores, by suite.
+    """
+    system = submission.system
+    parts = [GENERATED, f"# {system.name}", escape(system.description), _facts(system)]
+    for each in scores:
+        parts += [f"## {each.suite.name}", _precision(each.suite)]
+        for group in each.trained.groups if each.trained else ():
+            parts += _group_section(each.suite, group)
+        if each.untrained:
+            parts += _open_section(each.suite, each.untrained)
+    return "\n\n".join([*parts, *_runs_section(submission)]) + "\n"
+
+
+def _facts(system: SystemRecord) -> str:
+    facts = [
+        f"By {', '.join(map(escape, system.authors))}.",
+        f"Licence: {escape(system.licence)}.",
+        f"Parameters: {'unknown' if system.parameters is None else format(system.parameters, ',')}.",
+        f"Reproduced by {escape(system.reproduced_by)}." if system.reproduced_by else "Self-reported.",
+    ]
+    if system.link:
+        facts.append(f"[{escape(system.link)}](<{html.escape(system.link)}>)")
+    if notes := [escape(line) for line in system.training_notes.splitlines() if line.strip()]:
+        facts.append(f"Training: {'<br>'.join(notes)}")
+    return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _precision(suite: Suite) -> str:
+    size = suite.examples_per_cell
+    low, high = wilson_interval(size // 2, size)
+    return (
+        f"Accuracies are exact match in %. An accuracy at one length is over {size} examples; its 95 % Wilson interval "
+        f"spans {100 * (high - low):.1f} points at 50 %, and less elsewhere."
+    )
+
+
+def _group_section(suite: Suite, scores: GroupScores) -> list[str]:
+    group = scores.group
+    auxiliaries = ", ".join(f"`{task}`" for task in group.auxiliaries)
+    parts = [
+        f"### {group.name}",
+        f"Main task `{group.main}`, trained to length {group.main_length}; auxiliary {auxiliaries} and control "
+        f"`{group.control}`, trained to {group.aux_length}. The transfer zone lies between the two lengths.",
+        table([_arm_row(name, arm) for name, arm in scores.arms.items()]),
+    ]
+    if scores.transfer_gain or scores.control_gain:
+        parts.append(table([_gain_row(scores)]))
+    if any(arm.transfer and arm.transfer.one_seed for arm in scores.arms.values()):
+        parts.append(f"{ONE_SEED} With one seed, the interval tells of examples only.")
+    rows = [
+        {"task": task, "arm": name, "seed": _seed(seed.result)} | _by_length(seed.result, task, group.grid)
+        for task in group.tasks
+        for name, arm in scores.arms.items()
+        for seed in arm.seeds
+        if task in group.evaluated_tasks(name)
+    ]
+    return [*parts, table(rows, left=3)]
+
+
+def _arm_row(name: str, arm: ArmScores) -> dict[str, str]:
+    return {
+        "arm": name,
+        "seeds": str(len(arm.seeds)),
+        "in-distribution": percent(arm.zone("in_distribution")),
+        "transfer": estimated(arm.transfer),
+        "beyond": percent(arm.zone("beyond")),
+        "success rate": percent(arm.success_rate),
+        "best seed": percent(arm.best_seed),
+        "H90 / H50": horizons(arm.horizon_90, arm.horizon_50),
+        "generalization gap": percent(arm.gap),
+    }
+
+
+def _gain_row(scores: GroupScores) -> dict[str, str]:
+    return {
+        "transfer gain": estimated(scores.transfer_gain, signed=True),
+        "control gain": estimated(scores.control_gain, signed=True),
+        "gain over control": estimated(scores.gain_over_control, signed=True),
+        "recovered share": percent(scores.recovered_share),
+    }
+
+
+def _open_section(suite: Suite, scores: OpenScores) -> list[str]:
+    lengths = sorted({length for task in suite.tasks for length in suite.grid(task.name)})
+    of_tasks = [
+        {"task": task.name, "H90 / H50": horizons(scores.horizons_90[task.name], scores.horizons_50[task.name])}
+        for task in suite.tasks
+    ]
+    rows = [
+        {"task": task.name, "seed": _seed(result)} | _by_length(result, task.name, lengths)
+        for task in suite.tasks
+        for result in scores.results
+    ]
+    return [
+        "### Not trained under an arm (`open`)",
+        f"Open score: {estimated(scores.score, of=len(suite.main_tasks))}.",
+        table(of_tasks),
+        table(rows, left=2),
+    ]
+
+
+def _by_length(result: Result, task: str, lengths: Sequence[int]) -> dict[str, str]:
+    """A column for each length, empty where the task has no cell."""
+    counts = counts_by_task(result)[task]
+    return {
+        str(length): percent(Fraction(counts[length].correct, counts[length].total)) if length in counts else ""
+        for length in lengths
+    }
+
+
+def _seed(result: Result) -> str:
+    return NONE if result.seed is None else str(result.seed)
+
+
+def _runs_section(submission: Submission) -> list[str]:
+    rows = [_run_row(submission.system, run) for run in submission.runs]
+    return [
+        "## Runs",
+        "Replies that changed when asked again one by one, that were cut at 4096 characters, and that "
+        "the model's own cap ended.",
+        table(rows, left=5),
+    ]
+
+
+def _run_row(system: SystemRecord, run: SubmittedRun) -> dict[str, str]:
+    result, check = run.result, run.result.batch_invariance
+    return {
+        "run": f"[{run.folder}](../../submissions/{system.name}/{run.folder}/result.json)",
+        "suite": result.suite,
+        "group": result.group or NONE,
+        "arm": result.arm,
+        "seed": _seed(result),
+        "changed": NONE if check is None else f"{check.changed} of {check.checked}",
+        "cut": f"{sum(cell.counts.cut for cell in result.cells):,}",
+        "capped": f"{sum(cell.counts.capped for cell in result.cells):,}",
+    }

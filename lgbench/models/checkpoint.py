@@ -1,0 +1,205 @@
+"""Layer 3: a trained model as a folder of two files, `model.safetensors` and `checkpoint.json`.
+
+`checkpoint.json` says which vocabulary the weights were trained with and how to build the module: from an architecture
+of the reference model, or by a function of the user's, which is named but never called without being asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from lgbench.errors import LgbenchError
+from lgbench.files import write_atomically
+from lgbench.models.contract import CappedReply
+from lgbench.models.greedy import greedy
+from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt
+from lgbench.models.transformer import Architecture, Transformer
+from lgbench.records import read_record
+
+WEIGHTS = "model.safetensors"
+RECORD = "checkpoint.json"
+BATCH_SIZE = 256
+
+Build = Callable[[int], nn.Module]
+"""From the vocabulary's size to a module that maps int64 tokens (batch, time) to logits (batch, time, vocabulary)."""
+
+
+class CheckpointRecord(BaseModel):
+    """The content of `checkpoint.json`.
+
+    Attributes:
+        format: Always `lgbench-checkpoint`.
+        vocabulary_version: Of the tokenizer.
+        architecture: Of a reference model; null for a user's module.
+        build: The function that builds a user's module, as given to `--model`; null for a reference model.
+        suite: What it was trained for.
+        group: Likewise.
+        arm: Likewise.
+        seed: The training seed.
+        steps: Training steps done.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal["lgbench-checkpoint"] = "lgbench-checkpoint"
+    vocabulary_version: int
+    architecture: Architecture | None
+    build: str | None
+    suite: str
+    group: str
+    arm: str
+    seed: int
+    steps: int
+
+
+class CheckpointPredictor:
+    """A trained module that answers prompts by greedy decoding.
+
+    Prompts whose tokens are equally many are decoded together, without padding. In float32 the replies of a reference
+    model do not depend on which prompts share a batch.
+
+    Args:
+        module: The trained module.
+        device: Where it runs.
+    """
+
+    batch_size = BATCH_SIZE
+
+    def __init__(self, module: nn.Module, *, device: str = "cpu") -> None:
+        self._module = module.to(device).eval()
+        self.device = device
+        self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
+
+        Raises:
+            LgbenchError: A prompt or a task that the vocabulary lacks.
+        """
+        # Grouped by characters too, as the cap counts them.
+        by_size: dict[tuple[int, int], list[int]] = {}
+        rows = [encode_prompt(task, prompt) for prompt in prompts]
+        for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+            by_size.setdefault((len(row), len(prompt)), []).append(index)
+        replies: dict[int, str] = {}
+        for (_, characters), indices in by_size.items():
+            tokens = torch.tensor([rows[index] for index in indices], device=self.device)
+            written = greedy(self._module, tokens, reply_cap(characters))
+            replies |= zip(indices, map(_reply, written), strict=True)
+        return [replies[index] for index in range(len(prompts))]
+
+
+def reply_cap(characters: int) -> int:
+    """The most tokens of a reply to a prompt of so many characters: above every target, and independent of it."""
+    return 4 * characters + 32
+
+
+def _reply(tokens: list[int]) -> str:
+    return decode(tokens[:-1]) if tokens[-1] == END else CappedReply(decode(tokens))
+
+
+def save_checkpoint(folder: Path, module: nn.Module, record: CheckpointRecord) -> None:
+    """Write a checkpoint, each file whole or not at all, the record last.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / WEIGHTS, packed(module.state_dict()))
+    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode() + b"\n")
+
+
+def round_checkpoint(source: Path, folder: Path) -> None:
+    """Write a checkpoint anew with its weights rounded to bfloat16. It is still computed with in float32.
+
+    Raises:
+        LgbenchError: The source is damaged.
+        OSError: The folder could not be written.
+    """
+    record, weights = read_checkpoint_record(source), read_tensors(source / WEIGHTS)
+    rounded = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / WEIGHTS, packed(rounded))
+    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode() + b"\n")
+
+
+def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Tensors as the content of a safetensors file, which refuses tensors that share memory: each is copied."""
+    return save({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, metadata)
+
+
+def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "cpu") -> CheckpointPredictor:
+    """The model of a checkpoint folder, in float32.
+
+    Args:
+        folder: With `model.safetensors` and `checkpoint.json`.
+        build: Builds the module of a checkpoint that is no reference model.
+        device: Where to run it.
+
+    Raises:
+        LgbenchError: It is no checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
+    """
+    record = read_checkpoint_record(folder)
+    module = _module(folder, record, build)
+    weights = read_tensors(folder / WEIGHTS)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise LgbenchError(f"The weights in {folder} do not fit the model that {RECORD} describes: {detail}") from None
+    return CheckpointPredictor(module.float(), device=device)
+
+
+def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.Module:
+    if record.architecture is not None:
+        return Transformer(record.architecture, len(VOCABULARY))
+    if build is None:
+        raise LgbenchError(
+            f"The checkpoint {folder} holds weights of a module that {record.build!r} builds. lgbench runs no code "
+            f"that a checkpoint names. Name it yourself: --model-option build={record.build}"
+        )
+    return build(len(VOCABULARY))
+
+
+def read_checkpoint_record(folder: Path) -> CheckpointRecord:
+    """What `checkpoint.json` says.
+
+    Raises:
+        LgbenchError: It is missing, damaged or of another vocabulary version.
+    """
+    if not (folder / RECORD).is_file():
+        raise LgbenchError(
+            f"{str(folder)!r} holds no checkpoint: it has no {RECORD}. Give one that `lgbench train` wrote."
+        )
+    record = read_record(folder / RECORD, CheckpointRecord)
+    if record.vocabulary_version != VOCABULARY_VERSION:
+        raise LgbenchError(
+            f"{str(folder)!r} has vocabulary version {record.vocabulary_version}; this lgbench has version "
+            f"{VOCABULARY_VERSION}, whose tokens mean other text. Train it again, or use the lgbench that trained it."
+        )
+    return record
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        LgbenchError: The file is missing, truncated or in another format.
+    """
+    if not path.is_file():
+        raise LgbenchError(f"There is no {path.name} in {path.parent}. Copy the whole checkpoint folder.")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        reason = "truncated" if "not fully covered" in str(error) else "not a safetensors file"
+        raise LgbenchError(
+            f"{path} is {reason} ({error}). Copy it again or train again; pickled weights are not read."
+        ) from None

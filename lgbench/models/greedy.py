@@ -1,0 +1,88 @@
+"""Layer 3: greedy decoding of a batch of rows of equal length."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lgbench.models.tokenizer import END
+from lgbench.models.transformer import KeyValueCache, Transformer
+
+# Logits computed at different batch sizes differ by rounding, about 1e-6 of their size in float32. Two best tokens
+# nearer than this are told apart in double precision, row by row, so that batching never decides.
+_NEAR_TIE = 1e-4
+_ROOM = 64
+
+
+@torch.inference_mode()
+def greedy(module: nn.Module, prompts: Tensor, cap: int) -> list[list[int]]:
+    """The tokens that follow each row, the likeliest each time, up to and with the end token.
+
+    A `Transformer` reads every token once, through a key-value cache; any other module reads the whole row anew for
+    each token. Rows leave the batch when they end.
+
+    Args:
+        module: From int64 tokens (batch, time) to logits (batch, time, vocabulary), in evaluation mode.
+        prompts: Rows of equal length without padding, int64, shape (batch, time).
+        cap: The most tokens to write. A row without an end token was stopped by it.
+    """
+    written: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))
+    reader = _CachedReader(module, prompts) if isinstance(module, Transformer) else _PlainReader(module)
+    sequences = prompts
+    for _ in range(cap):
+        chosen = reader.next_tokens(sequences)
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            written[row].append(token)
+        sequences = torch.cat((sequences, chosen[:, None]), dim=1)
+        going = (chosen != END).nonzero()[:, 0]
+        if len(going) < len(rows):
+            rows = [rows[index] for index in going.tolist()]
+            sequences = sequences[going]
+            reader.keep(going)
+        if not rows:
+            break
+    return written
+
+
+class _PlainReader:
+    """Asks a module for the next token of whole rows."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def next_tokens(self, sequences: Tensor) -> Tensor:
+        best: Tensor = self._module(sequences)[:, -1].argmax(dim=-1)
+        return best
+
+    def keep(self, rows: Tensor) -> None:
+        """Nothing is remembered of any row."""
+
+
+class _CachedReader:
+    """Asks a transformer for the next token, giving it only what it has not read."""
+
+    def __init__(self, module: Transformer, prompts: Tensor) -> None:
+        self._module = module
+        self._cache = KeyValueCache(module.shape.layers, prompts.shape[1] + _ROOM)
+        self._exact: Callable[[Tensor], Tensor] | None = None
+
+    def next_tokens(self, sequences: Tensor) -> Tensor:
+        logits = self._module(sequences[:, self._cache.length :], self._cache)[:, 0]
+        best, chosen = logits.topk(2, dim=-1)
+        near = best[:, 0] - best[:, 1] <= _NEAR_TIE * best.abs().amax(dim=-1)
+        for row in near.nonzero()[:, 0].tolist():
+            chosen[row, 0] = self._settle(sequences[row])
+        best_token: Tensor = chosen[:, 0].contiguous()
+        return best_token
+
+    def _settle(self, sequence: Tensor) -> int:
+        if self._exact is None:
+            self._exact = copy.deepcopy(self._module).double()
+        return int(self._exact(sequence[None])[0, -1].argmax())
+
+    def keep(self, rows: Tensor) -> None:
+        self._cache.keep(rows)

@@ -1,0 +1,140 @@
+"""Layer 3: a reference model as a folder that Hugging Face transformers opens, written without that library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from lgbench.errors import LgbenchError
+from lgbench.files import write_atomically
+from lgbench.models.checkpoint import WEIGHTS, packed, read_checkpoint_record, read_tensors
+from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
+from lgbench.models.transformer import NORM_EPSILON, Architecture
+
+_LONGEST = 4096
+
+
+def export_hf(checkpoint: Path, folder: Path) -> None:
+    """Write `config.json`, `generation_config.json`, `model.safetensors` and the files of a fast tokenizer.
+
+    The tokenizer reads `<begin><reverse_add>7431+6598=` as the reference model does: the marks and the task's tag are
+    part of the text that it is given.
+
+    Raises:
+        LgbenchError: The checkpoint is damaged or no reference model with rotary positions, which Llama has.
+        OSError: The folder could not be written.
+    """
+    shape = read_checkpoint_record(checkpoint).architecture
+    if shape is None or shape.position != "rope":
+        raise LgbenchError(
+            f"{str(checkpoint)!r} has no form as LlamaForCausalLM: only reference models with position=rope have."
+        )
+    weights = _renamed(read_tensors(checkpoint / WEIGHTS), shape)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "model.safetensors", packed(weights, {"format": "pt"}))
+    for name, content in (
+        ("config.json", _config(shape)),
+        ("generation_config.json", {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PAD}),
+        ("tokenizer.json", _tokenizer()),
+        ("tokenizer_config.json", _tokenizer_config()),
+    ):
+        write_atomically(folder / name, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def _config(shape: Architecture) -> dict[str, object]:
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": shape.width,
+        "intermediate_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "head_dim": shape.width // shape.heads,
+        "hidden_act": "silu",
+        "rms_norm_eps": NORM_EPSILON,
+        "rope_theta": shape.theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": shape.theta},
+        "max_position_embeddings": _LONGEST,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": False,
+        "bos_token_id": BEGIN,
+        "eos_token_id": END,
+        "pad_token_id": PAD,
+        "torch_dtype": "float32",
+    }
+
+
+def _renamed(weights: dict[str, Tensor], shape: Architecture) -> dict[str, Tensor]:
+    renamed = {
+        "model.embed_tokens.weight": weights["embedding.weight"],
+        "model.norm.weight": weights["norm.weight"],
+        "lm_head.weight": weights["head.weight"],
+    }
+    for layer in range(shape.layers):
+        own, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
+        query, key, value = weights[own + "attention.qkv.weight"].chunk(3)
+        gate, up = weights[own + "feed_forward.gate_up.weight"].chunk(2)
+        renamed |= {
+            theirs + "input_layernorm.weight": weights[own + "attention_norm.weight"],
+            theirs + "self_attn.q_proj.weight": query,
+            theirs + "self_attn.k_proj.weight": key,
+            theirs + "self_attn.v_proj.weight": value,
+            theirs + "self_attn.o_proj.weight": weights[own + "attention.out.weight"],
+            theirs + "post_attention_layernorm.weight": weights[own + "feed_forward_norm.weight"],
+            theirs + "mlp.gate_proj.weight": gate,
+            theirs + "mlp.up_proj.weight": up,
+            theirs + "mlp.down_proj.weight": weights[own + "feed_forward.down.weight"],
+        }
+    return {name: tensor.float() for name, tensor in renamed.items()}
+
+
+def _tokenizer() -> dict[str, object]:
+    """A `tokenizer.json`: words of one character, or of one mark, tag or node, looked up in a list."""
+    marks = [number for number, text in enumerate(VOCABULARY) if text.startswith("<")]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": number,
+                "content": VOCABULARY[number],
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for number in marks
+        ],
+        "normalizer": None,
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"Regex": r"\[[0-9]+\]|."},
+            "behavior": "Isolated",
+            "invert": False,
+        },
+        "post_processor": None,
+        "decoder": {"type": "Fuse"},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {text: number for number, text in enumerate(VOCABULARY)},
+            "unk_token": VOCABULARY[PAD],
+        },
+    }
+
+
+def _tokenizer_config() -> dict[str, object]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": VOCABULARY[BEGIN],
+        "eos_token": VOCABULARY[END],
+        "pad_token": VOCABULARY[PAD],
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": _LONGEST,
+    }

@@ -1,0 +1,241 @@
+"""Layer 3: the reference model, a decoder-only transformer of the Llama family in plain torch.
+
+Pre-norm blocks of causal self-attention and a gated feed-forward layer: RMSNorm (Zhang and Sennrich, 2019), rotary
+position embedding (RoPE; Su et al., 2021) and SwiGLU (Shazeer, 2020), no biases, embedding and output not tied. With
+`position="nope"` nothing tells the positions but the causal mask. Weights exported by `lgbench export hf` give the same
+logits in `transformers`' LlamaForCausalLM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the field's name for it
+
+from lgbench.errors import LgbenchError
+
+NORM_EPSILON = 1e-6
+INITIAL_STD = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The shape of a reference model.
+
+    Attributes:
+        layers: Number of blocks.
+        heads: Attention heads of a block; they divide `width` into even parts.
+        width: Size of a token's vector between blocks.
+        hidden: Size of the feed-forward layer's inner vector.
+        theta: Base of the rotary wavelengths.
+        position: `rope`, or `nope` for no position encoding.
+    """
+
+    layers: int
+    heads: int
+    width: int
+    hidden: int
+    theta: float
+    position: Literal["rope", "nope"]
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.heads):
+            raise LgbenchError(
+                f"A width of {self.width} does not divide into {self.heads} heads of even size. "
+                f"Choose a multiple of {2 * self.heads}."
+            )
+
+
+class KeyValueCache:
+    """The keys and values of every layer for the tokens read so far, in memory allocated ahead.
+
+    Args:
+        layers: Number of layers.
+        capacity: Tokens to make room for; doubled whenever it does not suffice.
+    """
+
+    def __init__(self, layers: int, capacity: int) -> None:
+        self.length = 0
+        self._capacity = capacity
+        self._stored: list[Tensor | None] = [None] * layers
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new tokens' keys and values of one layer and give those of all tokens.
+
+        Args:
+            layer: The layer's number.
+            keys: Shape (batch, heads, new tokens, head size).
+            values: The same shape.
+        """
+        end = self.length + keys.shape[2]
+        while self._capacity < end:
+            self._capacity *= 2
+        stored = self._with_room(layer, keys)
+        stored[0, :, :, self.length : end] = keys
+        stored[1, :, :, self.length : end] = values
+        return stored[0, :, :, :end], stored[1, :, :, :end]
+
+    def _with_room(self, layer: int, keys: Tensor) -> Tensor:
+        """A layer's memory, shape (2, batch, heads, capacity, head size), grown if it is too small."""
+        stored = self._stored[layer]
+        if stored is None or stored.shape[3] < self._capacity:
+            batch, heads, _, size = keys.shape
+            grown = keys.new_empty(2, batch, heads, self._capacity, size)
+            if stored is not None:
+                grown[:, :, :, : self.length] = stored[:, :, :, : self.length]
+            self._stored[layer] = stored = grown
+        return stored
+
+    def ends_with(self, layer: int) -> bool:
+        """Whether a layer is the last."""
+        return layer == len(self._stored) - 1
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop every row of the batch but these, shape (kept,)."""
+        self._stored = [None if stored is None else stored[:, rows] for stored in self._stored]
+
+
+class RMSNorm(nn.Module):
+    """Scale each vector to a root mean square of one, then by learned weights."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) to the same shape."""
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPSILON)
+
+
+def rotation(positions: Tensor, size: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary angles, each of shape (time, size).
+
+    Pair i of a vector, made of entries i and i + size/2, turns by position / theta^(2i/size).
+    """
+    exponents = torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size
+    angles = torch.outer(positions.to(dtype), theta**-exponents)
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn vectors, shape (..., time, size), by the angles of their positions."""
+    cosines, sines = turn
+    first, second = x.chunk(2, dim=-1)
+    return x * cosines + torch.cat((-second, first), dim=-1) * sines
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Causal attention of the last positions to all, shapes (batch, heads, time, size).
+
+    There is one query for every key, or a single one, at the last position, when a reply is written.
+    """
+    if queries.shape[2] == 1:  # written out, which is faster than the fused kernel for so few numbers
+        scores: Tensor = queries @ keys.transpose(2, 3) * float(queries.shape[3]) ** -0.5
+        return scores.softmax(dim=-1) @ values
+    if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        # PyTorch's CPU kernel for bfloat16 takes seven times as long backwards as the one for float32.
+        with torch.autocast("cpu", enabled=False):
+            queries, keys, values = queries.float(), keys.float(), values.float()
+            return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+    return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+
+
+class Attention(nn.Module):
+    """Causal self-attention with several heads."""
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=False)
+        self.out = nn.Linear(shape.width, shape.width, bias=False)
+
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
+        """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
+        batch, time, width = x.shape
+        heads = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
+        both, values = heads.permute(2, 0, 3, 1, 4).split((2, 1))
+        queries, keys = rotate(both, turn) if turn is not None else both
+        values = values[0]
+        if cache is not None:
+            keys, values = cache.extend(layer, keys, values)
+            if cache.ends_with(layer):  # after it only the last position is asked for
+                queries = queries[:, :, -1:]
+        mixed = attend(queries, keys, values)
+        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, -1, width))
+        return projected
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: a linear map of silu(gate(x)) * up(x)."""
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(shape.width, 2 * shape.hidden, bias=False)
+        self.down = nn.Linear(shape.hidden, shape.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) to the same shape."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        projected: Tensor = self.down(F.silu(gate) * up)
+        return projected
+
+
+class Block(nn.Module):
+    """Attention, then the feed-forward layer, each added to its normalised input."""
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(shape.width)
+        self.attention = Attention(shape)
+        self.feed_forward_norm = RMSNorm(shape.width)
+        self.feed_forward = FeedForward(shape)
+
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
+        """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
+        mixed = self.attention(self.attention_norm(x), turn, cache, layer)
+        x = x[:, -mixed.shape[1] :] + mixed
+        added: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        return added
+
+
+class Transformer(nn.Module):
+    """The reference model: int64 tokens (batch, time) to logits (batch, time, vocabulary).
+
+    Args:
+        shape: Its architecture.
+        vocabulary_size: Number of tokens.
+    """
+
+    def __init__(self, shape: Architecture, vocabulary_size: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(vocabulary_size, shape.width)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm = RMSNorm(shape.width)
+        self.head = nn.Linear(shape.width, vocabulary_size, bias=False)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=INITIAL_STD)
+
+    def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Logits of the next token at every position; with a cache, of the last, and `tokens` continue those in it."""
+        start, time = cache.length if cache is not None else 0, tokens.shape[1]
+        x = self.embedding(tokens)
+        turn = self._turn(start, time, tokens.device, x.dtype)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, turn, cache, layer)
+        if cache is not None:
+            cache.length += time
+        logits: Tensor = self.head(self.norm(x))
+        return logits
+
+    def _turn(self, start: int, time: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        if self.shape.position == "nope":
+            return None
+        positions = torch.arange(start, start + time, device=device)
+        exact = torch.promote_types(dtype, torch.float32)
+        return rotation(positions, self.shape.width // self.shape.heads, self.shape.theta, exact)

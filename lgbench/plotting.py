@@ -1,0 +1,194 @@
+"""Layer 5: the pictures of the paper, from results and training records. The same input gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from lgbench.errors import LgbenchError
+from lgbench.results import Result
+from lgbench.scoring import counts_by_task
+from lgbench.suites import TRAINED_ARMS, ZONES, Group, Zone, load_suite
+from lgbench.training.curve import zone_accuracies
+from lgbench.training.record import TrainingRecord
+from lgbench.training.sweep import Gap
+
+ARM_COLORS = {"main_only": "#7f7f7f", "transfer": "#1f77b4", "control": "#d95f02", "direct": "#1b9e77"}
+ZONE_SHADES: Mapping[Zone, str] = {"in_distribution": "#e8f1e4", "transfer": "#e3ecf7", "beyond": "#f6eee6"}
+ZONE_COLORS: Mapping[Zone, str] = {"in_distribution": "#1b9e77", "transfer": "#1f77b4", "beyond": "#d95f02"}
+# No creation date, no version of the program that wrote it.
+_METADATA: Mapping[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "lgbench",
+    "svg.fonttype": "path",
+    "font.size": 9.0,
+    "axes.spines.right": False,
+}
+_STYLE |= {"axes.spines.top": False, "legend.frameon": False, "font.family": "DejaVu Sans"}
+
+
+def picture(figure: Figure, kind: str) -> bytes:
+    """A figure as the content of an `svg`, `png` or `pdf` file.
+
+    Raises:
+        LgbenchError: It is none of these.
+    """
+    if kind not in _METADATA:
+        raise LgbenchError(f"No picture can be written as {kind!r}. Name a file that ends in .svg, .png or .pdf.")
+    content = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(content, format=kind, dpi=150, metadata=_METADATA[kind])
+    return content.getvalue()
+
+
+def length_curves(results: Sequence[Result]) -> Figure:
+    """Accuracy of the main task by length, a panel for each group: each seed thin, the mean of an arm bold.
+
+    The zones are shaded; dashed lines stand at the training lengths: Figures 3 to 8 of the paper.
+
+    Args:
+        results: Of trained arms of one suite.
+
+    Raises:
+        LgbenchError: There is none, or they are of several suites.
+    """
+    suites = {result.suite for result in results if result.group is not None}
+    if len(suites) != 1:
+        raise LgbenchError("Curves need results of trained arms, all of one suite. Name folders of such results.")
+    named = {result.group for result in results}
+    groups = [group for group in load_suite(suites.pop()).groups if group.name in named]
+    with mpl.rc_context(_STYLE):
+        figure, panels = _panels(len(groups))
+        for group, axes in zip(groups, panels, strict=True):
+            _draw_lengths(axes, group, [result for result in results if result.group == group.name])
+    return figure
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for spare in grid.flat[count:]:
+        spare.remove()
+    return figure, list(grid.flat[:count])
+
+
+def _draw_lengths(axes: Axes, group: Group, results: Sequence[Result]) -> None:
+    _shade_zones(axes, group)
+    for arm in TRAINED_ARMS:
+        seeds = [_accuracies(result, group) for result in results if result.arm == arm]
+        if not seeds:
+            continue
+        for seed in seeds if len(seeds) > 1 else []:
+            axes.plot(group.grid, seed, color=ARM_COLORS[arm], linewidth=0.6, alpha=0.6)
+        mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
+        label = f"{arm} ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
+        axes.plot(group.grid, mean, color=ARM_COLORS[arm], linewidth=2.0, marker="o", markersize=3, label=label)
+    axes.set(title=group.name, xlabel="length", ylabel=f"{group.main}: exact match in %", ylim=(-3, 103))
+    axes.set_xticks(group.grid)
+    axes.legend(fontsize=7, loc="upper right")
+
+
+def _shade_zones(axes: Axes, group: Group) -> None:
+    step = group.grid[1] - group.grid[0]
+    first, last = group.grid[0] - step / 2, group.grid[-1] + step / 2
+    borders = [first, min(group.main_length, last), min(group.aux_length, last), last]
+    for zone, left, right in zip(ZONES, borders, borders[1:], strict=False):
+        axes.axvspan(left, right, color=ZONE_SHADES[zone], linewidth=0)
+    for length in (group.main_length, group.aux_length):
+        axes.axvline(length, color="#555555", linewidth=0.8, linestyle="--")
+    axes.set_xlim(first, last)
+
+
+def _accuracies(result: Result, group: Group) -> list[float]:
+    counts = counts_by_task(result).get(group.main, {})
+    if any(length not in counts for length in group.grid):
+        raise LgbenchError(
+            f"The result of {group.name}, arm {result.arm}, seed {result.seed} lacks lengths: it is partial."
+        )
+    return [float(Fraction(100 * counts[length].correct, counts[length].total)) for length in group.grid]
+
+
+def training_curves(records: Sequence[TrainingRecord]) -> Figure:
+    """Dev accuracy of the main task by zone over the steps, a panel for each arm of each group, as in Figure 11.
+
+    Raises:
+        LgbenchError: A record has no points.
+    """
+    if not records or not all(record.curve for record in records):
+        raise LgbenchError("A training curve needs runs of `lgbench train` that have reached their first point.")
+    arms = list(dict.fromkeys((record.plan.suite, record.plan.group, record.plan.arm) for record in records))
+    with mpl.rc_context(_STYLE):
+        figure, panels = _panels(len(arms))
+        for (suite, group, arm), axes in zip(arms, panels, strict=True):
+            own = [each for each in records if (each.plan.suite, each.plan.group, each.plan.arm) == (suite, group, arm)]
+            _draw_training(axes, load_suite(suite).group(group), own)
+            axes.set_title(f"{group}, {arm}")
+    return figure
+
+
+def _draw_training(axes: Axes, group: Group, records: Sequence[TrainingRecord]) -> None:
+    for zone in ZONES:
+        if not group.zone_lengths(zone):
+            continue
+        for number, record in enumerate(records):
+            steps = [point.step for point in record.curve]
+            shares = [100 * (zone_accuracies(group, point)[zone] or 0.0) for point in record.curve]
+            label = zone.replace("_", "-") if number == 0 else None
+            axes.plot(steps, shares, color=ZONE_COLORS[zone], linewidth=1.2, alpha=0.8, label=label)
+    axes.set(xlabel="step", ylabel=f"{group.main}: dev exact match in %", ylim=(-3, 103))
+    axes.legend(fontsize=7)
+
+
+def gap_map(gaps: Sequence[Gap]) -> Figure:
+    """The generalization gap by training lengths, mean over seeds: auxiliary length across, main length upwards."""
+    mains = sorted({each.main_length for each in gaps})
+    auxes = sorted({each.aux_length for each in gaps})
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(1.6 + 0.7 * len(auxes), 1.2 + 0.6 * len(mains)), layout="constrained")
+        axes = figure.subplots()
+        for row, main in enumerate(mains):
+            for column, aux in enumerate(auxes):
+                values = [each.gap for each in gaps if (each.main_length, each.aux_length) == (main, aux)]
+                if values:
+                    mean = float(sum(values, Fraction()) / len(values))
+                    axes.add_patch(_square(column, row, mean))
+                    axes.text(
+                        column, row, f"{mean:.2f}", ha="center", va="center", color="white" if mean > 0.5 else "black"
+                    )
+        axes.set(xlim=(-0.5, len(auxes) - 0.5), ylim=(-0.5, len(mains) - 0.5))
+        axes.set_xticks(range(len(auxes)), [str(each) for each in auxes])
+        axes.set_yticks(range(len(mains)), [str(each) for each in mains])
+        axes.set(xlabel="auxiliary trained to", ylabel="main task trained to", title="generalization gap")
+    return figure
+
+
+def _square(column: int, row: int, share: float) -> Rectangle:
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, color=mpl.colormaps["Blues"](0.1 + 0.8 * share))
+
+
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a figure; the name's ending says as what.
+
+    Raises:
+        LgbenchError: The ending is none of .svg, .png, .pdf, or the file cannot be written.
+    """
+    content = picture(figure, path.suffix.removeprefix(".").lower())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise LgbenchError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error

@@ -1,0 +1,137 @@
+"""Layer 4: batches of token rows, from the training stream of an arm."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lgbench.models.tokenizer import END, encode, encode_prompt
+from lgbench.suites import Arm, Suite
+from lgbench.task import Example
+from lgbench.training_data import BLOCK_EXAMPLES, TrainingData
+
+IGNORED = -100
+"""The label of a position that the loss leaves out."""
+
+
+class Row(NamedTuple):
+    """One example as tokens.
+
+    Attributes:
+        tokens: One byte a token: begin, tag, prompt, target, end.
+        start: Where the target begins.
+    """
+
+    tokens: bytes
+    start: int
+
+
+class Chunk(NamedTuple):
+    """Rows of a batch, padded to the longest among them.
+
+    Attributes:
+        inputs: Tokens, int64, shape (rows, time).
+        labels: For each input the token that follows, where that is a target's or the end; else `IGNORED`.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+
+class Batch(NamedTuple):
+    """The examples of one step.
+
+    Attributes:
+        chunks: The batch in parts of similar length.
+        tokens: Tokens without padding.
+        target_tokens: Those that the loss is taken on.
+    """
+
+    chunks: list[Chunk]
+    tokens: int
+    target_tokens: int
+
+
+def encode_row(example: Example) -> Row:
+    """An example as a row of tokens."""
+    prompt = encode_prompt(example.task, example.prompt)
+    return Row(bytes([*prompt, *encode(example.target), END]), len(prompt))
+
+
+def pad(rows: Sequence[Row], multiple: int = 1) -> Chunk:
+    """Rows as tensors, right-padded to the longest of them, rounded up to a multiple. The pad token is number 0."""
+    longest = max(len(row.tokens) for row in rows)
+    time = 1 + -(-(longest - 1) // multiple) * multiple
+    joined = b"".join(row.tokens.ljust(time, b"\0") for row in rows)
+    tokens = np.frombuffer(joined, dtype=np.uint8).reshape(len(rows), time).astype(np.int64)
+    starts = np.array([row.start for row in rows])[:, None]
+    sizes = np.array([len(row.tokens) for row in rows])[:, None]
+    position = np.arange(1, time)
+    answered = (position >= starts) & (position < sizes)
+    labels = np.where(answered, tokens[:, 1:], IGNORED)
+    return Chunk(torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(labels))
+
+
+def batches(
+    suite: Suite, arm: Arm, *, size: int, chunks: int, start: int = 0, workers: int = 0, multiple: int = 1
+) -> Iterator[Batch]:
+    """The endless batches of an arm: batch number n holds the stream's examples n * size to (n + 1) * size - 1.
+
+    Args:
+        suite: The suite.
+        arm: What the arm trains on.
+        size: Examples of a batch.
+        chunks: Parts of similar length to pass a batch in.
+        start: The number of the first batch.
+        workers: Processes that draw and encode blocks ahead; 0 does it here. The batches do not depend on it.
+        multiple: Chunks are padded to a multiple of this, for fewer shapes.
+    """
+    first, skip = divmod(start * size, BLOCK_EXAMPLES)
+    blocks = _parallel_blocks(suite, arm, first, workers) if workers else _blocks(suite, arm, first)
+    rows = itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
+    while True:
+        yield _batch(list(itertools.islice(rows, size)), chunks, multiple)
+
+
+def _batch(rows: list[Row], chunks: int, multiple: int) -> Batch:
+    tokens = sum(len(row.tokens) for row in rows)
+    target_tokens = tokens - sum(row.start for row in rows)
+    if chunks > 1:
+        rows = sorted(rows, key=lambda row: len(row.tokens))
+    part = -(-len(rows) // chunks)
+    parts = [pad(rows[first : first + part], multiple) for first in range(0, len(rows), part)]
+    return Batch(parts, tokens, target_tokens)
+
+
+def _encoded_block(data: TrainingData, number: int) -> list[Row]:
+    return [encode_row(example) for example in data.block(number)]
+
+
+def _blocks(suite: Suite, arm: Arm, first: int) -> Iterator[list[Row]]:
+    data = TrainingData(suite, arm)
+    return (_encoded_block(data, number) for number in itertools.count(first))
+
+
+def _parallel_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Row]]:
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting: deque[Future[list[Row]]] = deque()
+        for number in itertools.count(first):
+            waiting.append(pool.submit(_worker_block, suite, arm, number))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+
+
+_worker_data = cache(TrainingData)
+
+
+def _worker_block(suite: Suite, arm: Arm, number: int) -> list[Row]:
+    return _encoded_block(_worker_data(suite, arm), number)

@@ -1,0 +1,71 @@
+"""Layer 4: exact match during training, on the `dev` split, which shares no prompt with test or training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lgbench.cells import DEV_EXAMPLES, draw_cell
+from lgbench.suites import ZONES, Cell, Group, Suite, Zone
+from lgbench.training.batches import IGNORED, Chunk, encode_row, pad
+from lgbench.training.record import CurvePoint
+
+
+class DevSet:
+    """The dev cells of an arm's tasks at every length of the group's grid, as tensors.
+
+    Args:
+        suite: The suite.
+        group: The group.
+        arm: The arm's name.
+        device: Where the tensors lie.
+    """
+
+    def __init__(self, suite: Suite, group: Group, arm: str, *, device: str) -> None:
+        self._chunks: dict[Cell, Chunk] = {}
+        for cell in suite.cells(arm, [group.name]):
+            inputs, labels = pad([encode_row(example) for example in draw_cell(suite, *cell, split="dev")])
+            self._chunks[cell] = Chunk(inputs.to(device), labels.to(device))
+
+    @torch.inference_mode()
+    def correct(self, module: nn.Module) -> dict[str, dict[int, int]]:
+        """Of the 64 examples of each cell, how many greedy decoding gets right: by task, then length.
+
+        Greedy decoding writes the target if and only if, given the target so far, each next token is the likeliest one;
+        so one pass over prompt and target decides.
+        """
+        was_training = module.training
+        module.eval()
+        counts: dict[str, dict[int, int]] = {}
+        for (task, length), chunk in self._chunks.items():
+            counts.setdefault(task, {})[length] = int(exact_matches(module(chunk.inputs), chunk.labels).sum())
+        module.train(was_training)
+        return counts
+
+
+def exact_matches(logits: Tensor, labels: Tensor) -> Tensor:
+    """Which rows predict all their labels, bool, shape (rows,).
+
+    Args:
+        logits: Shape (rows, time, vocabulary).
+        labels: Shape (rows, time), `IGNORED` where nothing is asked.
+    """
+    return ((logits.argmax(dim=-1) == labels) | (labels == IGNORED)).all(dim=1)
+
+
+def zone_accuracies(group: Group, point: CurvePoint) -> dict[Zone, float | None]:
+    """The main task's mean accuracy over the lengths of each zone; null where the grid has none."""
+    counts = point.correct[group.main]
+    accuracies: dict[Zone, float | None] = {}
+    for zone in ZONES:
+        lengths = group.zone_lengths(zone)
+        right = sum(counts[length] for length in lengths)
+        accuracies[zone] = right / (DEV_EXAMPLES * len(lengths)) if lengths else None
+    return accuracies
+
+
+def zones_line(group: Group, point: CurvePoint) -> str:
+    """The main task's accuracy by zone, as in `reverse_add in-distribution 98.4 %, transfer 12.0 %`."""
+    known = [(zone, share) for zone, share in zone_accuracies(group, point).items() if share is not None]
+    shares = ", ".join(f"{zone.replace('_', '-')} {100 * share:.1f} %" for zone, share in known)
+    return f"{group.main} {shares}"

@@ -1,0 +1,39 @@
+"""Layer 4: which device a run trains on."""
+
+from __future__ import annotations
+
+import torch
+
+from lgbench.errors import LgbenchError
+
+
+def choose_device(name: str) -> str:
+    """The device of a name as PyTorch spells it; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        LgbenchError: There is no such device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise LgbenchError(f"{name!r} is no device. Valid: auto, cpu, cuda, cuda:N.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise LgbenchError(
+            f"--device {name}: PyTorch {torch.__version__} sees no CUDA device here. Use --device auto or cpu, or "
+            "install a CUDA build of PyTorch and check that nvidia-smi lists the GPU."
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise LgbenchError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0.")
+    if device.type not in ("cpu", "cuda"):
+        raise LgbenchError(f"--device {name} is not supported. Valid: auto, cpu, cuda, cuda:N.")
+    return name
+
+
+def fast_bfloat16(device: str) -> bool:
+    """Whether a device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Private, but PyTorch offers no other question for it.
+    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,75 @@
+"""Layer 4: the module that a run trains: the reference model or a user's, checked before the first step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lgbench.errors import LgbenchError
+from lgbench.models.checkpoint import Build
+from lgbench.models.contract import user_code
+from lgbench.models.tokenizer import VOCABULARY
+from lgbench.models.transformer import Transformer
+from lgbench.task import Stream
+from lgbench.training.settings import TrainingSettings
+
+_BATCH, _TIME = 3, 7
+
+
+def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, device: str) -> nn.Module:
+    """A module with fresh weights that depend on the seed, in training mode.
+
+    Args:
+        settings: The shape of the reference model.
+        build: A user's function from the vocabulary's size to a module; the reference model if null.
+        seed: Of the initial weights.
+        device: Where to put it.
+
+    Raises:
+        LgbenchError: The user's module does not map tokens to logits.
+    """
+    # PyTorch's initialisers draw from its global generator, and a user's module knows no other.
+    torch.manual_seed(int(Stream("lgbench", "weights", seed).words(1)[0] >> 1))
+    if build is None:
+        return Transformer(settings.architecture, len(VOCABULARY)).to(device)
+    with user_code(f"The model's function, asked for a module of {len(VOCABULARY)} tokens,"):
+        module: object = build(len(VOCABULARY))
+    if not isinstance(module, nn.Module):
+        raise LgbenchError(f"The model's function returned {type(module).__name__}. It must return a torch.nn.Module.")
+    module = module.to(device)
+    generator = torch.get_rng_state()
+    check_module(module, device=device)
+    torch.set_rng_state(generator)
+    return module.train()
+
+
+def check_module(module: nn.Module, *, device: str) -> None:
+    """Try a module on a small batch.
+
+    Raises:
+        LgbenchError: Its output is no tensor, has another shape or type than logits, or depends on later tokens.
+    """
+    expected = (_BATCH, _TIME, len(VOCABULARY))
+    tokens = torch.arange(_BATCH * _TIME, device=device).reshape(_BATCH, _TIME)
+    logits = _logits(module.eval(), tokens)
+    wanted = f"It must map int64 tokens of shape (batch, time) to floating-point logits, here of shape {expected}."
+    if not isinstance(logits, Tensor):
+        raise LgbenchError(f"The module returned {type(logits).__name__}. {wanted}")
+    if tuple(logits.shape) != expected:
+        raise LgbenchError(f"The module returned shape {tuple(logits.shape)}. {wanted}")
+    if not logits.is_floating_point():
+        raise LgbenchError(f"The module returned {logits.dtype}. {wanted}")
+    changed = tokens.clone()
+    changed[:, -1] += 1
+    again = _logits(module, changed)
+    if isinstance(again, Tensor) and not torch.allclose(logits[:, :-1], again[:, :-1], atol=1e-3, rtol=1e-3):
+        raise LgbenchError(
+            "The module's logits at a position change with the tokens after it, which it will not have when it writes "
+            "a reply. Mask what is to the right of each position."
+        )
+
+
+@torch.no_grad()
+def _logits(module: nn.Module, tokens: Tensor) -> object:
+    with user_code(f"The module, called with int64 tokens of shape {tuple(tokens.shape)},"):
+        return module(tokens)

@@ -1,0 +1,117 @@
+"""Layer 4: what a training run depends on, as `training.json` records it."""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lgbench.suites import Arm, ArmTask, Suite
+from lgbench.tasks import get_task
+from lgbench.training.devices import fast_bfloat16
+from lgbench.training.settings import TrainingSettings
+
+
+class TrainedPart(BaseModel):
+    """One task of the arm: lengths up to `max_length`, and its share of the examples, as in "1/3"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    task_version: int
+    max_length: int
+    share: str
+
+
+class TrainingPlan(BaseModel):
+    """What a run depends on. With the same plan, machine and thread count, two runs end in the same weights.
+
+    Attributes:
+        suite: The suite's name.
+        group: The group's name.
+        arm: The arm's name.
+        parts: What the arm trains on.
+        seed: Of the weights' initial values.
+        preset: The preset that the settings started from.
+        settings: Every hyperparameter.
+        model: `reference`, or a user's module as given to `--model`.
+        model_sha256: Of the file of a user's module.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    suite: str
+    group: str
+    arm: str
+    parts: tuple[TrainedPart, ...]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    preset: str
+    settings: TrainingSettings
+    model: str = "reference"
+    model_sha256: str | None = None
+
+    def trained_arm(self) -> Arm:
+        """What the run trains on."""
+        return tuple(ArmTask(part.task, part.max_length, Fraction(part.share)) for part in self.parts)
+
+
+def plan_training(
+    suite: Suite,
+    group: str,
+    arm: str,
+    *,
+    seed: int,
+    preset: str,
+    settings: TrainingSettings,
+    model: str | None = None,
+    device: str = "cpu",
+) -> TrainingPlan:
+    """The plan of a run.
+
+    Args:
+        suite: The suite.
+        group: A group of it.
+        arm: A trained arm.
+        seed: Of the initial weights.
+        preset: The preset that the settings started from.
+        settings: Every hyperparameter.
+        model: `file.py:function` or `package.module:function` of a user's module; the reference model if null.
+        device: Decides what the precision `auto` is.
+
+    Raises:
+        UnknownNameError: No such group or arm.
+    """
+    if settings.precision == "auto":
+        precision = "bfloat16" if fast_bfloat16(device) else "float32"
+        settings = settings.model_copy(update={"precision": precision})
+    return TrainingPlan(
+        suite=suite.name,
+        group=group,
+        arm=arm,
+        parts=tuple(_trained_part(part) for part in suite.group(group).arm(arm)),
+        seed=seed,
+        preset=preset,
+        settings=settings,
+        model=model or "reference",
+        model_sha256=_file_sha256(model) if model else None,
+    )
+
+
+def _trained_part(part: ArmTask) -> TrainedPart:
+    version = get_task(part.task).version
+    return TrainedPart(task=part.task, task_version=version, max_length=part.max_length, share=str(part.share))
+
+
+def _file_sha256(model: str) -> str | None:
+    path = Path(model.partition(":")[0])
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
+
+
+def difference(old: TrainingPlan, new: TrainingPlan) -> str:
+    """Where two plans differ first, for an error message."""
+    before, after = ({**plan.model_dump(), **plan.settings.model_dump()} for plan in (old, new))
+    name = next(name for name in before if name != "settings" and before[name] != after[name])
+    return f"{name} is {before[name]!r} there and {after[name]!r} here"

@@ -1,0 +1,95 @@
+"""Layer 4: what `training.json` holds: everything that a run depends on, and its curve."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Self
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from lgbench.errors import LgbenchError
+from lgbench.records import read_record
+from lgbench.training.plans import TrainingPlan
+from lgbench.version import __version__
+
+RECORD = "training.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CurvePoint(_Record):
+    """The model after some steps.
+
+    Attributes:
+        step: Steps done.
+        loss: Mean loss over the steps since the point before, in nats a target token.
+        correct: Dev examples right, of 64, by task, then length.
+    """
+
+    step: int
+    loss: float
+    correct: dict[str, dict[int, int]]
+
+
+class Machine(_Record):
+    """Where a run took place."""
+
+    lgbench: str
+    torch: str
+    platform: str
+    device: str
+    threads: int
+
+    @classmethod
+    def current(cls, device: str) -> Self:
+        """This process's."""
+        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+        system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+        return cls(
+            lgbench=__version__, torch=torch.__version__, platform=system, device=name, threads=torch.get_num_threads()
+        )
+
+
+class TrainingRecord(_Record):
+    """The content of `training.json`.
+
+    Attributes:
+        plan: What the run depends on.
+        machine: Where it took place, last.
+        parameters: Trainable parameters of the model.
+        steps_done: Steps whose state is saved.
+        tokens: Tokens read in these steps, without padding.
+        target_tokens: Those that the loss was taken on.
+        seconds: Time spent on them, over all the run's pieces.
+        curve: Points at intervals.
+    """
+
+    plan: TrainingPlan
+    machine: Machine
+    parameters: int
+    steps_done: int = 0
+    tokens: int = 0
+    target_tokens: int = 0
+    seconds: float = 0.0
+    curve: tuple[CurvePoint, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step is done."""
+        return self.steps_done == self.plan.settings.steps
+
+
+def read_training_record(folder: Path) -> TrainingRecord:
+    """The `training.json` of a run's folder.
+
+    Raises:
+        LgbenchError: It is missing or damaged.
+    """
+    if not (folder / RECORD).is_file():
+        raise LgbenchError(f"{str(folder)!r} holds no training run: it has no {RECORD}. Make one with `lgbench train`.")
+    return read_record(folder / RECORD, TrainingRecord)

@@ -1,0 +1,168 @@
+"""Layer 4: every hyperparameter of a training run, and the presets. Where the values come from: docs/training.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.models.transformer import Architecture
+from lgbench.suites import Group
+from lgbench.tasks.arithmetic import ARITHMETIC
+from lgbench.tasks.mazes import MAZES
+
+Domain = Literal["arithmetic", "strings", "mazes"]
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+
+
+class TrainingSettings(BaseModel):
+    """The hyperparameters of a run. The first six describe the reference model and are unused with a user's module.
+
+    Attributes:
+        layers: Number of blocks.
+        heads: Attention heads of a block.
+        width: Size of a token's vector between blocks.
+        hidden: Size of the feed-forward layer's inner vector.
+        theta: Base of the rotary wavelengths.
+        position: `rope` or `nope`.
+        steps: Optimizer steps.
+        warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
+        decay: Share of the steps, at the end, in which it falls to 0 along half a cosine.
+        batch: Examples of a step.
+        learning_rate: Between warm-up and decay.
+        beta1: AdamW's decay rate of the gradient's running mean.
+        beta2: AdamW's decay rate of the squared gradient's running mean.
+        weight_decay: AdamW's, applied to matrices.
+        gradient_clip: Greatest norm of the whole gradient.
+        precision: Of matrix products in training; weights are float32 either way. `auto` is bfloat16 where the device
+            multiplies it faster; a run records which it was.
+        length_chunks: A step's batch is sorted by length and passed in so many parts, whose gradients are summed. It
+            saves padding; batch and gradient stay the same.
+        evaluate_every: Steps between points of the training curve, at each of which the state is saved.
+        workers: Processes that draw examples ahead; 0 draws them in between. The examples do not depend on it.
+        compile: Whether to compile the module with `torch.compile`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: Positive
+    heads: Positive
+    width: Positive
+    hidden: Positive
+    theta: PositiveReal = 10_000.0
+    position: Literal["rope", "nope"] = "rope"
+    steps: Positive
+    warmup: Share = 0.1
+    decay: Share = 0.4
+    batch: Positive
+    learning_rate: PositiveReal
+    beta1: Share = 0.9
+    beta2: Share = 0.98
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    gradient_clip: PositiveReal = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    length_chunks: Positive = 2
+    evaluate_every: Positive = 300
+    workers: Natural = 0
+    compile: bool = False
+
+    @property
+    def architecture(self) -> Architecture:
+        """The reference model's shape."""
+        return Architecture(
+            layers=self.layers,
+            heads=self.heads,
+            width=self.width,
+            hidden=self.hidden,
+            theta=self.theta,
+            position=self.position,
+        )
+
+
+_MINI_STRINGS = TrainingSettings(
+    layers=3, heads=4, width=128, hidden=384, steps=3000, warmup=0.05, batch=64, learning_rate=1e-3
+)
+_MINI: Mapping[Domain, TrainingSettings] = {
+    "strings": _MINI_STRINGS,
+    "arithmetic": _MINI_STRINGS.model_copy(update={"heads": 8, "width": 256, "hidden": 768, "learning_rate": 5e-4}),
+    "mazes": _MINI_STRINGS.model_copy(update={"workers": 1}),
+}
+_PAPER = TrainingSettings(
+    layers=6,
+    heads=6,
+    width=384,
+    hidden=1536,
+    theta=100_000.0,
+    steps=20_000,
+    batch=1200,
+    learning_rate=1e-3,
+    precision="bfloat16",
+    length_chunks=1,
+    evaluate_every=500,
+    workers=4,
+    compile=True,
+)
+PRESETS: Mapping[str, Mapping[Domain, TrainingSettings]] = {
+    "mini": _MINI,
+    "paper": {"strings": _PAPER, "arithmetic": _PAPER, "mazes": _PAPER},
+}
+
+
+def domain(group: Group) -> Domain:
+    """What kind of text a group's main task reads."""
+    if any(task.name == group.main for task in ARITHMETIC):
+        return "arithmetic"
+    return "mazes" if any(task.name == group.main for task in MAZES) else "strings"
+
+
+def preset_settings(preset: str, group: Group, changes: Sequence[str] = ()) -> TrainingSettings:
+    """The settings of a preset for a group's domain, with changes.
+
+    Args:
+        preset: `mini` or `paper`.
+        group: The group to train for.
+        changes: Each `name=value`, as given to `--set`.
+
+    Raises:
+        LgbenchError: No such preset or setting, or a value that a setting cannot have.
+    """
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    values: dict[str, Any] = PRESETS[preset][domain(group)].model_dump()
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise LgbenchError(f"{change!r} sets nothing. Write --set name=value, as in --set steps=500.")
+        if name not in values:
+            raise UnknownNameError("setting", name, values)
+        values[name] = value
+    try:
+        settings = TrainingSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        usual = getattr(PRESETS[preset][domain(group)], name)
+        raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={usual}.") from None
+    if settings.warmup + settings.decay > 1:
+        raise LgbenchError(
+            f"Warm-up ({settings.warmup}) and decay ({settings.decay}) are shares of the steps: together at most 1."
+        )
+    settings.architecture  # noqa: B018  # raises where the sizes do not fit together
+    return settings
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """The learning rate of step number `step`, from 0: linear warm-up, constant, cosine decay to 0."""
+    warmup, decay = round(settings.warmup * settings.steps), round(settings.decay * settings.steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    into_decay = step + 1 - (settings.steps - decay)
+    if into_decay <= 0:
+        return settings.learning_rate
+    return settings.learning_rate * (1 + math.cos(math.pi * into_decay / (decay + 1))) / 2

@@ -1,0 +1,75 @@
+"""Layer 4: the state that an interrupted run goes on from, whole at every moment.
+
+The state is one safetensors file, written under another name and renamed, so a full disk or a kill leaves the one
+before. Its metadata holds the run's record; nothing in it is executable.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from lgbench.errors import LgbenchError
+from lgbench.files import write_atomically
+from lgbench.models.checkpoint import packed, read_tensors
+from lgbench.training.record import RECORD, TrainingRecord
+
+STATE = "state.safetensors"
+_GENERATOR = "generator"
+
+
+def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record: TrainingRecord) -> None:
+    """Write the state after `record.steps_done` steps, then `training.json`.
+
+    Raises:
+        LgbenchError: It cannot be written; the state before is intact.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+    tensors[_GENERATOR] = torch.get_rng_state()
+    text = record.model_dump_json(indent=1) + "\n"
+    try:
+        write_atomically(folder / STATE, packed(tensors, {"record": text}))
+        write_atomically(folder / RECORD, text.encode())
+    except OSError as error:
+        raise LgbenchError(
+            f"Cannot write to {str(folder)!r}: {error.strerror or error}. The state saved before is intact: make room, "
+            "then go on with --resume."
+        ) from error
+
+
+def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
+    """The record and the tensors of the saved state; null where a folder has none.
+
+    Raises:
+        LgbenchError: The file is damaged.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    tensors = read_tensors(path)
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get("record", "")
+    try:
+        return TrainingRecord.model_validate_json(text), tensors
+    except ValueError:
+        raise LgbenchError(
+            f"{path} is not a state of this version of lgbench. Delete the folder and train again."
+        ) from None
+
+
+def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a saved state back into a freshly built module and its optimizer."""
+    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    module.load_state_dict(weights)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, moment = name.split(".")
+            moments.setdefault(int(number), {})[moment] = tensor
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors[_GENERATOR])

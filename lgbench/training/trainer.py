@@ -1,0 +1,242 @@
+"""Layer 4: the training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lgbench.errors import LgbenchError
+from lgbench.files import owned_folder
+from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
+from lgbench.models.tokenizer import VOCABULARY_VERSION
+from lgbench.suites import Suite, load_suite
+from lgbench.training.batches import Batch, batches
+from lgbench.training.curve import DevSet
+from lgbench.training.modules import build_module
+from lgbench.training.plans import TrainingPlan, difference
+from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
+from lgbench.training.state import STATE, read_state, restore, save_state
+from lgbench.training.steps import make_optimizer, take_step
+
+CHECKPOINT = "checkpoint"
+_REPORT_STEPS = 10
+# Compiled, each new shape costs a compilation: chunks are padded to a multiple of this.
+_COMPILED_MULTIPLE = 32
+
+
+class Progress(NamedTuple):
+    """What a run reports every few steps.
+
+    Attributes:
+        step: Steps done.
+        loss: Mean over the steps since the last report, in nats a target token.
+        examples_per_second: Over the same steps.
+        point: The point of the training curve, where one was just taken.
+    """
+
+    step: int
+    loss: float
+    examples_per_second: float
+    point: CurvePoint | None
+
+
+def train(
+    plan: TrainingPlan,
+    folder: Path,
+    *,
+    build: Build | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> TrainingRecord:
+    """Train one model and leave `training.json` and the folder `checkpoint` in `folder`.
+
+    Args:
+        plan: What to train.
+        folder: The run's folder.
+        build: Builds the user's module that the plan names; null for the reference model.
+        device: As PyTorch names it.
+        resume: Go on from the state in the folder, if there is one.
+        report: Called every few steps.
+
+    Raises:
+        LgbenchError: The folder holds another run or is in use, the module is unfit, or the loss is not a number.
+    """
+    with owned_folder(folder):
+        if (done := _finished(plan, folder, resume=resume)) is not None:
+            return done
+        run = _Run(plan, folder, build=build, device=device, resume=resume)
+        if run.record.steps_done < plan.settings.steps:
+            run.train(report)
+        run.finish()
+        return run.record
+
+
+class _Run:
+    """A module in training, with all that its next step depends on."""
+
+    def __init__(self, plan: TrainingPlan, folder: Path, *, build: Build | None, device: str, resume: bool) -> None:
+        self._plan, self._folder, self._device = plan, folder, device
+        saved = _saved(plan, folder, resume=resume)
+        settings = plan.settings
+        self._module = build_module(settings, build, seed=plan.seed, device=device)
+        self._optimizer = make_optimizer(self._module, settings)
+        parameters = sum(each.numel() for each in self._module.parameters() if each.requires_grad)
+        self.record = TrainingRecord(plan=plan, machine=Machine.current(device), parameters=parameters)
+        if saved is not None:
+            self.record = saved[0].model_copy(update={"machine": self.record.machine})
+            restore(saved[1], self._module, self._optimizer)
+
+    def train(self, report: Callable[[Progress], None]) -> None:
+        """Take all steps that remain."""
+        plan, settings = self._plan, self._plan.settings
+        suite = load_suite(plan.suite)
+        dev = DevSet(suite, suite.group(plan.group), plan.arm, device=self._device)
+        forward = torch.compile(self._module) if settings.compile else self._module
+        meter = _Meter(self._device)
+        for step, batch in enumerate(self._batches(suite), start=self.record.steps_done):
+            loss = take_step(
+                self._module, self._optimizer, batch, settings, step=step, device=self._device, forward=forward
+            )
+            meter.add(loss, batch)
+            done = step + 1
+            due = done == settings.steps or done % settings.evaluate_every == 0
+            if due or done % _REPORT_STEPS == 0:
+                mean, rate = meter.read(examples=settings.batch)
+                _check_finite(mean, done, self._folder)
+                point = self._take_point(done, dev, meter) if due else None
+                report(Progress(done, mean, rate, point))
+            if done == settings.steps:
+                return
+
+    def _batches(self, suite: Suite) -> Iterator[Batch]:
+        settings = self._plan.settings
+        return batches(
+            suite,
+            self._plan.trained_arm(),
+            size=settings.batch,
+            chunks=settings.length_chunks,
+            start=self.record.steps_done,
+            workers=settings.workers,
+            multiple=_COMPILED_MULTIPLE if settings.compile else 1,
+        )
+
+    def _take_point(self, step: int, dev: DevSet, meter: _Meter) -> CurvePoint:
+        """Evaluate on dev examples, and save the state with the new point."""
+        record, since = self.record, meter.since_point()
+        point = CurvePoint(step=step, loss=since.loss, correct=dev.correct(self._module))
+        self.record = record.model_copy(
+            update={
+                "steps_done": step,
+                "tokens": record.tokens + since.tokens,
+                "target_tokens": record.target_tokens + since.target_tokens,
+                "seconds": round(record.seconds + since.seconds, 1),
+                "curve": (*record.curve, point),
+            }
+        )
+        save_state(self._folder, self._module, self._optimizer, self.record)
+        return point
+
+    def finish(self) -> None:
+        """Write the checkpoint and drop the state, which is no longer needed."""
+        plan = self._plan
+        record = CheckpointRecord(
+            vocabulary_version=VOCABULARY_VERSION,
+            architecture=plan.settings.architecture if plan.model == "reference" else None,
+            build=None if plan.model == "reference" else plan.model,
+            suite=plan.suite,
+            group=plan.group,
+            arm=plan.arm,
+            seed=plan.seed,
+            steps=plan.settings.steps,
+        )
+        save_checkpoint(self._folder / CHECKPOINT, self._module, record)
+        (self._folder / STATE).unlink(missing_ok=True)
+
+
+class _Since(NamedTuple):
+    loss: float
+    tokens: int
+    target_tokens: int
+    seconds: float
+
+
+class _Meter:
+    """Loss, tokens and time since the last report, and since the last point of the curve.
+
+    The loss is summed on the device, so that a step does not wait for the one before.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._loss = torch.zeros((), device=device)
+        self._steps = 0
+        self._read_at = self._point_at = time.perf_counter()
+        self._point_loss, self._point_steps = 0.0, 0
+        self._tokens = self._target_tokens = 0
+
+    def add(self, loss: Tensor, batch: Batch) -> None:
+        """Take in a step."""
+        self._loss += loss
+        self._steps += 1
+        self._tokens += batch.tokens
+        self._target_tokens += batch.target_tokens
+
+    def read(self, *, examples: int) -> tuple[float, float]:
+        """The mean loss since the last call, and the examples a second, of which a step has so many."""
+        loss, steps, now = float(self._loss), self._steps, time.perf_counter()
+        rate = steps * examples / (now - self._read_at)
+        self._loss, self._steps, self._read_at = torch.zeros_like(self._loss), 0, now
+        self._point_loss, self._point_steps = self._point_loss + loss, self._point_steps + steps
+        return loss / steps, rate
+
+    def since_point(self) -> _Since:
+        """What has been read since the last call."""
+        now = time.perf_counter()
+        mean = self._point_loss / self._point_steps
+        since = _Since(mean, self._tokens, self._target_tokens, now - self._point_at)
+        self._point_loss, self._point_steps, self._point_at = 0.0, 0, now
+        self._tokens = self._target_tokens = 0
+        return since
+
+
+def _saved(plan: TrainingPlan, folder: Path, *, resume: bool) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
+    """The state to go on from, after checking that it is this run's."""
+    state = read_state(folder)
+    if state is not None:
+        _check_same(plan, state[0], folder, resume=resume)
+    return state
+
+
+def _finished(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingRecord | None:
+    """The record of this run if it is done: then nothing but its checkpoint and its record are left."""
+    if (folder / STATE).exists() or not (folder / CHECKPOINT).exists():
+        return None
+    record = read_training_record(folder)
+    _check_same(plan, record, folder, resume=resume)
+    return record
+
+
+def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool) -> None:
+    if found.plan != plan:
+        raise LgbenchError(
+            f"{str(folder)!r} holds another run ({difference(found.plan, plan)}). Choose another --output."
+        )
+    if not resume:
+        raise LgbenchError(
+            f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "
+            "Go on with --resume, or choose another --output."
+        )
+
+
+def _check_finite(loss: float, step: int, folder: Path) -> None:
+    if not math.isfinite(loss):
+        raise LgbenchError(
+            f"The loss is no longer a number (within the 10 steps before {step}). The last good state is in {folder}. "
+            "Train anew with a lower rate, as in --set learning_rate=3e-4, or a longer warm-up."
+        )

@@ -1,0 +1,109 @@
+"""`lgbench export`: the same model in other forms gives the same logits and replies."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+
+from lgbench.cells import draw_cell
+from lgbench.errors import LgbenchError
+from lgbench.models.checkpoint import (
+    CheckpointPredictor,
+    CheckpointRecord,
+    load_checkpoint,
+    round_checkpoint,
+    save_checkpoint,
+)
+from lgbench.models.hf_export import export_hf
+from lgbench.models.tokenizer import VOCABULARY, encode_prompt
+from lgbench.models.transformer import Transformer
+from lgbench.suites import load_suite
+from lgbench.training.plans import plan_training
+from lgbench.training.settings import preset_settings
+from lgbench.training.trainer import train
+
+MINI = load_suite("mini-v1")
+# Imported like this, its types are left unread: they are many, and loose.
+transformers: Any = importlib.import_module("transformers")
+
+
+@pytest.fixture(name="checkpoint", scope="module")
+def trained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has learned to stop, so that replies end."""
+    folder: Path = tmp_path_factory.mktemp("run")
+    changes = ["layers=2", "heads=2", "width=16", "hidden=24", "theta=500", "steps=40", "batch=32"]
+    changes += ["learning_rate=1e-2", "precision=float32"]
+    group = MINI.group("copy-mqar")
+    settings = preset_settings("mini", group, changes)
+    train(plan_training(MINI, group.name, "transfer", seed=0, preset="mini", settings=settings), folder)
+    return folder / "checkpoint"
+
+
+def reference(checkpoint: Path) -> tuple[CheckpointPredictor, Transformer]:
+    predictor = load_checkpoint(checkpoint)
+    module = predictor._module
+    assert isinstance(module, Transformer)
+    return predictor, module
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' own
+def test_transformers_gives_the_same_logits_tokens_and_replies(checkpoint: Path, tmp_path: Path) -> None:
+    export_hf(checkpoint, tmp_path)
+    predictor, module = reference(checkpoint)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    assert type(theirs).__name__ == "LlamaForCausalLM"
+    tokens = torch.randint(0, len(VOCABULARY), (4, 60))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(tokens).logits, module(tokens), atol=1e-4, rtol=1e-4)
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.is_fast
+    for task, length in (("string_copy", 4), ("mqar", 6)):
+        for example in draw_cell(MINI, task, length, split="dev")[:6]:
+            text = f"<begin><{task}>{example.prompt}"
+            encoded = tokenizer(text, return_tensors="pt")
+            assert encoded["input_ids"].tolist() == [encode_prompt(task, example.prompt)]
+            written = theirs.generate(
+                input_ids=encoded["input_ids"], max_new_tokens=4 * len(example.prompt) + 32, do_sample=False
+            )
+            reply = tokenizer.decode(written[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
+            assert [reply] == predictor.predict([example.prompt], task)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_exported_tokenizer_reads_every_task(checkpoint: Path, tmp_path: Path) -> None:
+    export_hf(checkpoint, tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for task in MINI.tasks:
+        example = draw_cell(MINI, task.name, MINI.grid(task.name)[-1], split="shots")[0]
+        text = f"<begin><{task.name}>{example.prompt}{example.target}"
+        assert tokenizer(text)["input_ids"] == encode_prompt(task.name, example.prompt + example.target)
+        assert tokenizer.decode(tokenizer(example.target)["input_ids"]) == example.target
+
+
+def test_a_model_without_rotary_positions_is_no_llama(checkpoint: Path, tmp_path: Path) -> None:
+    _, module = reference(checkpoint)
+    record = load_record(checkpoint).replace('"rope"', '"nope"')
+    save_checkpoint(tmp_path / "nope", module, CheckpointRecord.model_validate_json(record))
+    with pytest.raises(LgbenchError, match="only reference models with position=rope"):
+        export_hf(tmp_path / "nope", tmp_path / "hf")
+
+
+def load_record(checkpoint: Path) -> str:
+    return (checkpoint / "checkpoint.json").read_text()
+
+
+def test_rounding_halves_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    round_checkpoint(checkpoint, tmp_path)
+    before, after = reference(checkpoint)[1].state_dict(), reference(tmp_path)[1].state_dict()
+    assert all(torch.equal(after[name], before[name].bfloat16().float()) for name in before)
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (checkpoint, tmp_path)]
+    assert sizes[1] < 0.6 * sizes[0]

@@ -1,0 +1,288 @@
+"""The board: its order, its numbers by another route, its text escaped, its files what the submissions give."""
+
+import html
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from typer.testing import CliRunner
+
+from lgbench.cli import app
+from lgbench.errors import LgbenchError
+from lgbench.leaderboard.build import derive_files, differences, write_files
+from lgbench.leaderboard.markdown import escape, percent, points, table
+from lgbench.submissions.checking import Submission, SubmittedRun, read_submissions
+from lgbench.submissions.system import SystemRecord
+from tests.made_up import MINI, MadeUpRun, group_runs, make_run
+from tests.submitted import RUN, edit
+
+ROOT = Path(__file__).parent.parent
+GROUPS = [group.name for group in MINI.groups]
+RENDER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def made_up(name: str, runs: Sequence[MadeUpRun], **fields: object) -> Submission:
+    record: dict[str, object] = {
+        "name": name,
+        "description": "Made up.",
+        "authors": ("A",),
+        "link": None,
+        "licence": "MIT",
+        "parameters": None,
+        "training_notes": "",
+        "reproduced_by": None,
+    }
+    submitted = (SubmittedRun(f"run-{number:03}", *run) for number, run in enumerate(runs))
+    return Submission(system=SystemRecord.model_validate(record | fields), runs=tuple(submitted))
+
+
+def everywhere(right: Mapping[str, Sequence[int]]) -> list[MadeUpRun]:
+    return [run for group in GROUPS for run in group_runs(group, right)]
+
+
+def tables(text: str) -> list[list[dict[str, str]]]:
+    """Every table of a page as rows by column, read from the Markdown source."""
+    found: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in line.strip("|").split(" |")])
+        elif found[-1]:
+            found.append([])
+    return [[dict(zip(rows[0], row, strict=True)) for row in rows[2:]] for rows in found if rows]
+
+
+def test_the_empty_board_says_so() -> None:
+    files = derive_files([])
+    assert set(files) == {"README.md"}
+    assert "No system has been submitted yet. [Submit the first](../docs/submitting.md)." in files["README.md"]
+
+
+def test_systems_are_ranked_by_transfer_score_with_few_seeds_last_and_ties_by_name() -> None:
+    three, one = {"main_only": [0], "transfer": [100] * 3}, {"main_only": [0], "transfer": [200]}
+    one_group_short = [*everywhere(three)[4:], *group_runs(GROUPS[0], {"main_only": [0], "transfer": [100] * 2})]
+    systems = {
+        "best": everywhere({"main_only": [0], "transfer": [101, 100, 100]}),
+        "tied-b": everywhere(three),
+        "tied-a": everywhere(three),
+        "two-seeds-in-one-group": one_group_short,
+        "one-seed": everywhere(one),
+        "fewer-groups": everywhere({"main_only": [255], "transfer": [256] * 3})[4:],
+    }
+    page = derive_files([made_up(name, runs) for name, runs in systems.items()])["README.md"]
+    ranked, elsewhere = tables(page)
+    assert [(row["#"], row["system"].partition("]")[0][1:]) for row in ranked] == [
+        ("1", "best"),
+        ("2", "tied-a"),
+        ("3", "tied-b"),
+        ("4", "one-seed"),
+        ("5", "two-seeds-in-one-group"),
+    ]
+    assert [row["system"].endswith(r"\*") for row in ranked] == [False, False, False, True, True]
+    (row,) = elsewhere
+    assert row["system"] == "[fewer-groups](systems/fewer-groups.md)"
+    assert row["groups"] == "6"
+    assert "#" not in row
+    assert "fewer groups" in page
+
+
+def test_the_numbers_of_a_row_by_hand() -> None:
+    runs = everywhere({"main_only": [0, 64], "transfer": [256, 128, 231]})
+    runs += group_runs("add-carry", {"control": [96]}) + group_runs("maze-path", {"control": [32]})
+    page = derive_files([made_up("mine", runs, parameters=1234567, reproduced_by="B")])["README.md"]
+    ((row,),) = tables(page)
+    mean = 100 * statistics.mean([256, 128, 231]) / 256
+    assert row["transfer score"].startswith(f"{mean:.1f} [")
+    assert row["transfer gain"].startswith(f"+{mean - 12.5:.1f} [")
+    assert row["control gain"].startswith("+12.5 [")
+    assert row["control gain"].endswith("† (n=2)")
+    assert row["in-distribution"] == row["beyond"] == f"{mean:.1f}"
+    assert row["success rate"] == "66.7"
+    assert row["best seed"] == "100.0"
+    assert (row["groups"], row["seeds"]) == ("7", "3")
+    assert (row["parameters"], row["status"]) == ("1,234,567", "reproduced")
+    assert "† With one seed" in page
+    assert "(n=5) The mean is over 5 groups only" in page
+
+
+def test_an_open_system() -> None:
+    right = {"reverse_add": 256, "string_copy": 128}
+    run = make_run(lambda cell: right.get(cell.task, 0) if cell.length < 20 else 0)
+    files = derive_files([made_up("opened", [run]), made_up("better", [make_run(lambda cell: 200)])])
+    ranked, horizons = tables(files["README.md"])
+    assert [row["system"] for row in ranked] == ["[better](systems/better.md)", "[opened](systems/opened.md)"]
+    assert ranked[1]["open score"].startswith("30.0 [")
+    assert ranked[1]["open score"].endswith("†")
+    assert horizons[1]["reverse_add"] == "18 / 18"
+    assert horizons[1]["string_copy"] == "<2 / 18"
+    assert horizons[1]["node_list"] == "<4 / <4"
+    assert horizons[0]["node_list"] == "<4 / ≥24"
+    of_tasks, by_length, _ = tables(files["systems/opened.md"])
+    assert of_tasks[0] == {"task": "reverse_add", "H90 / H50": "18 / 18"}
+    assert by_length[0]["18"] == "100.0"
+    assert by_length[0]["20"] == "0.0"
+    assert by_length[0]["24"] == ""
+
+
+def test_every_accuracy_by_length_stands_on_the_system_page() -> None:
+    numbers = random.Random(0)
+    runs = [
+        make_run(lambda cell: numbers.randrange(257), arm=arm, group="capitalize-reverse", seed=seed)
+        for arm in ("main_only", "transfer", "control", "direct")
+        for seed in (0, 3)
+    ]
+    page = derive_files([made_up("mine", runs)])["systems/mine.md"]
+    arms, gains, by_length, _ = tables(page)
+    shown = {
+        (row["task"], row["arm"], row["seed"], length): row[length] for row in by_length for length in list(row)[3:]
+    }
+    expected = {
+        (cell.task, run.result.arm, str(run.result.seed), str(cell.length)): f"{cell.counts.correct / 2.56:.1f}"
+        for run in runs
+        for cell in run.result.cells
+    }
+    assert shown == expected
+    assert [row["arm"] for row in arms] == ["main_only", "transfer", "control", "direct"]
+    assert set(gains[0]) == {"transfer gain", "control gain", "gain over control", "recovered share"}
+
+
+def test_a_shared_main_only_run_stands_in_both_groups() -> None:
+    runs = group_runs("add-carry", {"main_only": [3], "transfer": [4]}) + group_runs("add-subtract", {"transfer": [5]})
+    page = derive_files([made_up("mine", runs)])["systems/mine.md"]
+    arms = [rows for rows in tables(page) if rows[0].get("H90 / H50")]
+    assert [[row["arm"] for row in rows] for rows in arms] == [["main_only", "transfer"]] * 2
+
+
+visible = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=60)
+
+
+@given(visible)
+def test_escaped_text_is_shown_as_it_is(text: str) -> None:
+    shown = " ".join(text.split())
+    inline = RENDER.renderInline(escape(text))
+    assert "<" not in inline
+    assert html.unescape(inline) == shown
+    cells = RENDER.render(table([{"a": f"x{escape(text)}x", "b": "1"}])).split("<td")
+    assert len(cells) == 3
+    assert html.unescape(cells[1].partition(">")[2].partition("</td>")[0]) == f"x{shown}x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "[click](javascript:alert(1))",
+        "![x](https://example.org/x.png)",
+        "a | b",
+        "<!-- -->",
+        "&lt;b&gt; &#60;",
+        "`code` **bold** ~~gone~~ $x$",
+        "https://example.org <mailto:a@example.org>",
+        "\\[x\\](y)",
+    ],
+)
+def test_no_field_of_a_record_can_bring_markup(text: str) -> None:
+    fields: dict[str, object] = {"description": text, "authors": (text, text), "licence": text}
+    fields |= {"training_notes": f"{text}\n\n# {text}", "reproduced_by": text, "link": "https://e.org/?a=1&copy=2"}
+    runs = group_runs("copy-mqar", {"main_only": [3], "transfer": [4]})
+    page = RENDER.render(derive_files([made_up("mine", runs, **fields)])["systems/mine.md"])
+    plain = RENDER.render(
+        derive_files([made_up("mine", runs, training_notes="x\ny", reproduced_by="x")])["systems/mine.md"]
+    )
+
+    def tags(page: str) -> list[str]:
+        return [part.partition(">")[0] for part in page.split("<")[1:]]
+
+    outside = [tag for tag in tags(page) if not tag.startswith('a href="https://e.org') and tag != "/a"]
+    assert sorted(set(outside)) == sorted(set(tags(plain)) - {"/a"})
+    assert page.count("<h1>") == 1
+    assert page.count('<a href="https://e.org/?a=1&amp;copy=2">') == 1
+    shown = html.unescape(page)
+    assert shown.count(text) >= 5
+
+
+def test_the_order_and_the_place_of_submissions_change_no_byte() -> None:
+    runs = group_runs("maze-path", {"main_only": [1, 2], "transfer": [3, 250]})
+    one, other = made_up("a", runs), made_up("b", runs[::-1])
+    assert derive_files([one, other]) == derive_files([other, one])
+
+
+def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Path) -> None:
+    board = tmp_path / "leaderboard"
+    files = derive_files(read_submissions(submissions))
+    assert set(files) == {"README.md", "systems/my-system.md"}
+    assert write_files(files, board) == [board / "README.md", board / "systems" / "my-system.md"]
+    assert list(differences(files, board)) == []
+    assert write_files(files, board) == []
+    (board / "systems" / "gone.md").write_text("old")
+    (board / "README.md").write_text(files["README.md"].replace("mini-v1", "mini-v2"))
+    (board / "systems" / "my-system.md").unlink()
+    told = list(differences(files, board))
+    assert told[:2] == [f"--- {board / 'README.md'}", "+++ derived from the submissions"]
+    assert "-## mini-v2" in told
+    assert "+## mini-v1" in told
+    assert told[-2:] == [
+        f"{board / 'systems' / 'gone.md'}: no submission gives this file",
+        f"{board / 'systems' / 'my-system.md'}: missing",
+    ]
+    assert len(write_files(files, board)) == 3
+    assert list(differences(files, board)) == []
+
+
+def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None:
+    board, elsewhere = tmp_path / "leaderboard", tmp_path / "elsewhere.md"
+    files = derive_files(read_submissions(submissions))
+    write_files(files, board)
+    (board / "README.md").rename(elsewhere)
+    (board / "README.md").symlink_to(elsewhere)
+    assert list(differences(files, board)) != []
+    write_files(files, board)
+    assert list(differences(files, board)) == []
+    assert not (board / "README.md").is_symlink()
+
+
+def test_what_is_no_page_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(LgbenchError, match=r"thesis\.tex' is no page"):
+        write_files(derive_files([]), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_numbers_are_shown_with_one_decimal() -> None:
+    assert percent(Fraction(2, 3)) == "66.7"
+    assert percent(None) == "-"
+    assert [points(Fraction(n, 10000)) for n in (-4, 0, 4, 6, -6)] == ["0.0", "0.0", "0.0", "+0.1", "-0.1"]
+
+
+def lgbench(*arguments: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return done.exit_code, done.output
+
+
+def test_build_and_check_as_typed(submissions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(submissions.parent)
+    status, out = lgbench("leaderboard", "build", "--check")
+    assert status == 1
+    assert "leaderboard/README.md: missing" in out
+    assert "Run: lgbench leaderboard build" in out
+    assert not Path("leaderboard").exists()
+    assert lgbench("leaderboard", "build")[0] == 0
+    assert lgbench("leaderboard", "build", "--check") == (0, "leaderboard is what submissions gives (2 files).\n")
+    edit(submissions / "my-system" / "system.json", lambda record: record.update(description="Adds more."))
+    status, out = lgbench("leaderboard", "build", "--check")
+    assert status == 1
+    assert "-Adds\\.\n+Adds more\\.\n" in out
+    edit(submissions / "my-system" / RUN / "result.json", lambda result: result.update(limit=3))
+    with pytest.raises(LgbenchError, match="limit: is 3"):
+        lgbench("leaderboard", "build")
+
+
+def test_the_committed_board_is_what_the_committed_submissions_give() -> None:
+    files = derive_files(read_submissions(ROOT / "submissions"))
+    assert list(differences(files, ROOT / "leaderboard")) == []

@@ -1,0 +1,105 @@
+"""Pictures: what they show, and that the same input gives the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+from fractions import Fraction
+
+from lgbench import plotting
+from lgbench.errors import LgbenchError
+from lgbench.suites import load_suite
+from lgbench.training.record import CurvePoint, Machine, TrainingRecord
+from lgbench.training.settings import preset_settings
+from lgbench.training.sweep import Gap, dev_gap, swept_plan
+from lgbench.training.trainer import train
+
+MINI = load_suite("mini-v1")
+GROUP = MINI.group("copy-mqar")
+
+
+def results(make_result: Any) -> list[Any]:
+    right = {"main_only": 8, "transfer": 16, "control": 10}
+    return [
+        make_result(
+            lambda cell, to=to, seed=seed: 256 if cell.length <= to else 64 * seed,
+            arm=arm,
+            group=GROUP.name,
+            seed=seed,
+        )
+        for arm, to in right.items()
+        for seed in range(2)
+    ]
+
+
+def record(main: int, aux: int, counts: dict[str, dict[int, int]]) -> TrainingRecord:
+    settings = preset_settings("mini", GROUP, ["steps=10"])
+    plan = swept_plan(MINI, GROUP.name, main, aux, seed=0, preset="mini", settings=settings)
+    points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10))
+    return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
+
+
+def test_length_curves_show_each_seed_and_the_mean(make_result: Any) -> None:
+    axes = plotting.length_curves(results(make_result)).axes[0]
+    lines = [[float(y) for y in line.get_ydata()] for line in axes.get_lines()]  # type: ignore[union-attr, arg-type]
+    main_only = [100.0] * 4 + [0.0] * 6, [100.0] * 4 + [25.0] * 6, [100.0] * 4 + [12.5] * 6
+    for line in main_only:
+        assert line in lines
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [  # type: ignore[union-attr]
+        "main_only (2 seeds)",
+        "transfer (2 seeds)",
+        "control (2 seeds)",
+    ]
+    dashed = [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]  # type: ignore[index]
+    assert dashed == [8, 16]
+
+
+@pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
+def test_the_same_input_gives_the_same_bytes(make_result: Any, kind: str) -> None:
+    first, second = (plotting.picture(plotting.length_curves(results(make_result)), kind) for _ in range(2))
+    assert first == second
+    assert b"20" + b"26" not in first[:500], "no date"
+
+
+def test_training_curves_and_gaps(tmp_path: Path) -> None:
+    counts = {
+        "string_copy": {length: 64 if length <= 8 else 0 for length in GROUP.grid},
+        "mqar": {length: 64 if length <= 16 else 32 for length in GROUP.grid},
+    }
+    run = record(4, 16, counts)
+    assert dev_gap(run) == Gap(4, 16, Fraction(4 * 64 + 2 * 32, 64 * 10))
+    plotting.write_picture(plotting.training_curves([run]), tmp_path / "deep" / "training.svg")
+    figure = plotting.gap_map([dev_gap(run), Gap(4, 16, Fraction(0)), Gap(2, 8, Fraction(1))])
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0.25", "1.00"]
+    plotting.write_picture(figure, tmp_path / "gap.png")
+    with pytest.raises(LgbenchError, match=r"\.svg, \.png or \.pdf"):
+        plotting.write_picture(figure, tmp_path / "gap.bmp")
+
+
+def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path) -> None:
+    changes = ["layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "precision=float32"]
+    settings = preset_settings("mini", GROUP, changes)
+    plan = swept_plan(MINI, GROUP.name, 2, 6, seed=0, preset="mini", settings=settings)
+    assert [(part.task, part.max_length) for part in plan.parts] == [("string_copy", 2), ("mqar", 6)]
+    gap = dev_gap(train(plan, tmp_path))
+    assert (gap.main_length, gap.aux_length) == (2, 6)
+    assert read_lengths(plan.trained_arm()) == {"string_copy": 2, "mqar": 6}
+    with pytest.raises(LgbenchError, match="mqar cannot be trained to length 1"):
+        swept_plan(MINI, GROUP.name, 2, 1, seed=0, preset="mini", settings=settings)
+
+
+def read_lengths(arm: Any) -> dict[str, int]:
+    return {part.task: part.max_length for part in arm}
+
+
+def test_results_that_make_no_curves_are_refused(make_result: Any) -> None:
+    with pytest.raises(LgbenchError, match="results of trained arms"):
+        plotting.length_curves([])
+    with pytest.raises(LgbenchError, match="results of trained arms"):
+        plotting.length_curves([make_result(lambda cell: 1)])

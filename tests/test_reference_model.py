@@ -1,0 +1,263 @@
+"""The tokenizer, the transformer, greedy decoding and checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch  # after the skip
+from torch import Tensor, nn
+
+from lgbench.cells import draw_cell
+from lgbench.errors import LgbenchError
+from lgbench.models import checkpoint as checkpoints
+from lgbench.models.contract import CappedReply
+from lgbench.models.greedy import greedy
+from lgbench.models.loaded import Model
+from lgbench.models.loading import load_model
+from lgbench.models.tokenizer import (
+    END,
+    VOCABULARY,
+    VOCABULARY_VERSION,
+    decode,
+    encode,
+    encode_prompt,
+)
+from lgbench.models.transformer import Architecture, Block, KeyValueCache, Transformer
+from lgbench.suites import load_suite
+
+MINI = load_suite("mini-v1")
+
+
+def tiny(position: str = "rope", *, seed: int = 0, layers: int = 2) -> Transformer:
+    shape = Architecture(layers=layers, heads=2, width=16, hidden=24, theta=1e4, position=position)  # type: ignore[arg-type]
+    torch.manual_seed(seed)
+    model = Transformer(shape, len(VOCABULARY))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return model.eval()
+
+
+def record(model: Transformer, **changes: object) -> checkpoints.CheckpointRecord:
+    fields = {
+        "vocabulary_version": VOCABULARY_VERSION,
+        "architecture": model.shape,
+        "build": None,
+        "suite": "mini-v1",
+        "group": "copy-mqar",
+        "arm": "transfer",
+        "seed": 0,
+        "steps": 5,
+    }
+    return checkpoints.CheckpointRecord.model_validate(fields | changes)
+
+
+def test_the_vocabulary_is_frozen_under_its_version() -> None:
+    # A change here means a new VOCABULARY_VERSION: the weights of every published checkpoint depend on it.
+    assert VOCABULARY_VERSION == 1
+    assert len(VOCABULARY) == len(set(VOCABULARY)) == 152
+    assert VOCABULARY[:4] == ("<pad>", "<begin>", "<end>", "<reverse_add>")
+    assert VOCABULARY[17:20] == ("<node_list>", "0", "1")
+    assert VOCABULARY[-3:] == ("[62]", "[63]", "[64]")
+
+
+@pytest.mark.parametrize("task", [task.name for task in MINI.tasks])
+def test_every_task_can_be_written(task: str) -> None:
+    for length in (MINI.grid(task)[0], MINI.grid(task)[-1]):
+        for example in draw_cell(MINI, task, length, split="shots"):
+            assert decode(encode(example.prompt)) == example.prompt
+            assert decode(encode(example.target)) == example.target
+    assert VOCABULARY[encode_prompt(task, "")[1]] == f"<{task}>"
+
+
+def test_text_outside_the_vocabulary_is_refused() -> None:
+    with pytest.raises(LgbenchError, match=r"cannot read '!'"):
+        encode("ab!")
+    with pytest.raises(LgbenchError, match=r"cannot read '\[65\]'"):
+        encode("[65]")
+    with pytest.raises(LgbenchError, match="no tag for the task 'sorting'"):
+        encode_prompt("sorting", "ab=")
+
+
+def rms(x: Tensor, weight: Tensor) -> Tensor:
+    return x / torch.sqrt((x * x).mean(-1, keepdim=True) + 1e-6) * weight
+
+
+def turned(x: Tensor, theta: float) -> Tensor:
+    """Rotary embedding with complex numbers: pair (i, i + size/2) times exp(i * angle). Shape (time, size)."""
+    time, size = x.shape
+    frequencies = torch.tensor([theta ** (-2 * i / size) for i in range(size // 2)])
+    angles = torch.arange(time)[:, None] * frequencies
+    pairs = torch.complex(x[:, : size // 2], x[:, size // 2 :]) * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat((pairs.real, pairs.imag), dim=-1)
+
+
+@pytest.mark.parametrize("position", ["rope", "nope"])
+def test_the_forward_pass_is_the_textbook_one(position: str) -> None:
+    model = tiny(position)
+    tokens = torch.randint(0, len(VOCABULARY), (9,))
+    x = model.embedding.weight[tokens]
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        h = rms(x, block.attention_norm.weight) @ block.attention.qkv.weight.T
+        q, k, v = torch.split(h, 16, dim=-1)
+        mixed = []
+        for head in (slice(0, 8), slice(8, 16)):
+            qh, kh = q[:, head], k[:, head]
+            if position == "rope":
+                qh, kh = turned(qh, 1e4), turned(kh, 1e4)
+            scores = (qh @ kh.T / 8**0.5).masked_fill(torch.ones(9, 9).triu(1).bool(), float("-inf"))
+            mixed.append(scores.softmax(-1) @ v[:, head])
+        x = x + torch.cat(mixed, -1) @ block.attention.out.weight.T
+        gate, up = torch.split(rms(x, block.feed_forward_norm.weight) @ block.feed_forward.gate_up.weight.T, 24, dim=-1)
+        x = x + (gate * torch.sigmoid(gate) * up) @ block.feed_forward.down.weight.T
+    expected = rms(x, model.norm.weight) @ model.head.weight.T
+    torch.testing.assert_close(model(tokens[None])[0], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("position", ["rope", "nope"])
+def test_the_cache_changes_no_logits(position: str) -> None:
+    model = tiny(position)
+    tokens = torch.randint(0, len(VOCABULARY), (3, 12))
+    cache = KeyValueCache(2, capacity=3)
+    pieces = [model(tokens[:, :5], cache)] + [model(tokens[:, i : i + 1], cache) for i in range(5, 12)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens)[:, 4:], atol=1e-4, rtol=1e-4)
+
+
+def test_without_positions_the_order_of_what_came_before_is_lost() -> None:
+    shuffled = torch.tensor([[7, 5, 6, 8]])
+    tokens = torch.tensor([[5, 6, 7, 8]])
+    for position, same in (("rope", False), ("nope", True)):
+        model = tiny(position, layers=1)  # in a deeper one the causal mask tells positions apart
+        assert torch.allclose(model(tokens)[:, -1], model(shuffled)[:, -1], atol=1e-5) == same
+
+
+def test_greedy_replies_are_those_of_whole_passes_at_every_batch_size() -> None:
+    model = tiny(seed=3)
+    with torch.no_grad():
+        model.head.weight[END] *= 4  # so that rows end, and not all at once
+    prompts = torch.randint(3, 60, (12, 6))
+    whole = []
+    for row in prompts.tolist():
+        written: list[int] = []
+        while len(written) < 20 and END not in written:
+            written.append(int(model(torch.tensor([row + written]))[0, -1].argmax()))
+        whole.append(written)
+    assert len({len(each) for each in whole}) > 1, "rows should end at different times"
+    assert greedy(model, prompts, 20) == whole
+    for size in (1, 5):
+        parts = [greedy(model, prompts[start : start + size], 20) for start in range(0, 12, size)]
+        assert [row for part in parts for row in part] == whole
+
+
+def test_near_ties_do_not_depend_on_the_batch() -> None:
+    model = tiny(seed=3)
+    with torch.no_grad():  # every logit exactly twice
+        model.head.weight[80:152] = model.head.weight[8:80]
+        model.head.weight[80:152] += 1e-9
+    prompts = torch.randint(3, 60, (30, 6))
+    together = greedy(model, prompts, 12)
+    assert together == [greedy(model, prompt[None], 12)[0] for prompt in prompts]
+
+
+def test_a_module_without_a_cache_gives_the_same_replies() -> None:
+    model = tiny(seed=3)
+
+    class Plain(nn.Module):
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits: Tensor = model(tokens)
+            return logits
+
+    prompts = torch.randint(3, 60, (6, 6))
+    assert greedy(Plain(), prompts, 15) == greedy(model, prompts, 15)
+
+
+def test_a_reply_that_does_not_stop_is_capped_by_its_prompt() -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.head.weight[END] = 0
+        model.head.weight[20] = 0
+        model.norm.weight[:] = 0
+    # All logits are 0: the float64 argmax takes token 0.
+    predictor = checkpoints.CheckpointPredictor(model)
+    for prompt in ("ab=", "[1]:[2],[2]:[1]?[1]>[2]="):
+        (reply,) = predictor.predict([prompt], "string_copy")
+        assert isinstance(reply, CappedReply)
+        assert reply == "<pad>" * (4 * len(prompt) + 32)
+
+
+def test_replies_come_in_the_order_of_the_prompts() -> None:
+    predictor = checkpoints.CheckpointPredictor(tiny(seed=3))
+    prompts = ["abc=", "a=", "xyz=", "abcde=", "q="]
+    together = predictor.predict(prompts, "reverse")
+    assert together == [predictor.predict([prompt], "reverse")[0] for prompt in prompts]
+    assert predictor.predict([], "reverse") == []
+
+
+def ask_loaded(model: Model, prompts: list[str]) -> list[str]:
+    assert isinstance(model.predictor, checkpoints.CheckpointPredictor)
+    return model.predictor.predict(prompts, "reverse")
+
+
+def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
+    model = tiny("nope", seed=5)
+    checkpoints.save_checkpoint(tmp_path, model, record(model))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.json", "model.safetensors"]
+    loaded = load_model(str(tmp_path))
+    assert loaded.system.kind == "checkpoint"
+    assert loaded.system.parameters == sum(each.numel() for each in model.parameters())
+    prompts = ["abc=", "XyZ="]
+    assert ask_loaded(loaded, prompts) == checkpoints.CheckpointPredictor(model).predict(prompts, "reverse")
+
+
+def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
+    model = tiny()
+    checkpoints.save_checkpoint(tmp_path, model, record(model))
+    weights, about = tmp_path / checkpoints.WEIGHTS, tmp_path / checkpoints.RECORD
+    whole, described = weights.read_bytes(), about.read_text()
+
+    weights.write_bytes(whole[:-100])
+    with pytest.raises(LgbenchError, match="truncated"):
+        checkpoints.load_checkpoint(tmp_path)
+    weights.write_bytes(b"\x80\x04 this is a pickle")
+    with pytest.raises(LgbenchError, match="not a safetensors file"):
+        checkpoints.load_checkpoint(tmp_path)
+    weights.unlink()
+    with pytest.raises(LgbenchError, match=r"no model\.safetensors"):
+        checkpoints.load_checkpoint(tmp_path)
+    weights.write_bytes(whole)
+
+    about.write_text(described.replace('"vocabulary_version": 1', '"vocabulary_version": 7'))
+    with pytest.raises(LgbenchError, match=r"has vocabulary version 7; this lgbench has version 1"):
+        checkpoints.load_checkpoint(tmp_path)
+    about.write_text(json.dumps(json.loads(described) | {"pickled": "yes"}))
+    with pytest.raises(LgbenchError, match="pickled"):
+        checkpoints.load_checkpoint(tmp_path)
+    about.write_text(described.replace('"hidden": 24', '"hidden": 32'))
+    with pytest.raises(LgbenchError, match="do not fit"):
+        checkpoints.load_checkpoint(tmp_path)
+    about.unlink()
+    with pytest.raises(LgbenchError, match=r"no checkpoint\.json"):
+        checkpoints.load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "from torch import nn\n\n"
+        "def build(size):\n"
+        "    return nn.Sequential(nn.Embedding(size, 4), nn.Linear(4, size))\n"
+    )
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Embedding(len(VOCABULARY), 4), nn.Linear(4, len(VOCABULARY)))
+    folder = tmp_path / "checkpoint"
+    about = record(tiny(), architecture=None, build=f"{source}:build")
+    checkpoints.save_checkpoint(folder, module, about)
+    with pytest.raises(LgbenchError, match="Name it yourself: --model-option build="):
+        load_model(str(folder))
+    loaded = load_model(str(folder), {"build": f"{source}:build"})
+    assert ask_loaded(loaded, ["ab="]) == checkpoints.CheckpointPredictor(module).predict(["ab="], "reverse")

@@ -1,0 +1,98 @@
+"""`lgbench reproduce` on a tiny model: every run once, resumable, and a comparison that says what was seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from lgbench.cli.comparison import verdict  # after the skip
+from lgbench.rescoring import Rescored, rescore
+from lgbench.suites import Cell, load_suite
+from lgbench.systems import score_trained
+from lgbench.training import reproduction
+from lgbench.training.reproduction import Run, execute, list_runs
+from lgbench.training.trainer import train
+
+MINI = load_suite("mini-v1")
+ARMS = ("main_only", "transfer", "control")
+TINY = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "evaluate_every=1", "precision=float32")
+
+
+def test_arms_that_groups_share_run_once() -> None:
+    runs = list_runs(MINI, Path("runs"), groups=[], arms=ARMS, seeds=2, preset="mini")
+    names = [run.name for run in runs]
+    assert len(names) == len(set(names)) == 2 * 20
+    assert names[:3] == ["add-carry main_only seed 0", "add-carry transfer seed 0", "add-carry control seed 0"]
+    assert "add-subtract main_only seed 0" not in names
+    assert "add-multiply main_only seed 1" in names
+    assert all(run.plan.seed == 0 for run in runs[:20])
+    shared = list_runs(MINI, Path("runs"), groups=["add-subtract"], arms=ARMS, seeds=1, preset="mini")
+    assert [run.folder.name for run in shared] == [
+        "add-carry-main_only-seed0",
+        "add-subtract-transfer-seed0",
+        "add-subtract-control-seed0",
+    ]
+
+
+def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = list_runs(
+        MINI, tmp_path, groups=["add-multiply"], arms=["main_only", "transfer"], seeds=1, preset="mini", changes=TINY
+    )
+    # Untrained models never stop; what they write is cut short to keep the test so.
+    monkeypatch.setattr("lgbench.models.checkpoint.reply_cap", lambda prompt: 8)
+    outcomes = list(execute(runs))
+    assert [(outcome.run, outcome.failure) for outcome in outcomes] == [(run, None) for run in runs]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    assert len(before) == 2 * 3
+    assert [outcome.failure for outcome in execute(runs)] == [None, None]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == before
+    scores = score_trained([rescore(run.folder / "result") for run in runs], MINI)
+    assert [group.group.name for group in scores.groups] == ["add-multiply"]
+    assert verdict(scores.groups[0]).startswith("add-multiply: transfer was not seen: +0.0 points")
+
+
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copying(arm: str, *changes: str) -> Run:
+        (run,) = list_runs(
+            MINI, tmp_path, groups=["copy-mqar"], arms=[arm], seeds=1, preset="mini", changes=[*TINY, *changes]
+        )
+        return run
+
+    monkeypatch.setattr(reproduction, "evaluate", lambda *arguments, **options: None)
+    earlier = copying("main_only", "steps=1")
+    train(earlier.plan, earlier.folder)
+    first, second = execute([copying("main_only"), copying("transfer")])
+    assert "holds another run (steps is 1 there and 2 here)" in (first.failure or "")
+    assert second.failure is None
+
+
+def rescored(make_result: Any, arm: str, seed: int, share: float) -> Rescored:
+    group = MINI.group("capitalize-reverse")
+    result = make_result(
+        lambda cell: round(256 * (share if group.zone(cell.length) == "transfer" else 1)),
+        arm=arm,
+        group=group.name,
+        seed=seed,
+    )
+    correct = {Cell(cell.task, cell.length): np.arange(256) < cell.counts.correct for cell in result.cells}
+    return Rescored(result, correct)
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ({"main_only": 0.0, "transfer": 0.75, "control": 0.0}, "transfer was seen: +75.0 points (95 % interval"),
+        ({"main_only": 0.0, "transfer": 0.75, "control": 0.75}, "transfer was not seen: +75.0 points"),
+        ({"main_only": 0.5, "transfer": 0.5, "control": 0.0}, "transfer was not seen: +0.0 points"),
+        ({"main_only": 0.0, "transfer": 0.75}, "No control ran: length alone may be why."),
+        ({"transfer": 0.75}, "not decided"),
+    ],
+)
+def test_the_verdict_needs_both_gains(make_result: Any, shares: dict[str, float], words: str) -> None:
+    runs = [rescored(make_result, arm, seed, share) for arm, share in shares.items() for seed in range(3)]
+    assert words in verdict(score_trained(runs, MINI).groups[0])

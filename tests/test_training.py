@@ -1,0 +1,377 @@
+"""Settings, batches, the training loop and its files, on tiny models for a few steps."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch  # after the skip
+from torch import Tensor, nn
+
+from lgbench.cells import draw_cell
+from lgbench.errors import LgbenchError, ModelError
+from lgbench.files import owned_folder, write_atomically
+from lgbench.models.checkpoint import CheckpointPredictor, load_checkpoint
+from lgbench.models.tokenizer import END, VOCABULARY, decode
+from lgbench.suites import load_suite
+from lgbench.training import state as states
+from lgbench.training import trainer
+from lgbench.training.batches import IGNORED, batches
+from lgbench.training.curve import DevSet, zone_accuracies
+from lgbench.training.devices import choose_device
+from lgbench.training.modules import build_module, check_module
+from lgbench.training.plans import TrainingPlan, plan_training
+from lgbench.training.record import CurvePoint, read_training_record
+from lgbench.training.settings import TrainingSettings, learning_rate, preset_settings
+from lgbench.training.steps import backward
+from lgbench.training.trainer import train
+from lgbench.training_data import training_stream
+
+MINI = load_suite("mini-v1")
+STRINGS = MINI.group("capitalize-reverse")
+TINY = ("layers=1", "heads=2", "width=16", "hidden=16", "batch=8", "steps=12", "evaluate_every=5", "precision=float32")
+
+
+def tiny_plan(*changes: str, arm: str = "transfer", seed: int = 0) -> TrainingPlan:
+    settings = preset_settings("mini", STRINGS, [*TINY, *changes])
+    return plan_training(MINI, STRINGS.name, arm, seed=seed, preset="mini", settings=settings)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    module = load_checkpoint(folder / "checkpoint")._module
+    return dict(module.state_dict())
+
+
+def test_settings_are_typed_and_named() -> None:
+    settings = preset_settings("mini", STRINGS, ["steps=7", "learning_rate=2e-4", "position=nope", "compile=true"])
+    assert (settings.steps, settings.learning_rate, settings.position, settings.compile) == (7, 2e-4, "nope", True)
+    for change, message in (
+        ("stepz=7", "Did you mean 'steps'"),
+        ("steps", "--set name=value"),
+        ("steps=many", r"--set steps=many: .*The preset has steps="),
+        ("steps=0", "steps=0"),
+        ("learning_rate=nan", "learning_rate=nan"),
+        ("position=alibi", "'rope' or 'nope'"),
+        ("heads=3", "Choose a multiple of 6"),
+        ("warmup=0.7", "together at most 1"),
+    ):
+        with pytest.raises(LgbenchError, match=message):
+            preset_settings("mini", STRINGS, [change])
+    with pytest.raises(LgbenchError, match="Valid: mini, paper"):
+        preset_settings("large", STRINGS)
+
+
+@pytest.mark.parametrize("preset", ["mini", "paper"])
+@pytest.mark.parametrize("group", [group.name for group in MINI.groups])
+def test_every_preset_fits_every_group(preset: str, group: str) -> None:
+    settings = preset_settings(preset, MINI.group(group))
+    assert settings.architecture.width % settings.heads == 0
+
+
+def test_the_learning_rate_warms_up_holds_and_falls() -> None:
+    settings = preset_settings("mini", STRINGS, ["steps=100", "warmup=0.1", "decay=0.4", "learning_rate=1.0"])
+    rates = [learning_rate(settings, step) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[10:60] == [1.0] * 50
+    assert all(before > after > 0 for before, after in itertools.pairwise(rates[59:]))
+    assert rates[79] == pytest.approx(0.5, abs=0.03)
+
+
+def rows_of(batch: list[tuple[Tensor, Tensor]]) -> list[tuple[str, str]]:
+    """(everything before the target, target) of each row, read back from the tensors that training sees."""
+    found = []
+    for inputs, labels in batch:
+        for row, wanted in zip(inputs.tolist(), labels.tolist(), strict=True):
+            answered = [position for position, label in enumerate(wanted) if label != IGNORED]
+            assert answered == list(range(answered[0], answered[-1] + 1)), "the target is one piece"
+            target = [wanted[position] for position in answered]
+            assert target[-1] == END
+            assert row[answered[0] + 1 : answered[-1] + 1] == target[:-1], "inputs are labels one later"
+            found.append((decode(row[: answered[0] + 1]), decode(target[:-1])))
+    return found
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_batches_are_the_stream_whatever_their_parts(chunks: int) -> None:
+    stream = training_stream(MINI, STRINGS.name, "transfer")
+    made = batches(MINI, STRINGS.arm("transfer"), size=50, chunks=chunks)
+    for _ in range(2):
+        expected = [next(stream) for _ in range(50)]
+        batch = next(made)
+        rows = rows_of([(chunk.inputs, chunk.labels) for chunk in batch.chunks])
+        assert sorted(rows) == sorted((f"<begin><{each.task}>{each.prompt}", each.target) for each in expected)
+        assert batch.target_tokens == sum(len(each.target) + 1 for each in expected)
+        assert batch.tokens == batch.target_tokens + sum(len(each.prompt) + 2 for each in expected)
+
+
+def test_batches_start_anywhere() -> None:
+    arm = MINI.group("maze-trace").arm("main_only")
+    whole = batches(MINI, arm, size=3000, chunks=1)
+    later = [next(whole) for _ in range(4)][3]  # across the border of the first block of 8192
+    again = next(batches(MINI, arm, size=3000, chunks=1, start=3))
+    assert torch.equal(later.chunks[0].inputs, again.chunks[0].inputs)
+
+
+def test_the_gradient_does_not_depend_on_the_parts_of_a_batch() -> None:
+    gradients = []
+    for chunks, multiple in ((1, 1), (4, 1), (2, 16)):
+        module = build_module(tiny_plan().settings, None, seed=0, device="cpu")
+        made = batches(MINI, STRINGS.arm("transfer"), size=20, chunks=chunks, multiple=multiple)
+        loss = backward(module, next(made), device="cpu", precision="float32")
+        gradients.append([loss, *(parameter.grad for parameter in module.parameters())])
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0])
+
+
+def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
+    class CopiesShortOnes(nn.Module):
+        """Repeats the prompt's string, and goes wrong at its seventh character."""
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits = torch.zeros(*tokens.shape, len(VOCABULARY))
+            equals = VOCABULARY.index("=")
+            for row, numbers in enumerate(tokens.tolist()):
+                if equals not in numbers:
+                    continue
+                end = numbers.index(equals)
+                for position in range(end, len(numbers)):
+                    source = 2 + position - end
+                    right = numbers[source] if source < end else END
+                    logits[row, position, right if position - end < 6 or source >= end else 0] = 1
+            return logits
+
+    group = MINI.group("copy-mqar")
+    counts = DevSet(MINI, group, "main_only", device="cpu").correct(CopiesShortOnes())
+    assert counts == {"string_copy": {length: 64 if length <= 6 else 0 for length in group.grid}}
+    predictor = CheckpointPredictor(CopiesShortOnes())
+    for length in (6, 8):
+        dev = draw_cell(MINI, "string_copy", length, split="dev")[:5]
+        replies = predictor.predict([example.prompt for example in dev], "string_copy")
+        assert all((reply == each.target) == (length == 6) for reply, each in zip(replies, dev, strict=True))
+    zones = zone_accuracies(group, CurvePoint(step=1, loss=0.0, correct=counts))
+    assert zones == {"in_distribution": 0.75, "transfer": 0.0, "beyond": 0.0}
+
+
+def test_training_learns_and_records(tmp_path: Path) -> None:
+    reports: list[trainer.Progress] = []
+    plan = tiny_plan("steps=60", "batch=32", "learning_rate=1e-2", arm="main_only")
+    record = train(plan, tmp_path / "run", report=reports.append)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint", "training.json"]
+    assert read_training_record(tmp_path / "run") == record
+    assert record.finished
+    assert [point.step for point in record.curve] == list(range(5, 61, 5))
+    assert record.curve[-1].loss < math.log(52) < record.curve[0].loss, "better than guessing among the letters"
+    assert record.plan.parts[0].max_length == 8
+    examples = training_stream(MINI, STRINGS.name, "main_only")
+    assert record.target_tokens == sum(len(next(examples).target) + 1 for _ in range(60 * 32))
+    assert reports[-1].step == 60
+    assert reports[-1].point == record.curve[-1]
+
+
+def test_the_seed_sets_the_weights_and_nothing_else(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        torch.manual_seed(99)  # whatever the process did before
+        torch.rand(len(name))
+        train(tiny_plan(seed=seed), tmp_path / name)
+    first, same, other = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+
+
+class Interrupted(Exception):  # noqa: N818  # it stands for a kill
+    pass
+
+
+def stop_at(step: int) -> object:
+    def report(progress: trainer.Progress) -> None:
+        if progress.step >= step:
+            raise Interrupted
+
+    return report
+
+
+@pytest.mark.parametrize("step", [5, 10])
+def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, step: int) -> None:
+    plan = tiny_plan("steps=23")
+    whole = train(plan, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(plan, tmp_path / "cut", report=stop_at(step))  # type: ignore[arg-type]
+    with pytest.raises(LgbenchError, match=r"holds this run after \d+ of 23 steps\. Go on with --resume"):
+        train(plan, tmp_path / "cut")
+    resumed = train(plan, tmp_path / "cut", resume=True)
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert (resumed.curve, resumed.tokens) == (whole.curve, whole.tokens)
+    assert train(plan, tmp_path / "cut", resume=True) == resumed, "a finished run is only read"
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    train(tiny_plan(), tmp_path)
+    with pytest.raises(LgbenchError, match=r"holds another run \(seed is 0 there and 1 here\)"):
+        train(tiny_plan(seed=1), tmp_path, resume=True)
+    with pytest.raises(LgbenchError, match=r"holds another run \(steps is 12 there and 13 here\)"):
+        train(tiny_plan("steps=13"), tmp_path, resume=True)
+
+
+def _hold(folder: str, held: object, release: object) -> None:
+    with owned_folder(Path(folder)):
+        held.set()  # type: ignore[attr-defined]
+        release.wait(30)  # type: ignore[attr-defined]
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(str(tmp_path), held, release))
+    other.start()
+    try:
+        assert held.wait(30)
+        with pytest.raises(LgbenchError, match="Another process is writing"):
+            train(tiny_plan(), tmp_path)
+    finally:
+        release.set()
+        other.join(30)
+
+
+def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = tiny_plan("steps=23")
+    whole = train(plan, tmp_path / "whole")
+    write = write_atomically
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == states.STATE and b'\\"step\\": 10,' in content:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr("lgbench.training.state.write_atomically", full)
+    with pytest.raises(LgbenchError, match="No space left on device"):
+        train(plan, tmp_path / "cut")
+    monkeypatch.setattr("lgbench.training.state.write_atomically", write)
+    assert read_training_record(tmp_path / "cut").steps_done == 5
+    assert train(plan, tmp_path / "cut", resume=True).curve == whole.curve
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    plan = tiny_plan("steps=23")
+    with pytest.raises(Interrupted):
+        train(plan, tmp_path, report=stop_at(5))  # type: ignore[arg-type]
+    state = tmp_path / states.STATE
+    state.write_bytes(state.read_bytes()[:-10])
+    with pytest.raises(LgbenchError, match="truncated"):
+        train(plan, tmp_path, resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    class Diverging(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scores = nn.Embedding(len(VOCABULARY), len(VOCABULARY))
+            self.calls = 0
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            self.calls += self.training
+            scores: Tensor = self.scores(tokens)
+            return scores * (float("nan") if self.calls > 12 else 1.0)
+
+    plan = tiny_plan("length_chunks=1").model_copy(update={"model": "mine.py:build"})
+    plan = plan.model_copy(update={"settings": plan.settings.model_copy(update={"steps": 40})})
+    with pytest.raises(LgbenchError, match=r"no longer a number .* before 15.*The last good state"):
+        train(plan, tmp_path, build=lambda size: Diverging())
+    assert read_training_record(tmp_path).steps_done == 10
+
+
+def embedding(size: int, outputs: int) -> nn.Module:
+    return nn.Embedding(size, outputs)
+
+
+class _Integers(nn.Module):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.zeros(*tokens.shape, len(VOCABULARY), dtype=torch.int64)
+
+
+class _Tuple(nn.Module):
+    def forward(self, tokens: Tensor) -> tuple[Tensor]:
+        return (torch.zeros(*tokens.shape, len(VOCABULARY)),)
+
+
+class _LooksAhead(nn.Module):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.zeros(*tokens.shape, len(VOCABULARY)) + tokens.float().mean()
+
+
+class _Raises(nn.Module):
+    def forward(self, tokens: Tensor) -> Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (embedding(152, 100), r"shape \(3, 7, 100\).*\(3, 7, 152\)"),
+        (_Integers(), r"torch\.int64.*floating-point logits"),
+        (_Tuple(), "returned tuple"),
+        (_LooksAhead(), "change with the tokens after it"),
+    ],
+)
+def test_an_unfit_module_is_refused_before_training(module: nn.Module, message: str) -> None:
+    with pytest.raises(LgbenchError, match=message):
+        check_module(module, device="cpu")
+
+
+def test_a_module_that_raises_is_the_users() -> None:
+    with pytest.raises(ModelError, match="raised RuntimeError") as caught:
+        check_module(_Raises(), device="cpu")
+    assert "mat1 and mat2" in caught.value.user_traceback
+    with pytest.raises(LgbenchError, match=r"returned str\. It must return a torch\.nn\.Module"):
+        build_module(tiny_plan().settings, lambda size: "x", seed=0, device="cpu")  # type: ignore[arg-type, return-value]
+
+
+class Bigrams(nn.Module):
+    """A module of the user's, with tied weights, a buffer and dropout."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.read = nn.Embedding(size, 8)
+        self.write = nn.Linear(8, size, bias=False)
+        self.write.weight = self.read.weight
+        self.drop = nn.Dropout(0.1)
+        self.register_buffer("scale", torch.tensor(2.0))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.write(self.drop(self.read(tokens))) * self.scale
+        return logits
+
+
+def test_any_module_trains_and_resumes(tmp_path: Path) -> None:
+    plan = tiny_plan("steps=17").model_copy(update={"model": "mine.py:Bigrams"})
+    train(plan, tmp_path / "whole", build=Bigrams)
+    with pytest.raises(Interrupted):
+        train(plan, tmp_path / "cut", build=Bigrams, report=stop_at(10))  # type: ignore[arg-type]
+    train(plan, tmp_path / "cut", build=Bigrams, resume=True)
+    one, two = (load_checkpoint(tmp_path / name / "checkpoint", build=Bigrams) for name in ("whole", "cut"))
+    assert torch.equal(one._module.read.weight, two._module.read.weight)  # type: ignore[union-attr, arg-type]
+    assert len(one.predict(["ab=", "abc="], "reverse")) == 2
+
+
+def test_devices_are_checked() -> None:
+    assert choose_device("cpu") == "cpu"
+    with pytest.raises(LgbenchError, match="'gpu' is no device"):
+        choose_device("gpu")
+    if not torch.cuda.is_available():
+        assert choose_device("auto") == "cpu"
+        with pytest.raises(LgbenchError, match="sees no CUDA device here"):
+            choose_device("cuda")
+
+
+def test_training_records_are_json_that_reads_back(tmp_path: Path) -> None:
+    train(tiny_plan(), tmp_path)
+    text = json.loads((tmp_path / "training.json").read_text())
+    assert TrainingSettings.model_validate(text["plan"]["settings"]) == tiny_plan().settings
+    assert "/" not in json.dumps(text["machine"])

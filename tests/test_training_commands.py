@@ -1,0 +1,137 @@
+"""train, reproduce, sweep, plot and export as a user types them, and the bundled checkpoints."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from lgbench.cells import draw_cell
+from lgbench.errors import LgbenchError
+from lgbench.models.checkpoint import CheckpointPredictor
+from lgbench.models.loading import load_build, load_model
+from lgbench.suites import load_suite
+
+from .test_cli import Shell
+
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "lgbench" / "checkpoints" / "tiny"
+MINI = load_suite("mini-v1")
+SMALL = [
+    part
+    for change in ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=4", "evaluate_every=2")
+    for part in ("--set", change)
+]
+MODULE = """\
+from torch import nn
+
+def build(size):
+    return nn.Sequential(nn.Embedding(size, 4), nn.Linear(4, size))
+"""
+
+
+@pytest.fixture(name="lgbench")
+def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    # Models trained for four steps never stop; what they write is cut short to keep the tests so.
+    monkeypatch.setattr("lgbench.models.checkpoint.reply_cap", lambda characters: 8)
+    return Shell(capsys, monkeypatch)
+
+
+def test_train_says_what_it_cost_and_how_to_go_on(lgbench: Shell) -> None:
+    done = lgbench("train", "copy-mqar", "transfer", *SMALL, "--output", "runs/a")
+    assert done.status == 0, done.err
+    assert re.search(r"step 4/4: loss \d\.\d+, [\d,]+ examples/s; string_copy in-distribution 0\.0 %", done.err)
+    assert re.search(r"on 16 examples \(\d+ tokens, of which \d+ in targets\)", done.out)
+    command = done.out.splitlines()[-1].split()
+    assert command[:3] == ["lgbench", "eval", "runs/a/checkpoint"]
+    assert lgbench(*command[1:], "--limit", "2", "--output", "runs/b").status == 0
+    assert json.loads(Path("runs/b/result.json").read_text())["system"]["kind"] == "checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["copy", "transfer"], "Did you mean 'copy-mqar'"),
+        (["copy-mqar", "open"], "'open' is not a trained arm"),
+        (["copy-mqar", "transfer", "--preset", "maxi"], "Did you mean 'mini'"),
+        (["copy-mqar", "transfer", "--suite", "mini-v2"], "Did you mean 'mini-v1'"),
+        (["copy-mqar", "transfer", "--set", "step=3"], "Did you mean 'steps'"),
+        (["copy-mqar", "transfer", "--model", "gone.py:build"], "There is no file 'gone.py'"),
+        (["copy-mqar", "transfer", "--device", "tpu"], "Valid: auto, cpu, cuda"),
+    ],
+)
+def test_train_refuses_what_does_not_exist(lgbench: Shell, arguments: list[str], sentence: str) -> None:
+    done = lgbench("train", *arguments)
+    assert done.status == 1
+    assert sentence in done.err
+    assert not Path("runs").exists()
+
+
+def test_a_users_module_goes_all_the_way(lgbench: Shell) -> None:
+    Path("mine.py").write_text(MODULE)
+    done = lgbench("train", "copy-mqar", "main_only", *SMALL, "--model", "mine.py:build", "--output", "a")
+    assert done.status == 0, done.err
+    command = done.out.splitlines()[-1].split()
+    assert command[-2:] == ["--model-option", "build=mine.py:build"]
+    assert lgbench(*command[1:], "--limit", "1", "--output", "b").status == 0
+    refused = lgbench(*command[1:-2], "--limit", "1", "--output", "c")
+    assert refused.status == 1
+    assert "--model-option build=mine.py:build" in refused.err
+    with pytest.raises(LgbenchError, match=r"has no function 'biuld'\. It defines: build"):
+        load_build("mine.py:biuld")
+
+
+def test_reproduce_ends_with_a_verdict(lgbench: Shell) -> None:
+    arguments = ["reproduce", "--group", "add-multiply", "--seeds", "1", *SMALL, "--output", "r"]
+    done = lgbench(*arguments)
+    assert done.status == 0, done.err
+    assert "[3/3] add-multiply control seed 0: done" in done.err
+    assert re.match(r"add-multiply: transfer was not seen: \+0\.0 points", done.out.splitlines()[-1])
+    assert {path.name for path in Path("r").iterdir()} == {
+        f"add-multiply-{arm}-seed0" for arm in ("main_only", "transfer", "control")
+    }
+    changed = lgbench(*arguments, "--set", "steps=5")
+    assert changed.status == 1
+    assert "steps is 4 there and 5 here" in changed.err
+
+
+def test_sweep_and_plot(lgbench: Shell) -> None:
+    pytest.importorskip("matplotlib")
+    swept = lgbench("sweep", "copy-mqar", "--main-lengths", "2,4", "--aux-lengths", "4", *SMALL, "--output", "s")
+    assert swept.status == 0, swept.err
+    assert "main to 4, auxiliaries to 4, seed 0: gap 0.000" in swept.out
+    assert lgbench("plot", "s", "--kind", "gap", "-o", "gap.svg").status == 0
+    assert lgbench("plot", "s", "--kind", "training", "-o", "training.svg").status == 0
+    assert Path("gap.svg").read_text().startswith("<?xml")
+    for arguments, sentence in (
+        (["s", "-o", "x.svg"], "There is no result.json in s"),
+        (["gone", "-o", "x.svg"], "There is no folder 'gone'"),
+        (["s", "--kind", "pie", "-o", "x.svg"], "Valid: lengths, training, gap"),
+        (["s", "--kind", "gap", "-o", "x.gif"], "ends in .svg, .png or .pdf"),
+    ):
+        done = lgbench("plot", *arguments)
+        assert done.status == 1
+        assert sentence in done.err
+
+
+def test_the_bundled_checkpoints_are_small_and_do_what_they_show() -> None:
+    arms = sorted(path.name for path in TINY.iterdir())
+    assert arms == ["control", "main_only", "transfer"]
+    assert sum(path.stat().st_size for path in TINY.rglob("*") if path.is_file()) <= 6_000_000
+    for arm in arms:
+        predictor = load_model(f"tiny:{arm}").predictor
+        assert isinstance(predictor, CheckpointPredictor)
+        for length, least in ((8, 0.9), (10, 0.5 if arm == "transfer" else 0.0)):
+            dev = draw_cell(MINI, "capitalize_reverse", length, split="dev")
+            replies = predictor.predict([example.prompt for example in dev], "capitalize_reverse")
+            right = sum(reply == example.target for reply, example in zip(replies, dev, strict=True)) / len(dev)
+            assert right >= least
+            if length == 10 and arm != "transfer":
+                assert right <= 0.1
+    with pytest.raises(LgbenchError, match="Did you mean 'transfer'"):
+        load_model("tiny:transfr")

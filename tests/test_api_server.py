@@ -22,7 +22,6 @@ for package in ("transformers", "openai", "fastapi", "uvicorn"):
 
 from lgbench.bench.llama import make_llama
 from lgbench.cells import draw_cell
-from lgbench.models.contract import CappedReply
 from lgbench.models.loading import load_model
 from lgbench.suites import load_suite
 

@@ -49,6 +49,9 @@ LAYERS = {
 FORBIDDEN = [
     ("lgbench.evaluation", "lgbench.scoring"),
     ("lgbench.scoring", "lgbench.evaluation"),
+    ("lgbench.bootstrap", "lgbench.evaluation"),
+    ("lgbench.comparison", "lgbench.evaluation"),
+    ("lgbench.systems", "lgbench.evaluation"),
     ("lgbench.results", "lgbench.tasks"),
     ("lgbench.results", "lgbench.suites"),
 ]

@@ -52,6 +52,15 @@ def _bar(console: Console) -> Bar:
     )
 
 
+def _spent(progress: Progress) -> str:
+    """Tokens and cost so far, where the model counts them."""
+    if progress.usage is None:
+        return ""
+    tokens = progress.usage.prompt_tokens + progress.usage.completion_tokens
+    cost = "" if progress.usage.cost is None else f", cost {progress.usage.cost:.4f}"
+    return f"{tokens:,} tokens{cost}"
+
+
 class _Live:
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -60,6 +69,8 @@ class _Live:
 
     def show(self, progress: Progress) -> None:
         accuracy = f"{100 * progress.correct / progress.done:.1f} % right" if progress.done else ""
+        if spent := _spent(progress):
+            accuracy += f", {spent}"
         self._bar.update(
             self._row,
             description=f"{progress.cell.task} {progress.cell.length} ({progress.cell_number}/{progress.cell_count})",
@@ -84,10 +95,11 @@ class _Lines:
         self._last = time.monotonic()
         rate = self._rate(progress)
         left = f", {(progress.total - progress.done) / rate:,.0f} s left" if rate else ""
+        spent = f"; {_spent(progress)}" if progress.usage else ""
         of_cell = "" if done else f" (of {progress.cell_total})"
         print(
             f"[{progress.cell_number}/{progress.cell_count}] {progress.cell}: "
-            f"{progress.cell_correct}/{progress.cell_done} right{of_cell}, {rate:,.0f} replies/s{left}",
+            f"{progress.cell_correct}/{progress.cell_done} right{of_cell}, {rate:,.0f} replies/s{left}{spent}",
             file=sys.stderr,
             flush=True,
         )

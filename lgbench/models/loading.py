@@ -30,7 +30,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     The first of these that fits:
 
     1. a built-in: `oracle`, `random`, `echo`;
-    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`, or `tiny:transfer` for a bundled checkpoint;
+    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`, `api:NAME`, or `tiny:transfer` (a bundled checkpoint);
     3. `file.py:attribute`: an object with `predict`, or a class or function that makes one from keyword options;
     4. an existing checkpoint folder;
     5. `package.module:attribute`, likewise;
@@ -80,9 +80,16 @@ def _hugging_face(name: str, rest: str, options: dict[str, str]) -> Model:
     return load(name, rest, options)
 
 
+def _api(name: str, rest: str, options: dict[str, str]) -> Model:
+    from lgbench.models.api import load
+
+    return load(name, rest, options)
+
+
 SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {
     "replay": _replay,
     "hf": _hugging_face,
+    "api": _api,
     "tiny": _bundled,
 }
 

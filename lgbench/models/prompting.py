@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 
@@ -11,6 +12,8 @@ from lgbench.results import PromptStyle
 from lgbench.suites import Suite
 from lgbench.task import Example
 from lgbench.tasks import get_task
+
+_log = logging.getLogger(__name__)
 
 OPEN_TAG = "<answer>"
 CLOSE_TAG = "</answer>"
@@ -113,12 +116,19 @@ def extract_reply(style: PromptStyle, text: str) -> str:
     return text[start + len(OPEN_TAG) : end]
 
 
-def confusable_tasks(style: PromptStyle, suite: Suite, tasks: Sequence[str]) -> tuple[str, ...]:
-    """Tasks that a template without `{task}` cannot tell apart, because their prompts look alike; in task order."""
+def warn_of_confusion(style: PromptStyle, suite: Suite, tasks: Sequence[str]) -> None:
+    """Log a warning if a template without `{task}` leaves tasks whose prompts look alike indistinguishable."""
     if style.template is None or "{task}" in style.template:
-        return ()
+        return
     forms = {task: _form(worked_examples(suite, task, 1)[0].prompt) for task in tasks}
-    return tuple(task for task, form in forms.items() if list(forms.values()).count(form) > 1)
+    alike = [task for task, form in forms.items() if list(forms.values()).count(form) > 1]
+    if alike:
+        _log.warning(
+            "The prompts of %s look alike, and the template %r does not name the task. "
+            'To tell them apart: --model-option template="<{task}>{prompt}"',
+            ", ".join(alike),
+            style.template,
+        )
 
 
 def _form(prompt: str) -> tuple[frozenset[str], str]:

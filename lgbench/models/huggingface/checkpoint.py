@@ -18,7 +18,7 @@ from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.folder import check_folder, check_weights, find_folder
 
 if TYPE_CHECKING:
-    from lgbench.models.huggingface import Options
+    from lgbench.models.huggingface.options import Options
 
 
 @dataclass(frozen=True, kw_only=True)

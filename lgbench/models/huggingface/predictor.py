@@ -12,7 +12,7 @@ from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.checkpoint import Checkpoint
 from lgbench.models.huggingface.decoding import Decoder, Row, Written
 from lgbench.models.huggingface.vocabulary import check_vocabulary
-from lgbench.models.prompting import CLOSE_TAG, confusable_tasks, extract_reply, generation_cap, question
+from lgbench.models.prompting import CLOSE_TAG, extract_reply, generation_cap, question, warn_of_confusion
 from lgbench.results import PromptStyle
 from lgbench.suites import Suite, load_suite
 
@@ -61,13 +61,7 @@ class HuggingFacePredictor:
         """
         self._suite = suite
         check_vocabulary(self._tokenizer, suite, tasks)
-        if alike := confusable_tasks(self._style, suite, tasks):
-            _log.warning(
-                "The prompts of %s look alike, and the template %r does not name the task. "
-                'To tell them apart: --model-option template="<{task}>{prompt}"',
-                ", ".join(alike),
-                self._style.template,
-            )
+        warn_of_confusion(self._style, suite, tasks)
         if not self._ends:
             _log.warning("Neither the tokenizer nor the model names an end token: every reply will reach its cap.")
 

@@ -1,0 +1,71 @@
+"""MODEL `api:NAME`: a model behind a server that speaks the OpenAI protocol.
+
+Importing this package loads no client; `load` does.
+"""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from lgbench.errors import LgbenchError
+from lgbench.extras import require_extra
+from lgbench.models.api.options import OPENAI_URL, Options
+from lgbench.models.construction import arguments_for
+from lgbench.models.loaded import Model
+from lgbench.models.prompting import prompt_style
+from lgbench.results import SystemInfo
+
+
+def load(name: str, rest: str, given: dict[str, str]) -> Model:
+    """Make the predictor of `api:NAME`. Nothing is sent yet.
+
+    Raises:
+        LgbenchError: The extra or the key is missing, or an option does not fit.
+    """
+    if keys := [option for option in given if "key" in option.lower() and option != "key_env"]:
+        raise LgbenchError(
+            f"The model option {keys[0]!r} is refused: options are written into the result. The key is read from the "
+            "environment variable OPENAI_API_KEY, or from the one that --model-option key_env=NAME names."
+        )
+    options = Options(**arguments_for(Options, given, name))
+    _check(options)
+    key = _key(options)
+    require_extra("api", "openai", purpose=f"MODEL {name!r}")
+
+    from lgbench.models.api.predictor import ApiPredictor
+
+    chat = options.endpoint == "chat"
+    style = prompt_style(options.style, chat=chat, has_chat=chat, template=options.template, shots=options.shots)
+    return Model(
+        ApiPredictor(rest, options, style, key=key), SystemInfo(model=name, kind="api", options=given, prompt=style)
+    )
+
+
+def _check(options: Options) -> None:
+    parts = urlsplit(options.base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise LgbenchError(f"base_url={options.base_url!r} is no URL. An example: http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise LgbenchError("base_url must hold no user, password or query: it is written into the result.")
+    for name, value, least in (("concurrency", options.concurrency, 1), ("retries", options.retries, 0)):
+        if value < least:
+            raise LgbenchError(f"{name}={value} is out of range. Give {least} or more.")
+    if not 0 < options.timeout < float("inf"):
+        raise LgbenchError(f"timeout={options.timeout} is out of range. Give a number of seconds above 0.")
+    prices = (options.price_in, options.price_out)
+    if (prices[0] is None) != (prices[1] is None):
+        raise LgbenchError("price_in and price_out go together: the cost of a million tokens read, and written.")
+    if any(price is not None and not 0 <= price < float("inf") for price in prices):
+        raise LgbenchError(f"price_in={prices[0]}, price_out={prices[1]}: a price is a number from 0 on.")
+
+
+def _key(options: Options) -> str:
+    """The key from the environment. Servers other than OpenAI's may need none."""
+    key = os.environ.get(options.key_env, "").strip()
+    if not key and (options.base_url == OPENAI_URL or options.key_env != "OPENAI_API_KEY"):
+        raise LgbenchError(
+            f"The environment variable {options.key_env} is not set. Set it to your key, or name another with "
+            "--model-option key_env=NAME; for a server of your own, give --model-option base_url=http://..."
+        )
+    return key

@@ -1,0 +1,39 @@
+"""What can be set of a model behind a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The model options of `api:`, as text that `--model-option` gives.
+
+    Attributes:
+        base_url: Where the server's endpoints begin; it usually ends in `/v1`.
+        endpoint: `chat` for chat completions, `completions` for plain ones.
+        key_env: The environment variable that holds the key.
+        concurrency: The most requests under way at once.
+        retries: How often a request that failed is sent again.
+        timeout: Seconds to wait for one reply.
+        price_in: What a million tokens read cost, in any currency.
+        price_out: What a million tokens written cost.
+        style: `raw` or `instruct`; `instruct` for chat if not given.
+        template: The text of style `raw`, with `{prompt}` and, where wanted, `{task}` in it.
+        shots: The worked examples of style `instruct`.
+    """
+
+    base_url: str = OPENAI_URL
+    endpoint: Literal["chat", "completions"] = "chat"
+    key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 16
+    retries: int = 8
+    timeout: float = 120.0
+    price_in: float | None = None
+    price_out: float | None = None
+    style: Literal["raw", "instruct"] | None = None
+    template: str | None = None
+    shots: int | None = None

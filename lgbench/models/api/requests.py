@@ -1,0 +1,187 @@
+"""One request to an OpenAI-compatible server: sent again while that may help, with errors that say what to change."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import logging
+import random
+import time
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import openai
+
+from lgbench.errors import LgbenchError
+from lgbench.models.contract import Tokens
+
+_log = logging.getLogger(__name__)
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0
+_LONGEST_WAIT = 900.0  # a server that asks for more is better resumed later
+_RETRIES_BEFORE_FIRST_SUCCESS = 2  # a wrong URL should not take minutes to be told
+_QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit_limit_reached")
+_BUSY = (408, 409, 425, 429)
+
+
+class Completion(NamedTuple):
+    """What the server wrote: text, whether the token cap ended it, and the tokens it counted."""
+
+    text: str
+    capped: bool
+    tokens: Tokens
+
+
+class Unusable(Exception):  # noqa: N818  # not an error of ours: the reason to send a request again
+    """A failure that may pass.
+
+    Args:
+        reason: What happened, in words.
+        wait: Seconds that the server asked to wait.
+        overload: Whether the server said that it is busy, so that it is there and other requests should wait too.
+    """
+
+    def __init__(self, reason: str, *, wait: float | None = None, overload: bool = False) -> None:
+        super().__init__(reason)
+        self.wait = wait
+        self.overload = overload
+
+
+class Endpoint:
+    """A path of a server.
+
+    Args:
+        client: The client of the `openai` package; it must not retry by itself.
+        path: `/chat/completions` or `/completions`.
+        retries: How often a request is sent again.
+        secret: The key; it is cut out of every message.
+    """
+
+    def __init__(self, client: Any, path: str, *, retries: int, secret: str) -> None:
+        self._client = client
+        self._path = path
+        self._retries = retries
+        self._secret = secret
+        self._succeeded = False
+        self._quiet_until = 0.0
+        self._cap_field = "max_tokens"
+
+    async def complete(self, body: dict[str, Any], *, cap: int) -> Completion:
+        """Send a request until it is answered.
+
+        Raises:
+            LgbenchError: It was refused for good, or failed too often.
+        """
+        attempt = 0
+        while True:
+            await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
+            try:
+                completion = await self._once(body | {self._cap_field: cap})
+            except Unusable as failure:
+                await self._wait(failure, attempt)
+                attempt += 1
+                continue
+            self._succeeded = True
+            return completion
+
+    async def _wait(self, failure: Unusable, attempt: int) -> None:
+        known = self._succeeded or failure.overload
+        if attempt >= (self._retries if known else min(self._retries, _RETRIES_BEFORE_FIRST_SUCCESS)):
+            raise self._error(f"{failure} (after {attempt + 1} tries)") from None
+        # Jitter, so that requests that failed together do not come back together.
+        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt) * random.uniform(0.75, 1.25)
+        if failure.wait is not None:
+            delay = failure.wait
+        if delay > _LONGEST_WAIT:
+            raise self._error(f"{failure}, and asks to wait {delay:.0f} s. Resume the run then")
+        if failure.overload:
+            self._quiet_until = max(self._quiet_until, time.monotonic() + delay)
+        if delay >= 10:
+            _log.warning("%s; the next try is in %.0f s.", self._cleaned(str(failure)), delay)
+        await asyncio.sleep(delay)
+
+    async def _once(self, body: dict[str, Any]) -> Completion:
+        try:
+            raw = await self._client.post(self._path, body=body, cast_to=str)
+        except openai.APIStatusError as error:
+            self._refused(error)
+            raise Unusable(
+                f"answered with status {error.status_code}{_said(error)}",
+                wait=_retry_after(error.response.headers),
+                overload=error.status_code in _BUSY or error.status_code == 503,
+            ) from None
+        except openai.APITimeoutError:
+            raise Unusable("did not answer in time (see --model-option timeout=SECONDS)") from None
+        except (openai.APIConnectionError, openai.APIResponseValidationError) as error:
+            raise Unusable(f"could not be reached or broke off: {error.__cause__ or error}") from None
+        return parse_completion(raw)
+
+    def _refused(self, error: openai.APIStatusError) -> None:
+        """Raise for a status that no repetition will change."""
+        status, said = error.status_code, _said(error)
+        if status == 400 and self._cap_field == "max_tokens" and "max_completion_tokens" in said:
+            self._cap_field = "max_completion_tokens"
+            raise Unusable("wants max_completion_tokens", wait=0.0, overload=False)
+        if status in (401, 403):
+            raise self._error(f"refused the key (status {status}){said}. Check the environment variable that holds it")
+        if status == 402 or _code(error) in _QUOTA_CODES:
+            raise self._error(f"says that the quota is used up{said}. Add credit, then resume the run")
+        if status == 404:
+            raise self._error(f"knows no such model or address (status 404){said}. Check MODEL and base_url")
+        if 300 <= status < 500 and status not in _BUSY:
+            raise self._error(f"refused the request (status {status}){said}")
+
+    def _error(self, what: str) -> LgbenchError:
+        return LgbenchError(self._cleaned(f"{self._client.base_url} {what}."))
+
+    def _cleaned(self, text: str) -> str:
+        return text.replace(self._secret, "***") if self._secret else text
+
+
+def parse_completion(raw: str) -> Completion:
+    """Read the server's answer.
+
+    Raises:
+        Unusable: It is no completion.
+    """
+    if raw.lstrip()[:1] == "<":
+        raise Unusable("answered with HTML, not JSON. Is base_url right? It usually ends in /v1")
+    try:
+        record = json.loads(raw)
+        choice = record["choices"][0]
+        written = choice["message"]["content"] if "message" in choice else choice["text"]
+        counted = record.get("usage") or {}
+        tokens = Tokens(int(counted.get("prompt_tokens") or 0), int(counted.get("completion_tokens") or 0))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        shown = repr(raw[:100]) if raw else "nothing"
+        raise Unusable(f"answered with {shown}, which is no OpenAI completion. Is base_url right?") from None
+    if written is not None and not isinstance(written, str):
+        raise Unusable(f"wrote {type(written).__name__} where a text should be")
+    # A model that thought until the cap has written null.
+    return Completion(written or "", choice.get("finish_reason") == "length", tokens)
+
+
+def _said(error: openai.APIStatusError) -> str:
+    """The server's own words, shortened."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    return f": {str(message)[:300].rstrip('.')}" if message else ""
+
+
+def _code(error: openai.APIStatusError) -> str:
+    body = error.body
+    return str(body.get("code") or body.get("type") or "") if isinstance(body, dict) else ""
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds, from a number or a date; None where the header is missing or makes no sense."""
+    value = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

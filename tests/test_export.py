@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import importlib.resources
 import importlib.util
 import json
@@ -153,8 +154,7 @@ def _validate(record: dict[str, Any], samples: list[dict[str, Any]]) -> None:
     """Against the published schemas, where their package is installed."""
     if importlib.util.find_spec("every_eval_ever") is None or importlib.util.find_spec("jsonschema") is None:
         pytest.skip("the published schemas need: pip install every-eval-ever jsonschema")
-    import jsonschema
-
+    jsonschema: Any = importlib.import_module("jsonschema")
     schemas = importlib.resources.files("every_eval_ever") / "schemas"
     aggregate, instance = (
         jsonschema.Draft202012Validator(json.loads((schemas / f"{name}.schema.json").read_text()))

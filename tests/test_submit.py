@@ -133,8 +133,10 @@ def test_a_name_or_a_place_that_cannot_be(empty: Path, run_folders: dict[str, Pa
     run = [run_folders[RUN]]
     with pytest.raises(LgbenchError, match=r"'\.\./x' is no name for a system"):
         submit(run, name="../x", details=DETAILS, submissions=empty)
-    with pytest.raises(LgbenchError, match="in a clone of the lgbench repository"):
-        submit(run, name="x", details=DETAILS, submissions=empty / "nowhere")
+    with pytest.raises(LgbenchError, match=r"Cannot write to .*nowhere.*: No such file or directory"):
+        submit(run, name="x", details=DETAILS, submissions=empty / "nowhere" / "at" / "all")
+    submit(run, name="x", details=DETAILS, submissions=empty / "made")
+    assert problems(empty / "made") == {}
 
 
 def test_details_of_an_existing_system_are_changed_in_its_file(submissions: Path, run_folders: dict[str, Path]) -> None:
@@ -167,6 +169,8 @@ def test_submit_and_validate_as_typed(
     assert f"Added submissions/mine/{RUN}\n" in out
     assert "mend these:\n  submissions/mine/system.json: description: fill this in\n" in out
     assert "git add submissions/mine leaderboard\n" in out
+    assert "need a clone" not in out
+    assert "need a clone" in lgbench("submit", run_folders[RUN], "--name", "mine", "--submissions", "elsewhere")[1]
     status, out = lgbench("validate")
     assert status == 1
     assert out.splitlines() == [

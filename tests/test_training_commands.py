@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,8 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint import CheckpointPredictor
 from lgbench.models.loading import load_build, load_model
-from lgbench.suites import load_suite
+from lgbench.rescoring import rescore
+from lgbench.suites import Cell, load_suite
 
 from .test_cli import Shell
 
@@ -135,3 +137,19 @@ def test_the_bundled_checkpoints_are_small_and_do_what_they_show() -> None:
                 assert right <= 0.1
     with pytest.raises(LgbenchError, match="Did you mean 'transfer'"):
         load_model("tiny:transfr")
+
+
+@pytest.mark.parametrize("arm", ["main_only", "transfer", "control"])
+def test_the_committed_results_are_those_of_the_bundled_checkpoints(arm: str) -> None:
+    rescored = rescore(ROOT / "lgbench" / "checkpoints" / "results" / arm)
+    result = rescored.result
+    assert (result.system.model, result.arm, result.group, result.seed) == (f"tiny:{arm}", arm, "capitalize-reverse", 0)
+    weights = TINY / arm / "model.safetensors"
+    assert result.system.source_sha256 == (hashlib.sha256(weights.read_bytes()).hexdigest(),)
+    predictor = load_model(f"tiny:{arm}").predictor
+    assert isinstance(predictor, CheckpointPredictor)
+    for length in (8, 10, 12, 16):
+        examples = draw_cell(MINI, "capitalize_reverse", length)[:32]
+        replies = predictor.predict([example.prompt for example in examples], "capitalize_reverse")
+        right = [reply == example.target for reply, example in zip(replies, examples, strict=True)]
+        assert right == rescored.correct[Cell("capitalize_reverse", length)][:32].tolist()

@@ -8,7 +8,7 @@ from fractions import Fraction
 from rich import box
 from rich.table import Table
 
-from lgbench.cli.report import wide_console
+from lgbench.cli.report import blocks, wide_console
 from lgbench.comparison import ArmScores, Estimate, GroupScores
 from lgbench.scoring import counts_by_task
 from lgbench.suites import ZONES
@@ -25,7 +25,10 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
     console = wide_console()
     shown = [group for group in scores.groups if not names or group.group.name in names]
     for group in shown:
+        task, main, aux = group.group.main, group.group.main_length, group.group.aux_length
+        console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds (range)")
         console.print(_by_length(group))
+        console.print(f"{group.group.name}: {task} by zone (trained to {main}, auxiliaries to {aux}), in %")
         console.print(_by_zone(group))
         for line in _gains(group):
             console.print(line, markup=False, highlight=False)
@@ -34,18 +37,20 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
         console.print(verdict(group), markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
 def _by_length(scores: GroupScores) -> Table:
-    group = scores.group
-    table = _table(f"{group.name}: {group.main} by length, exact match in %, mean over seeds (range)")
-    table.add_column("arm", no_wrap=True)
-    for length in group.grid:
-        table.add_column(str(length), justify="right", no_wrap=True)
+    table = _table(*map(str, scores.group.grid), "curve")
     for name, arm in scores.arms.items():
-        table.add_row(name, *(_spread(accuracies) for accuracies in _accuracies(arm, group.main)))
+        lengths = _accuracies(arm, scores.group.main)
+        curve = blocks(sum(seeds, Fraction()) / len(seeds) for seeds in lengths)
+        table.add_row(name, *map(_spread, lengths), curve)
     return table
 
 
@@ -62,12 +67,7 @@ def _spread(accuracies: Sequence[Fraction]) -> str:
 
 
 def _by_zone(scores: GroupScores) -> Table:
-    lengths = f"trained to {scores.group.main_length}, auxiliaries to {scores.group.aux_length}"
-    table = _table(f"{scores.group.name}: {scores.group.main} by zone ({lengths})")
-    headings = ("seeds", "in-dist.", "transfer", "beyond", "success rate", "best seed", "H90", "gap")
-    table.add_column("arm", no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _table("seeds", "in-dist.", "transfer", "beyond", "success rate", "best seed", "H90", "gap")
     for name, arm in scores.arms.items():
         shares = [*(arm.zone(zone) for zone in ZONES), arm.success_rate, arm.best_seed]
         horizon = "-" if arm.horizon_90 is None else str(arm.horizon_90)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,12 @@ def sparkline(task: TaskSummary) -> str:
 
     The blocks between stand for equal parts of what lies between.
     """
-    return "".join(_block(accuracy) for accuracy in task.accuracies.values())
+    return blocks(task.accuracies.values())
+
+
+def blocks(accuracies: Iterable[Fraction]) -> str:
+    """One block for each accuracy."""
+    return "".join(_block(accuracy) for accuracy in accuracies)
 
 
 def _block(accuracy: Fraction) -> str:

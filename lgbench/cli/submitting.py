@@ -31,6 +31,7 @@ def command(
         parameters=parameters,
         training_notes=training_notes,
     )
+    is_clone = submissions.exists()
     submitted = submit(folders, name=name, details=details, submissions=submissions)
     for run in submitted.runs:
         typer.echo(f"Added {run}")
@@ -38,6 +39,10 @@ def command(
         typer.echo("\nBefore the next step, mend these:")
         for problem in submitted.to_mend:
             typer.echo(f"  {problem}")
+    if not is_clone:
+        typer.echo(
+            f"\nThere was no folder {submissions} here, so one was made. The steps below need a clone of lgbench."
+        )
     folder = shlex.quote(str(submitted.folder))
     typer.echo(
         f"""

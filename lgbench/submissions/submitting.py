@@ -62,7 +62,7 @@ def submit(
         folders: The folders of finished runs. Only their results and replies are copied.
         name: The system.
         details: Of a new system.
-        submissions: The folder of all submissions.
+        submissions: The folder of all submissions; made where there is none.
 
     Raises:
         LgbenchError: A result or a detail is not as it must be, with every problem; or the system has the run already.
@@ -71,14 +71,13 @@ def submit(
         check_system_name(name)
     except ValueError as error:
         raise LgbenchError(f"{name!r} is no name for a system: {error}.") from None
-    if not submissions.is_dir():
-        raise LgbenchError(f"There is no folder {str(submissions)!r}. Run this in a clone of the lgbench repository.")
     target = submissions / name
     given = details.given()
     if given and (target / SYSTEM_FILE).exists():
         fields = ", ".join(given)
         raise LgbenchError(f"{str(target / SYSTEM_FILE)!r} exists: change {fields} there, and leave the options out.")
     try:
+        submissions.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=submissions) as temporary:
             return _submit(folders, target, given, staging=Path(temporary) / name)
     except OSError as error:

@@ -59,3 +59,29 @@ def memory() -> None:
     from lgbench.bench import processes
 
     _print(processes.memory())
+
+
+@app.command()
+def hf(
+    model: Annotated[str | None, typer.Option(help="A Hugging Face folder.  [default: one made on the spot]")] = None,
+    length: Annotated[list[int] | None, typer.Option(help="A length; may be repeated.  [default: all]")] = None,
+    batch_size: Annotated[int, typer.Option(help="The batch size of lm-evaluation-harness.")] = 256,
+) -> None:
+    """Evaluating a Hugging Face model, against lm-evaluation-harness where `lm_eval` is on the PATH."""
+    from lgbench.extras import require_extra
+
+    require_extra("hf", "torch", "transformers", "accelerate", purpose="`lgbench bench hf`")
+    from lgbench.bench import huggingface
+
+    _print(huggingface.harnesses(model, lengths=length or [], batch_size=batch_size))
+
+
+@app.command()
+def api() -> None:
+    """Requests a second to a server on loopback, against the most that it allows."""
+    from lgbench.extras import require_extra
+
+    require_extra("api", "openai", purpose="`lgbench bench api`")
+    from lgbench.bench import api as measured
+
+    _print(measured.request_rate())

@@ -11,10 +11,11 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from fractions import Fraction
+from functools import partial
 
 from lgbench import plotting
 from lgbench.errors import LgbenchError
-from lgbench.suites import load_suite
+from lgbench.suites import Cell, load_suite
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord
 from lgbench.training.settings import preset_settings
 from lgbench.training.sweep import Gap, dev_gap, swept_plan
@@ -25,15 +26,14 @@ MINI = load_suite("mini-v1")
 GROUP = MINI.group("copy-mqar")
 
 
+def _right_up_to(length: int, beyond: int, cell: Cell) -> int:
+    return 256 if cell.length <= length else beyond
+
+
 def results() -> list[Any]:
     right = {"main_only": 8, "transfer": 16, "control": 10}
     return [
-        make_result(
-            lambda cell, to=to, seed=seed: 256 if cell.length <= to else 64 * seed,
-            arm=arm,
-            group=GROUP.name,
-            seed=seed,
-        )
+        make_result(partial(_right_up_to, to, 64 * seed), arm=arm, group=GROUP.name, seed=seed)
         for arm, to in right.items()
         for seed in range(2)
     ]

@@ -17,7 +17,9 @@ SECONDS = 0.05
 CONCURRENCY = 32
 _ANSWER = {
     "object": "chat.completion",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "<answer>1</answer>"}}],
+    "choices": [
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "<answer>1</answer>"}}
+    ],
     "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
 }
 # Bare sockets: a server that computes would compete for the processor with what is measured.

@@ -50,7 +50,9 @@ def startup() -> Iterator[str]:
 def harness() -> Iterator[str]:
     """The whole process of evaluating every `reverse_add` example of `mini-v1` with a model that answers at once."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = [run_process(_evaluation("echo", "--task", "reverse_add", folder=f"{folder}/{n}")) for n in range(ROUNDS)]
+        runs = [
+            run_process(_evaluation("echo", "--task", "reverse_add", folder=f"{folder}/{n}")) for n in range(ROUNDS)
+        ]
     yield f"lgbench eval echo --task reverse_add: {statistics.median(run.seconds for run in runs):.2f} s, whole process"
 
 

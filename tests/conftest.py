@@ -1,5 +1,6 @@
 """A folder of submissions, of real evaluations."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from lgbench.evaluation import evaluate
 from lgbench.submissions.submitting import Details, submit
 from tests.submitted import OTHER_SEED, RUN, RightUpTo
+
+# The models of the tests are so small that threads would wait for each other longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

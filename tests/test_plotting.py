@@ -19,12 +19,13 @@ from lgbench.training.record import CurvePoint, Machine, TrainingRecord
 from lgbench.training.settings import preset_settings
 from lgbench.training.sweep import Gap, dev_gap, swept_plan
 from lgbench.training.trainer import train
+from tests.made_up import make_result
 
 MINI = load_suite("mini-v1")
 GROUP = MINI.group("copy-mqar")
 
 
-def results(make_result: Any) -> list[Any]:
+def results() -> list[Any]:
     right = {"main_only": 8, "transfer": 16, "control": 10}
     return [
         make_result(
@@ -45,8 +46,8 @@ def record(main: int, aux: int, counts: dict[str, dict[int, int]]) -> TrainingRe
     return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
 
 
-def test_length_curves_show_each_seed_and_the_mean(make_result: Any) -> None:
-    axes = plotting.length_curves(results(make_result)).axes[0]
+def test_length_curves_show_each_seed_and_the_mean() -> None:
+    axes = plotting.length_curves(results()).axes[0]
     lines = [[float(y) for y in line.get_ydata()] for line in axes.get_lines()]  # type: ignore[union-attr, arg-type]
     main_only = [100.0] * 4 + [0.0] * 6, [100.0] * 4 + [25.0] * 6, [100.0] * 4 + [12.5] * 6
     for line in main_only:
@@ -61,8 +62,8 @@ def test_length_curves_show_each_seed_and_the_mean(make_result: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
-def test_the_same_input_gives_the_same_bytes(make_result: Any, kind: str) -> None:
-    first, second = (plotting.picture(plotting.length_curves(results(make_result)), kind) for _ in range(2))
+def test_the_same_input_gives_the_same_bytes(kind: str) -> None:
+    first, second = (plotting.picture(plotting.length_curves(results()), kind) for _ in range(2))
     assert first == second
     assert b"20" + b"26" not in first[:500], "no date"
 
@@ -98,7 +99,7 @@ def read_lengths(arm: Any) -> dict[str, int]:
     return {part.task: part.max_length for part in arm}
 
 
-def test_results_that_make_no_curves_are_refused(make_result: Any) -> None:
+def test_results_that_make_no_curves_are_refused() -> None:
     with pytest.raises(LgbenchError, match="results of trained arms"):
         plotting.length_curves([])
     with pytest.raises(LgbenchError, match="results of trained arms"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from lgbench.systems import score_trained
 from lgbench.training import reproduction
 from lgbench.training.reproduction import Run, execute, list_runs
 from lgbench.training.trainer import train
+from tests.made_up import make_result
 
 MINI = load_suite("mini-v1")
 ARMS = ("main_only", "transfer", "control")
@@ -71,7 +71,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: 
     assert second.failure is None
 
 
-def rescored(make_result: Any, arm: str, seed: int, share: float) -> Rescored:
+def rescored(arm: str, seed: int, share: float) -> Rescored:
     group = MINI.group("capitalize-reverse")
     result = make_result(
         lambda cell: round(256 * (share if group.zone(cell.length) == "transfer" else 1)),
@@ -89,10 +89,10 @@ def rescored(make_result: Any, arm: str, seed: int, share: float) -> Rescored:
         ({"main_only": 0.0, "transfer": 0.75, "control": 0.0}, "transfer was seen: +75.0 points (95 % interval"),
         ({"main_only": 0.0, "transfer": 0.75, "control": 0.75}, "transfer was not seen: +75.0 points"),
         ({"main_only": 0.5, "transfer": 0.5, "control": 0.0}, "transfer was not seen: +0.0 points"),
-        ({"main_only": 0.0, "transfer": 0.75}, "No control ran: length alone may be why."),
+        ({"main_only": 0.0, "transfer": 0.75}, "no control ran, so length alone may be why"),
         ({"transfer": 0.75}, "not decided"),
     ],
 )
-def test_the_verdict_needs_both_gains(make_result: Any, shares: dict[str, float], words: str) -> None:
-    runs = [rescored(make_result, arm, seed, share) for arm, share in shares.items() for seed in range(3)]
+def test_the_verdict_needs_both_gains(shares: dict[str, float], words: str) -> None:
+    runs = [rescored(arm, seed, share) for arm, share in shares.items() for seed in range(3)]
     assert words in verdict(score_trained(runs, MINI).groups[0])

@@ -6,7 +6,8 @@ of the reference model, or by a function of the user's, which is named but never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,8 @@ from lgbench.records import read_record
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
 BATCH_SIZE = 256
+# Parameters. Below so many, threads on a CPU wait for each other longer than they work, far longer on a busy machine.
+_WORTH_THREADS = 5_000_000
 
 Build = Callable[[int], nn.Module]
 """From the vocabulary's size to a module that maps int64 tokens (batch, time) to logits (batch, time, vocabulary)."""
@@ -90,11 +93,22 @@ class CheckpointPredictor:
         for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
             by_size.setdefault((len(row), len(prompt)), []).append(index)
         replies: dict[int, str] = {}
-        for (_, characters), indices in by_size.items():
-            tokens = torch.tensor([rows[index] for index in indices], device=self.device)
-            written = greedy(self._module, tokens, reply_cap(characters))
-            replies |= zip(indices, map(_reply, written), strict=True)
+        with _threads(1 if self.parameters < _WORTH_THREADS else torch.get_num_threads()):
+            for (_, characters), indices in by_size.items():
+                tokens = torch.tensor([rows[index] for index in indices], device=self.device)
+                written = greedy(self._module, tokens, reply_cap(characters))
+                replies |= zip(indices, map(_reply, written), strict=True)
         return [replies[index] for index in range(len(prompts))]
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def reply_cap(characters: int) -> int:

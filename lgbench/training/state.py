@@ -70,6 +70,7 @@ def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.opti
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, number, moment = name.split(".")
-            moments.setdefault(int(number), {})[moment] = tensor
+            # A copy: what was read is mapped from the file, and would keep its space taken once it is replaced.
+            moments.setdefault(int(number), {})[moment] = tensor.clone()
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     torch.set_rng_state(tensors[_GENERATOR])

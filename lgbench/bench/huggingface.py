@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from lgbench.bench.llama import make_llama
 from lgbench.bench.processes import run_process
@@ -17,7 +18,12 @@ from lgbench.replies import read_stored_replies
 from lgbench.runfolder import REPLIES_FILE
 
 TASK = "reverse_add"
-_SIZE = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6, "num_attention_heads": 6}
+_SIZE: dict[str, Any] = {
+    "hidden_size": 384,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 6,
+}
 
 
 def harnesses(model: str | None, *, lengths: Sequence[int], batch_size: int) -> Iterator[str]:

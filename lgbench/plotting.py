@@ -23,6 +23,8 @@ from lgbench.training.record import TrainingRecord
 from lgbench.training.sweep import Gap
 
 ARM_COLORS = {"main_only": "#7f7f7f", "transfer": "#1f77b4", "control": "#d95f02", "direct": "#1b9e77"}
+# Where the baselines coincide, as they do at 0, both are seen.
+ARM_STYLES = {"main_only": "-", "transfer": "-", "control": (0, (2, 2)), "direct": "-"}
 ZONE_SHADES: Mapping[Zone, str] = {"in_distribution": "#e8f1e4", "transfer": "#e3ecf7", "beyond": "#f6eee6"}
 ZONE_COLORS: Mapping[Zone, str] = {"in_distribution": "#1b9e77", "transfer": "#1f77b4", "beyond": "#d95f02"}
 # No creation date, no version of the program that wrote it.
@@ -94,11 +96,13 @@ def _draw_lengths(axes: Axes, group: Group, results: Sequence[Result]) -> None:
         if not seeds:
             continue
         for seed in seeds if len(seeds) > 1 else []:
-            axes.plot(group.grid, seed, color=ARM_COLORS[arm], linewidth=0.6, alpha=0.6)
+            axes.plot(group.grid, seed, color=ARM_COLORS[arm], linestyle=ARM_STYLES[arm], linewidth=0.6, alpha=0.6)
         mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
         label = f"{arm} ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
-        axes.plot(group.grid, mean, color=ARM_COLORS[arm], linewidth=2.0, marker="o", markersize=3, label=label)
-    axes.set(title=group.name, xlabel="length", ylabel=f"{group.main}: exact match in %", ylim=(-3, 103))
+        look: dict[str, Any] = {"color": ARM_COLORS[arm], "linestyle": ARM_STYLES[arm], "marker": "o", "markersize": 3}
+        axes.plot(group.grid, mean, **look, linewidth=2.0, label=label)
+    title = f"{group.name}: {group.main}"
+    axes.set(title=title, xlabel="length", ylabel="exact match in %", ylim=(-3, 103))
     axes.set_xticks(group.grid)
     axes.legend(fontsize=7, loc="upper right")
 
@@ -131,13 +135,14 @@ def training_curves(records: Sequence[TrainingRecord]) -> Figure:
     """
     if not records or not all(record.curve for record in records):
         raise LgbenchError("A training curve needs runs of `lgbench train` that have reached their first point.")
-    arms = list(dict.fromkeys((record.plan.suite, record.plan.group, record.plan.arm) for record in records))
+    ordered = sorted(records, key=lambda record: TRAINED_ARMS.index(record.plan.arm))
+    arms = list(dict.fromkeys((record.plan.suite, record.plan.group, record.plan.arm) for record in ordered))
     with mpl.rc_context(_STYLE):
         figure, panels = _panels(len(arms))
         for (suite, group, arm), axes in zip(arms, panels, strict=True):
             own = [each for each in records if (each.plan.suite, each.plan.group, each.plan.arm) == (suite, group, arm)]
             _draw_training(axes, load_suite(suite).group(group), own)
-            axes.set_title(f"{group}, {arm}")
+            axes.set_title(f"{group}, {arm}: {load_suite(suite).group(group).main}")
     return figure
 
 
@@ -150,7 +155,7 @@ def _draw_training(axes: Axes, group: Group, records: Sequence[TrainingRecord]) 
             shares = [100 * (zone_accuracies(group, point)[zone] or 0.0) for point in record.curve]
             label = zone.replace("_", "-") if number == 0 else None
             axes.plot(steps, shares, color=ZONE_COLORS[zone], linewidth=1.2, alpha=0.8, label=label)
-    axes.set(xlabel="step", ylabel=f"{group.main}: dev exact match in %", ylim=(-3, 103))
+    axes.set(xlabel="step", ylabel="dev exact match in %", ylim=(-3, 103))
     axes.legend(fontsize=7)
 
 

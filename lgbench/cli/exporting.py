@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.extras import require_extra
 
 app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
 
@@ -19,6 +20,7 @@ SuiteName = Annotated[str, typer.Option("--suite", help="The suite.")]
 @app.command()
 def hf(checkpoint: Source, folder: Target) -> None:
     """Write a folder that transformers opens as LlamaForCausalLM with a fast tokenizer."""
+    require_extra("hf", "torch", "safetensors", "transformers", purpose="`lgbench export hf`")
     from lgbench.models.hf_export import export_hf
 
     export_hf(checkpoint, folder)
@@ -28,6 +30,7 @@ def hf(checkpoint: Source, folder: Target) -> None:
 @app.command()
 def bfloat16(checkpoint: Source, folder: Target) -> None:
     """Write the checkpoint with its weights rounded to bfloat16, at half the size."""
+    require_extra("torch", "torch", "safetensors", purpose="`lgbench export bfloat16`")
     from lgbench.models.checkpoint import round_checkpoint
 
     round_checkpoint(checkpoint, folder)
@@ -62,7 +65,6 @@ def dataset(
     ] = 10_000,
 ) -> None:
     """Write the test cells of each task, and the arms' training streams, as parquet with a dataset card."""
-    from lgbench.extras import require_extra
     from lgbench.suites import load_suite
 
     require_extra("export", "pyarrow", purpose="`lgbench export dataset`")

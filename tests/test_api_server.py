@@ -1,6 +1,6 @@
 """MODEL `api:...` against a real server: `transformers serve` with a model made on the spot.
 
-Needs `pip install "lgbench[hf,api]" "transformers[serving]"`; skipped where that is not installed.
+Needs `pip install '.[hf,api]' 'transformers[serving]'`; skipped where that is not installed.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
 from lgbench.scoring import counts_by_task
+from lgbench.series import by_step
 from lgbench.suites import TRAINED_ARMS, ZONES, Group, Zone, load_suite
 from lgbench.training.curve import zone_accuracies
 from lgbench.training.record import TrainingRecord
@@ -156,6 +157,35 @@ def _draw_training(axes: Axes, group: Group, records: Sequence[TrainingRecord]) 
             axes.plot(steps, shares, color=ZONE_COLORS[zone], linewidth=1.2, alpha=0.8, label=label)
     axes.set(xlabel="step", ylabel="dev exact match in %", ylim=(-3, 103))
     axes.legend(fontsize=7)
+
+
+def series_curves(results: Sequence[Result]) -> Figure:
+    """Accuracy by pretraining step, a panel for each task and a line for each length: Figure 9 of the paper.
+
+    Args:
+        results: Of one series of checkpoints, with the same cells.
+
+    Raises:
+        LgbenchError: A result names no step, or the cells differ.
+    """
+    counts = {step: counts_by_task(result) for step, result in by_step(results).items()}
+    first, *others = counts.values()
+    if any(
+        {task: list(lengths) for task, lengths in each.items()} != {t: list(n) for t, n in first.items()}
+        for each in others
+    ):
+        raise LgbenchError("The results of a series must hold the same cells.")
+    with mpl.rc_context(_STYLE):
+        figure, panels = _panels(len(first))
+        for task, axes in zip(first, panels, strict=True):
+            shades = mpl.colormaps["viridis_r"].resampled(max(len(first[task]), 2))
+            for number, length in enumerate(first[task]):
+                cells = [each[task][length] for each in counts.values()]
+                values = [100 * cell.correct / cell.total for cell in cells]
+                axes.plot(list(counts), values, color=shades(number), marker="o", markersize=3, label=str(length))
+            axes.set(title=task, xlabel="pretraining step", ylabel="exact match in %", ylim=(-3, 103))
+            axes.legend(title="length", fontsize=6, title_fontsize=7, loc="upper left", ncols=2)
+    return figure
 
 
 def gap_map(gaps: Sequence[Gap]) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import subprocess
@@ -34,7 +35,10 @@ from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.decoding import Decoder, Row
 from lgbench.models.loading import load_model
 from lgbench.models.prompting import generation_cap, worked_examples
+from lgbench.records import read_record
 from lgbench.rescoring import rescore
+from lgbench.results import Result
+from lgbench.series import by_step, split_revisions
 from lgbench.suites import load_suite
 
 MINI = load_suite("mini-v1")
@@ -352,6 +356,31 @@ def test_the_command_says_at_once_what_it_loads(folder: Path, tmp_path: Path) ->
     assert first == f"Loading hf:{folder} for mini-v1, arm open ..."
     assert second.endswith("parameters, cpu, float32, style instruct, 1 worked example")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["system"]["prompt"]["shots"] == 1
+
+
+def test_a_series_evaluates_each_checkpoint_and_draws_them_by_step(tmp_path: Path) -> None:
+    for step in (200, 1000, 30):
+        make_llama(tmp_path / "series" / f"step-{step}", seed=step, end_weight=2.0)
+    command = [sys.executable, "-m", "lgbench", "eval", f"hf:{tmp_path / 'series'}", "--task", "mqar", "--limit", "3"]
+    command += ["--length", "2", "--model-option", "revisions=step-200,step-1000,step-30"]
+    done = subprocess.run([*command, "--output", str(tmp_path / "out"), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [each["model"] for each in json.loads(done.stdout)] == [f"hf:{tmp_path / 'series'}"] * 3
+    paths = {path.name: path / "result.json" for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert paths.keys() == {"step-200", "step-1000", "step-30"}
+    results = [read_record(path, Result) for path in paths.values()]
+    assert list(by_step(results)) == [30, 200, 1000]
+    assert len({result.system.source_sha256 for result in results}) == 3
+    if importlib.util.find_spec("matplotlib"):
+        assert "pretraining step" not in done.stdout
+        assert (tmp_path / "out" / "series.svg").read_text().startswith("<?xml")
+
+
+def test_revisions_that_are_no_series() -> None:
+    assert split_revisions("step-20, step-3") == ["step-3", "step-20"]
+    for text in ("step-1,,step-2", "step-1,step-1", "main,step-1"):
+        with pytest.raises(LgbenchError):
+            split_revisions(text)
 
 
 def test_finding_a_model_loads_no_torch() -> None:

@@ -21,6 +21,8 @@ LAYERS = {
     "lgbench.submissions": 4,
     "lgbench.training": 4,
     "lgbench.doctor": 4,
+    "lgbench.series": 4,
+    "lgbench.export": 4,
     "lgbench.evaluation": 3,
     "lgbench.asking": 3,
     "lgbench.environment": 3,

@@ -23,12 +23,13 @@ def normal(text: str) -> list[str]:
 
 def test_the_first_block_is_two_commands() -> None:
     first, second = blocks("sh")[0].splitlines()
-    assert first.endswith(".venv/bin/lgbench eval examples/my_model.py:MyModel")
+    assert first.endswith(".venv/bin/lgbench demo")
     assert second.endswith(".venv/bin/pytest")
 
 
 def test_the_shown_scores_are_what_the_example_prints(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (shown,) = [block for block in blocks("") if block.startswith("examples/my_model.py:MyModel")]
     command = [sys.executable, "-m", "lgbench", "eval", "examples/my_model.py:MyModel"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert normal(done.stdout) == normal(blocks("")[0])
+    assert normal(done.stdout) == normal(shown)

@@ -102,7 +102,7 @@ def rescored(arm: str, seed: int, share: float) -> Rescored:
         ({"main_only": 0.0, "transfer": 0.75, "control": 0.0}, "transfer was seen: +75.0 points (95 % interval"),
         ({"main_only": 0.0, "transfer": 0.75, "control": 0.75}, "transfer was not seen: +75.0 points"),
         ({"main_only": 0.5, "transfer": 0.5, "control": 0.0}, "transfer was not seen: +0.0 points"),
-        ({"main_only": 0.0, "transfer": 0.75}, "No control ran: length alone may be why."),
+        ({"main_only": 0.0, "transfer": 0.75}, "no control ran, so length alone may be why"),
         ({"transfer": 0.75}, "not decided"),
     ],
 )

@@ -219,13 +219,6 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: py
     assert (tmp_path / PARTIAL_FILE).read_bytes() == kept
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(LgbenchError, match="Cannot write to"):
-        run(Oracle(), tmp_path / "run")
-
-
 def test_a_file_in_the_folders_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(LgbenchError, match="Cannot write to"):

@@ -38,8 +38,8 @@ def startup() -> Iterator[str]:
     for arguments in (["--help"], ["validate", "--help"]):
         theirs, ours = [], []
         for _ in range(ROUNDS):
-            theirs.append(_run(bare).seconds)
-            ours.append(_run([*_LGBENCH, *arguments]).seconds)
+            theirs.append(run_process(bare).seconds)
+            ours.append(run_process([*_LGBENCH, *arguments]).seconds)
         ratio = statistics.median(ours) / statistics.median(theirs)
         yield (
             f"lgbench {' '.join(arguments)}: {statistics.median(ours):.3f} s, "
@@ -50,7 +50,9 @@ def startup() -> Iterator[str]:
 def harness() -> Iterator[str]:
     """The whole process of evaluating every `reverse_add` example of `mini-v1` with a model that answers at once."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = [_run(_evaluation("echo", "--task", "reverse_add", folder=f"{folder}/{n}")) for n in range(ROUNDS)]
+        runs = [
+            run_process(_evaluation("echo", "--task", "reverse_add", folder=f"{folder}/{n}")) for n in range(ROUNDS)
+        ]
     yield f"lgbench eval echo --task reverse_add: {statistics.median(run.seconds for run in runs):.2f} s, whole process"
 
 
@@ -58,7 +60,7 @@ def memory() -> Iterator[str]:
     """The peak memory of evaluating the oracle on a small and on the large suite."""
     for suite in ("mini-v1", "standard-v1"):
         with tempfile.TemporaryDirectory() as folder:
-            run = _run(_evaluation("oracle", "--suite", suite, folder=f"{folder}/run"))
+            run = run_process(_evaluation("oracle", "--suite", suite, folder=f"{folder}/run"))
         yield f"lgbench eval oracle --suite {suite}: {run.peak_megabytes:.0f} MB at most, {run.seconds:.1f} s"
 
 
@@ -66,7 +68,12 @@ def _evaluation(model: str, *options: str, folder: str) -> list[str]:
     return [*_LGBENCH, "eval", model, *options, "--output", folder]
 
 
-def _run(command: list[str]) -> Usage:
+def run_process(command: list[str]) -> Usage:
+    """Run a command to its end.
+
+    Raises:
+        LgbenchError: It failed; with what it wrote on stderr.
+    """
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.extras import require_extra
 
 app = typer.Typer(
     cls=Group,
@@ -59,3 +61,43 @@ def memory() -> None:
     from lgbench.bench import processes
 
     _print(processes.memory())
+
+
+@app.command()
+def train(preset: Annotated[str, typer.Option(help="mini or paper.")] = "mini") -> None:
+    """The training step of a preset against a plain loop around transformers' Llama, and the data loader's share."""
+    require_extra("torch", "torch", "safetensors", purpose="`lgbench bench train`")
+    from lgbench.bench import train as measured
+
+    _print(measured.steps(preset))
+
+
+@app.command()
+def decode() -> None:
+    """Greedy decoding against transformers' generate, on the same weights and prompts."""
+    require_extra("torch", "torch", "safetensors", purpose="`lgbench bench decode`")
+    from lgbench.bench import decode as measured
+
+    _print(measured.replies())
+
+
+@app.command()
+def hf(
+    model: Annotated[str | None, typer.Option(help="A Hugging Face folder.  [default: one made on the spot]")] = None,
+    length: Annotated[list[int] | None, typer.Option(help="A length; may be repeated.  [default: all]")] = None,
+    batch_size: Annotated[int, typer.Option(help="The batch size of lm-evaluation-harness.")] = 256,
+) -> None:
+    """Evaluating a Hugging Face model, against lm-evaluation-harness where `lm_eval` is on the PATH."""
+    require_extra("hf", "torch", "transformers", "accelerate", purpose="`lgbench bench hf`")
+    from lgbench.bench import huggingface
+
+    _print(huggingface.harnesses(model, lengths=length or [], batch_size=batch_size))
+
+
+@app.command()
+def api() -> None:
+    """Requests a second to a server on loopback, against the most that it allows."""
+    require_extra("api", "openai", purpose="`lgbench bench api`")
+    from lgbench.bench import api as measured
+
+    _print(measured.request_rate())

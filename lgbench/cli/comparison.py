@@ -93,8 +93,7 @@ def _gains(scores: GroupScores) -> list[str]:
 
 def _points(gain: Estimate) -> str:
     low, high = (100 * each for each in gain.interval)
-    of_examples = ", over examples only: one seed" if gain.one_seed else ""
-    return f"{float(100 * gain.value):+.1f} points (95 % interval {low:+.1f} to {high:+.1f}{of_examples})"
+    return f"{float(100 * gain.value):+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
 
 
 def verdict(scores: GroupScores) -> str:
@@ -103,8 +102,12 @@ def verdict(scores: GroupScores) -> str:
     if gain is None:
         return f"{name}: not decided, as it needs runs of both transfer and main_only."
     seen = gain.interval.low > 0
-    against = f"{_points(gain)} over main_only"
+    gained = f"{_points(gain)} over main_only"
     if over_control is None:
-        return f"{name}: transfer was {'' if seen else 'not '}seen: {against}. No control ran: length alone may be why."
-    both = seen and over_control.interval.low > 0
-    return f"{name}: transfer was {'' if both else 'not '}seen: {against}, {_points(over_control)} over the control."
+        gained += "; no control ran, so length alone may be why"
+    else:
+        seen = seen and over_control.interval.low > 0
+        gained += f", {_points(over_control)} over the control"
+    if gain.one_seed or (over_control is not None and over_control.one_seed):
+        gained += "; some arm has one seed, so the intervals tell of examples only"
+    return f"{name}: transfer was {'' if seen else 'not '}seen: {gained}."

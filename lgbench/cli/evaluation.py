@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lgbench.errors import LgbenchError
+
+if TYPE_CHECKING:
+    from lgbench.results import Result
 
 
 def command(
@@ -64,39 +70,77 @@ def command(
     from lgbench.models.loading import load_model
     from lgbench.planning import make_plan
 
-    size = _batch_size(batch_size)
     groups, tasks, lengths = group or [], task or [], length or []
     # Asked for in vain should fail before a model takes minutes to load.
     make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
-    folder = output or _new_folder(model, suite, arm)
-    # What a model prints must not mix with the JSON.
-    with contextlib.redirect_stdout(sys.stderr):
-        loaded = load_model(model, model_options([*(model_option or []), *_shots(shots)]))
-        if not quiet and (description := describe(loaded)):
-            typer.echo(f"Loaded: {description}", err=True)
-        try:
-            with reporter(quiet=quiet) as report:
-                result = evaluate(
-                    loaded,
-                    suite=suite,
-                    arm=arm,
-                    group=groups,
-                    tasks=tasks,
-                    lengths=lengths,
-                    seed=seed,
-                    limit=limit,
-                    batch_size=size,
-                    output=folder,
-                    resume=resume,
-                    on_progress=report,
-                )
-        except KeyboardInterrupt:
-            typer.echo(f"\nInterrupted. Every reply up to here is kept; go on with:\n  {_resumed(folder)}", err=True)
-            raise typer.Exit(130) from None
+    base = output or _new_folder(model, suite, arm)
+    options = model_options([*(model_option or []), *_shots(shots)])
+    wanted = functools.partial(
+        evaluate,
+        suite=suite,
+        arm=arm,
+        group=groups,
+        tasks=tasks,
+        lengths=lengths,
+        seed=seed,
+        limit=limit,
+        batch_size=_batch_size(batch_size),
+        resume=resume,
+    )
+    results, summaries = [], []
+    for folder, chosen in _runs(base, options, model):
+        # What a model prints must not mix with the JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            loaded = load_model(model, chosen)
+            if not quiet and (description := describe(loaded)):
+                typer.echo(f"Loaded: {description}", err=True)
+            try:
+                with reporter(quiet=quiet) as report:
+                    results.append(wanted(loaded, output=folder, on_progress=report))
+            except KeyboardInterrupt:
+                kept = "Interrupted. Every reply up to here is kept; go on with:"
+                typer.echo(f"\n{kept}\n  {_resumed(base)}", err=True)
+                raise typer.Exit(130) from None
+        summaries.append(summary(results[-1], folder))
+        if not as_json and not quiet:
+            print_result(results[-1], folder)
+    is_series = "revisions" in options
+    if is_series:
+        _show_series(results, base, quiet=quiet or as_json)
     if as_json:
-        typer.echo(json.dumps(summary(result, folder), indent=1))
-    elif not quiet:
-        print_result(result, folder)
+        typer.echo(json.dumps(summaries if is_series else summaries[0], indent=1))
+
+
+def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The folder and the model options of each run: one, or one for each of `revisions=a,b,c`."""
+    if "revisions" not in options:
+        yield base, options
+        return
+
+    from lgbench.series import split_revisions
+
+    if not model.startswith("hf:") or "revision" in options:
+        raise LgbenchError("The model option revisions is for hf: models, and takes the place of revision.")
+    common = {key: value for key, value in options.items() if key != "revisions"}
+    for revision in split_revisions(options["revisions"]):
+        yield base / revision, common | {"revision": revision}
+
+
+def _show_series(results: list[Result], base: Path, *, quiet: bool) -> None:
+    """Draw accuracy by pretraining step, if there is something to draw with."""
+    from lgbench.extras import install_command
+
+    if importlib.util.find_spec("matplotlib") is None:
+        message = (
+            f"To draw accuracy by step: {install_command('plot')}, then lgbench plot {base} --kind series -o FILE.svg"
+        )
+    else:
+        from lgbench import plotting
+
+        plotting.write_picture(plotting.series_curves(results), base / "series.svg")
+        message = f"Accuracy by pretraining step: {base / 'series.svg'}"
+    if not quiet:
+        typer.echo(message)
 
 
 def _batch_size(text: str) -> int | Literal["auto"]:

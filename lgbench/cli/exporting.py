@@ -1,4 +1,4 @@
-"""`lgbench export`: checkpoints in other forms."""
+"""`lgbench export`: checkpoints, the suite and results in other forms."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.extras import require_extra
 
-app = typer.Typer(cls=Group, help="Write checkpoints in other forms.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
 
 Source = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of a reference model.")]
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")]
+SuiteName = Annotated[str, typer.Option("--suite", help="The suite.")]
 
 
 @app.command()
 def hf(checkpoint: Source, folder: Target) -> None:
     """Write a folder that transformers opens as LlamaForCausalLM with a fast tokenizer."""
+    require_extra("hf", "torch", "safetensors", "transformers", purpose="`lgbench export hf`")
     from lgbench.models.hf_export import export_hf
 
     export_hf(checkpoint, folder)
@@ -27,7 +30,57 @@ def hf(checkpoint: Source, folder: Target) -> None:
 @app.command()
 def bfloat16(checkpoint: Source, folder: Target) -> None:
     """Write the checkpoint with its weights rounded to bfloat16, at half the size."""
+    require_extra("torch", "torch", "safetensors", purpose="`lgbench export bfloat16`")
     from lgbench.models.checkpoint import round_checkpoint
 
     round_checkpoint(checkpoint, folder)
     typer.echo(f"Wrote {folder}")
+
+
+@app.command("lm-eval")
+def lm_eval(
+    folder: Target,
+    suite: SuiteName = "mini-v1",
+    group: Annotated[list[str] | None, typer.Option(help="A group; may be repeated.  [default: all]")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.  [default: all]")] = None,
+    template: Annotated[
+        str | None, typer.Option(help='What a model is given, as "<{task}>{prompt}".  [default: {prompt}]')
+    ] = None,
+) -> None:
+    """Write the test cells as tasks of lm-evaluation-harness, scored by strict exact match."""
+    from lgbench.export.lm_eval import export_lm_eval
+    from lgbench.planning import make_plan
+
+    name = export_lm_eval(make_plan(suite, groups=group or [], tasks=task or []), folder, template=template)
+    typer.echo(f"Wrote {folder}. Run, with your model:")
+    typer.echo(f"  lm_eval --model hf --model_args pretrained=MODEL --include_path {folder} --tasks {name}")
+
+
+@app.command()
+def dataset(
+    folder: Target,
+    suite: SuiteName = "mini-v1",
+    train_examples: Annotated[
+        int, typer.Option(min=0, help="Examples of each arm's training stream; 0 for the test cells alone.")
+    ] = 10_000,
+) -> None:
+    """Write the test cells of each task, and the arms' training streams, as parquet with a dataset card."""
+    from lgbench.suites import load_suite
+
+    require_extra("export", "pyarrow", purpose="`lgbench export dataset`")
+    from lgbench.export.dataset import export_dataset
+
+    written = export_dataset(load_suite(suite), folder, train_examples=train_examples)
+    typer.echo(f"Wrote {len(written)} files to {folder}")
+
+
+@app.command()
+def eee(
+    folder: Target,
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="The folder of a finished run.")],
+) -> None:
+    """Write a result and all its replies in the format of Every Eval Ever."""
+    from lgbench.export.every_eval_ever import export_every_eval_ever
+
+    for path in export_every_eval_ever(result, folder):
+        typer.echo(f"Wrote {path}")

@@ -10,7 +10,7 @@ import typer
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 
-KINDS = ("lengths", "training", "gap")
+KINDS = ("lengths", "training", "gap", "series")
 
 
 def command(
@@ -19,7 +19,11 @@ def command(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A file that ends in .svg, .png or .pdf.")],
     kind: Annotated[
-        str, typer.Option(help="lengths: accuracy by length. training: accuracy by step. gap: a sweep's heat map.")
+        str,
+        typer.Option(
+            help="lengths: accuracy by length. training: accuracy by step. gap: a sweep's heat map. "
+            "series: checkpoints by pretraining step."
+        ),
     ] = "lengths",
 ) -> None:
     """Draw curves by length, by training step, or the generalization gap of a sweep."""
@@ -33,9 +37,12 @@ def command(
     from lgbench.training.record import read_training_record
     from lgbench.training.sweep import dev_gap
 
-    if kind == "lengths":
+    if kind in ("lengths", "series"):
         results = [read_record(path, Result) for path in _found(folders, "result.json")]
-        figure = plotting.length_curves([result for result in results if result.group is not None])
+        if kind == "series":
+            figure = plotting.series_curves(results)
+        else:
+            figure = plotting.length_curves([result for result in results if result.group is not None])
     else:
         records = [read_training_record(path.parent) for path in _found(folders, "training.json")]
         if kind == "training":

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.errors import LgbenchError
+from lgbench.extras import require_extra
 
 
 def command(
@@ -39,6 +40,7 @@ def command(
     ] = None,
 ) -> None:
     """Train and evaluate every arm and seed, then say whether transfer was seen. Call it again to go on."""
+    require_extra("torch", "torch", "safetensors", purpose="`lgbench reproduce`")
     typer.echo("Planning ...", err=True)
 
     from lgbench.cli.comparison import print_comparison

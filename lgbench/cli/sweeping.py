@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.errors import LgbenchError
+from lgbench.extras import require_extra
 
 
 def command(
@@ -30,6 +31,7 @@ def command(
 
     The runs are no results: they train to lengths that are not the suite's, and are scored on dev examples.
     """
+    require_extra("torch", "torch", "safetensors", purpose="`lgbench sweep`")
     typer.echo(f"Sweeping {group} ...", err=True)
 
     from lgbench.suites import load_suite

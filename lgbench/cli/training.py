@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lgbench.extras import require_extra
+
 if TYPE_CHECKING:
     from lgbench.suites import Group
     from lgbench.training.plans import TrainingPlan
@@ -37,6 +39,7 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads."""
+    require_extra("torch", "torch", "safetensors", purpose="`lgbench train`")
     if not quiet:
         typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
 

@@ -1,0 +1,1 @@
+"""The suite and its results in the formats of other programs."""

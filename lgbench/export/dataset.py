@@ -1,0 +1,99 @@
+"""The suite as a data set: parquet files with a dataset card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lgbench.cells import checked_cell
+from lgbench.export.folder import new_folder
+from lgbench.suites import TRAINED_ARMS, Suite
+from lgbench.task import Example
+from lgbench.training_data import training_stream
+from lgbench.version import __version__
+
+ROWS_AT_ONCE = 8192
+_SCHEMA = pa.schema(
+    {"id": pa.string(), "task": pa.string(), "length": pa.int32(), "prompt": pa.string(), "target": pa.string()}
+)
+
+
+def export_dataset(suite: Suite, folder: Path, *, train_examples: int) -> list[Path]:
+    """Write the test cells of each task, and the beginning of each arm's training stream.
+
+    Args:
+        suite: The suite.
+        folder: Where to; new or empty.
+        train_examples: How many examples of each training stream; 0 for no streams.
+
+    Returns:
+        The files written.
+
+    Raises:
+        LgbenchError: The folder is not empty.
+    """
+    new_folder(folder)
+    written = []
+    for task in suite.tasks:
+        cells = (cell for cell in suite.cells() if cell.task == task.name)
+        examples = (example for cell in cells for example in checked_cell(suite, cell))
+        written.append(_write(folder / "test" / f"{task.name}.parquet", examples))
+    for group in suite.groups if train_examples else ():
+        for arm in TRAINED_ARMS:
+            stream = islice(training_stream(suite, group.name, arm), train_examples)
+            written.append(_write(folder / "train" / group.name / f"{arm}.parquet", stream))
+    card = folder / "README.md"
+    card.write_text(_card(suite, train_examples=train_examples))
+    return [*written, card]
+
+
+def _write(path: Path, examples: Iterable[Example]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, _SCHEMA) as writer:
+        for table in _tables(examples):
+            writer.write_table(table)
+    return path
+
+
+def _tables(examples: Iterable[Example]) -> Iterator[Any]:
+    """Tables of 8192 rows, so that no more examples than these are held at once."""
+    left = iter(examples)
+    while rows := list(islice(left, ROWS_AT_ONCE)):
+        columns = {name: [getattr(example, name) for example in rows] for name in _SCHEMA.names}
+        yield pa.table(columns, schema=_SCHEMA)
+
+
+def _card(suite: Suite, *, train_examples: int) -> str:
+    """A dataset card: its head names the files of each configuration, as the Hub wants it."""
+    configs = [_config(task.name, "test", f"test/{task.name}.parquet") for task in suite.tasks]
+    streams = "Training streams are not included; lgbench draws them.\n"
+    if train_examples:
+        pairs = [(group.name, arm) for group in suite.groups for arm in TRAINED_ARMS]
+        configs += [_config(f"{group}-{arm}", "train", f"train/{group}/{arm}.parquet") for group, arm in pairs]
+        streams = (
+            f"The other configurations hold the first {train_examples:,} examples of the training stream of an arm:\n"
+            "`add-carry-transfer` is the arm `transfer` of the group `add-carry`. The streams are endless; lgbench\n"
+            "draws more.\n"
+        )
+    body = f"""# lgbench {suite.name}
+
+The test data of the suite {suite.name} of lgbench {__version__}, a benchmark for length generalization transfer: is a
+task solved on longer inputs because a related task was trained longer?
+
+A configuration with a task's name holds its test cells: {suite.examples_per_cell} examples at each length. A reply is
+right if it equals `target`, character for character. Do not train on these.
+
+{streams}
+Columns: `id` (`task-length-index`), `task`, `length`, `prompt`, `target`.
+"""
+    head = "\n".join(["---", f"pretty_name: lgbench {suite.name}", "license: apache-2.0", "configs:", *configs, "---"])
+    return f"{head}\n\n{body}"
+
+
+def _config(name: str, split: str, path: str) -> str:
+    return f"- config_name: {name}\n  data_files:\n  - split: {split}\n    path: {path}"

@@ -64,9 +64,13 @@ def command(
         device=chosen,
     )
     failures = []
-    for number, (run, failure) in enumerate(execute(runs, jobs=jobs, device=chosen), start=1):
-        typer.echo(f"[{number}/{len(runs)}] {run.name}: {failure or 'done'}", err=True)
-        failures += [run.name] if failure else []
+    try:
+        for number, (run, failure) in enumerate(execute(runs, jobs=jobs, device=chosen), start=1):
+            typer.echo(f"[{number}/{len(runs)}] {run.name}: {failure or 'done'}", err=True)
+            failures += [run.name] if failure else []
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted. Run the same command again to go on from the last saved steps.", err=True)
+        raise typer.Exit(130) from None
     done = [rescore(run.folder / RESULT) for run in runs if run.name not in failures]
     print_comparison(score_trained(done, found), names=group or [])
     if failures:

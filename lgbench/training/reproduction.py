@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Iterator, Sequence
 from functools import partial
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
@@ -109,30 +112,62 @@ def execute(runs: Sequence[Run], *, jobs: int = 1, device: str = "cpu") -> Itera
         jobs: How many at a time, each in a process with its share of the cores.
         device: Where to train and evaluate.
     """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     if jobs == 1:
-        yield from (_outcome(run, partial(finish_run, run, device=device)) for run in runs)
+        for run in runs:
+            yield Outcome(run, _failure(run, device))
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_use_threads, initargs=(threads,)) as pool:
-        waiting = {pool.submit(finish_run, run, device=device): run for run in runs}
-        try:
-            for future in as_completed(waiting):
-                yield _outcome(waiting[future], future.result)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _outcome(run: Run, finish: Callable[[], None]) -> Outcome:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    waiting = deque(runs)
+    active: dict[int, _Active] = {}
     try:
-        finish()
+        while waiting or active:
+            while waiting and len(active) < jobs:
+                started = _start(waiting.popleft(), device, threads)
+                active[started.process.sentinel] = started
+            for sentinel in connection.wait(list(active)):
+                yield _ended(active.pop(cast(int, sentinel)))
+    finally:
+        for left in active.values():
+            left.process.terminate()
+
+
+class _Active(NamedTuple):
+    run: Run
+    process: SpawnProcess
+    failures: connection.Connection
+
+
+def _start(run: Run, device: str, threads: int) -> _Active:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(run, device, threads, sender))
+    process.start()
+    sender.close()
+    return _Active(run, process, receiver)
+
+
+def _work(run: Run, device: str, threads: int, sender: connection.Connection) -> None:
+    torch.set_num_threads(threads)
+    # Ctrl-C reaches every process of a terminal; the parent has the word.
+    with contextlib.suppress(KeyboardInterrupt):
+        sender.send(_failure(run, device))
+
+
+def _ended(active: _Active) -> Outcome:
+    active.process.join()
+    try:
+        return Outcome(active.run, active.failures.recv())
+    except EOFError:
+        return Outcome(active.run, f"its process ended with exit status {active.process.exitcode}")
+
+
+def _failure(run: Run, device: str) -> str | None:
+    """Finish a run; why it could not be finished, or None."""
+    try:
+        finish_run(run, device=device)
     except LgbenchError as error:
-        return Outcome(run, str(error))
-    return Outcome(run, None)
-
-
-def _use_threads(count: int) -> None:
-    torch.set_num_threads(count)
+        return str(error)
+    return None
 
 
 def finish_run(run: Run, *, device: str) -> None:

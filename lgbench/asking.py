@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lgbench.cells import checked_cell, limited_indices
 from lgbench.grading import Reply, as_reply
-from lgbench.models.contract import Tokens, ask_in_parts
+from lgbench.models.contract import StreamingPredictor, Tokens, ask_in_parts
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.planning import Plan
@@ -89,13 +89,13 @@ def _parts(model: Model, examples: Sequence[Example], batch_size: int | None) ->
 
 
 def _tokens(model: Model) -> Tokens:
-    return getattr(model.predictor, "tokens", Tokens())
+    return model.predictor.tokens if isinstance(model.predictor, StreamingPredictor) else Tokens()
 
 
 def usage(model: Model, tokens: Tokens) -> Usage | None:
     """Tokens as a result records them, with their cost where the model knows prices; None where nothing is counted."""
     if not any(tokens):
         return None
-    prices = getattr(model.predictor, "prices", None)
+    prices = model.predictor.prices if isinstance(model.predictor, StreamingPredictor) else None
     cost = None if prices is None else round((tokens.prompt * prices[0] + tokens.completion * prices[1]) / 1e6, 6)
     return Usage(prompt_tokens=tokens.prompt, completion_tokens=tokens.completion, cost=cost)

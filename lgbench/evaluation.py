@@ -12,7 +12,7 @@ from lgbench.asking import answers, drawn_ahead, usage
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
 from lgbench.grading import CellGrader, Reply, as_reply
-from lgbench.models.contract import Predictor, ask, prepare
+from lgbench.models.contract import Predictor, StreamingPredictor, ask, prepare
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.planning import Plan, make_plan
@@ -234,7 +234,9 @@ class _Evaluation:
     def check_batch_invariance(self) -> BatchInvariance | None:
         """Ask the first 16 examples of each task's shortest and longest cell again, one by one."""
         predictor = self._model.predictor
-        if isinstance(predictor, RecordedReplies) or not getattr(predictor, "one_by_one", True):
+        if isinstance(predictor, RecordedReplies):
+            return None
+        if isinstance(predictor, StreamingPredictor) and not predictor.one_by_one:
             return None
         changed = 0
         for example, reply in self._to_ask_again:

@@ -276,3 +276,24 @@ def test_random_sees_the_prompt_only() -> None:
 )
 def test_echo_repeats_the_first_part(prompt: str, reply: str) -> None:
     assert Echo().predict([prompt], "any") == [reply]
+
+
+def test_attributes_of_other_meaning_are_left_alone() -> None:
+    class Busy(Oracle):
+        batch_size = "large"
+
+        def prepare(self) -> None:
+            raise AssertionError
+
+        def stream(self) -> None:
+            raise AssertionError
+
+        def parameters(self) -> list[int]:
+            return []
+
+        tokens = None
+        prices = "high"
+
+    result = of_reverse(Busy())
+    assert result.cells[0].counts.correct == 256
+    assert result.usage is None

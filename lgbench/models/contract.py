@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import lgbench
 from lgbench.errors import LgbenchError, ModelError
@@ -23,31 +24,11 @@ class Predictor(Protocol):
     the model decides when to stop. It sees the prompts and the task's name, never a target and never a length.
 
     Three attributes are read where a predictor has them: `batch_size` (int, what `--batch-size auto` means for it),
-    `device` (str) and `parameters` (int), both for the result's record. A predictor may also have the methods of
-    `StreamingPredictor`.
+    `device` (str) and `parameters` (int), both for the result's record.
     """
 
     def predict(self, prompts: Sequence[str], task: str) -> Sequence[str]:
         """Reply to prompts of one task."""
-        ...
-
-
-class StreamingPredictor(Predictor, Protocol):
-    """What a predictor may offer beyond `predict`. Each of these is looked for by itself.
-
-    `tokens` and `prices` are read where they exist: what a paid model has used so far, and what a million tokens read
-    and written cost. `one_by_one` set to False says that asking one by one would prove nothing about batches.
-    """
-
-    def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
-        """Called once before the first prompt, with what will be asked. The place to say that it cannot work."""
-        ...
-
-    def stream(self, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
-        """Reply to prompts of one task in parts and in any order: each part maps positions to replies.
-
-        Used instead of `predict` under `--batch-size auto`. Every part is on disk before the next is asked for.
-        """
         ...
 
 
@@ -56,6 +37,35 @@ class Tokens(NamedTuple):
 
     prompt: int = 0
     completion: int = 0
+
+
+class StreamingPredictor(ABC):
+    """What lgbench's own adapters offer beyond `predict`. A user's class need not, and its methods are left alone.
+
+    Attributes:
+        tokens: What the model has used so far, where it counts tokens.
+        prices: What a million tokens read, and a million written, cost; None where that is not known.
+        one_by_one: Whether asking again one by one would prove anything about batches.
+    """
+
+    tokens: Tokens = Tokens()
+    prices: tuple[float, float] | None = None
+    one_by_one: bool = True
+
+    @abstractmethod
+    def predict(self, prompts: Sequence[str], task: str) -> Sequence[str]:
+        """Reply to prompts of one task."""
+
+    @abstractmethod
+    def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
+        """Called once before the first prompt, with what will be asked. The place to say that it cannot work."""
+
+    @abstractmethod
+    def stream(self, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
+        """Reply to prompts of one task in parts and in any order: each part maps positions to replies.
+
+        Used instead of `predict` under `--batch-size auto`. Every part is on disk before the next is asked for.
+        """
 
 
 class CappedReply(str):
@@ -71,10 +81,9 @@ def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
         LgbenchError: It cannot work on this.
         ModelError: It raised.
     """
-    method = getattr(predictor, "prepare", None)
-    if callable(method):
+    if isinstance(predictor, StreamingPredictor):
         with user_code("The model's prepare"):
-            method(suite, tuple(tasks))
+            predictor.prepare(suite, tuple(tasks))
 
 
 def ask_in_parts(
@@ -85,20 +94,20 @@ def ask_in_parts(
     Raises:
         ModelError: It raised, or did not give one string for each prompt.
     """
-    stream = getattr(predictor, "stream", None)
-    if batch_size is None and callable(stream):
-        yield from _streamed(stream, prompts, task)
+    if batch_size is None and isinstance(predictor, StreamingPredictor):
+        yield from _streamed(predictor, prompts, task)
         return
-    size = batch_size or int(getattr(predictor, "batch_size", DEFAULT_BATCH_SIZE))
+    own = getattr(predictor, "batch_size", None)
+    size = batch_size or (own if isinstance(own, int) and own > 0 else DEFAULT_BATCH_SIZE)
     for start in range(0, len(prompts), size):
         yield dict(enumerate(ask(predictor, prompts[start : start + size], task), start))
 
 
-def _streamed(stream: Any, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
+def _streamed(predictor: StreamingPredictor, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
     what = f"The model's stream, given {len(prompts)} {task} prompts,"
     missing = set(range(len(prompts)))
     with user_code(what):
-        parts = iter(stream(list(prompts), task))
+        parts = iter(predictor.stream(list(prompts), task))
     while missing:
         with user_code(what):
             part = next(parts, None)

@@ -12,7 +12,7 @@ import openai
 
 from lgbench.errors import LgbenchError
 from lgbench.models.api.requests import Completion, Endpoint
-from lgbench.models.contract import CappedReply, Tokens
+from lgbench.models.contract import CappedReply, StreamingPredictor, Tokens
 from lgbench.models.prompting import CLOSE_TAG, OPEN_TAG, extract_reply, generation_cap, question, warn_of_confusion
 from lgbench.results import PromptStyle
 from lgbench.suites import Suite, load_suite
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lgbench.models.api.options import Options
 
 
-class ApiPredictor:
+class ApiPredictor(StreamingPredictor):
     """Sends each prompt as a request of its own, several at once, and hands replies on as they arrive.
 
     Requests run in an event loop in a thread of its own, so that connections outlive one call.
@@ -49,7 +49,8 @@ class ApiPredictor:
         path = "/chat/completions" if options.endpoint == "chat" else "/completions"
         self._endpoint = Endpoint(self._client, path, retries=options.retries, secret=key)
         self.tokens = Tokens()
-        self.prices = None if options.price_in is None else (options.price_in, options.price_out)
+        if options.price_in is not None and options.price_out is not None:
+            self.prices = (options.price_in, options.price_out)
         self.device = f"served at {options.base_url}"
 
     def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:

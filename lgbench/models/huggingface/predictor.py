@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lgbench.errors import LgbenchError
-from lgbench.models.contract import CappedReply
+from lgbench.models.contract import CappedReply, StreamingPredictor
 from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.checkpoint import Checkpoint
 from lgbench.models.huggingface.decoding import Decoder, Row, Written
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _STOP_TOKENS = 12
 
 
-class HuggingFacePredictor:
+class HuggingFacePredictor(StreamingPredictor):
     """Asks a causal language model in a prompt style, and decodes greedily.
 
     Args:

@@ -18,6 +18,7 @@ from lgbench.cli import (
     evaluation,
     examination,
     exporting,
+    finetuning,
     leaderboard,
     plotting,
     reproduction,
@@ -64,6 +65,7 @@ def _options(
 app.command("demo")(demonstration.command)
 app.command("eval")(evaluation.command)
 app.command("train")(training.command)
+app.command("finetune")(finetuning.command)
 app.command("reproduce")(reproduction.command)
 app.command("sweep")(sweeping.command)
 app.command("plot")(plotting.command)

@@ -17,19 +17,20 @@ def list_tasks(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     from lgbench.cli.report import wide_console
     from lgbench.suites import SUITES
     from lgbench.tasks import TASKS
 
-    table = Table("task", "example", "groups (* its main task)", box=box.SIMPLE_HEAD, pad_edge=False)
+    example = Column("example", overflow="fold")
+    table = Table("task", example, "groups (* its main task)", box=box.SIMPLE_HEAD, pad_edge=False)
     for task in TASKS:
         groups = [group for group in SUITES[0].groups if task.name in group.tasks]
         names = ", ".join(f"{group.name}{'*' if group.main == task.name else ''}" for group in groups)
-        example = task.instruction.rsplit("Example: ", 1)[1].removesuffix(".").replace(" gives ", " ")
-        table.add_row(task.name, Text(example), names)
+        shown = task.instruction.rsplit("Example: ", 1)[1].removesuffix(".").replace(" gives ", " ")
+        table.add_row(task.name, Text(shown), names)
     wide_console().print(table)
 
 

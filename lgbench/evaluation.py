@@ -63,7 +63,7 @@ def evaluate(
     suite: str | Suite = "mini-v1",
     arm: str = OPEN_ARM,
     group: str | Sequence[str] = (),
-    tasks: Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
     lengths: Sequence[int] = (),
     seed: int | None = None,
     limit: int | None = None,
@@ -96,18 +96,28 @@ def evaluate(
         ModelError: The model raised, or broke the contract. Replies up to then are kept in `output`.
     """
     groups = (group,) if isinstance(group, str) else tuple(group)
+    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     plan = make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
     if batch_size != "auto" and batch_size < 1:
         raise LgbenchError(f"Batch size {batch_size} is out of range. Give 1 or more, or 'auto'.")
     model = predictor if isinstance(predictor, Model) else _unnamed(predictor)
+    if isinstance(model.predictor, RecordedReplies):
+        model.predictor.check_ids(plan.suite)
     size = None if batch_size == "auto" else batch_size
     if output is not None:
-        return _evaluate(model, plan, Path(output), batch_size=size, resume=resume, on_progress=on_progress)
+        # The model may change the working directory.
+        return _evaluate(model, plan, Path(output).absolute(), batch_size=size, resume=resume, on_progress=on_progress)
     with tempfile.TemporaryDirectory(prefix="lgbench-") as folder:
         return _evaluate(model, plan, Path(folder), batch_size=size, resume=False, on_progress=on_progress)
 
 
 def _unnamed(predictor: Predictor | RecordedReplies) -> Model:
+    if isinstance(predictor, type | str):
+        given = predictor.__name__ if isinstance(predictor, type) else predictor
+        raise LgbenchError(
+            f"evaluate takes an object with predict(prompts, task), not {given!r}: make one, as in {given}(), or find "
+            "one by name with lgbench.load_model."
+        )
     kind = type(predictor)
     return Model(predictor, SystemInfo(model=f"{kind.__module__}.{kind.__qualname__}", kind="object"))
 

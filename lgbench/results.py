@@ -17,6 +17,8 @@ MAX_REPLY_CHARS = 4096
 """Longer replies are cut to this length before they are scored, stored and digested."""
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
+MAX_PARAMETERS = 10**14
+Parameters = Annotated[int, Field(ge=0, le=MAX_PARAMETERS)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Text = Annotated[str, StringConstraints(max_length=2000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -172,7 +174,7 @@ class SystemInfo(_Record):
     kind: Literal["builtin", "replay", "file", "module", "entry_point", "checkpoint", "hf", "api", "object"]
     options: dict[str, Text] = {}
     source_sha256: tuple[Sha256, ...] = ()
-    parameters: Annotated[int, Field(ge=0, le=10**14)] | None = None
+    parameters: Parameters | None = None
     prompt: PromptStyle | None = None
 
 

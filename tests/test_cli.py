@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -177,7 +178,7 @@ def test_tasks_and_suites_are_listed(lgbench: Shell) -> None:
     assert "157,696" in lgbench("suites").out
     shown = lgbench("suites", "show", "mini-v1").out
     assert "copy_first_op ≤ 16" in shown
-    assert "10, 30, 20, 10" in shown
+    assert "main_only 10, transfer 30, control 20, direct 10" in shown
     examples = lgbench("tasks", "show", "reverse_add", "--length", "5").out.splitlines()
     prompts = [line for line in examples if line.endswith("=")]
     assert len(prompts) == 5
@@ -221,3 +222,43 @@ def test_a_sparkline_keeps_nothing_and_everything_apart(lgbench: Shell) -> None:
     lgbench("eval", "echo", "--task", "repeat_first", "--output", "run", "--quiet")
     (task,) = summarize(Result.model_validate_json(Path("run/result.json").read_text()))
     assert sparkline(task) == "▂" + "▁" * 9  # 4 of 256 two-letter strings repeat their first letter
+
+
+def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
+    for arm, digits in (("main_only", "8"), ("transfer", "14"), ("control", "8")):
+        options = ["--group", "add-carry", "--arm", arm, "--model-option", f"max_digits={digits}", "--output", arm]
+        assert lgbench("eval", f"{EXAMPLE}:MyModel", *options, "--quiet").status == 0
+    assert "arm transfer" in lgbench("show", "transfer").out
+    last = lgbench("compare", "main_only", "transfer", "control").out.splitlines()[-1]
+    assert last.startswith("add-carry: transfer was seen: +75.0 points")
+
+
+def test_only_trained_arms_compare(lgbench: Shell) -> None:
+    assert lgbench("eval", "echo", "--task", "mqar", "--output", "run", "--quiet").status == 0
+    done = lgbench("compare", "run")
+    assert (done.status, done.out) == (1, "")
+    assert "None of these runs is a complete one of a trained arm" in done.err
+
+
+def test_json_is_alone_on_stdout_even_if_a_child_process_prints(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(
+        "import os\n"
+        "from lgbench.models.builtin import Oracle\n"
+        "class Loud(Oracle):\n"
+        "    def predict(self, prompts, task):\n"
+        "        os.system('echo noise')\n"
+        "        return super().predict(prompts, task)\n"
+    )
+    command = [sys.executable, "-m", "lgbench", "eval", "loud.py:Loud", "--json", "--task", "mqar", "--length", "4"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["correct"] == 256
+    assert "noise" in done.stderr
+
+
+def test_a_full_stdout_is_told() -> None:
+    command = [sys.executable, "-m", "lgbench", "tasks"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -297,3 +297,38 @@ def test_attributes_of_other_meaning_are_left_alone() -> None:
     result = of_reverse(Busy())
     assert result.cells[0].counts.correct == 256
     assert result.usage is None
+
+
+@pytest.mark.parametrize("given", [Oracle, "oracle"])
+def test_a_class_or_a_name_is_no_model(given: object) -> None:
+    with pytest.raises(LgbenchError, match="evaluate takes an object with predict"):
+        of_reverse(given)
+
+
+def test_a_model_may_change_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    class Wanderer(Oracle):
+        def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+            monkeypatch.chdir("/")
+            return super().predict(prompts, task)
+
+    of_reverse(Wanderer(), output="run")
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_device_that_is_no_text_spoils_nothing() -> None:
+    class Odd(Oracle):
+        device = "cuda\ud800" + "x" * 5000
+
+    assert of_reverse(Odd()).environment.device.startswith("cuda?xxx")
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, BaseException, SystemExit])
+def test_whatever_predict_raises_is_told(error: type[BaseException]) -> None:
+    class Failing:
+        def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+            raise error
+
+    with pytest.raises(ModelError, match=f"raised {error.__name__}"):
+        of_reverse(Failing())

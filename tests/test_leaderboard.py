@@ -273,7 +273,10 @@ def test_build_and_check_as_typed(submissions: Path, monkeypatch: pytest.MonkeyP
     assert "Run: lgbench leaderboard build" in out
     assert not Path("leaderboard").exists()
     assert lgbench("leaderboard", "build")[0] == 0
-    assert lgbench("leaderboard", "build", "--check") == (0, "leaderboard is what submissions gives (2 files).\n")
+    assert lgbench("leaderboard", "build", "--check") == (
+        0,
+        "leaderboard/ is up to date with submissions/ (pages: 2).\n",
+    )
     edit(submissions / "my-system" / "system.json", lambda record: record.update(description="Adds more."))
     status, out = lgbench("leaderboard", "build", "--check")
     assert status == 1

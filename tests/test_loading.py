@@ -84,8 +84,8 @@ def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
         ("models.py:Fixd", {}, r"models.py has no attribute 'Fixd'.* It has: Fixed, instance"),
         ("models.py", {}, r"needs an attribute.* It has: Fixed, instance"),
         ("models.py:Fixed", {"tines": "2"}, r"has no model option 'tines'. Valid: text, times, upper, scale"),
-        ("models.py:Fixed", {"times": "two"}, r"times='two' of 'models.py:Fixed' must be a int"),
-        ("models.py:Fixed", {"upper": "maybe"}, r"upper='maybe' .* must be a bool"),
+        ("models.py:Fixed", {"times": "two"}, r"times='two' of 'models.py:Fixed' must be of type int"),
+        ("models.py:Fixed", {"upper": "maybe"}, r"upper='maybe' .* must be of type bool"),
         ("models.py:factory", {}, r"needs the model option 'text': add --model-option text=VALUE"),
         ("models.py:instance", {"text": "b"}, r"is an instance and takes no model options"),
         ("models.py:number", {}, r"is a int: it has no predict method and cannot be called"),
@@ -97,7 +97,7 @@ def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
         ("orcale", {}, r"Did you mean 'oracle'"),
         ("models", {}, r"'models' is not a model"),
         ("replay:gone.jsonl", {}, r"Cannot read the replies file 'gone.jsonl'"),
-        ("replay:models.py", {}, r"Line 1 of 'models.py' is no reply"),
+        ("replay:models.py", {}, r"Line 2 of 'models.py' is no reply"),
         ("replay:", {}, r"is not a model|is nothing known"),
         (".", {}, r"holds no checkpoint"),
     ],
@@ -177,3 +177,17 @@ def test_a_repeated_recorded_reply_is_named(folder: Path) -> None:
     write_replies(folder / "replies.jsonl", repeat=True)
     with pytest.raises(LgbenchError, match=r"Line 257 .* repeats the id 'reverse-4-0'"):
         load_model("replay:replies.jsonl")
+
+
+def test_a_reply_to_no_example_of_the_suite_is_named(folder: Path) -> None:
+    write_replies(folder / "replies.jsonl")
+    with (folder / "replies.jsonl").open("a") as file:
+        file.write('\n{"id": "reverse-4-256", "reply": "x"}\n')
+    with pytest.raises(LgbenchError, match=r"replies to 'reverse-4-256', which is no example of mini-v1"):
+        evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4])
+
+
+def test_an_impossible_number_of_parameters_is_told_before_the_first_prompt(folder: Path) -> None:
+    (folder / "models.py").write_text("class Odd:\n    parameters = -5\n    def predict(self, prompts, task): ...\n")
+    with pytest.raises(LgbenchError, match="says it has -5 parameters"):
+        load_model("models.py:Odd")

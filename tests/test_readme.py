@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 
 def normal(text: str) -> list[str]:
     """Lines without trailing blanks and without the speed, which is the machine's."""
-    return [re.sub(r"[\d,]+ replies/s", "N replies/s", line.rstrip()) for line in text.strip().splitlines()]
+    return [re.sub(r"took [\d,.]+ s", "took N s", line.rstrip()) for line in text.strip().splitlines()]
 
 
 def test_the_first_block_is_two_commands() -> None:
@@ -33,3 +33,29 @@ def test_the_shown_scores_are_what_the_example_prints(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lgbench", "eval", "examples/my_model.py:MyModel"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert normal(done.stdout) == normal(shown)
+
+
+def test_the_shown_demo_is_what_its_committed_results_give() -> None:
+    (shown,) = [block for block in blocks("") if block.startswith("capitalize-reverse: ")]
+    results = ROOT / "lgbench" / "checkpoints" / "results"
+    folders = [str(results / arm) for arm in ("main_only", "transfer", "control")]
+    done = subprocess.run(
+        [sys.executable, "-m", "lgbench", "compare", *folders], capture_output=True, text=True, check=True
+    )
+    assert normal(done.stdout) == normal(shown)
+
+
+def test_every_option_shown_exists() -> None:
+    commands = re.findall(r"(?:^|`)lgbench ((?:data |leaderboard )?[a-z]+)([^`\n]*)", README, flags=re.MULTILINE)
+    assert len(commands) > 10
+    for command, rest in commands:
+        help_text = subprocess.run(
+            [sys.executable, "-m", "lgbench", *command.split(), "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        for option in re.findall(r"(?<= )--?[a-z][a-z-]*", rest):
+            assert option in help_text, f"lgbench {command} has no {option}"
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    assert not [page.name for page in pages if re.search(r"@[A-Z0-9]+@|^BENCH$|TODO", page.read_text("utf-8"), re.M)]

@@ -16,7 +16,7 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
 from lgbench.models.contract import CappedReply
-from lgbench.models.greedy import greedy
+from lgbench.models.decoding import greedy
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import (

@@ -23,7 +23,7 @@ from lgbench.models.tokenizer import END, VOCABULARY, decode
 from lgbench.suites import load_suite
 from lgbench.training import state as states
 from lgbench.training import trainer
-from lgbench.training.batches import IGNORED, batches
+from lgbench.training.batching import IGNORED, batches
 from lgbench.training.curve import DevSet, zone_accuracies
 from lgbench.training.devices import choose_device
 from lgbench.training.modules import build_module, check_module

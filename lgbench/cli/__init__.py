@@ -18,6 +18,8 @@ from lgbench.cli import (
     evaluation,
     examination,
     exporting,
+    finetuning,
+    inspection,
     leaderboard,
     plotting,
     reproduction,
@@ -64,11 +66,14 @@ def _options(
 app.command("demo")(demonstration.command)
 app.command("eval")(evaluation.command)
 app.command("train")(training.command)
+app.command("finetune")(finetuning.command)
 app.command("reproduce")(reproduction.command)
 app.command("sweep")(sweeping.command)
 app.command("plot")(plotting.command)
 app.add_typer(exporting.app, name="export")
 app.command("doctor")(examination.command)
+app.command("show")(inspection.show)
+app.command("compare")(inspection.compare)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
@@ -87,6 +92,14 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        sys.stdout = None  # Python would flush it at exit, and complain
+        sys.exit(1)
+    except OSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.stdout = None
+        sys.exit(1)
     except LgbenchError as error:
         if isinstance(error, ModelError) and error.user_traceback:
             print(error.user_traceback, file=sys.stderr)

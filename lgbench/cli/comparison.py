@@ -67,7 +67,7 @@ def _spread(accuracies: Sequence[Fraction]) -> str:
 
 
 def _by_zone(scores: GroupScores) -> Table:
-    table = _table("seeds", "in-dist.", "transfer", "beyond", "success rate", "best seed", "H90", "gap")
+    table = _table("seeds", "in-dist.", "transfer", "beyond", "success", "best", "H90", "gap")
     for name, arm in scores.arms.items():
         shares = [*(arm.zone(zone) for zone in ZONES), arm.success_rate, arm.best_seed]
         horizon = "-" if arm.horizon_90 is None else str(arm.horizon_90)

@@ -33,7 +33,7 @@ def export(
     task: Annotated[list[str] | None, typer.Option(help="A task of the test split; may be repeated.")] = None,
     count: Annotated[int | None, typer.Option(help="How many training examples.", min=1)] = None,
     with_targets: Annotated[bool, typer.Option("--with-targets", help="Write targets of the test split too.")] = False,
-    output: Annotated[Path | None, typer.Option(help="The file to write.  [default: stdout]")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.  [default: stdout]")] = None,
 ) -> None:
     """Write a split as JSON lines of id, task, length, prompt, and target where asked for.
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def command(
         int | None, typer.Option(help="Worked examples in a prompt, for hf: and api:. The same as the model option.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="The folder for the result.  [default: a new one in runs/]")
+        Path | None, typer.Option("--output", "-o", help="The folder for the result.  [default: a new one in runs/]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     as_json: Annotated[
@@ -73,6 +74,8 @@ def command(
     groups, tasks, lengths = group or [], task or [], length or []
     # Asked for in vain should fail before a model takes minutes to load.
     make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
+    if resume and output is not None and not output.exists() and not quiet:
+        typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
     base = output or _new_folder(model, suite, arm)
     options = model_options([*(model_option or []), *_shots(shots)])
     wanted = functools.partial(
@@ -90,7 +93,7 @@ def command(
     results, summaries = [], []
     for folder, chosen in _runs(base, options, model):
         # What a model prints must not mix with the JSON.
-        with contextlib.redirect_stdout(sys.stderr):
+        with _stdout_to_stderr():
             loaded = load_model(model, chosen)
             if not quiet and (description := describe(loaded)):
                 typer.echo(f"Loaded: {description}", err=True)
@@ -109,6 +112,21 @@ def command(
         _show_series(results, base, quiet=quiet or as_json)
     if as_json:
         typer.echo(json.dumps(summaries if is_series else summaries[0], indent=1))
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send what is printed to stderr, also by C libraries and child processes, where stdout is a real file."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        if sys.__stdout__ is not None and sys.stdout is not sys.__stdout__:
+            with contextlib.suppress(OSError, ValueError):
+                sys.__stdout__.flush()
+                kept = os.dup(1)
+                stack.callback(os.close, kept)
+                stack.callback(os.dup2, kept, 1)
+                os.dup2(2, 1)
+        yield
 
 
 def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Path, dict[str, str]]]:

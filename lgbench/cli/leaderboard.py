@@ -33,10 +33,11 @@ def build(
     from lgbench.submissions.checking import read_submissions
 
     files = derive_files(read_submissions(submissions))
+    up_to_date = f"{output}/ is up to date with {submissions}/ (pages: {len(files)})."
     if not check:
         for path in write_files(files, output):
             typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {path}")
-        typer.echo(f"{output} is what {submissions} gives ({len(files)} files).")
+        typer.echo(up_to_date)
         return
     lines = list(differences(files, output))
     for line in lines[:MAX_LINES]:
@@ -44,6 +45,6 @@ def build(
     if len(lines) > MAX_LINES:
         typer.echo(f"... and {len(lines) - MAX_LINES} more lines")
     if lines:
-        typer.echo(f"{output} is not what {submissions} gives. Run: lgbench leaderboard build", err=True)
+        typer.echo(f"{output}/ is not up to date with {submissions}/. Run: lgbench leaderboard build", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{output} is what {submissions} gives ({len(files)} files).")
+    typer.echo(up_to_date)

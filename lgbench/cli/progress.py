@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from lgbench.evaluation import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+_AGAIN = "asking some again, one by one"
 
 
 @contextlib.contextmanager
@@ -73,7 +74,9 @@ class _Live:
             accuracy += f", {spent}"
         self._bar.update(
             self._row,
-            description=f"{progress.cell.task} {progress.cell.length} ({progress.cell_number}/{progress.cell_count})",
+            description=_AGAIN
+            if progress.done == progress.total
+            else f"{progress.cell.task} {progress.cell.length} ({progress.cell_number}/{progress.cell_count})",
             completed=progress.done,
             total=progress.total,
             rate=self._rate(progress),
@@ -103,3 +106,5 @@ class _Lines:
             file=sys.stderr,
             flush=True,
         )
+        if progress.done == progress.total:
+            print("Asking some examples again, one by one ...", file=sys.stderr, flush=True)

@@ -105,7 +105,7 @@ def notes(result: Result) -> list[str]:
     """What a reader of the table must know beyond it, one sentence each."""
     correct = sum(cell.counts.correct for cell in result.cells)
     total = sum(cell.counts.total for cell in result.cells)
-    lines = [f"{correct:,} of {total:,} replies are right ({result.replies_per_second:,.0f} replies/s)."]
+    lines = [f"{correct:,} of {total:,} replies are right. The model took {result.duration:,.1f} s."]
     if (score := open_score(result)) is not None:
         lines.append(f"Open score (mean transfer-zone accuracy of the main tasks): {_percent(score)} %.")
     if (accuracy := _main_transfer(result)) is not None:
@@ -117,6 +117,8 @@ def notes(result: Result) -> list[str]:
         lines.append("Partial: it lacks cells of the suite, so it has no score and cannot be submitted.")
     if result.limit is not None:
         lines.append(f"Limited to {result.limit} examples a cell: it cannot be submitted.")
+    if len(result.system.source_sha256) > 1:
+        lines.append("The model's file changed while the run was resumed: it cannot be submitted.")
     if result.system.kind == "builtin":
         lines.append("Built-in models cannot be submitted.")
     for name, what in (("cut", "were cut at 4096 characters"), ("capped", "ended at the model's generation cap")):

@@ -30,25 +30,21 @@ def list_suites(context: typer.Context) -> None:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="The suite's name.")] = "mini-v1") -> None:
     """Print a suite's groups, their arms, lengths and cell counts."""
-    from rich import box
-    from rich.table import Table
-
-    from lgbench.cli.report import wide_console
     from lgbench.suites import TRAINED_ARMS, load_suite
 
     suite = load_suite(name)
-    table = Table(
-        "group", "main task", "auxiliaries", "control", "lengths", f"cells: {', '.join(TRAINED_ARMS)}",
-        box=box.SIMPLE_HEAD, pad_edge=False,
-    )  # fmt: skip
     for group in suite.groups:
-        grid = f"{group.grid[0]}, {group.grid[1]}, ..., {group.grid[-1]}"
-        cells = ", ".join(str(len(suite.cells(arm, [group.name]))) for arm in TRAINED_ARMS)
-        auxiliaries = "\n".join(f"{task} ≤ {group.aux_length}" for task in group.auxiliaries)
-        main, control = f"{group.main} ≤ {group.main_length}", f"{group.control} ≤ {group.aux_length}"
-        table.add_row(group.name, main, auxiliaries, control, grid, cells)
-    console = wide_console()
-    console.print(table)
+        cells = ", ".join(f"{arm} {len(suite.cells(arm, [group.name]))}" for arm in TRAINED_ARMS)
+        auxiliaries = ", ".join(f"{task} ≤ {group.aux_length}" for task in group.auxiliaries)
+        typer.echo(
+            f"""{group.name}
+  main task    {group.main} ≤ {group.main_length}
+  auxiliaries  {auxiliaries}
+  control      {group.control} ≤ {group.aux_length}
+  lengths      {", ".join(map(str, group.grid))}
+  cells        {cells}
+"""
+        )
     open_cells = len(suite.cells())
     size = suite.examples_per_cell
     typer.echo(

@@ -24,6 +24,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
+    from lgbench.records import plain
     from lgbench.submissions.checking import check
 
     checked = check(paths or [Path("submissions")])
@@ -38,6 +39,13 @@ def command(
         typer.echo(f"{_count(len(checked.problems), 'problem')} in {_size(checked.systems, checked.runs)}.")
     else:
         typer.echo(f"{_size(checked.systems, checked.runs)}: all good")
+    if not as_json:
+        for submission in checked.submissions:
+            if (who := submission.system.reproduced_by) is not None:
+                name = submission.system.name
+                typer.echo(
+                    f"Note: {name} says that it was reproduced by {plain(who)}. Only a maintainer may enter that."
+                )
     if checked.problems:
         raise typer.Exit(1)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
 from lgbench.leaderboard.board import front_page
+from lgbench.leaderboard.pages import system_page
 from lgbench.leaderboard.scored import score_submission
-from lgbench.leaderboard.system_page import system_page
 from lgbench.submissions.checking import Submission
 
 FRONT_PAGE = "README.md"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
 from lgbench.models.contract import CappedReply
-from lgbench.models.greedy import greedy
+from lgbench.models.decoding import greedy
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt
 from lgbench.models.transformer import Architecture, Transformer
 from lgbench.records import read_record

@@ -91,4 +91,6 @@ def _convert(text: str, parameter: inspect.Parameter, name: str) -> Any:
             return _TRUTHS[text.lower()]
         return kind(text) if kind in (int, float) else text
     except (KeyError, ValueError):
-        raise LgbenchError(f"Model option {parameter.name}={text!r} of {name!r} must be a {kind.__name__}.") from None
+        raise LgbenchError(
+            f"Model option {parameter.name}={text!r} of {name!r} must be of type {kind.__name__}."
+        ) from None

@@ -97,8 +97,8 @@ def ask_in_parts(
     if batch_size is None and isinstance(predictor, StreamingPredictor):
         yield from _streamed(predictor, prompts, task)
         return
-    own = getattr(predictor, "batch_size", None)
-    size = batch_size or (own if isinstance(own, int) and own > 0 else DEFAULT_BATCH_SIZE)
+    own = getattr(predictor, "batch_size", DEFAULT_BATCH_SIZE)
+    size = batch_size or (own if isinstance(own, int) and own >= 1 else DEFAULT_BATCH_SIZE)
     for start in range(0, len(prompts), size):
         yield dict(enumerate(ask(predictor, prompts[start : start + size], task), start))
 
@@ -154,9 +154,9 @@ def user_code(what: str) -> Iterator[None]:
     """Run the user's code: whatever it raises becomes a `ModelError`, told by `what` and by the user's own frames."""
     try:
         yield
-    except LgbenchError:
+    except (LgbenchError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         told = f"{what} raised {type(error).__name__}: {str(error)[:200]}".rstrip(": ")
         raise ModelError(told, user_traceback=_user_traceback(error)) from error
 

@@ -8,6 +8,8 @@ from lgbench.models.contract import Predictor
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import SystemInfo
 
+MAX_DEVICE_CHARS = 200
+
 
 @dataclass(frozen=True)
 class Model:
@@ -19,4 +21,5 @@ class Model:
     @property
     def device(self) -> str:
         """What the model runs on, as it says; "cpu" where it does not."""
-        return str(getattr(self.predictor, "device", "cpu"))
+        said = str(getattr(self.predictor, "device", "cpu"))
+        return said.encode("utf-8", "replace").decode()[:MAX_DEVICE_CHARS]

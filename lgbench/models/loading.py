@@ -19,7 +19,7 @@ from lgbench.models.construction import construct
 from lgbench.models.contract import user_code
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
-from lgbench.results import SystemInfo
+from lgbench.results import MAX_PARAMETERS, SystemInfo
 
 ENTRY_POINTS = "lgbench.models"
 
@@ -210,9 +210,13 @@ def _could_be_model(key: str, value: object, module: ModuleType) -> bool:
 
 def _model(predictor: Any, system: SystemInfo) -> Model:
     parameters = getattr(predictor, "parameters", None)
-    return Model(
-        predictor, system.model_copy(update={"parameters": parameters if isinstance(parameters, int) else None})
-    )
+    if not isinstance(parameters, int) or isinstance(parameters, bool):  # an `nn.Module` has a method of this name
+        return Model(predictor, system)
+    if not 0 <= parameters <= MAX_PARAMETERS:
+        raise LgbenchError(
+            f"MODEL {system.model!r} says it has {parameters} parameters. It must be a count, or absent."
+        )
+    return Model(predictor, system.model_copy(update={"parameters": parameters}))
 
 
 def _refuse_options(name: str, options: dict[str, str]) -> None:

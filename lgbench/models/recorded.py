@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lgbench.errors import LgbenchError
 from lgbench.replies import parse_reply_line
+from lgbench.suites import Suite
 
 
 class RecordedReplies:
@@ -26,7 +27,8 @@ class RecordedReplies:
         try:
             with path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
-                    self._add(number, line)
+                    if line.strip():
+                        self._add(number, line)
         except OSError as error:
             raise LgbenchError(f"Cannot read the replies file {str(path)!r}: {error.strerror or error}.") from None
 
@@ -38,6 +40,20 @@ class RecordedReplies:
         if example_id in self._replies:
             raise LgbenchError(f"Line {number} of {str(self._path)!r} repeats the id {example_id!r}.")
         self._replies[example_id] = reply.text
+
+    def check_ids(self, suite: Suite) -> None:
+        """Refuse replies to examples that the suite does not have: the file was made for something else.
+
+        Raises:
+            LgbenchError: There is such a reply.
+        """
+        known = {f"{cell.task}-{cell.length}" for cell in suite.cells()}
+        for example_id in self._replies:
+            cell, _, index = example_id.rpartition("-")
+            if cell not in known or not (index.isdecimal() and int(index) < suite.examples_per_cell):
+                raise LgbenchError(
+                    f"{str(self._path)!r} replies to {example_id!r}, which is no example of {suite.name}."
+                )
 
     def lookup(self, ids: Sequence[str]) -> list[str]:
         """The reply to each example.

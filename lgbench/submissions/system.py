@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from lgbench.results import Count
+from lgbench.results import Parameters
 
 SUBMISSIONS_FOLDER = "submissions"
 SYSTEM_FILE = "system.json"
@@ -90,6 +90,6 @@ class SystemRecord(BaseModel):
     authors: Annotated[tuple[Line, ...], Field(max_length=50), AfterValidator(_someone)]
     link: Link | None
     licence: Line
-    parameters: Count | None
+    parameters: Parameters | None
     training_notes: Annotated[str, StringConstraints(max_length=4000), AfterValidator(_paragraphs)]
     reproduced_by: Line | None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lgbench.cells import DEV_EXAMPLES, draw_cell
 from lgbench.suites import ZONES, Cell, Group, Suite, Zone
-from lgbench.training.batches import IGNORED, Chunk, encode_row, pad
+from lgbench.training.batching import IGNORED, Chunk, encode_row, pad
 from lgbench.training.record import CurvePoint
 
 

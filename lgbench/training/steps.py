@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from lgbench.training.batches import IGNORED, Batch
+from lgbench.training.batching import IGNORED, Batch
 from lgbench.training.settings import TrainingSettings, learning_rate
 
 

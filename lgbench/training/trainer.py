@@ -16,7 +16,7 @@ from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.tokenizer import VOCABULARY_VERSION
 from lgbench.suites import Suite, load_suite
-from lgbench.training.batches import Batch, batches
+from lgbench.training.batching import Batch, batches
 from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module
 from lgbench.training.plans import TrainingPlan, difference

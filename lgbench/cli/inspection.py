@@ -1,0 +1,40 @@
+"""`lgbench show` and `lgbench compare`: results that are there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgbench.errors import LgbenchError
+
+
+def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")]) -> None:
+    """Print the table of a finished run again."""
+    from lgbench.cli.report import print_result
+    from lgbench.records import read_record
+    from lgbench.results import Result
+    from lgbench.runfolder import RESULT_FILE
+
+    print_result(read_record(folder / RESULT_FILE, Result), folder)
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs of trained arms.")],
+) -> None:
+    """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
+    from lgbench.cli.comparison import print_comparison
+    from lgbench.rescoring import rescore
+    from lgbench.suites import load_suite
+    from lgbench.systems import score_trained
+
+    runs = [rescore(folder) for folder in folders]
+    for suite in dict.fromkeys(run.result.suite for run in runs):
+        scores = score_trained(runs, load_suite(suite))
+        if not scores.groups:
+            raise LgbenchError(
+                f"None of these runs is a complete one of a trained arm on {suite}: evaluate the arms with --group and "
+                "--arm, and without --limit, --task or --length."
+            )
+        print_comparison(scores)

@@ -1,0 +1,125 @@
+"""Layer 4: a pretrained causal language model in the place of the reference model (the paper's pretrained track).
+
+The model reads and writes our vocabulary, one of its own tokens for each of ours: characters are never merged, and task
+tags and maze nodes are added to its tokenizer. So training, its curve and resuming are those of `lgbench train`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, pre_tokenizers
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lgbench.errors import LgbenchError
+from lgbench.models.checkpoint import read_tensors
+from lgbench.models.huggingface.checkpoint import quiet_loading
+from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
+
+BEGIN_TOKEN = "<begin>"
+
+
+class PretrainedModule(nn.Module):
+    """A causal model behind our vocabulary.
+
+    Args:
+        model: The `transformers` model.
+        table: Its token for each of ours, int64, shape (vocabulary,).
+    """
+
+    def __init__(self, model: nn.Module, table: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits over our vocabulary, shape (batch, time, vocabulary), for tokens of shape (batch, time).
+
+        The logit of the pad token, which is never a label, stands for all tokens of the model that are none of ours. So
+        the loss is the model's own over its whole vocabulary, and it learns not to write anything else.
+        """
+        table: Tensor = self.table  # type: ignore[assignment]
+        full: Tensor = self.model(input_ids=table[tokens], use_cache=False).logits.float()
+        others = full.index_fill(-1, table[PAD + 1 :], float("-inf")).logsumexp(-1, keepdim=True)
+        return torch.cat([others, full[..., table[PAD + 1 :]]], dim=-1)
+
+
+def load_pretrained(folder: Path, *, lora_rank: int) -> tuple[PretrainedModule, Any]:
+    """A pretrained model ready to be trained, and its tokenizer.
+
+    Args:
+        folder: A checked Hugging Face folder.
+        lora_rank: Of low-rank adapters on every linear layer (the embeddings are trained too); 0 trains all weights.
+
+    Raises:
+        LgbenchError: Its tokenizer has no single token for some character.
+    """
+    with quiet_loading():
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", use_safetensors=True)
+    table = _prepare_tokenizer(tokenizer, folder)
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    if lora_rank:
+        model = _with_adapters(model, lora_rank)
+    return PretrainedModule(model, table), tokenizer
+
+
+def _prepare_tokenizer(tokenizer: Any, folder: Path) -> Tensor:
+    """Add tags and nodes, keep characters apart, and give the model's token for each of ours."""
+    tokenizer.add_tokens([text for text in VOCABULARY[END + 1 :] if len(text) > 1])
+    if tokenizer.eos_token is None or tokenizer.eos_token == tokenizer.bos_token:
+        tokenizer.add_special_tokens({"eos_token": "<end>"})
+    if tokenizer.bos_token is None:
+        tokenizer.add_special_tokens({"bos_token": BEGIN_TOKEN})
+    backend = tokenizer.backend_tokenizer
+    apart = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    usual = backend.pre_tokenizer
+    backend.pre_tokenizer = apart if usual is None else pre_tokenizers.Sequence([apart, usual])
+    found = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in VOCABULARY]
+    found[PAD] = found[END] = [tokenizer.eos_token_id]  # what stands in the padding is never looked at
+    found[BEGIN] = [tokenizer.bos_token_id]
+    unfit = [text for text, tokens in zip(VOCABULARY, found, strict=True) if len(tokens) != 1]
+    firsts = [tokens[0] for tokens in found[PAD + 1 :] if tokens]
+    if unfit or len(set(firsts)) < len(firsts):
+        shown = ", ".join(map(repr, unfit[:10])) or "several that it does not tell apart"
+        raise LgbenchError(f"The tokenizer in {str(folder)!r} has no single token for {shown}. Choose another model.")
+    return torch.tensor([tokens[0] for tokens in found])
+
+
+def _with_adapters(model: Any, rank: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    with quiet_loading():
+        model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
+    # The new tokens have random embeddings, which adapters could not learn.
+    for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
+        embedding.weight.requires_grad_(True)
+    return model
+
+
+def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, folder: Path) -> str:
+    """Write a trained model as a Hugging Face folder, its adapters merged.
+
+    Args:
+        weights: The safetensors file that training left.
+        module: A module as `load_pretrained` made it.
+        tokenizer: Its tokenizer.
+        folder: Where to.
+
+    Returns:
+        The template to evaluate it with.
+    """
+    module.load_state_dict(read_tensors(weights))
+    model: Any = module.model
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
+    with quiet_loading():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    begins = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return f"{'' if begins else tokenizer.bos_token}<{{task}}>{{prompt}}"

@@ -1,0 +1,120 @@
+"""`lgbench finetune` on a small model made on the spot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lgbench.bench.llama import SIGNS, make_llama
+from lgbench.cells import draw_cell
+from lgbench.errors import LgbenchError
+from lgbench.models.loading import load_model
+from lgbench.models.tokenizer import PAD, VOCABULARY, encode, encode_prompt
+from lgbench.suites import load_suite
+from lgbench.training.finetuning import load_pretrained
+
+MINI = load_suite("mini-v1")
+
+
+@pytest.fixture(name="folder", scope="module")
+def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    return make_llama(folder, hidden_size=32, intermediate_size=64, num_attention_heads=2, initializer_range=0.05)
+
+
+def finetune(folder: Path, output: Path, *options: str, group: str = "capitalize-reverse") -> str:
+    command = [sys.executable, "-m", "lgbench", "finetune", f"hf:{folder}", group, "main_only", "--output", str(output)]
+    settings = ("batch=16", "learning_rate=1e-2", "evaluate_every=4")
+    command += [text for setting in settings for text in ("--set", setting)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("template=")[1].strip().rstrip("'")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(AutoModelForCausalLM.from_pretrained(folder).state_dict())
+
+
+def test_the_written_folder_replies_as_the_trained_module_did(folder: Path, tmp_path: Path) -> None:
+    template = finetune(folder, tmp_path / "run", "--set", "steps=40")
+    assert template == "<s><{task}>{prompt}"
+    curve = json.loads((tmp_path / "run" / "training.json").read_text())["curve"]
+    predictor: Any = load_model(f"hf:{tmp_path / 'run' / 'model'}", {"template": template}).predictor
+    counts = {}
+    for length in MINI.group("capitalize-reverse").grid:
+        examples = draw_cell(MINI, "capitalize_reverse", length, split="dev")
+        replies = predictor.predict([example.prompt for example in examples], "capitalize_reverse")
+        counts[str(length)] = sum(reply == each.target for reply, each in zip(replies, examples, strict=True))
+    assert counts == curve[-1]["correct"]["capitalize_reverse"]
+    assert curve[-1]["loss"] < curve[0]["loss"]
+
+
+def test_a_run_in_two_pieces_ends_in_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    finetune(folder, tmp_path / "whole", "--set", "steps=8", "--lora", "2")
+    command = [sys.executable, "-c", _KILLED, f"hf:{folder}", str(tmp_path / "pieces")]
+    subprocess.run(command, capture_output=True, check=False)
+    assert not (tmp_path / "pieces" / "model").exists()
+    finetune(folder, tmp_path / "pieces", "--set", "steps=8", "--lora", "2", "--resume")
+    whole, pieces = weights(tmp_path / "whole" / "model"), weights(tmp_path / "pieces" / "model")
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
+
+
+# Dies when the state after 4 steps has just been saved.
+_KILLED = """
+import os, sys
+from lgbench.cli import main
+from lgbench.training import trainer
+save = trainer.save_state
+trainer.save_state = lambda *arguments: (save(*arguments), os._exit(9))
+changes = ["batch=16", "learning_rate=1e-2", "evaluate_every=4", "steps=8"]
+options = [text for change in changes for text in ("--set", change)]
+sys.argv = ["lgbench", "finetune", sys.argv[1], "capitalize-reverse", "main_only", "--lora", "2",
+            "--output", sys.argv[2], *options]
+main()
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+def test_adapters_train_a_small_part(folder: Path) -> None:
+    pytest.importorskip("peft")
+    module, _ = load_pretrained(folder, lora_rank=2)
+    trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    assert all("lora" in name or "embed_tokens" in name or "lm_head" in name for name in trained)
+    assert any("lora" in name for name in trained)
+
+
+def test_the_loss_is_over_the_models_whole_vocabulary(folder: Path) -> None:
+    module, tokenizer = load_pretrained(folder, lora_rank=0)
+    row = [*encode_prompt("shortest_path", "[2]:[3],[3]:[2]?[2]>[3]="), *encode("[2][3]")]
+    ours = module(torch.tensor([row])).log_softmax(-1)[0]
+    text = f"{tokenizer.bos_token}<shortest_path>[2]:[3],[3]:[2]?[2]>[3]=[2][3]"
+    tokens = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    assert tokens.shape == (1, len(row))
+    theirs = module.model(tokens).logits.log_softmax(-1)[0]
+    table: Any = module.table
+    torch.testing.assert_close(ours[:, PAD + 1 :], theirs[:, table[PAD + 1 :]])
+    assert len(table) == len(VOCABULARY)
+
+
+def test_new_tokens_survive_in_the_written_tokenizer(folder: Path, tmp_path: Path) -> None:
+    finetune(folder, tmp_path / "run", "--set", "steps=1", "--set", "evaluate_every=1", group="maze-path")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
+    tokens = tokenizer("<shortest_path>[2]:[64]=", add_special_tokens=False)["input_ids"]
+    assert [tokenizer.decode([token]) for token in tokens] == ["<shortest_path>", "[2]", ":", "[64]", "="]
+
+
+def test_a_tokenizer_without_some_characters_is_refused(tmp_path: Path) -> None:
+    make_llama(tmp_path, signs=SIGNS.replace("7", "").replace("Q", ""))
+    with pytest.raises(LgbenchError, match=r"no single token for|does not tell apart"):
+        load_pretrained(tmp_path, lora_rank=0)

@@ -28,8 +28,8 @@ def test_every_run_has_its_row() -> None:
 def test_a_row_is_what_its_run_re_scores_to(folder: Path) -> None:
     result = rescore(folder).result
     main = counts_by_task(result)["capitalize_reverse"]
-    shares = [counts.correct / counts.total for counts in main.values()]
+    shares = [100 * counts.correct / counts.total for counts in main.values()]
     transfer = zone_accuracy(result, "capitalize_reverse", "transfer")
     assert result.seed is not None
     assert transfer is not None
-    assert ROWS[result.arm, result.seed] == [f"{100 * float(share):.1f}" for share in [*shares, transfer]]
+    assert ROWS[result.arm, result.seed] == [f"{share:.1f}" for share in [*shares, 100 * float(transfer)]]

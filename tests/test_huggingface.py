@@ -262,7 +262,7 @@ def test_an_adapter_changes_replies(folder: Path, tmp_path: Path) -> None:
     [
         ({"temperature": "1"}, "has no model option 'temperature'. Valid: revision, dtype, device_map"),
         ({"dtype": "int3"}, "'int3' is not a valid dtype for .* Valid: auto, float32, bfloat16, float16"),
-        ({"trust_remote_code": "maybe"}, "must be a bool"),
+        ({"trust_remote_code": "maybe"}, "must be of type bool"),
         ({"style": "chatty"}, "Valid: raw, instruct"),
         ({"template": "{task}"}, "lacks {prompt}"),
         ({"template": "{prompt}", "style": "instruct"}, "template is for style=raw"),

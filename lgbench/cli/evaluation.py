@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -65,10 +65,8 @@ def command(
     if not quiet:
         typer.echo(f"Loading {model} for {suite}, arm {arm} ...", err=True)
 
-    from lgbench.cli.progress import reporter
-    from lgbench.cli.report import describe, print_result, summary
+    from lgbench.cli.report import print_result, summary
     from lgbench.evaluation import evaluate
-    from lgbench.models.loading import load_model
     from lgbench.planning import make_plan
 
     groups, tasks, lengths = group or [], task or [], length or []
@@ -92,18 +90,12 @@ def command(
     )
     results, summaries = [], []
     for folder, chosen in _runs(base, options, model):
-        # What a model prints must not mix with the JSON.
-        with _stdout_to_stderr():
-            loaded = load_model(model, chosen)
-            if not quiet and (description := describe(loaded)):
-                typer.echo(f"Loaded: {description}", err=True)
-            try:
-                with reporter(quiet=quiet) as report:
-                    results.append(wanted(loaded, output=folder, on_progress=report))
-            except KeyboardInterrupt:
-                kept = "Interrupted. Every reply up to here is kept; go on with:"
-                typer.echo(f"\n{kept}\n  {_resumed(base)}", err=True)
-                raise typer.Exit(130) from None
+        try:
+            results.append(_run(wanted, model, chosen, folder, quiet=quiet))
+        except KeyboardInterrupt:
+            kept = "Interrupted. Every reply up to here is kept; go on with:"
+            typer.echo(f"\n{kept}\n  {_resumed(base)}", err=True)
+            raise typer.Exit(130) from None
         summaries.append(summary(results[-1], folder))
         if not as_json and not quiet:
             print_result(results[-1], folder)
@@ -112,6 +104,20 @@ def command(
         _show_series(results, base, quiet=quiet or as_json)
     if as_json:
         typer.echo(json.dumps(summaries if is_series else summaries[0], indent=1))
+
+
+def _run(wanted: Callable[..., Result], model: str, options: dict[str, str], folder: Path, *, quiet: bool) -> Result:
+    """Load the model and evaluate it. What it prints goes to stderr, so that it cannot mix with the JSON."""
+    from lgbench.cli.progress import reporter
+    from lgbench.cli.report import describe
+    from lgbench.models.loading import load_model
+
+    with _stdout_to_stderr():
+        loaded = load_model(model, options)
+        if not quiet and (description := describe(loaded)):
+            typer.echo(f"Loaded: {description}", err=True)
+        with reporter(quiet=quiet) as report:
+            return wanted(loaded, output=folder, on_progress=report)
 
 
 @contextlib.contextmanager

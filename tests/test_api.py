@@ -337,7 +337,7 @@ def test_a_killed_run_resumes_without_paying_twice(serve: Serve, tmp_path: Path)
         ({"base_url": "localhost:8000"}, "is no URL"),
         ({"base_url": "http://me:pw@localhost/v1"}, "must hold no user, password"),
         ({"concurrency": "0"}, "concurrency=0 is out of range"),
-        ({"concurrency": "many"}, "must be a int"),
+        ({"concurrency": "many"}, "must be of type int"),
         ({"price_in": "1"}, "price_in and price_out go together"),
         ({"price_in": "-1", "price_out": "1"}, "a price is a number from 0 on"),
         ({"timeout": "0"}, "timeout=0.0 is out of range"),

@@ -60,6 +60,11 @@ def test_eval_prints_the_table_and_where_the_result_is(lgbench: Shell) -> None:
     assert lgbench("rescore", folder).status == 0
 
 
+def test_names_may_be_joined_by_commas(lgbench: Shell) -> None:
+    done = lgbench("eval", "echo", "--task", "reverse,mqar", "--task", "capitalize", "--limit", "1", "--json")
+    assert [task["task"] for task in json.loads(done.out)["tasks"]] == ["reverse", "capitalize", "mqar"]
+
+
 def test_eval_picks_a_new_folder_each_time(lgbench: Shell, tmp_path: Path) -> None:
     for _ in range(2):
         assert lgbench("eval", "echo", "--task", "reverse", "--length", "2", "-q").status == 0

@@ -34,7 +34,7 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
             console.print(line, markup=False, highlight=False)
         console.print()
     for group in shown:
-        console.print(verdict(group), markup=False, highlight=False, soft_wrap=True)
+        console.print(verdict(group), markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def _table(*headings: str) -> Table:

@@ -32,9 +32,10 @@ def command(
     ],
     suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
     group: Annotated[
-        list[str] | None, typer.Option(help="A group; a trained arm takes exactly one.  [default: all]")
+        list[str] | None,
+        typer.Option(help="A group, or several joined by commas; a trained arm takes one.  [default: all]"),
     ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.  [default: all]")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task, or several joined by commas.  [default: all]")] = None,
     length: Annotated[list[int] | None, typer.Option(help="A length; may be repeated.  [default: all]")] = None,
     arm: Annotated[
         str, typer.Option(help="How the model was trained: main_only, transfer, control, direct, or open for neither.")
@@ -69,7 +70,7 @@ def command(
     from lgbench.evaluation import evaluate
     from lgbench.planning import make_plan
 
-    groups, tasks, lengths = group or [], task or [], length or []
+    groups, tasks, lengths = _listed(group), _listed(task), length or []
     # Asked for in vain should fail before a model takes minutes to load.
     make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
     if resume and output is not None and not output.exists() and not quiet:
@@ -165,6 +166,11 @@ def _show_series(results: list[Result], base: Path, *, quiet: bool) -> None:
         message = f"Accuracy by pretraining step: {base / 'series.svg'}"
     if not quiet:
         typer.echo(message)
+
+
+def _listed(given: list[str] | None) -> list[str]:
+    """The names given, each in an option of its own or several in one, joined by commas."""
+    return [name for text in given or [] for name in text.split(",")]
 
 
 def _batch_size(text: str) -> int | Literal["auto"]:

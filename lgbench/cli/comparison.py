@@ -26,7 +26,7 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
     shown = [group for group in scores.groups if not names or group.group.name in names]
     for group in shown:
         task, main, aux = group.group.main, group.group.main_length, group.group.aux_length
-        console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds (range)")
+        console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds")
         console.print(_by_length(group))
         console.print(f"{group.group.name}: {task} by zone (trained to {main}, auxiliaries to {aux}), in %")
         console.print(_by_zone(group))
@@ -49,8 +49,11 @@ def _by_length(scores: GroupScores) -> Table:
     table = _table(*map(str, scores.group.grid), "curve")
     for name, arm in scores.arms.items():
         lengths = _accuracies(arm, scores.group.main)
-        curve = blocks(sum(seeds, Fraction()) / len(seeds) for seeds in lengths)
-        table.add_row(name, *map(_spread, lengths), curve)
+        means = [sum(seeds, Fraction()) / len(seeds) for seeds in lengths]
+        table.add_row(name, *map(_rounded, means), blocks(means))
+        if len(arm.seeds) > 1:
+            table.add_row("  lowest", *(_rounded(min(seeds)) for seeds in lengths))
+            table.add_row("  highest", *(_rounded(max(seeds)) for seeds in lengths))
     return table
 
 
@@ -60,10 +63,8 @@ def _accuracies(arm: ArmScores, task: str) -> list[list[Fraction]]:
     return [[Fraction(seed[length].correct, seed[length].total) for seed in seeds] for length in sorted(seeds[0])]
 
 
-def _spread(accuracies: Sequence[Fraction]) -> str:
-    mean = sum(accuracies, Fraction()) / len(accuracies)
-    low, high = (f"{float(100 * each):.0f}" for each in (min(accuracies), max(accuracies)))
-    return f"{float(100 * mean):.0f}" + (f" ({low}-{high})" if low != high else "")
+def _rounded(share: Fraction) -> str:
+    return f"{float(100 * share):.0f}"
 
 
 def _by_zone(scores: GroupScores) -> Table:

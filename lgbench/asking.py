@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from lgbench.cells import checked_cell, limited_indices
+from lgbench.cells import checked_cell, evaluated
 from lgbench.grading import Reply, as_reply
 from lgbench.models.contract import StreamingPredictor, Tokens, ask_in_parts
 from lgbench.models.loaded import Model
@@ -53,10 +53,7 @@ def drawn_ahead(plan: Plan) -> Iterator[list[Example]]:
 
 
 def _examples(plan: Plan, cell: Cell) -> list[Example]:
-    examples = checked_cell(plan.suite, cell)
-    if plan.limit is None:
-        return examples
-    return [examples[index] for index in limited_indices(plan.suite, cell, plan.limit)]
+    return evaluated(plan.suite, cell, checked_cell(plan.suite, cell), plan.limit)
 
 
 def answers(model: Model, examples: Sequence[Example], *, batch_size: int | None) -> Iterator[Answers]:

@@ -77,6 +77,11 @@ def limited_indices(suite: Suite, cell: Cell, limit: int) -> list[int]:
     return sorted(stream.permutation(suite.examples_per_cell)[:limit].tolist())
 
 
+def evaluated(suite: Suite, cell: Cell, examples: list[Example], limit: int | None) -> list[Example]:
+    """Those of a test cell's examples that a run with this limit evaluates, by index."""
+    return examples if limit is None else [examples[index] for index in limited_indices(suite, cell, limit)]
+
+
 def cell_digest(examples: Iterable[Example]) -> str:
     """SHA-256 (hex) over one JSON line `[prompt, target]` for each example, by index."""
     lines = (_json_line(example.prompt, example.target) for example in examples)

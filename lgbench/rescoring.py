@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.cells import checked_cell, committed_digest, limited_indices
+from lgbench.cells import checked_cell, committed_digest, evaluated
 from lgbench.errors import LgbenchError
 from lgbench.grading import CellGrader, Reply
 from lgbench.records import InvalidFileError, Problem, read_record
@@ -71,7 +71,7 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
             continue
         grader = CellGrader(get_task(cell.task))
         flags = []
-        for example in _evaluated(suite, cell, result.limit):
+        for example in evaluated(suite, cell, _examples(suite.name, cell), result.limit):
             reply = replies.get(example.id, Reply(example.target))
             flags.append(grader.add(example, reply))
             digest.add(example.id, reply.text)
@@ -115,11 +115,6 @@ def check_cells(result: Result) -> list[Problem]:
         else:
             problems.append(Problem(where, f"{suite.name} has no cell {cell}."))
     return problems
-
-
-def _evaluated(suite: Suite, cell: Cell, limit: int | None) -> list[Example]:
-    examples = _examples(suite.name, cell)
-    return examples if limit is None else [examples[index] for index in limited_indices(suite, cell, limit)]
 
 
 # The runs of a submission share cells; those of both suites together fit, in about 100 MB.

@@ -86,18 +86,24 @@ def test_resumed_replies_are_not_asked_again(tmp_path: Path) -> None:
     assert model.asked == SIZE - kept + 2 * 2 * 16
 
 
-@pytest.mark.parametrize("kill_after", [0.05, 0.2, 0.5])
-def test_a_killed_process_goes_on(kill_after: float, tmp_path: Path, undisturbed: list[object]) -> None:
-    """SIGKILL at some moment: whatever it was, the run can be resumed. The moment decides nothing that is asserted."""
-    script = tmp_path / "slow.py"
+def slow_model(folder: Path, *, seconds: float) -> Path:
+    """A file with `Slow`, an echo that takes so long for each batch."""
+    script = folder / "slow.py"
     script.write_text(
         "import time\n"
         "from lgbench.models.builtin import Echo\n"
         "class Slow(Echo):\n"
         "    def predict(self, prompts, task):\n"
-        "        time.sleep(0.01)\n"
+        f"        time.sleep({seconds})\n"
         "        return super().predict(prompts, task)\n"
     )
+    return script
+
+
+@pytest.mark.parametrize("kill_after", [0.05, 0.2, 0.5])
+def test_a_killed_process_goes_on(kill_after: float, tmp_path: Path, undisturbed: list[object]) -> None:
+    """SIGKILL at some moment: whatever it was, the run can be resumed. The moment decides nothing that is asserted."""
+    script = slow_model(tmp_path, seconds=0.01)
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "lgbench", "eval", f"{script}:Slow", "--output", str(folder), "--batch-size", "8"]
     command += [f"--task={task}" for task in ("reverse", "mqar")] + [f"--length={length}" for length in (2, 4, 6)]
@@ -114,15 +120,7 @@ def test_a_killed_process_goes_on(kill_after: float, tmp_path: Path, undisturbed
 
 
 def test_ctrl_c_keeps_every_reply_and_says_how_to_go_on(tmp_path: Path) -> None:
-    script = tmp_path / "slow.py"
-    script.write_text(
-        "import time\n"
-        "from lgbench.models.builtin import Echo\n"
-        "class Slow(Echo):\n"
-        "    def predict(self, prompts, task):\n"
-        "        time.sleep(0.02)\n"
-        "        return super().predict(prompts, task)\n"
-    )
+    script = slow_model(tmp_path, seconds=0.02)
     folder = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "lgbench", "eval", f"{script}:Slow", "--output", str(folder), "--batch-size", "1"],

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.options import Device, SuiteName
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
@@ -22,14 +23,14 @@ def command(
     ],
     group: Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")],
     arm: Annotated[str, typer.Argument(metavar="ARM", help="main_only, transfer, control or direct.")],
-    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    suite: SuiteName = "mini-v1",
     lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train adapters of this rank; 0: all weights.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the new tokens' and adapters' initial weights.")] = 0,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter, as for `lgbench train`."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     output: Annotated[Path | None, typer.Option(help="The run's folder.  [default: one in runs/]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.options import Build, Changes, Device, Preset, SuiteName
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
 
 def command(
-    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    suite: SuiteName = "mini-v1",
     group: Annotated[list[str] | None, typer.Option(help="A group; may be repeated.  [default: all]")] = None,
     arm: Annotated[
         list[str] | None,
@@ -21,19 +22,10 @@ def command(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 3,
-    preset: Annotated[str, typer.Option(help="Hyperparameters to start from: mini or paper.")] = "mini",
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter; may be repeated."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE.py:BUILD",
-            help="A function from the vocabulary's size to a torch.nn.Module.  [default: the reference model]",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    preset: Preset = "mini",
+    change: Changes = None,
+    model: Build = None,
+    device: Device = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each with its share of the cores.")] = 1,
     output: Annotated[
         Path | None, typer.Option(help="The folder of the runs' folders.  [default: runs/SUITE-PRESET]")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.options import Changes, Device, Preset, SuiteName
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
@@ -15,14 +16,11 @@ def command(
     group: Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")],
     main_lengths: Annotated[str, typer.Option(help="Lengths to train the main task to, as in 2,4,8.")],
     aux_lengths: Annotated[str, typer.Option(help="Lengths to train the auxiliaries to, as in 4,8,16.")],
-    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    suite: SuiteName = "mini-v1",
     seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 1,
-    preset: Annotated[str, typer.Option(help="Hyperparameters to start from: mini or paper.")] = "mini",
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter; may be repeated."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    preset: Preset = "mini",
+    change: Changes = None,
+    device: Device = "auto",
     output: Annotated[
         Path | None, typer.Option(help="The folder of the runs' folders.  [default: runs/sweep-SUITE-GROUP]")
     ] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lgbench.cli.options import Build, Changes, Device, Preset, SuiteName
 from lgbench.extras import require_extra
 
 if TYPE_CHECKING:
@@ -19,21 +20,12 @@ if TYPE_CHECKING:
 def command(
     group: Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")],
     arm: Annotated[str, typer.Argument(metavar="ARM", help="main_only, transfer, control or direct.")],
-    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    suite: SuiteName = "mini-v1",
     seed: Annotated[int, typer.Option(min=0, help="Of the model's initial weights.")] = 0,
-    preset: Annotated[str, typer.Option(help="Hyperparameters to start from: mini or paper.")] = "mini",
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter; may be repeated."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE.py:BUILD",
-            help="A function from the vocabulary's size to a torch.nn.Module.  [default: the reference model]",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    preset: Preset = "mini",
+    change: Changes = None,
+    model: Build = None,
+    device: Device = "auto",
     output: Annotated[Path | None, typer.Option(help="The run's folder.  [default: one in runs/]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,

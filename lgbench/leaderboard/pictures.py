@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
 from dataclasses import dataclass
 
 from lgbench.comparison import GroupScores
@@ -14,14 +14,8 @@ from lgbench.submissions.system import SystemRecord
 from lgbench.suites import OPEN_ARM, Group, Suite
 from lgbench.systems import OpenScores
 
-# By main task, of the palette of Okabe and Ito, whose colours people with any colour vision tell apart.
-_TASK_LOOKS: Mapping[str, Look] = {
-    "reverse_add": Look("#0072b2"),
-    "string_copy": Look("#009e73"),
-    "capitalize_reverse": Look("#d55e00"),
-    "dfs_trace": Look("#56b4e9", (2, 2)),
-    "shortest_path": Look("#cc79a7"),
-}
+# Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart; one for each main task.
+_TASK_LOOKS = (Look("#0072b2"), Look("#009e73"), Look("#d55e00"), Look("#56b4e9", (2, 2)), Look("#cc79a7"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +76,10 @@ def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Pi
 
 def open_picture(system: SystemRecord, suite: Suite, scores: OpenScores) -> Picture:
     """The main tasks by length. Nobody knows what such a model was trained on, so there are no zones."""
-    curves = [(curve(task, scores.results, task, suite.grid(task)), _TASK_LOOKS[task]) for task in suite.main_tasks]
+    curves = [
+        (curve(task, scores.results, task, suite.grid(task)), look)
+        for task, look in zip(suite.main_tasks, itertools.cycle(_TASK_LOOKS), strict=False)
+    ]
     return Picture(
         path=_path(system, suite, OPEN_ARM),
         title=f"Main tasks of {suite.name}: exact match in %",

@@ -364,5 +364,5 @@ def test_the_key_is_needed_where_there_is_no_other_server(monkeypatch: pytest.Mo
 def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(LgbenchError, match=r"openai\. Run, .*: pip install -c constraints.txt '\.\[api\]'"):
+    with pytest.raises(LgbenchError, match=r"openai and aiohttp\. Run, .*: pip install -c constraints.txt '\.\[api\]'"):
         load_model("api:tiny")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 from lgbench.asking import answers, drawn_ahead, usage
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
-from lgbench.grading import CellGrader, Reply, as_reply
+from lgbench.grading import OpenCell, Reply, as_reply
 from lgbench.models.contract import Predictor, StreamingPredictor, ask, prepare
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
@@ -170,35 +170,6 @@ def _evaluate(
         return result
 
 
-class _OpenCell:
-    """A cell at work: the replies so far, and whether each is right, by the example's id."""
-
-    def __init__(self, number: int, cell: Cell, examples: Sequence[Example], earlier: Mapping[str, Reply]) -> None:
-        self.number = number
-        self.cell = cell
-        self.examples = examples
-        self.grader = CellGrader(get_task(cell.task))
-        self.replies: dict[str, Reply] = {}
-        self.right: dict[str, bool] = {}
-        self.correct = 0
-        for example in examples:
-            if example.id in earlier:
-                self.add(example, earlier[example.id])
-
-    def add(self, example: Example, reply: Reply) -> None:
-        self.replies[example.id] = reply
-        self.right[example.id] = right = self.grader.add(example, reply)
-        self.correct += right
-
-    @property
-    def missing(self) -> list[Example]:
-        return [example for example in self.examples if example.id not in self.replies]
-
-    @property
-    def complete(self) -> bool:
-        return len(self.replies) == len(self.examples)
-
-
 class _Evaluation:
     """The moving parts of a run: the cells at work, and the replies that the batch-invariance check asks again."""
 
@@ -216,9 +187,7 @@ class _Evaluation:
         self._run = run
         self._batch_size = batch_size
         self._on_progress = on_progress
-        self._open: dict[
-            Cell, _OpenCell
-        ] = {}  # in the plan's order; the model may reply to the second before the first
+        self._open: dict[Cell, OpenCell] = {}  # in the plan's order; the model may reply to the second before the first
         self._results: list[CellResult] = []
         self._done = 0
         self._correct = 0
@@ -241,7 +210,7 @@ class _Evaluation:
         for number, examples in enumerate(drawn_ahead(self._plan)):
             self._close_complete()
             cell = self._plan.cells[number]
-            self._open[cell] = opened = _OpenCell(number, cell, examples, self._run.earlier(examples))
+            self._open[cell] = opened = OpenCell(number, cell, examples, self._run.earlier(examples))
             if len(self._open) == 1:
                 self._report()
             yield opened.missing
@@ -253,7 +222,7 @@ class _Evaluation:
             if self._open:
                 self._report()
 
-    def _close(self, done: _OpenCell) -> None:
+    def _close(self, done: OpenCell) -> None:
         for example in done.examples:
             reply = done.replies[example.id]
             self.digest.add(example.id, reply.text)
@@ -268,7 +237,7 @@ class _Evaluation:
                 task_version=get_task(done.cell.task).version,
                 length=done.cell.length,
                 sha256=self._plan.cell_digests[done.number],
-                counts=done.grader.counts(),
+                counts=done.counts(),
             )
         )
 

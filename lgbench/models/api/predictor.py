@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import itertools
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -57,6 +59,7 @@ class ApiPredictor(PipelinedPredictor):
         self.tokens = Tokens()
         if options.price_in is not None and options.price_out is not None:
             self.prices = (options.price_in, options.price_out)
+        atexit.register(self.close)
         self.device = f"served at {options.base_url}"
 
     def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
@@ -89,12 +92,12 @@ class ApiPredictor(PipelinedPredictor):
         asked = answered = 0
         try:
             while True:
-                # As many again wait their turn, so that a request begins at once when another ends.
-                while (
-                    not conversation.failures and asked - answered < 2 * self._concurrency and (question := following())
-                ):
-                    self._loop.call_soon_threadsafe(conversation.questions.put_nowait, (asked, question))
-                    asked += 1
+                # Some wait their turn, so that a request begins at once when another ends.
+                if asked - answered <= 1.5 * self._concurrency and not conversation.failures:
+                    room = 2 * self._concurrency - (asked - answered)
+                    new = list(itertools.islice(iter(following, None), room))
+                    self._loop.call_soon_threadsafe(conversation.put, enumerate(new, asked))
+                    asked += len(new)
                 if asked == answered:
                     break
                 outcomes = conversation.arrived()
@@ -126,7 +129,8 @@ class ApiPredictor(PipelinedPredictor):
         return CappedReply(reply) if completion.capped else reply
 
     def close(self) -> None:
-        """Close the connections. A process that ends need not."""
+        """Close the connections. Done by itself when the process ends."""
+        atexit.unregister(self.close)
         asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -137,16 +141,20 @@ class _Conversation:
     """Questions on their way to the server and outcomes on their way back, between two threads.
 
     Attributes:
-        questions: Numbered questions that wait for their turn; touched by the event loop only.
         failures: What ended the conversation. What is under way then has been paid for; nothing new is begun.
     """
 
     def __init__(self, ask: Callable[[Question], Awaitable[Completion]], concurrency: int) -> None:
-        self.questions: asyncio.Queue[tuple[int, Question]] = asyncio.Queue()
+        self._questions: asyncio.Queue[tuple[int, Question]] = asyncio.Queue()
         self.failures: list[Exception] = []
         self._ask = ask
         self._concurrency = concurrency
         self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+
+    def put(self, questions: Iterable[tuple[int, Question]]) -> None:
+        """Add questions, with their numbers. Called in the event loop."""
+        for numbered in questions:
+            self._questions.put_nowait(numbered)
 
     async def work(self) -> None:
         """Answer questions until cancelled."""
@@ -154,7 +162,7 @@ class _Conversation:
 
     async def _work(self) -> None:
         while True:
-            number, question = await self.questions.get()
+            number, question = await self._questions.get()
             completion = None
             if not self.failures:
                 try:

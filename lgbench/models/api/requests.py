@@ -75,7 +75,8 @@ class Endpoint:
         """
         attempt = 0
         while True:
-            await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
+            if (quiet := self._quiet_until - time.monotonic()) > 0:
+                await asyncio.sleep(quiet)
             try:
                 completion = await self._once(body | {self._cap_field: cap})
             except Unusable as failure:

@@ -81,6 +81,11 @@ class CheckpointPredictor:
         self.device = device
         self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
+    @property
+    def threads(self) -> int:
+        """Threads that `predict` uses on a CPU."""
+        return 1 if self.parameters < _WORTH_THREADS else torch.get_num_threads()
+
     def predict(self, prompts: Sequence[str], task: str) -> list[str]:
         """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
 
@@ -93,7 +98,7 @@ class CheckpointPredictor:
         for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
             by_size.setdefault((len(row), len(prompt)), []).append(index)
         replies: dict[int, str] = {}
-        with _threads(1 if self.parameters < _WORTH_THREADS else torch.get_num_threads()):
+        with limited_threads(self.threads):
             for (_, characters), indices in by_size.items():
                 tokens = torch.tensor([rows[index] for index in indices], device=self.device)
                 written = greedy(self._module, tokens, reply_cap(characters))
@@ -102,7 +107,8 @@ class CheckpointPredictor:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def limited_threads(count: int) -> Iterator[None]:
+    """Have PyTorch use so many threads of the CPU meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

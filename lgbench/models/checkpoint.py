@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
 from lgbench.models.contract import CappedReply
-from lgbench.models.decoding import greedy
+from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt
 from lgbench.models.transformer import Architecture, Transformer
 from lgbench.records import read_record
@@ -78,6 +78,7 @@ class CheckpointPredictor:
 
     def __init__(self, module: nn.Module, *, device: str = "cpu") -> None:
         self._module = module.to(device).eval()
+        self._reader = make_reader(self._module)
         self.device = device
         self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
@@ -101,7 +102,7 @@ class CheckpointPredictor:
         with limited_threads(self.threads):
             for (_, characters), indices in by_size.items():
                 tokens = torch.tensor([rows[index] for index in indices], device=self.device)
-                written = greedy(self._module, tokens, reply_cap(characters))
+                written = greedy(self._reader, tokens, reply_cap(characters))
                 replies |= zip(indices, map(_reply, written), strict=True)
         return [replies[index] for index in range(len(prompts))]
 

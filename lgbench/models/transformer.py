@@ -51,17 +51,27 @@ class Architecture:
 
 
 class KeyValueCache:
-    """The keys and values of every layer for the tokens read so far, in memory allocated ahead.
+    """The keys and values of every layer for the tokens read so far, in memory allocated ahead and used again.
 
     Args:
         layers: Number of layers.
-        capacity: Tokens to make room for, rounded up to a multiple of `_BLOCK`; doubled whenever it does not suffice.
     """
 
-    def __init__(self, layers: int, capacity: int) -> None:
+    def __init__(self, layers: int) -> None:
+        self.length = 0
+        self._capacity = 0
+        self._stored: list[Tensor | None] = [None] * layers
+        self._memory: list[Tensor | None] = [None] * layers
+
+    def begin(self, capacity: int) -> None:
+        """Forget all tokens, for another batch.
+
+        Args:
+            capacity: Tokens to make room for, rounded up to a multiple of 16; doubled whenever it does not suffice.
+        """
         self.length = 0
         self._capacity = -(-capacity // _BLOCK) * _BLOCK
-        self._stored: list[Tensor | None] = [None] * layers
+        self._stored = [None] * len(self._stored)
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens' keys and values of one layer and give all of its memory, zeros where nothing is yet.
@@ -80,11 +90,15 @@ class KeyValueCache:
         return stored[0], stored[1]
 
     def _with_room(self, layer: int, keys: Tensor) -> Tensor:
-        """A layer's memory, shape (2, batch, heads, capacity, head size), grown if it is too small."""
+        """A layer's part of the memory, shape (2, batch, heads, capacity, head size), grown if it is too small."""
         stored = self._stored[layer]
         if stored is None or stored.shape[3] < self._capacity:
             batch, heads, _, size = keys.shape
-            grown = keys.new_zeros(2, batch, heads, self._capacity, size)
+            needed = 2 * batch * heads * self._capacity * size
+            memory = self._memory[layer]
+            if stored is not None or memory is None or memory.numel() < needed:
+                self._memory[layer] = memory = keys.new_empty(needed)
+            grown = memory[:needed].view(2, batch, heads, self._capacity, size).zero_()
             if stored is not None:
                 grown[:, :, :, : self.length] = stored[:, :, :, : self.length]
             self._stored[layer] = stored = grown

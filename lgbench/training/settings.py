@@ -92,7 +92,7 @@ _MINI_STRINGS = TrainingSettings(
 )
 _MINI: Mapping[Domain, TrainingSettings] = {
     "strings": _MINI_STRINGS,
-    "arithmetic": _MINI_STRINGS.model_copy(update={"heads": 8, "width": 256, "hidden": 768, "learning_rate": 5e-4}),
+    "arithmetic": _MINI_STRINGS.model_copy(update={"heads": 8, "width": 256, "hidden": 768, "initial_std": 0.06}),
     "mazes": _MINI_STRINGS.model_copy(update={"workers": 1}),
 }
 _PAPER = TrainingSettings(

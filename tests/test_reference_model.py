@@ -16,7 +16,7 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
 from lgbench.models.contract import CappedReply
-from lgbench.models.decoding import greedy
+from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import (
@@ -122,10 +122,13 @@ def test_the_forward_pass_is_the_textbook_one(position: str) -> None:
 @pytest.mark.parametrize("position", ["rope", "nope"])
 def test_the_cache_changes_no_logits(position: str) -> None:
     model = tiny(position)
-    tokens = torch.randint(0, len(VOCABULARY), (3, 12))
-    cache = KeyValueCache(2, capacity=3)
-    pieces = [model(tokens[:, :5], cache)] + [model(tokens[:, i : i + 1], cache) for i in range(5, 12)]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens)[:, 4:], atol=1e-4, rtol=1e-4)
+    cache = KeyValueCache(2)
+    # Memory is rounded up to 16 tokens: the second batch uses that of the first again, the third outgrows it twice.
+    for rows, time in ((4, 14), (3, 12), (3, 40)):
+        tokens = torch.randint(0, len(VOCABULARY), (rows, time))
+        cache.begin(capacity=3)
+        pieces = [model(tokens[:, :5], cache)] + [model(tokens[:, i : i + 1], cache) for i in range(5, time)]
+        torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens)[:, 4:], atol=1e-4, rtol=1e-4)
 
 
 def test_without_positions_the_order_of_what_came_before_is_lost() -> None:
@@ -148,10 +151,20 @@ def test_greedy_replies_are_those_of_whole_passes_at_every_batch_size() -> None:
             written.append(int(model(torch.tensor([row + written]))[0, -1].argmax()))
         whole.append(written)
     assert len({len(each) for each in whole}) > 1, "rows should end at different times"
-    assert greedy(model, prompts, 20) == whole
+    assert greedy(make_reader(model), prompts, 20) == whole
     for size in (1, 5):
-        parts = [greedy(model, prompts[start : start + size], 20) for start in range(0, 12, size)]
+        parts = [greedy(make_reader(model), prompts[start : start + size], 20) for start in range(0, 12, size)]
         assert [row for part in parts for row in part] == whole
+
+
+def test_a_reader_keeps_nothing_of_the_batch_before() -> None:
+    model = tiny(seed=3)
+    with torch.no_grad():
+        model.head.weight[END] *= 4
+    reader = make_reader(model)
+    batches = [torch.randint(3, 60, shape) for shape in ((12, 6), (5, 20), (12, 3))]
+    alone = [greedy(make_reader(model), prompts, 40) for prompts in batches]
+    assert [greedy(reader, prompts, 40) for prompts in batches] == alone
 
 
 def test_near_ties_do_not_depend_on_the_batch() -> None:
@@ -160,8 +173,8 @@ def test_near_ties_do_not_depend_on_the_batch() -> None:
         model.head.weight[80:152] = model.head.weight[8:80]
         model.head.weight[80:152] += 1e-9
     prompts = torch.randint(3, 60, (30, 6))
-    together = greedy(model, prompts, 12)
-    assert together == [greedy(model, prompt[None], 12)[0] for prompt in prompts]
+    together = greedy(make_reader(model), prompts, 12)
+    assert together == [greedy(make_reader(model), prompt[None], 12)[0] for prompt in prompts]
 
 
 def test_a_module_without_a_cache_gives_the_same_replies() -> None:
@@ -173,7 +186,7 @@ def test_a_module_without_a_cache_gives_the_same_replies() -> None:
             return logits
 
     prompts = torch.randint(3, 60, (6, 6))
-    assert greedy(Plain(), prompts, 15) == greedy(model, prompts, 15)
+    assert greedy(make_reader(Plain()), prompts, 15) == greedy(make_reader(model), prompts, 15)
 
 
 def test_a_reply_that_does_not_stop_is_capped_by_its_prompt() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
 from lgbench.models.contract import CappedReply
-from lgbench.models.decoding import greedy
+from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt
 from lgbench.models.transformer import Architecture, Transformer
 from lgbench.records import read_record
@@ -78,8 +78,14 @@ class CheckpointPredictor:
 
     def __init__(self, module: nn.Module, *, device: str = "cpu") -> None:
         self._module = module.to(device).eval()
+        self._reader = make_reader(self._module)
         self.device = device
         self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+    @property
+    def threads(self) -> int:
+        """Threads that `predict` uses on a CPU."""
+        return 1 if self.parameters < _WORTH_THREADS else torch.get_num_threads()
 
     def predict(self, prompts: Sequence[str], task: str) -> list[str]:
         """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
@@ -93,16 +99,17 @@ class CheckpointPredictor:
         for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
             by_size.setdefault((len(row), len(prompt)), []).append(index)
         replies: dict[int, str] = {}
-        with _threads(1 if self.parameters < _WORTH_THREADS else torch.get_num_threads()):
+        with limited_threads(self.threads):
             for (_, characters), indices in by_size.items():
                 tokens = torch.tensor([rows[index] for index in indices], device=self.device)
-                written = greedy(self._module, tokens, reply_cap(characters))
+                written = greedy(self._reader, tokens, reply_cap(characters))
                 replies |= zip(indices, map(_reply, written), strict=True)
         return [replies[index] for index in range(len(prompts))]
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def limited_threads(count: int) -> Iterator[None]:
+    """Have PyTorch use so many threads of the CPU meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,21 +17,43 @@ from lgbench.models.transformer import KeyValueCache, Transformer
 _NEAR_TIE = 1e-4
 
 
-@torch.inference_mode()
-def greedy(module: nn.Module, prompts: Tensor, cap: int) -> list[list[int]]:
-    """The tokens that follow each row, the likeliest each time, up to and with the end token.
+class Reader(Protocol):
+    """Gives the next tokens of a batch of rows, asked again and again as they grow."""
+
+    def begin(self, prompts: Tensor) -> None:
+        """Another batch follows, of these rows, shape (batch, time)."""
+
+    def next_tokens(self, sequences: Tensor) -> Tensor:
+        """The likeliest next token of every row, shape (batch,), from rows that are one token longer each time."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Only these rows, shape (kept,), go on."""
+
+
+def make_reader(module: nn.Module) -> Reader:
+    """The reader for a module from int64 tokens (batch, time) to logits (batch, time, vocabulary), in evaluation mode.
 
     A `Transformer` reads every token once, through a key-value cache; any other module reads the whole row anew for
-    each token. Rows leave the batch when they end.
+    each token.
+    """
+    return _CachedReader(module) if isinstance(module, Transformer) else _PlainReader(module)
+
+
+@torch.inference_mode()
+def greedy(reader: Reader, prompts: Tensor, cap: int) -> list[list[int]]:
+    """The tokens that follow each row, the likeliest each time, up to and with the end token.
+
+    Rows leave the batch when they end.
 
     Args:
-        module: From int64 tokens (batch, time) to logits (batch, time, vocabulary), in evaluation mode.
+        reader: Of the module that writes.
         prompts: Rows of equal length without padding, int64, shape (batch, time).
         cap: The most tokens to write. A row without an end token was stopped by it.
     """
     written: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))
-    reader = _CachedReader(module, prompts) if isinstance(module, Transformer) else _PlainReader(module)
+    reader.begin(prompts)
     sequences = prompts
     for _ in range(cap):
         chosen = reader.next_tokens(sequences)
@@ -53,6 +76,9 @@ class _PlainReader:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
 
+    def begin(self, prompts: Tensor) -> None:
+        """Nothing is remembered of any row."""
+
     def next_tokens(self, sequences: Tensor) -> Tensor:
         best: Tensor = self._module(sequences)[:, -1].argmax(dim=-1)
         return best
@@ -64,11 +90,14 @@ class _PlainReader:
 class _CachedReader:
     """Asks a transformer for the next token, giving it only what it has not read."""
 
-    def __init__(self, module: Transformer, prompts: Tensor) -> None:
+    def __init__(self, module: Transformer) -> None:
         self._module = module
-        # Few targets are longer than their prompt. Room that is never used costs time too.
-        self._cache = KeyValueCache(module.shape.layers, 2 * prompts.shape[1])
+        self._cache = KeyValueCache(module.shape.layers)
         self._exact: Callable[[Tensor], Tensor] | None = None
+
+    def begin(self, prompts: Tensor) -> None:
+        # Few targets are longer than their prompt. Room that is never used costs time too.
+        self._cache.begin(2 * prompts.shape[1])
 
     def next_tokens(self, sequences: Tensor) -> Tensor:
         logits = self._module(sequences[:, self._cache.length :], self._cache)[:, 0]

@@ -18,6 +18,8 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from lgbench.errors import LgbenchError
 
 NORM_EPSILON = 1e-6
+# Tokens. The CPU's kernels for softmax and small matrices are fast from 16 numbers on, and at multiples of them.
+_BLOCK = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +51,30 @@ class Architecture:
 
 
 class KeyValueCache:
-    """The keys and values of every layer for the tokens read so far, in memory allocated ahead.
+    """The keys and values of every layer for the tokens read so far, in memory allocated ahead and used again.
 
     Args:
         layers: Number of layers.
-        capacity: Tokens to make room for; doubled whenever it does not suffice.
     """
 
-    def __init__(self, layers: int, capacity: int) -> None:
+    def __init__(self, layers: int) -> None:
         self.length = 0
-        self._capacity = capacity
+        self._capacity = 0
         self._stored: list[Tensor | None] = [None] * layers
+        self._memory: list[Tensor | None] = [None] * layers
+
+    def begin(self, capacity: int) -> None:
+        """Forget all tokens, for another batch.
+
+        Args:
+            capacity: Tokens to make room for, rounded up to a multiple of 16; doubled whenever it does not suffice.
+        """
+        self.length = 0
+        self._capacity = -(-capacity // _BLOCK) * _BLOCK
+        self._stored = [None] * len(self._stored)
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new tokens' keys and values of one layer and give those of all tokens.
+        """Store the new tokens' keys and values of one layer and give all of its memory, zeros where nothing is yet.
 
         Args:
             layer: The layer's number.
@@ -75,14 +87,18 @@ class KeyValueCache:
         stored = self._with_room(layer, keys)
         stored[0, :, :, self.length : end] = keys
         stored[1, :, :, self.length : end] = values
-        return stored[0, :, :, :end], stored[1, :, :, :end]
+        return stored[0], stored[1]
 
     def _with_room(self, layer: int, keys: Tensor) -> Tensor:
-        """A layer's memory, shape (2, batch, heads, capacity, head size), grown if it is too small."""
+        """A layer's part of the memory, shape (2, batch, heads, capacity, head size), grown if it is too small."""
         stored = self._stored[layer]
         if stored is None or stored.shape[3] < self._capacity:
             batch, heads, _, size = keys.shape
-            grown = keys.new_empty(2, batch, heads, self._capacity, size)
+            needed = 2 * batch * heads * self._capacity * size
+            memory = self._memory[layer]
+            if stored is not None or memory is None or memory.numel() < needed:
+                self._memory[layer] = memory = keys.new_empty(needed)
+            grown = memory[:needed].view(2, batch, heads, self._capacity, size).zero_()
             if stored is not None:
                 grown[:, :, :, : self.length] = stored[:, :, :, : self.length]
             self._stored[layer] = stored = grown
@@ -110,37 +126,48 @@ class RMSNorm(nn.Module):
 
 
 def rotation(positions: Tensor, size: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary angles, each of shape (time, size).
+    """Cosines and sines of the rotary angles, each of shape (time, size), the sines of the first half negated.
 
     Pair i of a vector, made of entries i and i + size/2, turns by position / theta^(2i/size).
     """
     exponents = torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size
     angles = torch.outer(positions.to(dtype), theta**-exponents)
-    angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos(), angles.sin()
+    sines = angles.sin()
+    return angles.cos().repeat(1, 2), torch.cat((-sines, sines), dim=-1)
 
 
 def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Turn vectors, shape (..., time, size), by the angles of their positions."""
     cosines, sines = turn
     first, second = x.chunk(2, dim=-1)
-    return x * cosines + torch.cat((-second, first), dim=-1) * sines
+    return x * cosines + torch.cat((second, first), dim=-1) * sines
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Causal attention of the last positions to all, shapes (batch, heads, time, size).
-
-    There is one query for every key, or a single one, at the last position, when a reply is written.
-    """
-    if queries.shape[2] == 1:  # written out, which is faster than the fused kernel for so few numbers
-        scores: Tensor = queries @ keys.transpose(2, 3) * float(queries.shape[3]) ** -0.5
-        return scores.softmax(dim=-1) @ values
+    """Causal attention of every position to itself and those before it, shapes (batch, heads, time, size)."""
     if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         # PyTorch's CPU kernel for bfloat16 takes seven times as long backwards as the one for float32.
         with torch.autocast("cpu", enabled=False):
             queries, keys, values = queries.float(), keys.float(), values.float()
             return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
     return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+
+
+def attend_last(queries: Tensor, keys: Tensor, values: Tensor, filled: int) -> Tensor:
+    """Attention of the last position, shape (batch, heads, 1, size), to the tokens in a cache.
+
+    Written out, which is faster than the fused kernel for so few numbers. The cache's memory is read to its end, under
+    a mask: on a CPU, stepping over what is not filled after every head takes up to four times as long as reading it.
+
+    Args:
+        queries: The last position's.
+        keys: The cache's memory, shape (batch, heads, capacity, size).
+        values: The same shape.
+        filled: Tokens in the cache.
+    """
+    scores: Tensor = queries * float(queries.shape[3]) ** -0.5 @ keys.transpose(2, 3)
+    scores[..., filled:] = -torch.inf
+    return scores.softmax(dim=-1) @ values
 
 
 class Attention(nn.Module):
@@ -160,10 +187,11 @@ class Attention(nn.Module):
         queries, keys = rotate(both, turn) if turn is not None else both
         values = values[0]
         if cache is not None:
-            keys, values = cache.extend(layer, keys, values)
-            if cache.ends_with(layer):  # after it only the last position is asked for
-                queries = queries[:, :, -1:]
-        mixed = attend(queries, keys, values)
+            memory = cache.extend(layer, keys, values)
+        if cache is not None and (time == 1 or cache.ends_with(layer)):  # after the last only one position is asked for
+            mixed = attend_last(queries[:, :, -1:], *memory, cache.length + time)
+        else:
+            mixed = attend(queries, keys, values)
         projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, -1, width))
         return projected
 

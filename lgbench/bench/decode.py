@@ -16,7 +16,7 @@ from lgbench.extras import install_command
 from lgbench.models.checkpoint import CheckpointPredictor, limited_threads
 from lgbench.models.contract import CappedReply
 from lgbench.models.hf_export import export_hf
-from lgbench.models.loading import load_model
+from lgbench.models.loading import bundled_checkpoint, load_model
 from lgbench.suites import load_suite
 
 MODEL, SUITE, TASK = "tiny:transfer", "mini-v1", "capitalize_reverse"
@@ -89,8 +89,7 @@ def _transformers() -> Predict:
     import transformers
 
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(__file__).parent.parent / "checkpoints" / "tiny" / MODEL.partition(":")[2]
-        export_hf(source, Path(folder))
+        export_hf(bundled_checkpoint(MODEL.removeprefix("tiny:")), Path(folder))
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
 

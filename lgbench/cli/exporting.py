@@ -12,7 +12,9 @@ from lgbench.extras import require_extra
 
 app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
 
-Source = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of a reference model.")]
+Source = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of a reference model: a folder, or as tiny:transfer.")
+]
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")]
 SuiteName = Annotated[str, typer.Option("--suite", help="The suite.")]
 
@@ -23,7 +25,7 @@ def hf(checkpoint: Source, folder: Target) -> None:
     require_extra("hf", "torch", "safetensors", "transformers", purpose="`lgbench export hf`")
     from lgbench.models.hf_export import export_hf
 
-    export_hf(checkpoint, folder)
+    export_hf(_folder_of(checkpoint), folder)
     typer.echo(f"Wrote {folder}")
 
 
@@ -33,8 +35,15 @@ def bfloat16(checkpoint: Source, folder: Target) -> None:
     require_extra("torch", "torch", "safetensors", purpose="`lgbench export bfloat16`")
     from lgbench.models.checkpoint import round_checkpoint
 
-    round_checkpoint(checkpoint, folder)
+    round_checkpoint(_folder_of(checkpoint), folder)
     typer.echo(f"Wrote {folder}")
+
+
+def _folder_of(checkpoint: str) -> Path:
+    from lgbench.models.loading import bundled_checkpoint
+
+    scheme, _, name = checkpoint.partition(":")
+    return bundled_checkpoint(name) if scheme == "tiny" else Path(checkpoint)
 
 
 @app.command("lm-eval")

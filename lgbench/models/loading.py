@@ -66,12 +66,21 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
     return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
 
 
-def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
+def bundled_checkpoint(name: str) -> Path:
+    """The folder of a checkpoint that comes with the package, as `transfer` for `tiny:transfer`.
+
+    Raises:
+        UnknownNameError: There is none of this name.
+    """
     folder = Path(__file__).parent.parent / "checkpoints" / "tiny"
     names = sorted(path.name for path in folder.iterdir())
-    if rest not in names:
-        raise UnknownNameError("bundled checkpoint", rest, names)
-    return _from_checkpoint(name, folder / rest, options)
+    if name not in names:
+        raise UnknownNameError("bundled checkpoint", name, names)
+    return folder / name
+
+
+def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
+    return _from_checkpoint(name, bundled_checkpoint(rest), options)
 
 
 def _hugging_face(name: str, rest: str, options: dict[str, str]) -> Model:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from lgbench.cells import checked_cell, evaluated
 from lgbench.grading import Reply, as_reply
-from lgbench.models.contract import StreamingPredictor, Tokens, ask_in_parts
+from lgbench.models.contract import PipelinedPredictor, Question, StreamingPredictor, Tokens, ask_in_parts
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.planning import Plan
@@ -56,33 +57,96 @@ def _examples(plan: Plan, cell: Cell) -> list[Example]:
     return evaluated(plan.suite, cell, checked_cell(plan.suite, cell), plan.limit)
 
 
-def answers(model: Model, examples: Sequence[Example], *, batch_size: int | None) -> Iterator[Answers]:
+def answers(model: Model, cells: Iterable[Sequence[Example]], *, batch_size: int | None) -> Iterator[Answers]:
     """Ask a model, and hand its replies on as they come. None as the batch size leaves it to the model.
 
-    The longest prompts go first: batches then hold prompts of like length, and a batch too large for the memory fails
-    at the start and not at the end.
+    A cell is taken from `cells` when every reply to those before it was handed on; for a predictor that works on many
+    questions at once, when every reply to those before the last was.
+
+    Args:
+        model: The model.
+        cells: The examples to ask of each cell.
+        batch_size: Prompts in one call of `predict`.
 
     Raises:
         LgbenchError: Recorded replies lack one of the examples.
         ModelError: The model raised, or broke the contract.
     """
-    examples = sorted(examples, key=lambda example: -len(example.prompt))
+    if isinstance(model.predictor, PipelinedPredictor) and batch_size is None:
+        yield from _timed(model, _pipelined(model.predictor, cells))
+        return
+    for examples in cells:
+        yield from _timed(model, _cell_by_cell(model, examples, batch_size))
+
+
+def _timed(model: Model, parts: Iterable[Mapping[Example, str]]) -> Iterator[Answers]:
     begun, used = time.perf_counter(), _tokens(model)
-    for part in _parts(model, examples, batch_size):
+    for part in parts:
         seconds, now_used = time.perf_counter() - begun, _tokens(model)
         tokens = Tokens(now_used.prompt - used.prompt, now_used.completion - used.completion)
-        replies = tuple((examples[position], as_reply(text)) for position, text in part.items())
-        yield Answers(replies, Spent(seconds, tokens))
+        yield Answers(tuple((example, as_reply(text)) for example, text in part.items()), Spent(seconds, tokens))
         begun, used = time.perf_counter(), now_used
 
 
-def _parts(model: Model, examples: Sequence[Example], batch_size: int | None) -> Iterator[Mapping[int, str]]:
+def _cell_by_cell(model: Model, examples: Sequence[Example], batch_size: int | None) -> Iterator[Mapping[Example, str]]:
     if not examples:
-        return iter(())
+        return
     if isinstance(model.predictor, RecordedReplies):
-        return iter([dict(enumerate(model.predictor.lookup([example.id for example in examples])))])
+        yield dict(zip(examples, model.predictor.lookup([example.id for example in examples]), strict=True))
+        return
+    # Batches then hold prompts of like length, and one too large for the memory fails at the start and not at the end.
+    examples = sorted(examples, key=lambda example: -len(example.prompt))
     prompts = [example.prompt for example in examples]
-    return ask_in_parts(model.predictor, prompts, examples[0].task, batch_size=batch_size)
+    for part in ask_in_parts(model.predictor, prompts, examples[0].task, batch_size=batch_size):
+        yield {examples[position]: reply for position, reply in part.items()}
+
+
+def _pipelined(predictor: PipelinedPredictor, cells: Iterable[Sequence[Example]]) -> Iterator[Mapping[Example, str]]:
+    questions = _Questions(cells)
+    for part in predictor.converse(questions.following):
+        yield {questions.answered(number): reply for number, reply in part.items()}
+
+
+class _Questions:
+    """The examples of many cells as one row of questions, never of more than two cells at a time.
+
+    Two keep a model busy; with more, a single late reply would pile up all the cells after it.
+    """
+
+    def __init__(self, cells: Iterable[Sequence[Example]]) -> None:
+        self._cells = enumerate(cells)
+        self._waiting: deque[tuple[int, Example]] = deque()  # with the number of the cell
+        self._asked: dict[int, tuple[int, Example]] = {}
+        self._count = 0
+        self._unanswered: dict[int, int] = {}  # of each cell from the oldest unfinished one on
+
+    def following(self) -> Question | None:
+        """The next question, if one may be asked now."""
+        while not self._waiting and self._take_cell():
+            pass
+        if not self._waiting:
+            return None
+        self._asked[self._count] = self._waiting.popleft()
+        example = self._asked[self._count][1]
+        self._count += 1
+        return Question(example.prompt, example.task)
+
+    def _take_cell(self) -> bool:
+        while self._unanswered and not self._unanswered[oldest := min(self._unanswered)]:
+            del self._unanswered[oldest]
+        if len(self._unanswered) == 2:
+            return False
+        for number, examples in self._cells:
+            self._unanswered[number] = len(examples)
+            self._waiting.extend((number, example) for example in examples)
+            return True
+        return False
+
+    def answered(self, number: int) -> Example:
+        """The example that was the question of this number. Ask once."""
+        cell, example = self._asked.pop(number)
+        self._unanswered[cell] -= 1
+        return example
 
 
 def _tokens(model: Model) -> Tokens:

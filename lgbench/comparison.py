@@ -189,6 +189,18 @@ def same_experiment(suite: Suite, arm: str, group: Group) -> list[Group]:
     return [each for each in suite.groups if each.arm(arm) == group.arm(arm) and each.grid == group.grid]
 
 
+def serving(results: Iterable[Result], suite: Suite, arm: str, group: Group) -> list[Result]:
+    """The results of an arm that a group can use, one for each seed: the group's own before another's."""
+    by_seed: dict[int | None, Result] = {}
+    arms = [result for result in results if result.arm == arm]
+    others = [each for each in same_experiment(suite, arm, group) if each != group]
+    for source in (group, *others):
+        for result in arms:
+            if result.group == source.name:
+                by_seed.setdefault(result.seed, result)
+    return list(by_seed.values())
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupScores:
     """A system in a group. What needs an arm that has no complete run is None.

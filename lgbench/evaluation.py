@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 from lgbench.asking import answers, drawn_ahead, usage
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
-from lgbench.grading import CellGrader, Reply, as_reply
+from lgbench.grading import OpenCell, Reply, as_reply
 from lgbench.models.contract import Predictor, StreamingPredictor, ask, prepare
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
@@ -146,7 +146,7 @@ def _evaluate(
             return run
         prepare(model.predictor, plan.suite, list(dict.fromkeys(cell.task for cell in plan.cells)))
         evaluation = _Evaluation(model, plan, run, batch_size, on_progress)
-        cells = tuple(evaluation.run_cell(number, examples) for number, examples in enumerate(drawn_ahead(plan)))
+        cells = evaluation.run_cells()
         total = sum(cell.counts.total for cell in cells)
         result = Result.model_validate(
             {
@@ -171,7 +171,7 @@ def _evaluate(
 
 
 class _Evaluation:
-    """The moving parts of a run: the digest so far, and the replies that the batch-invariance check asks again."""
+    """The moving parts of a run: the cells at work, and the replies that the batch-invariance check asks again."""
 
     def __init__(
         self,
@@ -187,55 +187,76 @@ class _Evaluation:
         self._run = run
         self._batch_size = batch_size
         self._on_progress = on_progress
+        self._open: dict[Cell, OpenCell] = {}  # in the plan's order; the model may reply to the second before the first
+        self._results: list[CellResult] = []
         self._done = 0
         self._correct = 0
         self._to_ask_again: list[tuple[Example, Reply]] = []
         self._probed = _shortest_and_longest(plan.cells)
 
-    def run_cell(self, number: int, examples: Sequence[Example]) -> CellResult:
-        """Evaluate one cell: take over the replies that exist, ask for the others, then digest and store by index."""
-        cell = self._plan.cells[number]
-        replies = self._run.earlier(examples)
-        grader = CellGrader(get_task(cell.task))
-        right = {example.id: grader.add(example, replies[example.id]) for example in examples if example.id in replies}
-        self._report(number, len(examples), right)
-        missing = [example for example in examples if example.id not in replies]
-        for answered in answers(self._model, missing, batch_size=self._batch_size):
+    def run_cells(self) -> tuple[CellResult, ...]:
+        """Evaluate every cell: take over the replies that exist, ask for the others, then digest and store by index."""
+        for answered in answers(self._model, self._opened(), batch_size=self._batch_size):
             self._run.append(answered)
             for example, reply in answered.replies:
-                replies[example.id] = reply
-                right[example.id] = grader.add(example, reply)
-            self._report(number, len(examples), right)
-        for example in examples:
-            self.digest.add(example.id, replies[example.id].text)
-            self._run.store(example, replies[example.id], right=right[example.id])
-        if cell in self._probed:
-            self._to_ask_again += [(example, replies[example.id]) for example in examples[:INVARIANCE_EXAMPLES]]
-        self._done += len(right)
-        self._correct += sum(right.values())
-        return CellResult(
-            task=cell.task,
-            task_version=get_task(cell.task).version,
-            length=cell.length,
-            sha256=self._plan.cell_digests[number],
-            counts=grader.counts(),
+                self._open[Cell(example.task, example.length)].add(example, reply)
+            self._report()
+            self._close_complete()
+        self._close_complete()
+        return tuple(self._results)
+
+    def _opened(self) -> Iterator[list[Example]]:
+        """Open one cell after another, and give its examples that no earlier piece of the run has replies to."""
+        for number, examples in enumerate(drawn_ahead(self._plan)):
+            self._close_complete()
+            cell = self._plan.cells[number]
+            self._open[cell] = opened = OpenCell(number, cell, examples, self._run.earlier(examples))
+            if len(self._open) == 1:
+                self._report()
+            yield opened.missing
+
+    def _close_complete(self) -> None:
+        while self._open and (oldest := next(iter(self._open.values()))).complete:
+            self._close(oldest)
+            del self._open[oldest.cell]
+            if self._open:
+                self._report()
+
+    def _close(self, done: OpenCell) -> None:
+        for example in done.examples:
+            reply = done.replies[example.id]
+            self.digest.add(example.id, reply.text)
+            self._run.store(example, reply, right=done.right[example.id])
+        if done.cell in self._probed:
+            self._to_ask_again += [(each, done.replies[each.id]) for each in done.examples[:INVARIANCE_EXAMPLES]]
+        self._done += len(done.right)
+        self._correct += done.correct
+        self._results.append(
+            CellResult(
+                task=done.cell.task,
+                task_version=get_task(done.cell.task).version,
+                length=done.cell.length,
+                sha256=self._plan.cell_digests[done.number],
+                counts=done.counts(),
+            )
         )
 
-    def _report(self, number: int, cell_total: int, right: Mapping[str, bool]) -> None:
+    def _report(self) -> None:
+        """Tell of the oldest cell at work, and of the run."""
         if self._on_progress is None:
             return
-        correct = sum(right.values())
+        oldest = next(iter(self._open.values()))
         self._on_progress(
             Progress(
-                cell=self._plan.cells[number],
-                cell_number=number + 1,
+                cell=oldest.cell,
+                cell_number=oldest.number + 1,
                 cell_count=len(self._plan.cells),
-                cell_done=len(right),
-                cell_total=cell_total,
-                cell_correct=correct,
-                done=self._done + len(right),
-                total=cell_total * len(self._plan.cells),
-                correct=self._correct + correct,
+                cell_done=len(oldest.right),
+                cell_total=len(oldest.examples),
+                cell_correct=oldest.correct,
+                done=self._done + sum(len(each.right) for each in self._open.values()),
+                total=len(oldest.examples) * len(self._plan.cells),
+                correct=self._correct + sum(each.correct for each in self._open.values()),
                 resumed=self._run.resumed,
                 usage=usage(self._model, self._run.spent.tokens),
             )

@@ -1,13 +1,16 @@
-"""Layer 3: one reply against its target, counted. Definitions: docs/protocol.md."""
+"""Layer 3: replies against their targets, counted. Definitions: docs/protocol.md."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lgbench.models.contract import CappedReply
 from lgbench.results import MAX_REPLY_CHARS, CellCounts, FirstWrong
+from lgbench.suites import Cell
 from lgbench.task import Example, Task
+from lgbench.tasks import get_task
 
 
 class Reply(NamedTuple):
@@ -76,3 +79,51 @@ class CellGrader:
             cut=sums["cut"],
             capped=sums["capped"],
         )
+
+
+class OpenCell:
+    """A cell at work.
+
+    Args:
+        number: Its number in the run, from 0.
+        cell: The cell.
+        examples: What is evaluated of it.
+        earlier: Replies that exist, by the example's id.
+
+    Attributes:
+        replies: The replies so far, by the example's id.
+        right: Whether each of them is right.
+        correct: How many are.
+    """
+
+    def __init__(self, number: int, cell: Cell, examples: Sequence[Example], earlier: Mapping[str, Reply]) -> None:
+        self.number = number
+        self.cell = cell
+        self.examples = examples
+        self.replies: dict[str, Reply] = {}
+        self.right: dict[str, bool] = {}
+        self.correct = 0
+        self._grader = CellGrader(get_task(cell.task))
+        for example in examples:
+            if example.id in earlier:
+                self.add(example, earlier[example.id])
+
+    def add(self, example: Example, reply: Reply) -> None:
+        """Grade a reply."""
+        self.replies[example.id] = reply
+        self.right[example.id] = right = self._grader.add(example, reply)
+        self.correct += right
+
+    @property
+    def missing(self) -> list[Example]:
+        """The examples without a reply."""
+        return [example for example in self.examples if example.id not in self.replies]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every example has a reply."""
+        return len(self.replies) == len(self.examples)
+
+    def counts(self) -> CellCounts:
+        """The counts so far."""
+        return self._grader.counts()

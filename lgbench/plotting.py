@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,19 +14,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from lgbench.comparison import serving
+from lgbench.curves import ARM_COLORS, ARM_DASHES, ZONE_SHADES, axis_ends, curve, zone_spans
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
 from lgbench.scoring import counts_by_task
 from lgbench.series import by_step
-from lgbench.suites import TRAINED_ARMS, ZONES, Group, Zone, load_suite
+from lgbench.suites import TRAINED_ARMS, ZONES, Group, Suite, Zone, load_suite
 from lgbench.training.curve import zone_accuracies
 from lgbench.training.record import TrainingRecord
 from lgbench.training.sweep import Gap
 
-ARM_COLORS = {"main_only": "#7f7f7f", "transfer": "#1f77b4", "control": "#d95f02", "direct": "#1b9e77"}
-# Where the baselines coincide, as they do at 0, both are seen.
-ARM_STYLES = {"main_only": "-", "transfer": "-", "control": (0, (2, 2)), "direct": "-"}
-ZONE_SHADES: Mapping[Zone, str] = {"in_distribution": "#e8f1e4", "transfer": "#e3ecf7", "beyond": "#f6eee6"}
 ZONE_COLORS: Mapping[Zone, str] = {"in_distribution": "#1b9e77", "transfer": "#1f77b4", "beyond": "#d95f02"}
 # No creation date, no version of the program that wrote it.
 _METADATA: Mapping[str, dict[str, Any]] = {
@@ -65,18 +64,30 @@ def length_curves(results: Sequence[Result]) -> Figure:
         results: Of trained arms of one suite.
 
     Raises:
-        LgbenchError: There is none, or they are of several suites.
+        LgbenchError: There is none, they are of several suites, or two are of the same arm, group and seed.
     """
     suites = {result.suite for result in results if result.group is not None}
     if len(suites) != 1:
         raise LgbenchError("Curves need results of trained arms, all of one suite. Name folders of such results.")
+    _refuse_repetition(results)
+    suite = load_suite(suites.pop())
     named = {result.group for result in results}
-    groups = [group for group in load_suite(suites.pop()).groups if group.name in named]
+    groups = [group for group in suite.groups if group.name in named]
     with mpl.rc_context(_STYLE):
         figure, panels = _panels(len(groups))
         for group, axes in zip(groups, panels, strict=True):
-            _draw_lengths(axes, group, [result for result in results if result.group == group.name])
+            _draw_lengths(axes, suite, group, results)
     return figure
+
+
+def _refuse_repetition(results: Sequence[Result]) -> None:
+    runs = Counter((result.arm, result.group, result.seed) for result in results)
+    if repeated := [run for run, count in runs.items() if count > 1]:
+        arm, group, seed = repeated[0]
+        raise LgbenchError(
+            f"Two results are of arm {arm!r} of group {group!r} with seed {seed}: curves are of one system, which has "
+            "one run of each seed. Name fewer folders."
+        )
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
@@ -89,18 +100,19 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, list(grid.flat[:count])
 
 
-def _draw_lengths(axes: Axes, group: Group, results: Sequence[Result]) -> None:
+def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Result]) -> None:
     _shade_zones(axes, group)
     for arm in TRAINED_ARMS:
-        seeds = [_accuracies(result, group) for result in results if result.arm == arm]
-        if not seeds:
+        own = serving(results, suite, arm, group)
+        if not own:
             continue
-        for seed in seeds if len(seeds) > 1 else []:
-            axes.plot(group.grid, seed, color=ARM_COLORS[arm], linestyle=ARM_STYLES[arm], linewidth=0.6, alpha=0.6)
-        mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
-        label = f"{arm} ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
-        look: dict[str, Any] = {"color": ARM_COLORS[arm], "linestyle": ARM_STYLES[arm], "marker": "o", "markersize": 3}
-        axes.plot(group.grid, mean, **look, linewidth=2.0, label=label)
+        shown = curve(arm, own, group.main, group.grid)
+        style: Any = (0, ARM_DASHES[arm]) if arm in ARM_DASHES else "-"
+        look: dict[str, Any] = {"color": ARM_COLORS[arm], "linestyle": style}
+        for seed in shown.seeds if len(shown.seeds) > 1 else []:
+            axes.plot(group.grid, [float(100 * share) for share in seed], **look, linewidth=0.6, alpha=0.6)
+        mean = [float(100 * share) for share in shown.mean]
+        axes.plot(group.grid, mean, **look, linewidth=2.0, marker="o", markersize=3, label=shown.label)
     title = f"{group.name}: {group.main}"
     axes.set(title=title, xlabel="length", ylabel="exact match in %", ylim=(-3, 103))
     axes.set_xticks(group.grid)
@@ -108,23 +120,11 @@ def _draw_lengths(axes: Axes, group: Group, results: Sequence[Result]) -> None:
 
 
 def _shade_zones(axes: Axes, group: Group) -> None:
-    step = group.grid[1] - group.grid[0]
-    first, last = group.grid[0] - step / 2, group.grid[-1] + step / 2
-    borders = [first, min(group.main_length, last), min(group.aux_length, last), last]
-    for zone, left, right in zip(ZONES, borders, borders[1:], strict=False):
+    for zone, left, right in zone_spans(group):
         axes.axvspan(left, right, color=ZONE_SHADES[zone], linewidth=0)
     for length in (group.main_length, group.aux_length):
         axes.axvline(length, color="#555555", linewidth=0.8, linestyle="--")
-    axes.set_xlim(first, last)
-
-
-def _accuracies(result: Result, group: Group) -> list[float]:
-    counts = counts_by_task(result).get(group.main, {})
-    if any(length not in counts for length in group.grid):
-        raise LgbenchError(
-            f"The result of {group.name}, arm {result.arm}, seed {result.seed} lacks lengths: it is partial."
-        )
-    return [float(Fraction(100 * counts[length].correct, counts[length].total)) for length in group.grid]
+    axes.set_xlim(*axis_ends(group.grid))
 
 
 def training_curves(records: Sequence[TrainingRecord]) -> Figure:
@@ -154,7 +154,9 @@ def _draw_training(axes: Axes, group: Group, records: Sequence[TrainingRecord]) 
             steps = [point.step for point in record.curve]
             shares = [100 * (zone_accuracies(group, point)[zone] or 0.0) for point in record.curve]
             label = zone.replace("_", "-") if number == 0 else None
-            axes.plot(steps, shares, color=ZONE_COLORS[zone], linewidth=1.2, alpha=0.8, label=label)
+            # Where both are 0, as they are without transfer, both are seen.
+            style: Any = (0, (2, 2)) if zone == "beyond" else "-"
+            axes.plot(steps, shares, color=ZONE_COLORS[zone], linestyle=style, linewidth=1.2, alpha=0.8, label=label)
     axes.set(xlabel="step", ylabel="dev exact match in %", ylim=(-3, 103))
     axes.legend(fontsize=7)
 

@@ -7,10 +7,11 @@ arrived). When it is done it holds `result.json` and `replies.jsonl.gz` instead.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -76,6 +77,18 @@ def result_key(result: Result) -> RunKey:
     )
 
 
+class _Line(NamedTuple):
+    """A line of `replies.partial.jsonl`."""
+
+    example_id: str
+    reply: Reply
+    spent: Spent
+
+    @property
+    def cell(self) -> str:
+        return self.example_id.rpartition("-")[0]
+
+
 class RunFolder:
     """An open run: hands out the replies that are already there, and keeps each new one as it arrives.
 
@@ -97,19 +110,31 @@ class RunFolder:
         self._stored_file: BinaryIO = (path / f".{REPLIES_FILE}.tmp").open("wb")
         self._stored = StoredReplies(self._stored_file)
         self._earlier = _lines(path / PARTIAL_FILE)
-        self._ahead: tuple[str, Reply, Spent] | None = next(self._earlier, None)
+        self._aside: deque[_Line] = deque()
 
     def earlier(self, examples: Sequence[Example]) -> dict[str, Reply]:
-        """The replies to these examples that earlier pieces of the run left. Ask cell by cell, in the run's order."""
+        """The replies to these examples that earlier pieces of the run left. Ask cell by cell, in the run's order.
+
+        A model that works on two cells at once leaves replies to the second between those to the first: they are set
+        aside for the next call. With a third cell the replies to the first are complete.
+        """
         ids = {example.id for example in examples}
-        found = {}
-        while self._ahead is not None and self._ahead[0] in ids:
-            example_id, reply, spent = self._ahead
-            found[example_id] = reply
-            self.spent = self.spent.plus(spent)
-            self._ahead = next(self._earlier, None)
+        found: dict[str, Reply] = {}
+        others: list[_Line] = []
+        while (line := self._next_line()) is not None:
+            if line.example_id in ids:
+                found[line.example_id] = line.reply
+                self.spent = self.spent.plus(line.spent)
+                continue
+            others.append(line)
+            if line.cell != others[0].cell:
+                break
+        self._aside.extendleft(reversed(others))
         self.resumed += len(found)
         return found
+
+    def _next_line(self) -> _Line | None:
+        return self._aside.popleft() if self._aside else next(self._earlier, None)
 
     def append(self, answers: Answers) -> None:
         """Keep some replies. What they took stands on the first line."""
@@ -213,11 +238,11 @@ def _read(record: Mapping[str, Any]) -> Spent:
     return Spent(float(record.get("seconds", 0.0)), tokens)
 
 
-def _lines(partial: Path) -> Generator[tuple[str, Reply, Spent], None, None]:
+def _lines(partial: Path) -> Generator[_Line, None, None]:
     with partial.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 example_id, reply, record = parse_reply_line(line, strict=False)
-                yield example_id, reply, _read(record)
+                yield _Line(example_id, reply, _read(record))
             except ValueError as error:
                 raise LgbenchError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None

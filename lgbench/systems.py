@@ -18,8 +18,8 @@ from lgbench.comparison import (
     mean_estimate,
     mean_of_known,
     median_horizon,
-    same_experiment,
     score_arm,
+    serving,
 )
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
@@ -160,14 +160,8 @@ def _complete_runs(runs: Iterable[Run], suite: Suite) -> list[Run]:
 
 
 def _serving(runs: Sequence[Run], suite: Suite, arm: str, group: Group) -> list[Run]:
-    """The runs of an arm that a group can use, one for each seed: the group's own before another's."""
-    by_seed: dict[int | None, Run] = {}
-    others = [each for each in same_experiment(suite, arm, group) if each != group]
-    for source in (group, *others):
-        for run in runs:
-            if (run.result.arm, run.result.group) == (arm, source.name):
-                by_seed.setdefault(run.result.seed, run)
-    return list(by_seed.values())
+    results = serving([run.result for run in runs], suite, arm, group)
+    return [run for run in runs if any(run.result is each for each in results)]
 
 
 def _open_transfer(runs: Sequence[Run], suite: Suite, task: str, resamples: int) -> Estimate | None:

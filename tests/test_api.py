@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ pytest.importorskip("openai")
 
 from lgbench.cells import checked_cell
 from lgbench.errors import LgbenchError
-from lgbench.evaluation import evaluate
+from lgbench.evaluation import Progress, evaluate
 from lgbench.models.api import requests
 from lgbench.models.contract import CappedReply
 from lgbench.models.loaded import Model
@@ -115,7 +116,7 @@ def _serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Mode
 
     def serve(rule: Rule, **options: str) -> tuple[Model, Server]:
         server = Server(rule)
-        model = load_model("api:tiny", {"base_url": server.url, **options})
+        model = load_model("api:tiny", {"base_url": server.url} | options)
         opened.extend([model.predictor, server])
         return model, server
 
@@ -242,6 +243,54 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, serve: Serv
         ask(model)
 
 
+def test_a_server_that_hangs_up_is_not_taken_for_a_slow_one(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: (0, {}, b""), retries="0")
+    with pytest.raises(LgbenchError, match="could not be reached or broke off: Server disconnected"):
+        ask(model)
+
+
+def test_a_slow_server(serve: Serve) -> None:
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        time.sleep(0.5)
+        return right_answer(body)
+
+    model, _ = serve(rule, retries="0", timeout="0.1")
+    with pytest.raises(LgbenchError, match="did not answer in time"):
+        ask(model, 1)
+
+
+def test_a_server_that_speaks_no_http(serve: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(100_000)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        model, _ = serve(lambda number, body: right_answer(body), base_url=url, retries="0")
+        with pytest.raises(LgbenchError, match="could not be reached or broke off") as caught:
+            ask(model, 1)
+        greeter.join()
+    assert KEY not in str(caught.value)
+
+
+def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    proxy = Server(lambda number, body: right_answer(body))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    try:
+        model, _ = serve(lambda number, body: right_answer(body), base_url="http://model.invalid/v1")
+        assert ask(model) == RIGHT
+    finally:
+        proxy.close()
+    assert proxy.headers[0]["host"] == "model.invalid"
+
+
 def test_a_server_that_renamed_the_cap(serve: Serve) -> None:
     def rule(number: int, body: dict[str, Any]) -> Answer:
         if "max_tokens" in body:
@@ -261,6 +310,65 @@ def test_concurrency_is_bounded_and_used(serve: Serve) -> None:
     model, server = serve(rule, concurrency="5")
     ask(model, 40)
     assert server.most_under_way == 5
+
+
+def test_the_next_cell_begins_while_the_last_replies_are_awaited(serve: Serve, tmp_path: Path) -> None:
+    """One reply of the first cell comes only after the whole second cell was asked; the third cell waits for it."""
+    lengths = [4, 6, 8]
+    late = checked_cell(MINI, Cell("reverse", 4))[200].prompt
+    asked: list[int] = []
+    overlapped: list[bool] = []
+    second_is_done = threading.Event()
+
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        prompt = body["messages"][0]["content"].splitlines()[-1]
+        asked.append(len(prompt) - 1)
+        if asked.count(6) == 256:
+            second_is_done.set()
+        if prompt == late:
+            overlapped.append(second_is_done.wait(30))
+            time.sleep(0.1)
+            overlapped.append(8 not in asked)
+        return right_answer(body)
+
+    model, _ = serve(rule, concurrency="4")
+    reports: list[Progress] = []
+    result = evaluate(model, tasks=["reverse"], lengths=lengths, output=tmp_path, on_progress=reports.append)
+    assert overlapped == [True, True]
+    assert [cell.counts.correct for cell in result.cells] == [256] * 3
+    assert rescore(tmp_path).result == result
+    assert [each.cell.length for each in reports if each.cell_done == each.cell_total] == lengths
+    done = [each.done for each in reports]
+    assert done == sorted(done)
+
+
+def test_replies_to_two_cells_at_once_are_resumed(serve: Serve, tmp_path: Path) -> None:
+    late = checked_cell(MINI, Cell("reverse", 4))[200].prompt
+    asked: list[str] = []
+
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        prompt = body["messages"][0]["content"].splitlines()[-1]
+        asked.append(prompt)
+        if len(asked) == 400:
+            return failure(402, "Pay first")
+        while prompt == late and len(asked) < 400:
+            time.sleep(0.01)
+        return right_answer(body)
+
+    model, _ = serve(rule, concurrency="4")
+    choice: dict[str, Any] = {"tasks": ["reverse"], "lengths": [4, 6, 8], "output": tmp_path}
+    with pytest.raises(LgbenchError, match="quota is used up"):
+        evaluate(model, **choice)
+    kept = [json.loads(line)["id"] for line in (tmp_path / "replies.partial.jsonl").read_bytes().splitlines()]
+    assert len(kept) == len(asked) - 1
+    cells = [each.rpartition("-")[0] for each in kept]
+    assert cells != sorted(cells)
+    result = evaluate(model, **choice, resume=True)
+    assert len(asked) == 3 * 256 + 1
+    assert [cell.counts.correct for cell in result.cells] == [256] * 3
+    assert result.usage is not None
+    assert result.usage.prompt_tokens == 100 * 3 * 256
+    assert rescore(tmp_path).result == result
 
 
 def test_replies_under_way_are_kept_when_the_quota_ends(serve: Serve, tmp_path: Path) -> None:
@@ -364,5 +472,5 @@ def test_the_key_is_needed_where_there_is_no_other_server(monkeypatch: pytest.Mo
 def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(LgbenchError, match=r"openai\. Run, .*: pip install -c constraints.txt '\.\[api\]'"):
+    with pytest.raises(LgbenchError, match=r"openai and aiohttp\. Run, .*: pip install -c constraints.txt '\.\[api\]'"):
         load_model("api:tiny")

@@ -34,6 +34,7 @@ LAYERS = {
     "lgbench.scoring": 3,
     "lgbench.bootstrap": 3,
     "lgbench.comparison": 3,
+    "lgbench.curves": 3,
     "lgbench.systems": 3,
     "lgbench.models": 3,
     "lgbench.suites": 2,

@@ -216,23 +216,29 @@ def test_the_order_and_the_place_of_submissions_change_no_byte() -> None:
 def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Path) -> None:
     board = tmp_path / "leaderboard"
     files = derive_files(read_submissions(submissions))
-    assert set(files) == {"README.md", "systems/my-system.md"}
-    assert write_files(files, board) == [board / "README.md", board / "systems" / "my-system.md"]
+    picture = board / "systems" / "my-system" / "mini-v1-add-multiply.svg"
+    assert set(files) == {"README.md", "systems/my-system.md", "systems/my-system/mini-v1-add-multiply.svg"}
+    assert write_files(files, board) == [board / "README.md", board / "systems" / "my-system.md", picture]
     assert list(differences(files, board)) == []
     assert write_files(files, board) == []
     (board / "systems" / "gone.md").write_text("old")
+    (board / "systems" / "gone").mkdir()
+    (board / "systems" / "gone" / "mini-v1-open.svg").write_text("old")
+    picture.write_text(picture.read_text().replace(">100<", ">200<"))
     (board / "README.md").write_text(files["README.md"].replace("mini-v1", "mini-v2"))
     (board / "systems" / "my-system.md").unlink()
     told = list(differences(files, board))
     assert told[:2] == [f"--- {board / 'README.md'}", "+++ derived from the submissions"]
     assert "-## mini-v2" in told
     assert "+## mini-v1" in told
-    assert told[-2:] == [
-        f"{board / 'systems' / 'gone.md'}: no submission gives this file",
-        f"{board / 'systems' / 'my-system.md'}: missing",
-    ]
-    assert len(write_files(files, board)) == 3
+    for gone in ("gone.md", "gone/mini-v1-open.svg"):
+        assert f"{board / 'systems' / gone}: no submission gives this file" in told
+    assert f"{board / 'systems' / 'my-system.md'}: missing" in told
+    assert f"--- {picture}" in told
+    assert [line.strip()[-11:] for line in told if line.startswith("-  <text")] == [">200</text>"]
+    assert len(write_files(files, board)) == 5
     assert list(differences(files, board)) == []
+    assert sorted(path.name for path in (board / "systems").iterdir()) == ["my-system", "my-system.md"]
 
 
 def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None:
@@ -247,11 +253,25 @@ def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None
     assert not (board / "README.md").is_symlink()
 
 
-def test_what_is_no_page_is_not_removed(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(LgbenchError, match=r"thesis\.tex' is no page"):
+@pytest.mark.parametrize(
+    "path", ["thesis.tex", "thesis.md", "systems/thesis.tex", "systems/mine/thesis.tex", "systems/mine/old/thesis.svg"]
+)
+def test_what_is_no_part_of_a_board_is_not_removed(path: str, tmp_path: Path) -> None:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text("years of work")
+    with pytest.raises(LgbenchError, match=r"thesis.* is no part of a leaderboard"):
         write_files(derive_files([]), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [tmp_path / path]
+
+
+def test_nothing_is_written_through_a_link_to_a_folder(submissions: Path, tmp_path: Path) -> None:
+    board, elsewhere = tmp_path / "leaderboard", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (board / "systems").mkdir(parents=True)
+    (board / "systems" / "my-system").symlink_to(elsewhere)
+    with pytest.raises(LgbenchError, match="is no part of a leaderboard"):
+        write_files(derive_files(read_submissions(submissions)), board)
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_numbers_are_shown_with_one_decimal() -> None:
@@ -275,7 +295,7 @@ def test_build_and_check_as_typed(submissions: Path, monkeypatch: pytest.MonkeyP
     assert lgbench("leaderboard", "build")[0] == 0
     assert lgbench("leaderboard", "build", "--check") == (
         0,
-        "leaderboard/ is up to date with submissions/ (pages: 2).\n",
+        "leaderboard/ is up to date with submissions/ (pages and pictures: 3).\n",
     )
     edit(submissions / "my-system" / "system.json", lambda record: record.update(description="Adds more."))
     status, out = lgbench("leaderboard", "build", "--check")

@@ -103,3 +103,13 @@ def test_results_that_make_no_curves_are_refused() -> None:
         plotting.length_curves([])
     with pytest.raises(LgbenchError, match="results of trained arms"):
         plotting.length_curves([make_result(lambda cell: 1)])
+    with pytest.raises(LgbenchError, match="Two results are of arm 'main_only' of group 'copy-mqar' with seed 0"):
+        plotting.length_curves([*results(), results()[0]])
+
+
+def test_a_shared_main_only_run_is_drawn_in_both_groups() -> None:
+    own = make_result(lambda cell: 64, arm="main_only", group="add-carry", seed=0)
+    other = make_result(lambda cell: 128, arm="transfer", group="add-subtract", seed=0)
+    panels = plotting.length_curves([own, other]).axes
+    labels = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in panels]  # type: ignore[union-attr]
+    assert labels == [["main_only (1 seed)"], ["main_only (1 seed)", "transfer (1 seed)"]]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from lgbench.errors import LgbenchError
@@ -29,6 +29,7 @@ class Usage(NamedTuple):
     """What a finished process used."""
 
     seconds: float
+    processor_seconds: float
     peak_megabytes: float
 
 
@@ -68,14 +69,14 @@ def _evaluation(model: str, *options: str, folder: str) -> list[str]:
     return [*_LGBENCH, "eval", model, *options, "--output", folder]
 
 
-def run_process(command: list[str]) -> Usage:
-    """Run a command to its end.
+def run_process(command: list[str], *, env: Mapping[str, str] | None = None) -> Usage:
+    """Run a command to its end, in this process's environment or another.
 
     Raises:
         LgbenchError: It failed; with what it wrote on stderr.
     """
     begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
     assert process.stderr is not None
     errors = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
@@ -84,4 +85,4 @@ def run_process(command: list[str]) -> Usage:
     if process.returncode:
         raise LgbenchError(f"{' '.join(command[:4])} ... failed: {errors.decode(errors='replace').strip()}")
     unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
-    return Usage(time.perf_counter() - begun, used.ru_maxrss / unit)
+    return Usage(time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / unit)

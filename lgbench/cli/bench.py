@@ -99,7 +99,7 @@ def hf(
 @app.command()
 def api() -> None:
     """Requests a second to a server on loopback, against the most that it allows."""
-    require_extra("api", "openai", purpose="`lgbench bench api`")
+    require_extra("api", "openai", "aiohttp", purpose="`lgbench bench api`")
     from lgbench.bench import api as measured
 
     _print(measured.request_rate())

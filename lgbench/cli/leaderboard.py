@@ -27,13 +27,13 @@ def build(
     submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
     output: Annotated[Path, typer.Option(help="The folder of the leaderboard.")] = Path("leaderboard"),
 ) -> None:
-    """Re-score every submission, and write leaderboard/README.md and one page for each system."""
+    """Re-score every submission, and write leaderboard/README.md and a page with pictures for each system."""
     from lgbench.leaderboard.build import derive_files, differences, write_files
     from lgbench.records import plain
     from lgbench.submissions.checking import read_submissions
 
     files = derive_files(read_submissions(submissions))
-    up_to_date = f"{output}/ is up to date with {submissions}/ (pages: {len(files)})."
+    up_to_date = f"{output}/ is up to date with {submissions}/ (pages and pictures: {len(files)})."
     if not check:
         for path in write_files(files, output):
             typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {path}")

@@ -1,15 +1,22 @@
-"""The files of the leaderboard: derived, written, and compared with those that are committed."""
+"""The files of the leaderboard: derived, written, and compared with those that are committed.
+
+README.md                       the systems of each suite, ranked
+systems/NAME.md                 a page for each system
+systems/NAME/SUITE-GROUP.svg    the pictures on that page
+"""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
 from lgbench.leaderboard.board import front_page
 from lgbench.leaderboard.pages import system_page
+from lgbench.leaderboard.pictures import system_pictures
 from lgbench.leaderboard.scored import score_submission
 from lgbench.submissions.checking import Submission
 
@@ -23,30 +30,40 @@ def derive_files(submissions: Sequence[Submission]) -> dict[str, str]:
     files = {FRONT_PAGE: front_page([each for of_system in scores for each in of_system])}
     for submission, of_system in zip(submissions, scores, strict=True):
         files[f"{SYSTEMS}/{submission.system.name}.md"] = system_page(submission, of_system)
+        files |= {f"{SYSTEMS}/{each.path}": each.svg() for scores in of_system for each in system_pictures(scores)}
     return files
 
 
 def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
-    """Make the pages in a folder exactly these; give back the paths that were written or removed.
+    """Make the files in a folder exactly these; give back the paths that were written or removed.
 
     Raises:
-        LgbenchError: The folder holds something that is no page, or cannot be written to.
+        LgbenchError: The folder holds something that is no part of a leaderboard, or cannot be written to.
     """
-    stale = _present(folder).keys() - files.keys()
-    if strange := sorted(path for path in stale if not path.startswith(f"{SYSTEMS}/")):
+    present = _present(folder)
+    stale = sorted(present.keys() - files.keys())
+    if strange := [path for path in stale if not _is_generated(path)]:
         raise LgbenchError(
-            f"{str(folder / strange[0])!r} is no page of the leaderboard. Move it, or choose another folder."
+            f"{str(folder / strange[0])!r} is no part of a leaderboard. Move it, or choose another folder."
         )
-    changed = [path for path, text in files.items() if _present(folder).get(path) != text.encode()]
+    changed = [path for path, text in files.items() if present.get(path) != text.encode()]
     try:
         for path in changed:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / path, files[path].encode())
         for path in stale:
             (folder / path).unlink()
+            with contextlib.suppress(OSError):  # only an empty folder can be removed
+                (folder / path).parent.rmdir()
     except OSError as error:
         raise LgbenchError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
     return [folder / path for path in sorted([*changed, *stale])]
+
+
+def _is_generated(path: str) -> bool:
+    """Whether a page or a picture of a system could be called that."""
+    first, *others = PurePosixPath(path).parts
+    return first == SYSTEMS and PurePosixPath(path).suffix == {1: ".md", 2: ".svg"}.get(len(others))
 
 
 def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:

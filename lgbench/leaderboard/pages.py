@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from lgbench.comparison import ArmScores, GroupScores
 from lgbench.leaderboard.markdown import GENERATED, NONE, ONE_SEED, escape, estimated, horizons, percent, table
+from lgbench.leaderboard.pictures import Picture, group_picture, open_picture
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.results import Result
 from lgbench.scoring import counts_by_task, wilson_interval
@@ -29,9 +30,9 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
     for each in scores:
         parts += [f"## {each.suite.name}", _precision(each.suite)]
         for group in each.trained.groups if each.trained else ():
-            parts += _group_section(each.suite, group)
+            parts += _group_section(group, group_picture(system, each.suite, group))
         if each.untrained:
-            parts += _open_section(each.suite, each.untrained)
+            parts += _open_section(each.suite, each.untrained, open_picture(system, each.suite, each.untrained))
     return "\n\n".join([*parts, *_runs_section(submission)]) + "\n"
 
 
@@ -58,13 +59,14 @@ def _precision(suite: Suite) -> str:
     )
 
 
-def _group_section(suite: Suite, scores: GroupScores) -> list[str]:
+def _group_section(scores: GroupScores, picture: Picture) -> list[str]:
     group = scores.group
     auxiliaries = ", ".join(f"`{task}`" for task in group.auxiliaries)
     parts = [
         f"### {group.name}",
         f"Main task `{group.main}`, trained to length {group.main_length}; auxiliary {auxiliaries} and control "
         f"`{group.control}`, trained to {group.aux_length}. The transfer zone lies between the two lengths.",
+        _embedded(picture),
         table([_arm_row(name, arm) for name, arm in scores.arms.items()]),
     ]
     if scores.transfer_gain or scores.control_gain:
@@ -104,7 +106,7 @@ def _gain_row(scores: GroupScores) -> dict[str, str]:
     }
 
 
-def _open_section(suite: Suite, scores: OpenScores) -> list[str]:
+def _open_section(suite: Suite, scores: OpenScores, picture: Picture) -> list[str]:
     lengths = sorted({length for task in suite.tasks for length in suite.grid(task.name)})
     of_tasks = [
         {"task": task.name, "H90 / H50": horizons(scores.horizons_90[task.name], scores.horizons_50[task.name])}
@@ -118,9 +120,14 @@ def _open_section(suite: Suite, scores: OpenScores) -> list[str]:
     return [
         "### Not trained under an arm (`open`)",
         f"Open score: {estimated(scores.score, of=len(suite.main_tasks))}.",
+        _embedded(picture),
         table(of_tasks),
         table(rows, left=2),
     ]
+
+
+def _embedded(picture: Picture) -> str:
+    return f"![{picture.text}]({picture.path})"
 
 
 def _by_length(result: Result, task: str, lengths: Sequence[int]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
@@ -65,6 +65,28 @@ class StreamingPredictor(ABC):
         """Reply to prompts of one task in parts and in any order: each part maps positions to replies.
 
         Used instead of `predict` under `--batch-size auto`. Every part is on disk before the next is asked for.
+        """
+
+
+class Question(NamedTuple):
+    """A prompt and the task it belongs to."""
+
+    prompt: str
+    task: str
+
+
+class PipelinedPredictor(StreamingPredictor):
+    """A streaming predictor that works on many questions at once, and need not wait for one cell to begin the next."""
+
+    @abstractmethod
+    def converse(self, following: Callable[[], Question | None]) -> Iterator[Mapping[int, str]]:
+        """Reply to questions in parts and in any order, until nothing is under way and nothing follows.
+
+        Args:
+            following: Gives the next question; None while there is none. It may have one again after the next part.
+
+        Returns:
+            Parts that map the numbers of questions, counted from 0 in the order in which they were given, to replies.
         """
 
 

@@ -18,7 +18,6 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from lgbench.errors import LgbenchError
 
 NORM_EPSILON = 1e-6
-INITIAL_STD = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,9 +207,10 @@ class Transformer(nn.Module):
     Args:
         shape: Its architecture.
         vocabulary_size: Number of tokens.
+        initial_std: Standard deviation of every fresh matrix.
     """
 
-    def __init__(self, shape: Architecture, vocabulary_size: int) -> None:
+    def __init__(self, shape: Architecture, vocabulary_size: int, initial_std: float = 0.02) -> None:
         super().__init__()
         self.shape = shape
         self.embedding = nn.Embedding(vocabulary_size, shape.width)
@@ -219,7 +219,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(shape.width, vocabulary_size, bias=False)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=INITIAL_STD)
+                nn.init.normal_(module.weight, std=initial_std)
 
     def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Logits of the next token at every position; with a cache, of the last, and `tokens` continue those in it."""

@@ -31,7 +31,7 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
     # PyTorch's initialisers draw from its global generator, and a user's module knows no other.
     torch.manual_seed(int(Stream("lgbench", "weights", seed).words(1)[0] >> 1))
     if build is None:
-        return Transformer(settings.architecture, len(VOCABULARY)).to(device)
+        return Transformer(settings.architecture, len(VOCABULARY), settings.initial_std).to(device)
     with user_code(f"The model's function, asked for a module of {len(VOCABULARY)} tokens,"):
         module: object = build(len(VOCABULARY))
     if not isinstance(module, nn.Module):

@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
 class TrainingSettings(BaseModel):
-    """The hyperparameters of a run. The first six describe the reference model and are unused with a user's module.
+    """The hyperparameters of a run. The first seven describe the reference model and are unused with a user's module.
 
     Attributes:
         layers: Number of blocks.
@@ -31,6 +31,7 @@ class TrainingSettings(BaseModel):
         hidden: Size of the feed-forward layer's inner vector.
         theta: Base of the rotary wavelengths.
         position: `rope` or `nope`.
+        initial_std: Standard deviation of the reference model's fresh matrices.
         steps: Optimizer steps.
         warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
         decay: Share of the steps, at the end, in which it falls to 0 along half a cosine.
@@ -57,6 +58,7 @@ class TrainingSettings(BaseModel):
     hidden: Positive
     theta: PositiveReal = 10_000.0
     position: Literal["rope", "nope"] = "rope"
+    initial_std: PositiveReal = 0.02
     steps: Positive
     warmup: Share = 0.1
     decay: Share = 0.4
@@ -90,7 +92,7 @@ _MINI_STRINGS = TrainingSettings(
 )
 _MINI: Mapping[Domain, TrainingSettings] = {
     "strings": _MINI_STRINGS,
-    "arithmetic": _MINI_STRINGS.model_copy(update={"heads": 8, "width": 256, "hidden": 768, "learning_rate": 5e-4}),
+    "arithmetic": _MINI_STRINGS.model_copy(update={"heads": 8, "width": 256, "hidden": 768, "initial_std": 0.06}),
     "mazes": _MINI_STRINGS.model_copy(update={"workers": 1}),
 }
 _PAPER = TrainingSettings(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
+import itertools
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import openai
 
-from lgbench.errors import LgbenchError
 from lgbench.models.api.requests import Completion, Endpoint
-from lgbench.models.contract import CappedReply, StreamingPredictor, Tokens
+from lgbench.models.contract import CappedReply, PipelinedPredictor, Question, Tokens
 from lgbench.models.prompting import CLOSE_TAG, OPEN_TAG, extract_reply, generation_cap, question, warn_of_confusion
 from lgbench.results import PromptStyle
 from lgbench.suites import Suite, load_suite
@@ -20,8 +22,10 @@ from lgbench.suites import Suite, load_suite
 if TYPE_CHECKING:
     from lgbench.models.api.options import Options
 
+_Outcome = tuple[int, Completion | None]
 
-class ApiPredictor(StreamingPredictor):
+
+class ApiPredictor(PipelinedPredictor):
     """Sends each prompt as a request of its own, several at once, and hands replies on as they arrive.
 
     Requests run in an event loop in a thread of its own, so that connections outlive one call.
@@ -44,13 +48,18 @@ class ApiPredictor(StreamingPredictor):
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="lgbench-api")
         self._thread.start()
         self._client = openai.AsyncOpenAI(
-            api_key=key or "none", base_url=options.base_url, timeout=options.timeout, max_retries=0
+            api_key=key or "none",
+            base_url=options.base_url,
+            timeout=options.timeout,
+            max_retries=0,
+            http_client=openai.DefaultAioHttpClient(timeout=options.timeout),  # half the processor time of the default
         )
         path = "/chat/completions" if options.endpoint == "chat" else "/completions"
         self._endpoint = Endpoint(self._client, path, retries=options.retries, secret=key)
         self.tokens = Tokens()
         if options.price_in is not None and options.price_out is not None:
             self.prices = (options.price_in, options.price_out)
+        atexit.register(self.close)
         self.device = f"served at {options.base_url}"
 
     def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
@@ -69,40 +78,39 @@ class ApiPredictor(StreamingPredictor):
         Raises:
             LgbenchError: The server refused, or failed too often. Replies under way were waited for and handed on.
         """
-        arrived: queue.SimpleQueue[tuple[int, Completion] | None] = queue.SimpleQueue()
-        working = asyncio.run_coroutine_threadsafe(self._ask_all(prompts, task, arrived), self._loop)
+        questions = (Question(prompt, task) for prompt in prompts)
+        return self.converse(lambda: next(questions, None))
+
+    def converse(self, following: Callable[[], Question | None]) -> Iterator[Mapping[int, str]]:
+        """Reply to questions, in the order in which the server answers.
+
+        Raises:
+            LgbenchError: The server refused, or failed too often. Replies under way were waited for and handed on.
+        """
+        conversation = _Conversation(self._ask, self._concurrency)
+        working = asyncio.run_coroutine_threadsafe(conversation.work(), self._loop)
+        asked = answered = 0
         try:
-            while ready := _next_items(arrived):
-                yield {position: self._reply(completion) for position, completion in ready}
-        except BaseException:
-            working.cancel()
-            raise
-        working.result()
-
-    async def _ask_all(
-        self, prompts: Sequence[str], task: str, arrived: queue.SimpleQueue[tuple[int, Completion] | None]
-    ) -> None:
-        waiting = iter(enumerate(prompts))
-        failures: list[LgbenchError] = []
-
-        async def work() -> None:
-            for position, prompt in waiting:
-                try:
-                    arrived.put((position, await self._ask(prompt, task)))
-                except LgbenchError as failure:
-                    failures.append(failure)
-                if failures:  # what is under way has been paid for; nothing new is begun
-                    return
-
-        try:
-            await asyncio.gather(*(work() for _ in range(min(self._concurrency, len(prompts)))))
+            while True:
+                # Some wait their turn, so that a request begins at once when another ends.
+                if asked - answered <= 1.5 * self._concurrency and not conversation.failures:
+                    room = 2 * self._concurrency - (asked - answered)
+                    new = list(itertools.islice(iter(following, None), room))
+                    self._loop.call_soon_threadsafe(conversation.put, enumerate(new, asked))
+                    asked += len(new)
+                if asked == answered:
+                    break
+                outcomes = conversation.arrived()
+                answered += len(outcomes)
+                if completions := {number: completion for number, completion in outcomes if completion is not None}:
+                    yield {number: self._reply(completion) for number, completion in completions.items()}
         finally:
-            arrived.put(None)
-        if failures:
-            raise failures[0]
+            working.cancel()
+        if conversation.failures:
+            raise conversation.failures[0]
 
-    async def _ask(self, prompt: str, task: str) -> Completion:
-        text = question(self._style, self._suite, prompt, task)
+    async def _ask(self, asked: Question) -> Completion:
+        text = question(self._style, self._suite, asked.prompt, asked.task)
         body: dict[str, Any] = {"model": self._model, "temperature": 0}
         if self._style.chat:
             body["messages"] = [{"role": "user", "content": text}]
@@ -110,7 +118,7 @@ class ApiPredictor(StreamingPredictor):
             body["prompt"] = text
             if self._style.style == "instruct":
                 body["stop"] = [CLOSE_TAG]
-        return await self._endpoint.complete(body, cap=generation_cap(prompt))
+        return await self._endpoint.complete(body, cap=generation_cap(asked.prompt))
 
     def _reply(self, completion: Completion) -> str:
         self.tokens = Tokens(*map(sum, zip(self.tokens, completion.tokens, strict=True)))
@@ -121,23 +129,52 @@ class ApiPredictor(StreamingPredictor):
         return CappedReply(reply) if completion.capped else reply
 
     def close(self) -> None:
-        """Close the connections. A process that ends need not."""
+        """Close the connections. Done by itself when the process ends."""
+        atexit.unregister(self.close)
         asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
-def _next_items(arrived: queue.SimpleQueue[tuple[int, Completion] | None]) -> list[tuple[int, Completion]]:
-    """Wait for an item, and take what else is there; empty when the end, None, is reached."""
-    item = arrived.get()
-    items = []
-    while item is not None:
-        items.append(item)
-        try:
-            item = arrived.get_nowait()
-        except queue.Empty:
-            return items
-    if items:
-        arrived.put(None)  # the end is for the next call
-    return items
+class _Conversation:
+    """Questions on their way to the server and outcomes on their way back, between two threads.
+
+    Attributes:
+        failures: What ended the conversation. What is under way then has been paid for; nothing new is begun.
+    """
+
+    def __init__(self, ask: Callable[[Question], Awaitable[Completion]], concurrency: int) -> None:
+        self._questions: asyncio.Queue[tuple[int, Question]] = asyncio.Queue()
+        self.failures: list[Exception] = []
+        self._ask = ask
+        self._concurrency = concurrency
+        self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+
+    def put(self, questions: Iterable[tuple[int, Question]]) -> None:
+        """Add questions, with their numbers. Called in the event loop."""
+        for numbered in questions:
+            self._questions.put_nowait(numbered)
+
+    async def work(self) -> None:
+        """Answer questions until cancelled."""
+        await asyncio.gather(*(self._work() for _ in range(self._concurrency)))
+
+    async def _work(self) -> None:
+        while True:
+            number, question = await self._questions.get()
+            completion = None
+            if not self.failures:
+                try:
+                    completion = await self._ask(question)
+                except Exception as failure:  # noqa: BLE001  # raised in the other thread, which would wait for ever
+                    self.failures.append(failure)
+            self._outcomes.put((number, completion))
+
+    def arrived(self) -> list[_Outcome]:
+        """Wait for an outcome, and take what else is there. A question without a completion failed or was not asked."""
+        outcomes = [self._outcomes.get()]
+        with contextlib.suppress(queue.Empty):
+            while True:
+                outcomes.append(self._outcomes.get_nowait())
+        return outcomes

@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import aiohttp
 import openai
 
 from lgbench.errors import LgbenchError
@@ -74,7 +75,8 @@ class Endpoint:
         """
         attempt = 0
         while True:
-            await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
+            if (quiet := self._quiet_until - time.monotonic()) > 0:
+                await asyncio.sleep(quiet)
             try:
                 completion = await self._once(body | {self._cap_field: cap})
             except Unusable as failure:
@@ -110,10 +112,12 @@ class Endpoint:
                 wait=_retry_after(error.response.headers),
                 overload=error.status_code in _BUSY or error.status_code == 503,
             ) from None
-        except openai.APITimeoutError:
-            raise Unusable("did not answer in time (see --model-option timeout=SECONDS)") from None
-        except (openai.APIConnectionError, openai.APIResponseValidationError) as error:
-            raise Unusable(f"could not be reached or broke off: {error.__cause__ or error}") from None
+        # What is not HTTP reaches us as aiohttp's own error.
+        except (openai.APIConnectionError, openai.APIResponseValidationError, aiohttp.ClientError) as error:
+            cause = _first_cause(error)
+            if isinstance(cause, TimeoutError):
+                raise Unusable("did not answer in time (see --model-option timeout=SECONDS)") from None
+            raise Unusable(f"could not be reached or broke off: {cause}") from None
         return parse_completion(raw)
 
     def _refused(self, error: openai.APIStatusError) -> None:
@@ -159,6 +163,13 @@ def parse_completion(raw: str) -> Completion:
         raise Unusable(f"wrote {type(written).__name__} where a text should be")
     # A model that thought until the cap has written null.
     return Completion(written or "", choice.get("finish_reason") == "length", tokens)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What an error was raised from: the client reports a connection that broke off as a timeout."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _said(error: openai.APIStatusError) -> str:

@@ -1,0 +1,97 @@
+"""Layer 3: what a picture of accuracy by length shows, whoever draws it: its lines, zones and colours.
+
+`lgbench.plotting` draws it with matplotlib, the leaderboard as plain SVG; both show these same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+from lgbench.errors import LgbenchError
+from lgbench.results import Result
+from lgbench.scoring import counts_by_task
+from lgbench.suites import ZONES, Group, Zone
+
+ARM_COLORS: Mapping[str, str] = {
+    "main_only": "#7f7f7f",
+    "transfer": "#1f77b4",
+    "control": "#d95f02",
+    "direct": "#1b9e77",
+}
+# Where the baselines coincide, as they do at 0, both are seen. Drawn and left out, in widths of the line.
+ARM_DASHES: Mapping[str, tuple[int, int]] = {"control": (2, 2)}
+ZONE_SHADES: Mapping[Zone, str] = {"in_distribution": "#e8f1e4", "transfer": "#e3ecf7", "beyond": "#f6eee6"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Accuracy of one task by length.
+
+    Attributes:
+        name: Of the arm, or of the task.
+        lengths: Ascending: shape (lengths,).
+        seeds: The accuracies of every seed as shares: shape (seeds, lengths), at least one seed.
+    """
+
+    name: str
+    lengths: tuple[int, ...]
+    seeds: tuple[tuple[Fraction, ...], ...]
+
+    @property
+    def mean(self) -> tuple[Fraction, ...]:
+        """The mean over seeds: shape (lengths,)."""
+        return tuple(sum(shares, Fraction()) / len(shares) for shares in zip(*self.seeds, strict=True))
+
+    @property
+    def label(self) -> str:
+        """The name and the number of seeds."""
+        return f"{self.name} ({len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''})"
+
+
+def curve(name: str, results: Sequence[Result], task: str, lengths: Sequence[int]) -> Curve:
+    """The accuracies of a task at these lengths in results of several seeds.
+
+    Raises:
+        LgbenchError: A result lacks one of the lengths.
+    """
+    seeds = []
+    for result in results:
+        counts = counts_by_task(result).get(task, {})
+        if any(length not in counts for length in lengths):
+            of_group = f"{result.group}, arm" if result.group else "arm"
+            raise LgbenchError(
+                f"The result of {of_group} {result.arm}, seed {result.seed} lacks lengths of {task}: it is partial."
+            )
+        seeds.append(tuple(Fraction(counts[length].correct, counts[length].total) for length in lengths))
+    return Curve(name=name, lengths=tuple(lengths), seeds=tuple(seeds))
+
+
+class Span(NamedTuple):
+    """Where a zone lies on the axis of lengths."""
+
+    zone: Zone
+    left: float
+    right: float
+
+
+def axis_ends(lengths: Sequence[int]) -> tuple[float, float]:
+    """The ends of an axis of these lengths, at least two: half a step beyond the first and the last."""
+    return lengths[0] - (lengths[1] - lengths[0]) / 2, lengths[-1] + (lengths[-1] - lengths[-2]) / 2
+
+
+def zone_spans(group: Group) -> tuple[Span, ...]:
+    """The zones that have a length in the grid, side by side over the whole axis, with borders at the training lengths.
+
+    Examples:
+        >>> from lgbench.suites import load_suite
+        >>> [tuple(span) for span in zone_spans(load_suite("standard-v1").group("maze-path"))]
+        [('in_distribution', 4.0, 32), ('transfer', 32, 68.0)]
+    """
+    first, last = axis_ends(group.grid)
+    zones = [zone for zone in ZONES if group.zone_lengths(zone)]
+    ends = {"in_distribution": group.main_length, "transfer": group.aux_length}
+    borders = [first, *(ends[zone] for zone in zones[:-1]), last]
+    return tuple(map(Span, zones, borders, borders[1:]))

@@ -1,0 +1,92 @@
+"""What the pictures of a system's page show, and the same in words. How they look: `lgbench.leaderboard.svg`."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from lgbench.comparison import GroupScores
+from lgbench.curves import ARM_COLORS, ARM_DASHES, Curve, curve
+from lgbench.leaderboard.markdown import percent
+from lgbench.leaderboard.scored import SuiteScores
+from lgbench.leaderboard.svg import Look, draw
+from lgbench.submissions.system import SystemRecord
+from lgbench.suites import OPEN_ARM, Group, Suite
+from lgbench.systems import OpenScores
+
+# Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart; one for each main task.
+_TASK_LOOKS = (Look("#0072b2"), Look("#009e73"), Look("#d55e00"), Look("#56b4e9", (2, 2)), Look("#cc79a7"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """Curves of accuracy by length.
+
+    Attributes:
+        path: From the page that shows it.
+        title: What stands above the curves.
+        curves: By how they look.
+        group: Whose zones and training lengths are shown, if any.
+    """
+
+    path: str
+    title: str
+    curves: tuple[tuple[Curve, Look], ...]
+    group: Group | None
+
+    @property
+    def text(self) -> str:
+        """What the picture shows, in words and numbers; nothing in it means something in Markdown."""
+        return f"{self.title}, mean over seeds. " + " ".join(_sentence(curve) for curve, _ in self.curves)
+
+    def svg(self) -> str:
+        """The picture as an SVG file."""
+        return draw(self.curves, title=self.title, description=self.text, group=self.group)
+
+
+def _sentence(curve: Curve) -> str:
+    numbers = (f"{percent(share)} at {length}" for share, length in zip(curve.mean, curve.lengths, strict=True))
+    return f"{curve.label}: {', '.join(numbers)}."
+
+
+def system_pictures(scores: SuiteScores) -> list[Picture]:
+    """The pictures of a system on a suite: one for each group with runs, and one of its runs of arm `open`."""
+    groups = scores.trained.groups if scores.trained else ()
+    drawn = [group_picture(scores.system, scores.suite, group) for group in groups]
+    return drawn + ([open_picture(scores.system, scores.suite, scores.untrained)] if scores.untrained else [])
+
+
+def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Picture:
+    """The main task by length under each arm."""
+    group = scores.group
+    curves = [
+        (
+            curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid),
+            Look(ARM_COLORS[arm], ARM_DASHES.get(arm)),
+        )
+        for arm, of_arm in scores.arms.items()
+    ]
+    return Picture(
+        path=_path(system, suite, group.name),
+        title=f"{group.name} on {suite.name}: exact match of {group.main} in %",
+        curves=tuple(curves),
+        group=group,
+    )
+
+
+def open_picture(system: SystemRecord, suite: Suite, scores: OpenScores) -> Picture:
+    """The main tasks by length. Nobody knows what such a model was trained on, so there are no zones."""
+    curves = [
+        (curve(task, scores.results, task, suite.grid(task)), look)
+        for task, look in zip(suite.main_tasks, itertools.cycle(_TASK_LOOKS), strict=False)
+    ]
+    return Picture(
+        path=_path(system, suite, OPEN_ARM),
+        title=f"Main tasks of {suite.name}: exact match in %",
+        curves=tuple(curves),
+        group=None,
+    )
+
+
+def _path(system: SystemRecord, suite: Suite, name: str) -> str:
+    return f"{system.name}/{suite.name}-{name}.svg"

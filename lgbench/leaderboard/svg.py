@@ -1,0 +1,157 @@
+"""Curves of accuracy by length as an SVG file, written element by element.
+
+`lgbench plot` draws with matplotlib; the leaderboard does not, for two reasons. The same submissions must give the same
+bytes on every machine, and what matplotlib writes changes with its version and with the fonts. And every byte of the
+board must be checked where only the core is installed, as where pull requests are checked: a picture whose bytes went
+unchecked could show anything. Text stays text, in the reader's own sans-serif font; the numbers alone decide where
+things stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+from xml.etree import ElementTree as ET
+
+from lgbench.curves import ZONE_SHADES, Curve, axis_ends, zone_spans
+from lgbench.suites import Group
+
+# Pixels, from the upper left corner.
+_WIDTH, _HEIGHT = 720, 330
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 494, 58, 282
+_LEGEND, _SWATCH, _ROW = 508, 24, 20
+_MARGIN = 7  # so that a line at 0 or 100 % does not lie on the frame
+_MEAN, _SEED = 2.4, 0.9  # widths of lines
+_LEAST_TICK = 16  # between the lengths written below the axis
+_INK, _GRID = "#333333", "#d5d5d5"
+_TITLE, _TEXT, _NOTE = 13, 12, 11  # sizes of text; the narrowest place holds a wide font too
+_DASHED = {"stroke": _INK, "stroke_dasharray": "5 4"}
+
+
+class Look(NamedTuple):
+    """How a curve is drawn: its colour, and what of it is drawn and left out, in widths of the line."""
+
+    color: str
+    dashes: tuple[int, int] | None = None
+
+
+class _Axis(NamedTuple):
+    """The axis of lengths."""
+
+    first: float
+    last: float
+
+    def x(self, length: float) -> float:
+        return _LEFT + (length - self.first) / (self.last - self.first) * (_RIGHT - _LEFT)
+
+
+def _y(share: Fraction) -> Fraction:
+    return _BOTTOM - _MARGIN - share * (_BOTTOM - _TOP - 2 * _MARGIN)
+
+
+def draw(curves: Sequence[tuple[Curve, Look]], *, title: str, description: str, group: Group | None) -> str:
+    """The text of an SVG file: each seed thin, the mean bold.
+
+    Args:
+        curves: From the lowest to the topmost.
+        title: The line above.
+        description: All of it in words, for those who do not see it.
+        group: Its zones are shaded, and dashed lines stand at its training lengths.
+    """
+    lengths = sorted({length for curve, _ in curves for length in curve.lengths})
+    axis = _Axis(*axis_ends(lengths))
+    svg = _element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img")
+    svg.attrib |= {"width": str(_WIDTH), "height": str(_HEIGHT), "font-family": "Helvetica, Arial, sans-serif"}
+    svg.append(_element("title", title))
+    svg.append(_element("desc", description))
+    svg.append(_element("rect", width=_WIDTH, height=_HEIGHT, fill="#ffffff"))
+    svg.append(_label(_LEFT, 24, title, anchor="start", size=_TITLE, font_weight="bold"))
+    svg.extend(_zones(axis, group) if group else ())
+    svg.extend(_axes(axis, lengths))
+    svg.extend(_training_lengths(axis, group) if group else ())
+    for curve, look in curves:
+        svg.extend(_curve(axis, curve, look))
+    svg.extend(_legend(curves, group))
+    ET.indent(svg)
+    return ET.tostring(svg, encoding="unicode") + "\n"
+
+
+def _zones(axis: _Axis, group: Group) -> Iterator[ET.Element]:
+    for zone, left, right in zone_spans(group):
+        x, width = axis.x(left), axis.x(right) - axis.x(left)
+        yield _element("rect", x=x, y=_TOP, width=width, height=_BOTTOM - _TOP, fill=ZONE_SHADES[zone])
+        yield _label(x + width / 2, _TOP - 8, zone.replace("_", "-"), size=_NOTE)
+
+
+def _axes(axis: _Axis, lengths: Sequence[int]) -> Iterator[ET.Element]:
+    for percent in range(0, 101, 25):
+        y = _y(Fraction(percent, 100))
+        yield _element("line", x1=_LEFT, y1=y, x2=_RIGHT, y2=y, stroke=_GRID)
+        yield _label(_LEFT - 8, y + 4, str(percent), anchor="end")
+    written = -float(_LEAST_TICK)
+    for length in lengths:
+        if axis.x(length) - written >= _LEAST_TICK:
+            written = axis.x(length)
+            yield _label(written, _BOTTOM + 18, str(length))
+    yield _label((_LEFT + _RIGHT) / 2, _BOTTOM + 38, "length")
+
+
+def _training_lengths(axis: _Axis, group: Group) -> Iterator[ET.Element]:
+    for length in (group.main_length, group.aux_length):
+        x = axis.x(length)
+        yield _element("line", x1=x, y1=_TOP, x2=x, y2=_BOTTOM, **_DASHED)
+
+
+def _curve(axis: _Axis, curve: Curve, look: Look) -> Iterator[ET.Element]:
+    xs = [axis.x(length) for length in curve.lengths]
+    for seed in curve.seeds if len(curve.seeds) > 1 else ():
+        line = _line(xs, [_y(share) for share in seed], look, _SEED)
+        line.set("stroke-opacity", "0.6")
+        yield line
+    mean = [_y(share) for share in curve.mean]
+    yield _line(xs, mean, look, _MEAN)
+    for x, y in zip(xs, mean, strict=True):
+        yield _element("circle", cx=x, cy=y, r=3, fill=look.color)
+
+
+def _line(xs: Sequence[float], ys: Sequence[float | Fraction], look: Look, width: float) -> ET.Element:
+    points = " ".join(f"{_number(x)},{_number(y)}" for x, y in zip(xs, ys, strict=True))
+    line = _element("polyline", points=points, fill="none", stroke=look.color, stroke_width=width)
+    if look.dashes:
+        line.set("stroke-dasharray", " ".join(_number(width * part) for part in look.dashes))
+    return line
+
+
+def _legend(curves: Sequence[tuple[Curve, Look]], group: Group | None) -> Iterator[ET.Element]:
+    y, end = _TOP + 8, _LEGEND + _SWATCH
+    for curve, look in curves:
+        yield _line([_LEGEND, end], [y, y], look, _MEAN)
+        yield _element("circle", cx=_LEGEND + _SWATCH / 2, cy=y, r=3, fill=look.color)
+        yield _label(end + 6, y + 4, curve.label, anchor="start", size=_NOTE)
+        y += _ROW
+    if group:
+        yield _element("line", x1=_LEGEND, y1=y, x2=end, y2=y, **_DASHED)
+        yield _label(end + 6, y + 4, "training lengths", anchor="start", size=_NOTE)
+        y += _ROW
+    if any(len(curve.seeds) > 1 for curve, _ in curves):
+        yield _label(_LEGEND, y + 4, "bold: mean, thin: each seed", anchor="start", size=_NOTE)
+
+
+def _label(
+    x: float, y: float | Fraction, text: str, *, anchor: str = "middle", size: int = _TEXT, **attributes: str
+) -> ET.Element:
+    return _element("text", text, x=x, y=y, fill=_INK, text_anchor=anchor, font_size=size, **attributes)
+
+
+def _element(tag: str, text: str | None = None, **attributes: str | float | Fraction) -> ET.Element:
+    """An element; `_` in the name of an attribute stands for `-`."""
+    written = {name: value if isinstance(value, str) else _number(value) for name, value in attributes.items()}
+    element = ET.Element(tag, {name.replace("_", "-"): value for name, value in written.items()})
+    element.text = text
+    return element
+
+
+def _number(value: float | Fraction) -> str:
+    """A number with at most one decimal."""
+    return f"{float(value):.1f}".removesuffix(".0")

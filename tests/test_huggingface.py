@@ -33,6 +33,7 @@ from lgbench.models.contract import CappedReply
 from lgbench.models.huggingface import load
 from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.decoding import Decoder, Row
+from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
 from lgbench.models.loading import load_model
 from lgbench.models.prompting import generation_cap, worked_examples
 from lgbench.records import read_record
@@ -119,6 +120,54 @@ def test_decoding_in_batches_changes_nothing_for_any_architecture(kind: str) -> 
         ended = new[-1] in (3, 40, 41, 42, 43, 44)
         assert (written.tokens, written.capped) == (new[:-1] if ended else new, not ended)
     assert len({len(written.tokens) for written in together}) > 1
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "sliding"])
+@pytest.mark.parametrize("count", [1, 33, 96, 101])
+def test_parts_side_by_side_change_nothing(kind: str, count: int) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(MODELS[kind]).double().eval()
+    rows = [Row([5 + (7 * row + place) % 70 for place in range(4 + row % 3)], cap=5) for row in range(count)]
+    settings: dict[str, Any] = {"ends": frozenset({3, 40, 41, 42}), "pad": 0}
+    torch.set_num_threads(3)
+    try:
+        decode = make_decoder(model, **settings)
+        assert isinstance(decode, ParallelDecoder)
+        together = decode(rows)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert together == Decoder(model, **settings)(rows)
+
+
+def test_parts_share_the_weights_and_nothing_else() -> None:
+    model = AutoModelForCausalLM.from_config(MODELS["sliding"])
+    torch.set_num_threads(2)
+    try:
+        decode = make_decoder(model, ends=frozenset(), pad=0)
+        alone = make_decoder(AutoModelForCausalLM.from_config(MODELS["mamba"]), ends=frozenset(), pad=0)
+    finally:
+        torch.set_num_threads(1)
+    assert isinstance(alone, Decoder)
+    assert isinstance(make_decoder(model, ends=frozenset(), pad=0), Decoder)
+    assert isinstance(decode, ParallelDecoder)
+    first, second = (each._model for each in decode._decoders)
+    assert all(a is b for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not {id(module) for module in first.modules()} & {id(module) for module in second.modules()}
+
+
+def test_a_part_that_runs_out_of_memory_fails_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoders = [Decoder(AutoModelForCausalLM.from_config(MODELS["gpt2"]), ends=frozenset(), pad=0) for _ in range(2)]
+
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(decoders[1], "_forward", fail)
+    decode = ParallelDecoder(decoders, threads=2)
+    assert len(decode([Row([5, 6], cap=2)] * 32)) == 32
+    with pytest.raises(torch.OutOfMemoryError):
+        decode([Row([5, 6], cap=2)] * 64)
+    assert torch.get_num_threads() == 1
 
 
 def test_a_stop_ends_a_row() -> None:

@@ -87,12 +87,13 @@ def hf(
     model: Annotated[str | None, typer.Option(help="A Hugging Face folder.  [default: one made on the spot]")] = None,
     length: Annotated[list[int] | None, typer.Option(help="A length; may be repeated.  [default: all]")] = None,
     batch_size: Annotated[int, typer.Option(help="The batch size of lm-evaluation-harness.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each runs, in turn.")] = 1,
 ) -> None:
     """Evaluating a Hugging Face model, against lm-evaluation-harness where `lm_eval` is on the PATH."""
     require_extra("hf", "torch", "transformers", "accelerate", purpose="`lgbench bench hf`")
     from lgbench.bench import huggingface
 
-    _print(huggingface.harnesses(model, lengths=length or [], batch_size=batch_size))
+    _print(huggingface.harnesses(model, lengths=length or [], batch_size=batch_size, rounds=rounds))
 
 
 @app.command()

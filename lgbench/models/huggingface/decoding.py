@@ -41,6 +41,9 @@ class Decoder:
         ends: The tokens that end a reply.
         pad: A token to fill shorter rows with; it is masked.
         stops: Given the new tokens of a row, says whether they end the reply. None where only end tokens do.
+
+    Attributes:
+        stepwise: Whether lgbench's own loop decodes; `generate` does where the model's state is of another kind.
     """
 
     def __init__(
@@ -51,12 +54,12 @@ class Decoder:
         self._pad = pad
         self._stops = stops
         self._accepted = inspect.signature(model.forward).parameters
-        self._stepwise = _keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
+        self.stepwise = _keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
 
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Row]) -> list[Written]:
         """Continue each row."""
-        return self._step_by_step(rows) if self._stepwise else self._by_generate(rows)
+        return self._step_by_step(rows) if self.stepwise else self._by_generate(rows)
 
     def _step_by_step(self, rows: Sequence[Row]) -> list[Written]:
         tokens, mask = self._padded(rows)

@@ -10,7 +10,8 @@ from lgbench.errors import LgbenchError
 from lgbench.models.contract import CappedReply, StreamingPredictor
 from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.checkpoint import Checkpoint
-from lgbench.models.huggingface.decoding import Decoder, Row, Written
+from lgbench.models.huggingface.decoding import Row, Written
+from lgbench.models.huggingface.parallel import make_decoder
 from lgbench.models.huggingface.vocabulary import check_vocabulary
 from lgbench.models.prompting import CLOSE_TAG, extract_reply, generation_cap, question, warn_of_confusion
 from lgbench.results import PromptStyle
@@ -44,7 +45,7 @@ class HuggingFacePredictor(StreamingPredictor):
         self._suite = load_suite("mini-v1")
         self._batcher = Batcher(checkpoint.model)
         pad = self._tokenizer.pad_token_id
-        self._decoder = Decoder(
+        self._decoder = make_decoder(
             checkpoint.model,
             ends=self._ends,
             pad=next(iter(self._ends), 0) if pad is None else pad,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lgbench.evaluation import Progress, evaluate
+from lgbench.evaluation import evaluate
 from lgbench.models.loading import load_model
 from lgbench.rescoring import Rescored, rescore
+from lgbench.running import Progress
 
 SUITE, GROUP, SEED = "mini-v1", "capitalize-reverse", 0
 ARMS = ("main_only", "transfer", "control")

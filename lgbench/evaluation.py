@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from lgbench.asking import answers, drawn_ahead, usage
+from lgbench.asking import usage
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
-from lgbench.grading import OpenCell, Reply, as_reply
-from lgbench.models.contract import Predictor, StreamingPredictor, ask, prepare
+from lgbench.models.contract import Predictor, prepare
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.planning import Plan, make_plan
-from lgbench.replies import RepliesDigest
-from lgbench.results import BatchInvariance, CellResult, Result, SystemInfo, Usage
-from lgbench.runfolder import RunFolder, RunKey, open_run
-from lgbench.suites import OPEN_ARM, Cell, Suite
-from lgbench.task import Example
-from lgbench.tasks import get_task
-
-INVARIANCE_EXAMPLES = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where an evaluation stands, told when a cell begins and after every batch. Counts are of examples.
-
-    Attributes:
-        cell: The cell at work.
-        cell_number: Its number in the run, from 1.
-        cell_count: The number of cells in the run.
-        cell_done: Replies to this cell so far.
-        cell_total: Examples of this cell.
-        cell_correct: Right ones among those replies.
-        done: Replies in the whole run so far.
-        total: Examples in the whole run.
-        correct: Right ones among those replies.
-        resumed: Replies taken over from earlier pieces of the run.
-        usage: Tokens and cost so far, where the model counts them.
-    """
-
-    cell: Cell
-    cell_number: int
-    cell_count: int
-    cell_done: int
-    cell_total: int
-    cell_correct: int
-    done: int
-    total: int
-    correct: int
-    resumed: int
-    usage: Usage | None = None
+from lgbench.results import Result, SystemInfo
+from lgbench.runfolder import RunKey, open_run
+from lgbench.running import Progress, Running
+from lgbench.suites import OPEN_ARM, Suite
 
 
 def evaluate(
@@ -145,8 +108,8 @@ def _evaluate(
         if isinstance(run, Result):
             return run
         prepare(model.predictor, plan.suite, list(dict.fromkeys(cell.task for cell in plan.cells)))
-        evaluation = _Evaluation(model, plan, run, batch_size, on_progress)
-        cells = evaluation.run_cells()
+        running = Running(model, plan, run, batch_size, on_progress)
+        cells = running.run_cells()
         total = sum(cell.counts.total for cell in cells)
         result = Result.model_validate(
             {
@@ -157,8 +120,8 @@ def _evaluate(
                 "limit": plan.limit,
                 "system": model.system.model_copy(update={"source_sha256": run.source_sha256}),
                 "cells": cells,
-                "replies_sha256": evaluation.digest.hexdigest(),
-                "batch_invariance": evaluation.check_batch_invariance(),
+                "replies_sha256": running.digest.hexdigest(),
+                "batch_invariance": running.check_batch_invariance(),
                 "environment": describe_environment(model.device),
                 "started": run.started,
                 "duration": round(run.spent.seconds, 3),
@@ -168,116 +131,3 @@ def _evaluate(
         )
         run.finish(result)
         return result
-
-
-class _Evaluation:
-    """The moving parts of a run: the cells at work, and the replies that the batch-invariance check asks again."""
-
-    def __init__(
-        self,
-        model: Model,
-        plan: Plan,
-        run: RunFolder,
-        batch_size: int | None,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.digest = RepliesDigest()
-        self._model = model
-        self._plan = plan
-        self._run = run
-        self._batch_size = batch_size
-        self._on_progress = on_progress
-        self._open: dict[Cell, OpenCell] = {}  # in the plan's order; the model may reply to the second before the first
-        self._results: list[CellResult] = []
-        self._done = 0
-        self._correct = 0
-        self._to_ask_again: list[tuple[Example, Reply]] = []
-        self._probed = _shortest_and_longest(plan.cells)
-
-    def run_cells(self) -> tuple[CellResult, ...]:
-        """Evaluate every cell: take over the replies that exist, ask for the others, then digest and store by index."""
-        for answered in answers(self._model, self._opened(), batch_size=self._batch_size):
-            self._run.append(answered)
-            for example, reply in answered.replies:
-                self._open[Cell(example.task, example.length)].add(example, reply)
-            self._report()
-            self._close_complete()
-        self._close_complete()
-        return tuple(self._results)
-
-    def _opened(self) -> Iterator[list[Example]]:
-        """Open one cell after another, and give its examples that no earlier piece of the run has replies to."""
-        for number, examples in enumerate(drawn_ahead(self._plan)):
-            self._close_complete()
-            cell = self._plan.cells[number]
-            self._open[cell] = opened = OpenCell(number, cell, examples, self._run.earlier(examples))
-            if len(self._open) == 1:
-                self._report()
-            yield opened.missing
-
-    def _close_complete(self) -> None:
-        while self._open and (oldest := next(iter(self._open.values()))).complete:
-            self._close(oldest)
-            del self._open[oldest.cell]
-            if self._open:
-                self._report()
-
-    def _close(self, done: OpenCell) -> None:
-        for example in done.examples:
-            reply = done.replies[example.id]
-            self.digest.add(example.id, reply.text)
-            self._run.store(example, reply, right=done.right[example.id])
-        if done.cell in self._probed:
-            self._to_ask_again += [(each, done.replies[each.id]) for each in done.examples[:INVARIANCE_EXAMPLES]]
-        self._done += len(done.right)
-        self._correct += done.correct
-        self._results.append(
-            CellResult(
-                task=done.cell.task,
-                task_version=get_task(done.cell.task).version,
-                length=done.cell.length,
-                sha256=self._plan.cell_digests[done.number],
-                counts=done.counts(),
-            )
-        )
-
-    def _report(self) -> None:
-        """Tell of the oldest cell at work, and of the run."""
-        if self._on_progress is None:
-            return
-        oldest = next(iter(self._open.values()))
-        self._on_progress(
-            Progress(
-                cell=oldest.cell,
-                cell_number=oldest.number + 1,
-                cell_count=len(self._plan.cells),
-                cell_done=len(oldest.right),
-                cell_total=len(oldest.examples),
-                cell_correct=oldest.correct,
-                done=self._done + sum(len(each.right) for each in self._open.values()),
-                total=len(oldest.examples) * len(self._plan.cells),
-                correct=self._correct + sum(each.correct for each in self._open.values()),
-                resumed=self._run.resumed,
-                usage=usage(self._model, self._run.spent.tokens),
-            )
-        )
-
-    def check_batch_invariance(self) -> BatchInvariance | None:
-        """Ask the first 16 examples of each task's shortest and longest cell again, one by one."""
-        predictor = self._model.predictor
-        if isinstance(predictor, RecordedReplies):
-            return None
-        if isinstance(predictor, StreamingPredictor) and not predictor.one_by_one:
-            return None
-        changed = 0
-        for example, reply in self._to_ask_again:
-            (again,) = ask(predictor, [example.prompt], example.task)
-            changed += as_reply(again).text != reply.text
-        return BatchInvariance(checked=len(self._to_ask_again), changed=changed)
-
-
-def _shortest_and_longest(cells: Sequence[Cell]) -> frozenset[Cell]:
-    lengths: dict[str, list[int]] = {}
-    for cell in cells:
-        lengths.setdefault(cell.task, []).append(cell.length)
-    return frozenset(Cell(task, pick(each)) for task, each in lengths.items() for pick in (min, max))

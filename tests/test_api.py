@@ -22,13 +22,14 @@ pytest.importorskip("openai")
 
 from lgbench.cells import checked_cell
 from lgbench.errors import LgbenchError
-from lgbench.evaluation import Progress, evaluate
+from lgbench.evaluation import evaluate
 from lgbench.models.api import requests
 from lgbench.models.contract import CappedReply
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.replies import parse_reply_line
 from lgbench.rescoring import rescore
+from lgbench.running import Progress
 from lgbench.suites import Cell, load_suite
 from lgbench.tasks import get_task
 

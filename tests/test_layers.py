@@ -24,6 +24,7 @@ LAYERS = {
     "lgbench.series": 4,
     "lgbench.export": 4,
     "lgbench.evaluation": 3,
+    "lgbench.running": 3,
     "lgbench.asking": 3,
     "lgbench.environment": 3,
     "lgbench.planning": 3,

@@ -1,35 +1,93 @@
-"""docs/reproduction.md says what the committed runs give."""
+"""The submitted runs of the reference recipe: docs/reproduction.md says what they give, docs/runs how they came about."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from lgbench.rescoring import rescore
+from lgbench.results import Result
 from lgbench.scoring import counts_by_task, zone_accuracy
+from lgbench.suites import load_suite
 
-DOCS = Path(__file__).parent.parent / "docs"
-RUNS = sorted((DOCS / "runs" / "capitalize-reverse").iterdir())
-ROWS = {
-    (arm, int(seed)): cells.split(" | ")
-    for arm, seed, cells in re.findall(
-        r"^\| `(\w+)`, (\d) \| (.*) \|$", (DOCS / "reproduction.md").read_text("utf-8"), flags=re.MULTILINE
-    )
-}
+ROOT = Path(__file__).parent.parent
+# What a machine decides; the rest is the preset's.
+BY_MACHINE = {"precision"}
+RUNS = sorted(path for path in (ROOT / "submissions").glob("reference-*/*") if path.is_dir())
+
+
+class Row(NamedTuple):
+    system: str
+    group: str
+    arm: str
+    seed: int
+
+
+def rows_of_the_page() -> dict[Row, list[str]]:
+    """The numbers of each row of the tables under a heading such as `reference-rope`, `copy-mqar`."""
+    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
+    headings = [*re.finditer(r"^### `([\w-]+)`, `([\w-]+)`$", text, flags=re.MULTILINE)]
+    ends = [heading.start() for heading in headings[1:]] + [len(text)]
+    return {
+        Row(heading[1], heading[2], arm, int(seed)): numbers.split(" | ")
+        for heading, end in zip(headings, ends, strict=True)
+        for arm, seed, numbers in re.findall(
+            r"^\| `(\w+)`, (\d+) \| (.*) \|$", text[heading.end() : end], flags=re.MULTILINE
+        )
+    }
+
+
+def row_of(folder: Path, result: Result) -> Row:
+    assert result.group is not None
+    assert result.seed is not None
+    return Row(folder.parent.name, result.group, result.arm, result.seed)
+
+
+ROWS = rows_of_the_page()
 
 
 def test_every_run_has_its_row() -> None:
-    assert len(RUNS) == len(ROWS) == 9
+    assert RUNS
+    assert len(RUNS) == len(ROWS)
 
 
-@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
 def test_a_row_is_what_its_run_re_scores_to(folder: Path) -> None:
     result = rescore(folder).result
-    main = counts_by_task(result)["capitalize_reverse"]
-    shares = [100 * counts.correct / counts.total for counts in main.values()]
-    transfer = zone_accuracy(result, "capitalize_reverse", "transfer")
-    assert result.seed is not None
+    assert result.group is not None
+    main = load_suite(result.suite).group(result.group).main
+    shares = [100 * counts.correct / counts.total for counts in counts_by_task(result)[main].values()]
+    transfer = zone_accuracy(result, main, "transfer")
     assert transfer is not None
-    assert ROWS[result.arm, result.seed] == [f"{share:.1f}" for share in [*shares, 100 * float(transfer)]]
+    assert ROWS[row_of(folder, result)] == [f"{share:.1f}" for share in [*shares, 100 * float(transfer)]]
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
+    pytest.importorskip("torch")
+    from lgbench.training.plans import plan_training
+    from lgbench.training.record import read_training_record
+    from lgbench.training.settings import preset_settings
+
+    record = read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name)
+    result = Result.model_validate_json((folder / "result.json").read_text())
+    assert record.finished
+    assert record.parameters == result.system.parameters
+    suite = load_suite(result.suite)
+    assert result.group is not None
+    changes = ["position=nope"] if folder.parent.name == "reference-nope" else []
+    settings = preset_settings(record.plan.preset, suite.group(result.group), changes)
+    plan = plan_training(
+        suite, result.group, result.arm, seed=record.plan.seed, preset=record.plan.preset, settings=settings
+    )
+    assert record.plan.settings.model_dump(exclude=BY_MACHINE) == settings.model_dump(exclude=BY_MACHINE)
+    assert record.plan.model_copy(update={"settings": plan.settings}) == plan
+    assert record.plan.seed == result.seed
+
+
+def test_every_training_record_belongs_to_a_submitted_run() -> None:
+    records = {path.parent.relative_to(ROOT / "docs" / "runs") for path in (ROOT / "docs" / "runs").rglob("*.json")}
+    assert records == {run.relative_to(ROOT / "submissions") for run in RUNS}

@@ -26,7 +26,7 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
         scores: Its scores, by suite.
     """
     system = submission.system
-    parts = [GENERATED, f"# {system.name}", escape(system.description), _facts(system)]
+    parts = [GENERATED, f"# {system.name}", escape(system.description), _facts(submission)]
     for each in scores:
         parts += [f"## {each.suite.name}", _precision(each.suite)]
         for group in each.trained.groups if each.trained else ():
@@ -36,11 +36,12 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
     return "\n\n".join([*parts, *_runs_section(submission)]) + "\n"
 
 
-def _facts(system: SystemRecord) -> str:
+def _facts(submission: Submission) -> str:
+    system = submission.system
     facts = [
         f"By {', '.join(map(escape, system.authors))}.",
         f"Licence: {escape(system.licence)}.",
-        f"Parameters: {'unknown' if system.parameters is None else format(system.parameters, ',')}.",
+        f"Parameters: {_parameters(submission)}.",
         f"Reproduced by {escape(system.reproduced_by)}." if system.reproduced_by else "Self-reported.",
     ]
     if system.link:
@@ -48,6 +49,14 @@ def _facts(system: SystemRecord) -> str:
     if notes := [escape(line) for line in system.training_notes.splitlines() if line.strip()]:
         facts.append(f"Training: {'<br>'.join(notes)}")
     return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _parameters(submission: Submission) -> str:
+    """As the record of the system has them, or else as its runs do."""
+    stated = submission.system.parameters
+    counts = {run.result.system.parameters for run in submission.runs} if stated is None else {stated}
+    known = sorted(count for count in counts if count is not None)
+    return " or ".join(f"{count:,}" for count in known) or "unknown"
 
 
 def _precision(suite: Suite) -> str:
@@ -61,10 +70,10 @@ def _precision(suite: Suite) -> str:
 
 def _group_section(scores: GroupScores, picture: Picture) -> list[str]:
     group = scores.group
-    auxiliaries = ", ".join(f"`{task}`" for task in group.auxiliaries)
+    auxiliaries = " and ".join(f"`{task}`" for task in group.auxiliaries)
     parts = [
         f"### {group.name}",
-        f"Main task `{group.main}`, trained to length {group.main_length}; auxiliary {auxiliaries} and control "
+        f"Main task `{group.main}`, trained to length {group.main_length}; auxiliary {auxiliaries}, control "
         f"`{group.control}`, trained to {group.aux_length}. The transfer zone lies between the two lengths.",
         _embedded(picture),
         table([_arm_row(name, arm) for name, arm in scores.arms.items()]),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import logging
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,6 +171,35 @@ def test_a_part_that_runs_out_of_memory_fails_the_batch(monkeypatch: pytest.Monk
     assert len(decode([Row([5, 6], cap=2)] * 32)) == 32
     with pytest.raises(torch.OutOfMemoryError):
         decode([Row([5, 6], cap=2)] * 64)
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no room"), None], ids=["out of memory", "Ctrl-C"])
+def test_parts_do_not_work_on_for_nobody(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+    decoders = [Decoder(AutoModelForCausalLM.from_config(MODELS["gpt2"]), ends=frozenset(), pad=0) for _ in range(2)]
+    forward = decoders[0]._forward
+    begun, steps = threading.Event(), itertools.count()
+    main, threads = threading.get_ident(), threading.active_count()
+
+    def step(*given: Any) -> torch.Tensor:
+        next(steps)
+        begun.set()
+        time.sleep(0.05)
+        return forward(*given)
+
+    def fail(*given: Any) -> torch.Tensor:
+        assert begun.wait(30)
+        if error is None:
+            signal.pthread_kill(main, signal.SIGINT)
+            return forward(*given)
+        raise error
+
+    monkeypatch.setattr(decoders[0], "_forward", step)
+    monkeypatch.setattr(decoders[1], "_forward", fail)
+    with pytest.raises(KeyboardInterrupt if error is None else type(error)):
+        ParallelDecoder(decoders, threads=2)([Row([5, 6], cap=60)] * 64)
+    assert next(steps) < 60
+    assert threading.active_count() == threads, "nothing works on behind the error"
     assert torch.get_num_threads() == 1
 
 

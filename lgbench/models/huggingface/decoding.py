@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -57,11 +58,11 @@ class Decoder:
         self.stepwise = _keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
 
     @torch.inference_mode()
-    def __call__(self, rows: Sequence[Row]) -> list[Written]:
-        """Continue each row."""
-        return self._step_by_step(rows) if self.stepwise else self._by_generate(rows)
+    def __call__(self, rows: Sequence[Row], *, give_up: threading.Event | None = None) -> list[Written]:
+        """Continue each row. Once `give_up` is set, its own loop ends at the next token, whatever is written by then."""
+        return self._step_by_step(rows, give_up or threading.Event()) if self.stepwise else self._by_generate(rows)
 
-    def _step_by_step(self, rows: Sequence[Row]) -> list[Written]:
+    def _step_by_step(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:
         tokens, mask = self._padded(rows)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         padded = not bool(mask.all())
@@ -78,7 +79,7 @@ class Decoder:
                     done, capped[row] = self._take(written[row], token, rows[row].cap)
                     slots[slot] = None if done else row
             live = [slot for slot, row in enumerate(slots) if row is not None]
-            if not live:
+            if not live or give_up.is_set():
                 return [Written(*each) for each in zip(written, capped, strict=True)]
             positions = positions[:, -1:] + 1
             if len(live) <= _KEEP_WHILE_LIVE * len(slots):

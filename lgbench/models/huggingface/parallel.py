@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
@@ -37,8 +38,14 @@ class ParallelDecoder:
         """Continue each row."""
         size = max(_LEAST_ROWS, -(-len(rows) // len(self._decoders)))
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        give_up = threading.Event()
         with _torch_threads(self._threads_each), ThreadPoolExecutor(len(parts)) as pool:
-            done = [pool.submit(decode, part) for decode, part in zip(self._decoders, parts, strict=False)]
+            pairs = zip(self._decoders, parts, strict=False)
+            done = [pool.submit(decode, part, give_up=give_up) for decode, part in pairs]
+            try:
+                wait(done, return_when=FIRST_EXCEPTION)
+            finally:  # all are done; or else one failed or Ctrl-C was pressed, and nobody wants what the others write
+                give_up.set()
         return [written for part in done for written in part.result()]
 
 

@@ -19,6 +19,7 @@ from lgbench.asking import Answers, Spent
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder, write_atomically
 from lgbench.grading import Reply
+from lgbench.models.api.options import CHANGE_NO_REPLY
 from lgbench.models.contract import Tokens
 from lgbench.records import read_record
 from lgbench.replies import StoredReplies, parse_reply_line, reply_line
@@ -48,6 +49,9 @@ class RunKey(BaseModel):
     def difference(self, other: RunKey) -> str:
         """What differs in another run, in words; empty where nothing does."""
         here, there = self.model_dump(), other.model_dump()
+        if self.model.startswith("api:"):
+            for each in (here, there):
+                each["options"] = {name: each["options"][name] for name in each["options"].keys() - CHANGE_NO_REPLY}
         if here["cells"] != there["cells"]:
             here["cells"], there["cells"] = f"{len(self.cells)} chosen", f"{len(other.cells)} chosen or of other hashes"
         return ", ".join(f"{key}: {there[key]!r}, now {here[key]!r}" for key in here if here[key] != there[key])

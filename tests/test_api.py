@@ -387,6 +387,32 @@ def test_replies_under_way_are_kept_when_the_quota_ends(serve: Serve, tmp_path: 
     assert len(kept) < 30
 
 
+def test_a_run_that_failed_goes_on_with_more_patience(serve: Serve, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        asked.append(body["messages"][0]["content"])
+        if len(asked) == 20:
+            time.sleep(0.5)
+        return right_answer(body)
+
+    server = Server(rule)
+    choice: dict[str, Any] = {"tasks": ["reverse"], "lengths": [4], "limit": 50, "output": tmp_path}
+    try:
+        hasty, _ = serve(rule, base_url=server.url, concurrency="1", retries="0", timeout="0.3")
+        with pytest.raises(LgbenchError, match="did not answer in time"):
+            evaluate(hasty, **choice)
+        patient, _ = serve(rule, base_url=server.url, concurrency="2", timeout="60", price_in="1", price_out="1")
+        result = evaluate(patient, **choice, resume=True)
+        assert result.cells[0].counts.correct == 50
+        assert len(asked) == 51
+        other, _ = serve(rule, base_url=server.url, shots="1")
+        with pytest.raises(LgbenchError, match="another finished run .options"):
+            evaluate(other, **choice, resume=True)
+    finally:
+        server.close()
+
+
 def test_a_megabyte_reply_is_cut(serve: Serve, tmp_path: Path) -> None:
     model, _ = serve(lambda number, body: completion("a" * 1_000_000))
     result = evaluate(model, tasks=["reverse"], lengths=[4], limit=3, output=tmp_path)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 OPENAI_URL = "https://api.openai.com/v1"
+CHANGE_NO_REPLY = frozenset({"key_env", "concurrency", "retries", "timeout", "price_in", "price_out"})
+"""Options that a run which failed may go on with other values of."""
 
 
 @dataclass(frozen=True, kw_only=True)

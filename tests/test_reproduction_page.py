@@ -65,6 +65,16 @@ def test_a_row_is_what_its_run_re_scores_to(folder: Path) -> None:
     assert ROWS[row_of(folder, result)] == [f"{share:.1f}" for share in [*shares, 100 * float(transfer)]]
 
 
+def test_the_page_says_how_long_training_took() -> None:
+    pytest.importorskip("torch")
+    from lgbench.training.record import read_training_record
+
+    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
+    records = [read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name) for folder in RUNS]
+    minutes = [round(record.seconds / 60) for record in records]
+    assert f"in {min(minutes)} to {max(minutes)} minutes a run" in " ".join(text.split())
+
+
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
 def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
     pytest.importorskip("torch")

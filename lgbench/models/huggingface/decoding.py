@@ -59,7 +59,7 @@ class Decoder:
 
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Row], *, give_up: threading.Event | None = None) -> list[Written]:
-        """Continue each row. Once `give_up` is set, its own loop ends at the next token, whatever is written by then."""
+        """Continue each row. Once `give_up` is set, its own loop ends at the next token with what is written by then."""
         return self._step_by_step(rows, give_up or threading.Event()) if self.stepwise else self._by_generate(rows)
 
     def _step_by_step(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:

@@ -177,6 +177,21 @@ def test_near_ties_do_not_depend_on_the_batch() -> None:
     assert together == [greedy(make_reader(model), prompt[None], 12)[0] for prompt in prompts]
 
 
+def test_replies_do_not_depend_on_the_cores_that_write_them() -> None:
+    prompts = [example.prompt for length in (3, 8) for example in draw_cell(MINI, "string_copy", length)[:90]]
+    before = torch.get_num_threads()
+    replies = {}
+    try:
+        for cores in (1, 2, 3):
+            torch.set_num_threads(cores)
+            replies[cores] = checkpoints.CheckpointPredictor(tiny()).predict(prompts, "string_copy")
+            assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(replies[1])) > 10
+    assert replies[1] == replies[2] == replies[3]
+
+
 def test_a_module_without_a_cache_gives_the_same_replies() -> None:
     model = tiny(seed=3)
 

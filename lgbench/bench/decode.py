@@ -106,6 +106,7 @@ def _transformers() -> Predict:
     """`generate` around the exported model, as its documentation has it: left padding, greedy."""
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         export_hf(bundled_checkpoint(MODEL.removeprefix("tiny:")), Path(folder))
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -362,7 +362,7 @@ def test_any_module_trains_and_resumes(tmp_path: Path) -> None:
 
 
 def test_the_operations_of_a_run_are_those_that_pytorch_counts(tmp_path: Path) -> None:
-    """At most it counts attention's products too: 12 for each layer, each place of the width and each pair of tokens."""
+    """At most it counts attention's products too: 12 for each layer, unit of width and pair of tokens."""
     plan = tiny_plan("batch=1", "steps=2", "evaluate_every=2", "length_chunks=1", arm="main_only")
     record = train(plan, tmp_path)
     module = build_module(plan.settings, None, seed=0, device="cpu")

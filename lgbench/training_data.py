@@ -14,6 +14,7 @@ import numpy as np
 
 from lgbench.cells import FixedSplit, draw_cell, draw_prompts
 from lgbench.errors import LgbenchError
+from lgbench.processes import end_with_parent
 from lgbench.suites import Arm, ArmTask, Cell, Suite, load_suite
 from lgbench.task import Example, Stream
 from lgbench.tasks import get_task
@@ -123,7 +124,7 @@ def _blocks(suite: Suite, arm: Arm, first: int) -> Iterator[list[Example]]:
 
 
 def _parallel_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Example]]:
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent)
     waiting: deque[Future[_Columns]] = deque()
     try:
         for number in itertools.count(first):

@@ -407,7 +407,7 @@ def test_a_run_that_failed_goes_on_with_more_patience(serve: Serve, tmp_path: Pa
         assert result.cells[0].counts.correct == 50
         assert len(asked) == 51
         other, _ = serve(rule, base_url=server.url, shots="1")
-        with pytest.raises(LgbenchError, match="another finished run .options"):
+        with pytest.raises(LgbenchError, match=r"another finished run \(options"):
             evaluate(other, **choice, resume=True)
     finally:
         server.close()

@@ -46,6 +46,7 @@ LAYERS = {
     "lgbench.results": 0,
     "lgbench.records": 0,
     "lgbench.files": 0,
+    "lgbench.processes": 0,
     "lgbench.extras": 0,
     "lgbench.errors": 0,
     "lgbench.version": 0,

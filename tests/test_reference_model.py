@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,13 @@ def test_a_reader_keeps_nothing_of_the_batch_before() -> None:
     assert [greedy(reader, prompts, 40) for prompts in batches] == alone
 
 
+def test_rows_that_nobody_wants_end_at_the_next_token() -> None:
+    give_up = threading.Event()
+    give_up.set()
+    written = greedy(make_reader(tiny(seed=3)), torch.randint(3, 60, (4, 6)), 40, give_up=give_up)
+    assert [len(row) for row in written] == [1] * 4
+
+
 def test_near_ties_do_not_depend_on_the_batch() -> None:
     model = tiny(seed=3)
     with torch.no_grad():  # every logit exactly twice
@@ -175,6 +183,21 @@ def test_near_ties_do_not_depend_on_the_batch() -> None:
     prompts = torch.randint(3, 60, (30, 6))
     together = greedy(make_reader(model), prompts, 12)
     assert together == [greedy(make_reader(model), prompt[None], 12)[0] for prompt in prompts]
+
+
+def test_replies_do_not_depend_on_the_cores_that_write_them() -> None:
+    prompts = [example.prompt for length in (3, 8) for example in draw_cell(MINI, "string_copy", length)[:90]]
+    before = torch.get_num_threads()
+    replies = {}
+    try:
+        for cores in (1, 2, 3):
+            torch.set_num_threads(cores)
+            replies[cores] = checkpoints.CheckpointPredictor(tiny()).predict(prompts, "string_copy")
+            assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(replies[1])) > 10
+    assert replies[1] == replies[2] == replies[3]
 
 
 def test_a_module_without_a_cache_gives_the_same_replies() -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +88,44 @@ def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
     found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, jobs=2)}
     assert "raised OSError" in found["raises"]
     assert found["vanishes"] == "its process ended with exit status 3"
+
+
+def test_nothing_runs_on_when_the_command_is_killed(tmp_path: Path) -> None:
+    """Its processes, and their workers, end with it: they would train on unseen."""
+    changes = [*TINY, "steps=100000", "workers=1"]
+    options = [part for change in changes for part in ("--set", change)]
+    arguments = ["reproduce", "--group", "maze-trace", "--jobs", "2", "--output", str(tmp_path), *options]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "lgbench", *arguments],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await_(lambda: len(list(tmp_path.rglob("training.json"))) == 2)
+        command.kill()
+        command.wait()
+        await_(lambda: not lives(command.pid))
+    finally:
+        if lives(command.pid):
+            os.killpg(command.pid, signal.SIGKILL)
+
+
+def await_(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come about in a minute")
+
+
+def lives(group: int) -> bool:
+    """Whether a process group has a process."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def rescored(arm: str, seed: int, share: float) -> Rescored:

@@ -1,4 +1,4 @@
-"""The submitted runs of the reference recipe: docs/reproduction.md says what they give, docs/runs how they came about."""
+"""The submitted runs of the reference recipe: docs/reproduction.md says what they give, docs/runs how they came."""
 
 from __future__ import annotations
 

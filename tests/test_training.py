@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 
 import torch  # after the skip
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, ModelError
@@ -25,7 +26,7 @@ from lgbench.training import state as states
 from lgbench.training import trainer
 from lgbench.training.batching import IGNORED, batches
 from lgbench.training.curve import DevSet, zone_accuracies
-from lgbench.training.devices import choose_device
+from lgbench.training.devices import choose_device, peak_flops
 from lgbench.training.modules import build_module, check_module
 from lgbench.training.plans import TrainingPlan, plan_training
 from lgbench.training.record import CurvePoint, read_training_record
@@ -358,6 +359,29 @@ def test_any_module_trains_and_resumes(tmp_path: Path) -> None:
     one, two = (load_checkpoint(tmp_path / name / "checkpoint", build=Bigrams) for name in ("whole", "cut"))
     assert torch.equal(one._module.read.weight, two._module.read.weight)  # type: ignore[union-attr, arg-type]
     assert len(one.predict(["ab=", "abc="], "reverse")) == 2
+
+
+def test_the_operations_of_a_run_are_those_that_pytorch_counts(tmp_path: Path) -> None:
+    """At most it counts attention's products too: 12 for each layer, unit of width and pair of tokens."""
+    plan = tiny_plan("batch=1", "steps=2", "evaluate_every=2", "length_chunks=1", arm="main_only")
+    record = train(plan, tmp_path)
+    module = build_module(plan.settings, None, seed=0, device="cpu")
+    made = list(itertools.islice(batches(MINI, plan.trained_arm(), size=1, chunks=1), 2))
+    with FlopCounterMode(display=False) as counter:
+        for batch in made:
+            backward(module, batch, device="cpu", precision="float32")
+    lengths = [batch.chunks[0].inputs.shape[1] for batch in made]
+    norms = sum(each.numel() for each in module.parameters() if each.ndim < 2)
+    attention = sum(12 * plan.settings.width * length**2 for length in lengths)
+    assert record.tokens == sum(lengths) + len(lengths), "a row's last token is a label alone"
+    expected = (record.flops // (6 * record.tokens) - norms) * 6 * sum(lengths)
+    assert expected <= counter.get_total_flops() <= expected + attention
+
+
+def test_the_peak_of_a_device_is_known_by_its_name() -> None:
+    assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12
+    assert peak_flops("NVIDIA H100 PCIe") == 756e12
+    assert peak_flops("cpu") is None
 
 
 def test_devices_are_checked() -> None:

@@ -6,8 +6,9 @@ of the reference model, or by a function of the user's, which is named but never
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
 from lgbench.models.contract import CappedReply
-from lgbench.models.decoding import greedy, make_reader
+from lgbench.models.decoding import Reader, greedy, make_reader
+from lgbench.models.parallel import MOST_PARTS, in_parts
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt
 from lgbench.models.transformer import Architecture, Transformer
 from lgbench.records import read_record
@@ -28,7 +30,7 @@ from lgbench.records import read_record
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
 BATCH_SIZE = 256
-# Parameters. Below so many, threads on a CPU wait for each other longer than they work, far longer on a busy machine.
+# Parameters. Below so many, cores that share an operation wait for each other longer than they work.
 _WORTH_THREADS = 5_000_000
 
 Build = Callable[[int], nn.Module]
@@ -78,14 +80,15 @@ class CheckpointPredictor:
 
     def __init__(self, module: nn.Module, *, device: str = "cpu") -> None:
         self._module = module.to(device).eval()
-        self._reader = make_reader(self._module)
         self.device = device
         self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-    @property
-    def threads(self) -> int:
-        """Threads that `predict` uses on a CPU."""
-        return 1 if self.parameters < _WORTH_THREADS else torch.get_num_threads()
+        small = self.parameters < _WORTH_THREADS
+        # A user's module may keep state between calls, so that two threads must not share it.
+        split = small and device == "cpu" and isinstance(module, Transformer)
+        self._readers = [
+            make_reader(self._module) for _ in range(min(torch.get_num_threads(), MOST_PARTS) if split else 1)
+        ]
+        self._threads = len(self._readers) if small else torch.get_num_threads()
 
     def predict(self, prompts: Sequence[str], task: str) -> list[str]:
         """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
@@ -99,23 +102,14 @@ class CheckpointPredictor:
         for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
             by_size.setdefault((len(row), len(prompt)), []).append(index)
         replies: dict[int, str] = {}
-        with limited_threads(self.threads):
-            for (_, characters), indices in by_size.items():
-                tokens = torch.tensor([rows[index] for index in indices], device=self.device)
-                written = greedy(self._reader, tokens, reply_cap(characters))
-                replies |= zip(indices, map(_reply, written), strict=True)
+        for (_, characters), indices in by_size.items():
+            workers = [partial(self._write, reader, reply_cap(characters)) for reader in self._readers]
+            written = in_parts([rows[index] for index in indices], workers, threads=self._threads)
+            replies |= zip(indices, map(_reply, written), strict=True)
         return [replies[index] for index in range(len(prompts))]
 
-
-@contextlib.contextmanager
-def limited_threads(count: int) -> Iterator[None]:
-    """Have PyTorch use so many threads of the CPU meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    def _write(self, reader: Reader, cap: int, rows: Sequence[list[int]], give_up: threading.Event) -> list[list[int]]:
+        return greedy(reader, torch.tensor(rows, device=self.device), cap, give_up=give_up)
 
 
 def reply_cap(characters: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -41,7 +42,7 @@ def make_reader(module: nn.Module) -> Reader:
 
 
 @torch.inference_mode()
-def greedy(reader: Reader, prompts: Tensor, cap: int) -> list[list[int]]:
+def greedy(reader: Reader, prompts: Tensor, cap: int, *, give_up: threading.Event | None = None) -> list[list[int]]:
     """The tokens that follow each row, the likeliest each time, up to and with the end token.
 
     Rows leave the batch when they end.
@@ -50,6 +51,7 @@ def greedy(reader: Reader, prompts: Tensor, cap: int) -> list[list[int]]:
         reader: Of the module that writes.
         prompts: Rows of equal length without padding, int64, shape (batch, time).
         cap: The most tokens to write. A row without an end token was stopped by it.
+        give_up: Once it is set, rows end at the next token.
     """
     written: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))
@@ -65,7 +67,7 @@ def greedy(reader: Reader, prompts: Tensor, cap: int) -> list[list[int]]:
             rows = [rows[index] for index in going.tolist()]
             sequences = sequences[going]
             reader.keep(going)
-        if not rows:
+        if not rows or (give_up is not None and give_up.is_set()):
             break
     return written
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lgbench.models.tokenizer import END, encode, encode_prompt
+from lgbench.processes import end_with_parent
 from lgbench.suites import Arm, Suite
 from lgbench.task import Example
 from lgbench.training_data import BLOCK_EXAMPLES, TrainingData
@@ -122,7 +123,7 @@ def _blocks(suite: Suite, arm: Arm, first: int) -> Iterator[list[Row]]:
 
 
 def _parallel_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Row]]:
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
         waiting: deque[Future[list[Row]]] = deque()
         for number in itertools.count(first):
             waiting.append(pool.submit(_worker_block, suite, arm, number))

@@ -6,6 +6,9 @@ import torch
 
 from lgbench.errors import LgbenchError
 
+# Operations a second, dense bfloat16, by what is in the device's name: NVIDIA's data sheets.
+_PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}
+
 
 def choose_device(name: str) -> str:
     """The device of a name as PyTorch spells it; `auto` is CUDA where there is one, else the CPU.
@@ -37,3 +40,8 @@ def fast_bfloat16(device: str) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     # Private, but PyTorch offers no other question for it.
     return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def peak_flops(name: str) -> float | None:
+    """The operations a second that a device of this name can do in bfloat16; None where that is not known here."""
+    return next((peak for part, peak in _PEAKS.items() if part in name), None)

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from lgbench.errors import LgbenchError
+from lgbench.models.tokenizer import VOCABULARY
 from lgbench.records import read_record
 from lgbench.training.plans import TrainingPlan
 from lgbench.version import __version__
@@ -77,6 +78,17 @@ class TrainingRecord(_Record):
     target_tokens: int = 0
     seconds: float = 0.0
     curve: tuple[CurvePoint, ...] = ()
+
+    @property
+    def flops(self) -> int:
+        """Operations that the steps took in the model's matrices: six for each of their weights and each token.
+
+        Two forward, four backward (Kaplan et al., arXiv 2001.08361). Attention's own products, a few per cent at these
+        lengths, and padding are left out, and so is the reference model's embedding, which is a table.
+        """
+        settings = self.plan.settings
+        table = len(VOCABULARY) * settings.width if self.plan.model == "reference" else 0
+        return 6 * (self.parameters - table) * self.tokens
 
     @property
     def finished(self) -> bool:

@@ -20,6 +20,7 @@ from lgbench.comparison import same_experiment
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.models.loading import load_build, load_model
+from lgbench.processes import end_with_parent
 from lgbench.suites import Suite, load_suite
 from lgbench.training.curve import zones_line
 from lgbench.training.plans import TrainingPlan, plan_training
@@ -147,6 +148,7 @@ def _start(run: Run, device: str, threads: int) -> _Active:
 
 
 def _work(run: Run, device: str, threads: int, sender: connection.Connection) -> None:
+    end_with_parent()
     torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; the parent has the word.
     with contextlib.suppress(KeyboardInterrupt):

@@ -58,8 +58,8 @@ class Decoder:
         self.stepwise = _keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
 
     @torch.inference_mode()
-    def __call__(self, rows: Sequence[Row], *, give_up: threading.Event | None = None) -> list[Written]:
-        """Continue each row. Once `give_up` is set, its own loop ends at the next token with what is written by then."""
+    def __call__(self, rows: Sequence[Row], give_up: threading.Event | None = None) -> list[Written]:
+        """Continue each row. Once `give_up` is set, rows end at the next token."""
         return self._step_by_step(rows, give_up or threading.Event()) if self.stepwise else self._by_generate(rows)
 
     def _step_by_step(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:

@@ -1,25 +1,17 @@
-"""Decoding with a small model on several cores: parts of a batch side by side.
-
-The operations of a small model are short. Cores that share each of them spend much of their time waiting for one
-another, and far more where other programs use the cores too. Cores that have rows of their own meet once a batch.
-"""
+"""Decoding with a small model on several cores: parts of a batch side by side."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from lgbench.models.huggingface.decoding import Decoder, Row, Written
+from lgbench.models.parallel import MOST_PARTS, in_parts
 
 _SMALL = 100_000_000  # parameters; the weights of a larger model are better read once for all rows
-_MOST_PARTS = 4  # more would wait for Python's interpreter lock
-_LEAST_ROWS = 32  # in a part: fewer make poor use of a core
 
 
 class ParallelDecoder:
@@ -32,21 +24,11 @@ class ParallelDecoder:
 
     def __init__(self, decoders: Sequence[Decoder], *, threads: int) -> None:
         self._decoders = decoders
-        self._threads_each = max(1, threads // len(decoders))
+        self._threads = threads
 
     def __call__(self, rows: Sequence[Row]) -> list[Written]:
         """Continue each row."""
-        size = max(_LEAST_ROWS, -(-len(rows) // len(self._decoders)))
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        give_up = threading.Event()
-        with _torch_threads(self._threads_each), ThreadPoolExecutor(len(parts)) as pool:
-            pairs = zip(self._decoders, parts, strict=False)
-            done = [pool.submit(decode, part, give_up=give_up) for decode, part in pairs]
-            try:
-                wait(done, return_when=FIRST_EXCEPTION)
-            finally:  # all are done; or else one failed or Ctrl-C was pressed, and nobody wants what the others write
-                give_up.set()
-        return [written for part in done for written in part.result()]
+        return in_parts(rows, self._decoders, threads=self._threads)
 
 
 def make_decoder(
@@ -59,17 +41,6 @@ def make_decoder(
         return decoder
     # Modules may keep state of their last call, so each part has modules of its own around the same weights.
     weights = {id(weight): weight for weight in model.parameters()}
-    others = [copy.deepcopy(model, dict(weights)) for _ in range(min(threads, _MOST_PARTS) - 1)]
+    others = [copy.deepcopy(model, dict(weights)) for _ in range(min(threads, MOST_PARTS) - 1)]
     decoders = [decoder, *(Decoder(other, ends=ends, pad=pad, stops=stops) for other in others)]
     return ParallelDecoder(decoders, threads=threads)
-
-
-@contextlib.contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Let PyTorch use so many cores for one operation. Threads started inside take the number over."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

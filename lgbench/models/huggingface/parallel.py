@@ -41,6 +41,9 @@ def make_decoder(
         return decoder
     # Modules may keep state of their last call, so each part has modules of its own around the same weights.
     weights = {id(weight): weight for weight in model.parameters()}
-    others = [copy.deepcopy(model, dict(weights)) for _ in range(min(threads, MOST_PARTS) - 1)]
+    try:
+        others = [copy.deepcopy(model, dict(weights)) for _ in range(min(threads, MOST_PARTS) - 1)]
+    except (TypeError, RuntimeError, NotImplementedError):  # code that came with the model may hold what has no copy
+        return decoder
     decoders = [decoder, *(Decoder(other, ends=ends, pad=pad, stops=stops) for other in others)]
     return ParallelDecoder(decoders, threads=threads)

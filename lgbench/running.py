@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lgbench.asking import answers, drawn_ahead, usage
 from lgbench.grading import OpenCell, Reply, as_reply
-from lgbench.models.contract import StreamingPredictor, ask
+from lgbench.models.contract import StreamingPredictor, ask_each_alone
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.planning import Plan
@@ -84,7 +84,7 @@ class Running:
         self._results: list[CellResult] = []
         self._done = 0
         self._correct = 0
-        self._to_ask_again: list[tuple[Example, Reply]] = []
+        self._to_ask_again: dict[Cell, list[tuple[Example, Reply]]] = {}
         self._probed = _shortest_and_longest(plan.cells)
 
     def run_cells(self) -> tuple[CellResult, ...]:
@@ -121,7 +121,8 @@ class Running:
             self.digest.add(example.id, reply.text)
             self._run.store(example, reply, right=done.right[example.id])
         if done.cell in self._probed:
-            self._to_ask_again += [(each, done.replies[each.id]) for each in done.examples[:INVARIANCE_EXAMPLES]]
+            first = done.examples[:INVARIANCE_EXAMPLES]
+            self._to_ask_again[done.cell] = [(example, done.replies[example.id]) for example in first]
         self._done += len(done.right)
         self._correct += done.correct
         self._results.append(
@@ -162,11 +163,12 @@ class Running:
             return None
         if isinstance(predictor, StreamingPredictor) and not predictor.one_by_one:
             return None
-        changed = 0
-        for example, reply in self._to_ask_again:
-            (again,) = ask(predictor, [example.prompt], example.task)
-            changed += as_reply(again).text != reply.text
-        return BatchInvariance(checked=len(self._to_ask_again), changed=changed)
+        checked = changed = 0
+        for cell, replies in self._to_ask_again.items():
+            again = ask_each_alone(predictor, [example.prompt for example, _ in replies], cell.task)
+            checked += len(replies)
+            changed += sum(as_reply(new).text != old.text for new, (_, old) in zip(again, replies, strict=True))
+        return BatchInvariance(checked=checked, changed=changed)
 
 
 def _shortest_and_longest(cells: Sequence[Cell]) -> frozenset[Cell]:

@@ -36,7 +36,7 @@ from lgbench.evaluation import evaluate
 from lgbench.models.contract import CappedReply
 from lgbench.models.huggingface import load
 from lgbench.models.huggingface.batching import Batcher
-from lgbench.models.huggingface.decoding import Decoder, Row
+from lgbench.models.huggingface.decoding import Decoder, Row, Written
 from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
 from lgbench.models.loading import load_model
 from lgbench.models.prompting import generation_cap, worked_examples
@@ -155,9 +155,29 @@ def test_parts_share_the_weights_and_nothing_else() -> None:
     assert isinstance(alone, Decoder)
     assert isinstance(make_decoder(model, ends=frozenset(), pad=0), Decoder)
     assert isinstance(decode, ParallelDecoder)
+    rows = [Row([5, 6, 7 + row], cap=4) for row in range(5)]
+    assert decode.each_alone(rows) == [alone for row in rows for alone in decode([row])]
     first, second = (each._model for each in decode._decoders)
     assert all(a is b for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert not {id(module) for module in first.modules()} & {id(module) for module in second.modules()}
+
+
+def test_parts_ask_each_row_alone() -> None:
+    decoders = [Decoder(AutoModelForCausalLM.from_config(MODELS["gpt2"]), ends=frozenset(), pad=0) for _ in range(2)]
+    asked: list[tuple[int, int]] = []
+
+    def worker(number: int) -> Any:
+        def decode(rows: Sequence[Row], give_up: threading.Event) -> list[Written]:
+            asked.append((number, len(rows)))
+            return [Written(list(row.tokens), capped=False) for row in rows]
+
+        return decode
+
+    parallel = ParallelDecoder(decoders, threads=2)
+    parallel._decoders = [worker(0), worker(1)]
+    rows = [Row([row], cap=1) for row in range(5)]
+    assert [written.tokens for written in parallel.each_alone(rows)] == [[row] for row in range(5)]
+    assert sorted(asked) == [(0, 1)] * 3 + [(1, 1)] * 2
 
 
 def test_a_part_that_runs_out_of_memory_fails_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,10 @@ class StreamingPredictor(ABC):
         Used instead of `predict` under `--batch-size auto`. Every part is on disk before the next is asked for.
         """
 
+    def each_alone(self, prompts: Sequence[str], task: str) -> list[str]:
+        """Reply to prompts of one task, each in a batch of its own. Several such batches may be at work at once."""
+        return [reply for prompt in prompts for reply in self.predict([prompt], task)]
+
 
 class Question(NamedTuple):
     """A prompt and the task it belongs to."""
@@ -152,6 +156,19 @@ def ask(predictor: Predictor, prompts: Sequence[str], task: str) -> list[str]:
     """
     with user_code(f"The model's predict, given {len(prompts)} {task} prompts,"):
         replies = predictor.predict(list(prompts), task)
+    return _checked(replies, len(prompts), task)
+
+
+def ask_each_alone(predictor: Predictor, prompts: Sequence[str], task: str) -> list[str]:
+    """Replies of a predictor that is given each prompt alone.
+
+    Raises:
+        ModelError: It raised, or did not return one string for each prompt.
+    """
+    if not isinstance(predictor, StreamingPredictor):
+        return [reply for prompt in prompts for reply in ask(predictor, [prompt], task)]
+    with user_code(f"The model's predict, given {len(prompts)} {task} prompts one by one,"):
+        replies = predictor.each_alone(list(prompts), task)
     return _checked(replies, len(prompts), task)
 
 

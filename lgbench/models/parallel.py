@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 Done = TypeVar("Done")
 
 MOST_PARTS = 4  # more would wait for Python's interpreter lock
-_LEAST_ROWS = 32  # in a part: fewer make poor use of a core
+LEAST_ROWS = 32  # in a part that goes through the model together: fewer make poor use of a core
 
 
 def in_parts(
@@ -26,6 +26,7 @@ def in_parts(
     workers: Sequence[Callable[[Sequence[Row], threading.Event], list[Done]]],
     *,
     threads: int,
+    least: int = LEAST_ROWS,
 ) -> list[Done]:
     """What the workers make of the rows, in the order of the rows, each worker in a thread of its own.
 
@@ -34,8 +35,9 @@ def in_parts(
         workers: Each turns some rows into as many results, and soon returns anything when the event is set: another
             worker has failed, or Ctrl-C was pressed. They share no state that changes.
         threads: The cores to use, all workers together.
+        least: The fewest rows worth a part.
     """
-    size = max(_LEAST_ROWS, -(-len(rows) // len(workers)))
+    size = max(least, -(-len(rows) // len(workers)))
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     give_up = threading.Event()
     with limited_threads(max(1, threads // len(workers))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,15 @@ class ParallelDecoder:
     def __call__(self, rows: Sequence[Row]) -> list[Written]:
         """Continue each row."""
         return in_parts(rows, self._decoders, threads=self._threads)
+
+    def each_alone(self, rows: Sequence[Row]) -> list[Written]:
+        """Continue each row in a batch of its own."""
+        workers = [_one_by_one(decoder) for decoder in self._decoders]
+        return in_parts(rows, workers, threads=self._threads, least=1)
+
+
+def _one_by_one(decoder: Decoder) -> Callable[[Sequence[Row], threading.Event], list[Written]]:
+    return lambda rows, give_up: [written for row in rows for written in decoder([row], give_up)]
 
 
 def make_decoder(

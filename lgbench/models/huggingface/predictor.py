@@ -11,7 +11,7 @@ from lgbench.models.contract import CappedReply, StreamingPredictor
 from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.checkpoint import Checkpoint
 from lgbench.models.huggingface.decoding import Row, Written
-from lgbench.models.huggingface.parallel import make_decoder
+from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
 from lgbench.models.huggingface.vocabulary import check_vocabulary
 from lgbench.models.prompting import CLOSE_TAG, extract_reply, generation_cap, question, warn_of_confusion
 from lgbench.results import PromptStyle
@@ -81,6 +81,13 @@ class HuggingFacePredictor(StreamingPredictor):
                 position: self._reply(rows[position], written)
                 for position, written in zip(positions, batch, strict=True)
             }
+
+    def each_alone(self, prompts: Sequence[str], task: str) -> list[str]:
+        """Reply to prompts of one task, each in a batch of its own; several at once where the decoder has parts."""
+        if not isinstance(self._decoder, ParallelDecoder):
+            return super().each_alone(prompts, task)
+        rows = [self._row(prompt, task) for prompt in prompts]
+        return [self._reply(row, written) for row, written in zip(rows, self._decoder.each_alone(rows), strict=True)]
 
     def _row(self, prompt: str, task: str) -> Row:
         text = question(self._style, self._suite, prompt, task)

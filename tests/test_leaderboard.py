@@ -17,6 +17,7 @@ from lgbench.cli import app
 from lgbench.errors import LgbenchError
 from lgbench.leaderboard.build import derive_files, differences, write_files
 from lgbench.leaderboard.markdown import escape, percent, points, table
+from lgbench.results import SystemInfo
 from lgbench.submissions.checking import Submission, SubmittedRun, read_submissions
 from lgbench.submissions.system import SystemRecord
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
@@ -108,6 +109,38 @@ def test_the_numbers_of_a_row_by_hand() -> None:
     assert (row["parameters"], row["status"]) == ("1,234,567", "reproduced")
     assert "† With one seed" in page
     assert "(n=5) The mean is over 5 groups only" in page
+
+
+@pytest.mark.parametrize(
+    ("stated", "counted", "shown"),
+    [
+        (None, [300, 1000, 2000], "300 to 2,000"),
+        (None, [1000, None], "1,000"),
+        (None, [None], "-"),
+        (7, [1000, 2000], "7"),
+    ],
+)
+def test_parameters_are_counted_where_they_are_not_stated(
+    stated: int | None, counted: Sequence[int | None], shown: str
+) -> None:
+    runs = [
+        run
+        for parameters in counted
+        for run in [
+            make_run(
+                lambda _: 1,
+                group="copy-mqar",
+                arm=arm,
+                seed=0,
+                system=SystemInfo(model="m.py:M", kind="file", parameters=parameters),
+            )
+            for arm in ("main_only", "transfer")
+        ]
+    ]
+    files = derive_files([made_up("mine", runs, parameters=stated)])
+    ((row,),) = tables(files["README.md"])
+    assert row["parameters"] == shown
+    assert f"Parameters: {'unknown' if shown == '-' else shown}." in files["systems/mine.md"]
 
 
 def test_an_open_system() -> None:

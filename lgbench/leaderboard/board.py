@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from lgbench.leaderboard.markdown import COUNT, GENERATED, NONE, ONE_SEED, estimated, horizons, mean_percent, table
+from lgbench.leaderboard.markdown import (
+    COUNT,
+    GENERATED,
+    NONE,
+    ONE_SEED,
+    count_range,
+    estimated,
+    horizons,
+    mean_percent,
+    table,
+)
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import SUITES, Suite
@@ -39,16 +49,16 @@ def front_page(scores: Sequence[SuiteScores]) -> str:
 
 
 def _suite_section(suite: Suite, scores: Sequence[SuiteScores]) -> list[str]:
-    trained = [(each.system, each.trained) for each in scores if each.trained is not None]
-    untrained = [(each.system, each.untrained) for each in scores if each.untrained is not None]
-    everywhere = sorted(((system, each) for system, each in trained if each.covers_suite), key=_rank)
-    elsewhere = sorted(((system, each) for system, each in trained if not each.covers_suite), key=_rank)
+    trained = [(each, each.trained) for each in scores if each.trained is not None]
+    untrained = [(each, each.untrained) for each in scores if each.untrained is not None]
+    everywhere = sorted((entry for entry in trained if entry[1].covers_suite), key=_rank)
+    elsewhere = sorted((entry for entry in trained if not entry[1].covers_suite), key=_rank)
     parts = []
     if everywhere:
         rows = [{"#": str(place)} | _trained_row(*entry) for place, entry in enumerate(everywhere, start=1)]
         parts += ["### Trained under the arms", *_marked(table(rows, left=2))]
     if elsewhere:
-        rows = [_trained_row(system, each, score="mean group score") for system, each in elsewhere]
+        rows = [_trained_row(*entry, score="mean group score") for entry in elsewhere]
         parts += [
             "### Trained under the arms, in fewer groups",
             "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
@@ -65,17 +75,17 @@ def _marked(text: str) -> list[str]:
     return [text, *(note for mark, note in _NOTES.items() if mark in text)]
 
 
-def _rank(entry: tuple[SystemRecord, TrainedScores]) -> tuple[int, bool, Fraction, str]:
-    system, scores = entry
+def _rank(entry: tuple[SuiteScores, TrainedScores]) -> tuple[int, bool, Fraction, str]:
+    on_suite, scores = entry
     score = scores.score.value if scores.score else Fraction()
-    return -len(scores.covered), scores.fewest_seeds < ENOUGH_SEEDS, -score, system.name
+    return -len(scores.covered), scores.fewest_seeds < ENOUGH_SEEDS, -score, on_suite.system.name
 
 
-def _trained_row(system: SystemRecord, scores: TrainedScores, *, score: str = "transfer score") -> _Row:
+def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "transfer score") -> _Row:
     groups = len(scores.covered)
     few = FEW_SEEDS if scores.fewest_seeds < ENOUGH_SEEDS else ""
     return {
-        "system": link(system) + few,
+        "system": link(on_suite.system) + few,
         score: estimated(scores.score, of=groups),
         "transfer gain": estimated(scores.transfer_gain, of=groups, signed=True),
         "control gain": estimated(scores.control_gain, of=groups, signed=True),
@@ -85,24 +95,24 @@ def _trained_row(system: SystemRecord, scores: TrainedScores, *, score: str = "t
         "best seed": mean_percent(scores.mean(lambda arm: arm.best_seed), of=groups),
         "groups": str(groups),
         "seeds": str(scores.fewest_seeds),
-    } | _about(system)
+    } | _about(on_suite)
 
 
-def _open_section(suite: Suite, scores: Sequence[tuple[SystemRecord, OpenScores]]) -> list[str]:
+def _open_section(suite: Suite, scores: Sequence[tuple[SuiteScores, OpenScores]]) -> list[str]:
     ranked = [
         {
             "#": str(place),
-            "system": link(system),
+            "system": link(on_suite.system),
             "open score": estimated(each.score, of=len(suite.main_tasks)),
             "seeds": str(len(each.results)),
         }
-        | _about(system)
-        for place, (system, each) in enumerate(scores, start=1)
+        | _about(on_suite)
+        for place, (on_suite, each) in enumerate(scores, start=1)
     ]
     by_task = [
-        {"system": link(system)}
+        {"system": link(on_suite.system)}
         | {task.name: horizons(each.horizons_90[task.name], each.horizons_50[task.name]) for task in suite.tasks}
-        for system, each in scores
+        for on_suite, each in scores
     ]
     return [
         "### Not trained under an arm (`open`)",
@@ -113,15 +123,15 @@ def _open_section(suite: Suite, scores: Sequence[tuple[SystemRecord, OpenScores]
     ]
 
 
-def _open_rank(entry: tuple[SystemRecord, OpenScores]) -> tuple[Fraction, str]:
-    system, scores = entry
-    return -(scores.score.value if scores.score else Fraction()), system.name
+def _open_rank(entry: tuple[SuiteScores, OpenScores]) -> tuple[Fraction, str]:
+    on_suite, scores = entry
+    return -(scores.score.value if scores.score else Fraction()), on_suite.system.name
 
 
-def _about(system: SystemRecord) -> _Row:
+def _about(on_suite: SuiteScores) -> _Row:
     return {
-        "parameters": NONE if system.parameters is None else f"{system.parameters:,}",
-        "status": "reproduced" if system.reproduced_by else "self-reported",
+        "parameters": count_range(on_suite.parameters, none=NONE),
+        "status": "reproduced" if on_suite.system.reproduced_by else "self-reported",
     }
 
 

@@ -73,6 +73,12 @@ def _of(count: int, expected: int) -> str:
     return "" if count == expected else f" {COUNT}{count})"
 
 
+def count_range(counts: Sequence[int], *, none: str) -> str:
+    """The smallest and the greatest of ascending counts, like `1,000 to 2,000`; `none` without any."""
+    ends = [f"{count:,}" for count in dict.fromkeys((*counts[:1], *counts[-1:]))]
+    return " to ".join(ends) or none
+
+
 def horizons(*values: Horizon | None) -> str:
     """Horizons, like `8 / ≥40`."""
     return " / ".join(NONE if value is None else str(value) for value in values)

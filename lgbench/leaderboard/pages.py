@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from lgbench.comparison import ArmScores, GroupScores
-from lgbench.leaderboard.markdown import GENERATED, NONE, ONE_SEED, escape, estimated, horizons, percent, table
+from lgbench.leaderboard.markdown import (
+    GENERATED,
+    NONE,
+    ONE_SEED,
+    count_range,
+    escape,
+    estimated,
+    horizons,
+    percent,
+    table,
+)
 from lgbench.leaderboard.pictures import Picture, group_picture, open_picture
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.results import Result
@@ -41,7 +51,7 @@ def _facts(submission: Submission) -> str:
     facts = [
         f"By {', '.join(map(escape, system.authors))}.",
         f"Licence: {escape(system.licence)}.",
-        f"Parameters: {_parameters(submission)}.",
+        f"Parameters: {count_range(submission.parameters, none='unknown')}.",
         f"Reproduced by {escape(system.reproduced_by)}." if system.reproduced_by else "Self-reported.",
     ]
     if system.link:
@@ -49,14 +59,6 @@ def _facts(submission: Submission) -> str:
     if notes := [escape(line) for line in system.training_notes.splitlines() if line.strip()]:
         facts.append(f"Training: {'<br>'.join(notes)}")
     return "\n".join(f"- {fact}" for fact in facts)
-
-
-def _parameters(submission: Submission) -> str:
-    """As the record of the system has them, or else as its runs do."""
-    stated = submission.system.parameters
-    counts = {run.result.system.parameters for run in submission.runs} if stated is None else {stated}
-    known = sorted(count for count in counts if count is not None)
-    return " or ".join(f"{count:,}" for count in known) or "unknown"
 
 
 def _precision(suite: Suite) -> str:

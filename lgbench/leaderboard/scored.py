@@ -17,12 +17,14 @@ class SuiteScores:
     Attributes:
         system: The system's record.
         suite: The suite.
+        parameters: As the submission has them.
         trained: The scores of its trained arms; None where it has no such run.
         untrained: The scores of its runs of arm `open`; None where it has none.
     """
 
     system: SystemRecord
     suite: Suite
+    parameters: tuple[int, ...]
     trained: TrainedScores | None
     untrained: OpenScores | None
 
@@ -38,6 +40,7 @@ def score_submission(submission: Submission) -> tuple[SuiteScores, ...]:
                 SuiteScores(
                     system=submission.system,
                     suite=suite,
+                    parameters=submission.parameters,
                     trained=trained if trained.groups else None,
                     untrained=score_open(runs, suite),
                 )

@@ -70,6 +70,13 @@ class Submission:
     system: SystemRecord
     runs: tuple[SubmittedRun, ...]
 
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """The numbers of trainable parameters: what the record states, or else what the runs counted. Ascending."""
+        stated = self.system.parameters
+        counts = {run.result.system.parameters for run in self.runs} if stated is None else {stated}
+        return tuple(sorted(count for count in counts if count is not None))
+
 
 class Checked(NamedTuple):
     """What was checked.

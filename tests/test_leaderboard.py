@@ -123,19 +123,11 @@ def test_the_numbers_of_a_row_by_hand() -> None:
 def test_parameters_are_counted_where_they_are_not_stated(
     stated: int | None, counted: Sequence[int | None], shown: str
 ) -> None:
+    systems = [SystemInfo(model="m.py:M", kind="file", parameters=parameters) for parameters in counted]
     runs = [
-        run
-        for parameters in counted
-        for run in [
-            make_run(
-                lambda _: 1,
-                group="copy-mqar",
-                arm=arm,
-                seed=0,
-                system=SystemInfo(model="m.py:M", kind="file", parameters=parameters),
-            )
-            for arm in ("main_only", "transfer")
-        ]
+        make_run(lambda _: 1, group="copy-mqar", arm=arm, seed=seed, system=system)
+        for seed, system in enumerate(systems)
+        for arm in ("main_only", "transfer")
     ]
     files = derive_files([made_up("mine", runs, parameters=stated)])
     ((row,),) = tables(files["README.md"])

@@ -372,6 +372,22 @@ def test_replies_to_two_cells_at_once_are_resumed(serve: Serve, tmp_path: Path) 
     assert rescore(tmp_path).result == result
 
 
+def test_nobody_waits_to_ask_again_when_the_quota_ends(serve: Serve) -> None:
+    busy, both = threading.Event(), threading.Barrier(2)
+
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        if both.wait(30) == 0:
+            busy.set()
+            return failure(429, "slow down", Retry_After="300")
+        busy.wait(30)
+        return failure(402, "Pay first")
+
+    model, server = serve(rule, concurrency="2")
+    with pytest.raises(LgbenchError, match="quota is used up"):
+        ask(model, 2)
+    assert len(server.bodies) == 2  # neither of them again, five minutes later
+
+
 def test_replies_under_way_are_kept_when_the_quota_ends(serve: Serve, tmp_path: Path) -> None:
     def rule(number: int, body: dict[str, Any]) -> Answer:
         if number == 20:

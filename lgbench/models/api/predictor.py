@@ -109,7 +109,7 @@ class ApiPredictor(PipelinedPredictor):
         if conversation.failures:
             raise conversation.failures[0]
 
-    async def _ask(self, asked: Question) -> Completion:
+    async def _ask(self, asked: Question, over: asyncio.Event) -> Completion:
         text = question(self._style, self._suite, asked.prompt, asked.task)
         body: dict[str, Any] = {"model": self._model, "temperature": 0}
         if self._style.chat:
@@ -118,7 +118,7 @@ class ApiPredictor(PipelinedPredictor):
             body["prompt"] = text
             if self._style.style == "instruct":
                 body["stop"] = [CLOSE_TAG]
-        return await self._endpoint.complete(body, cap=generation_cap(asked.prompt))
+        return await self._endpoint.complete(body, cap=generation_cap(asked.prompt), over=over)
 
     def _reply(self, completion: Completion) -> str:
         self.tokens = Tokens(*map(sum, zip(self.tokens, completion.tokens, strict=True)))
@@ -144,10 +144,11 @@ class _Conversation:
         failures: What ended the conversation. What is under way then has been paid for; nothing new is begun.
     """
 
-    def __init__(self, ask: Callable[[Question], Awaitable[Completion]], concurrency: int) -> None:
+    def __init__(self, ask: Callable[[Question, asyncio.Event], Awaitable[Completion]], concurrency: int) -> None:
         self._questions: asyncio.Queue[tuple[int, Question]] = asyncio.Queue()
         self.failures: list[Exception] = []
         self._ask = ask
+        self._over = asyncio.Event()
         self._concurrency = concurrency
         self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
 
@@ -166,9 +167,10 @@ class _Conversation:
             completion = None
             if not self.failures:
                 try:
-                    completion = await self._ask(question)
+                    completion = await self._ask(question, self._over)
                 except Exception as failure:  # noqa: BLE001  # raised in the other thread, which would wait for ever
                     self.failures.append(failure)
+                    self._over.set()
             self._outcomes.put((number, completion))
 
     def arrived(self) -> list[_Outcome]:

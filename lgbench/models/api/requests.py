@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import json
 import logging
@@ -67,26 +68,31 @@ class Endpoint:
         self._quiet_until = 0.0
         self._cap_field = "max_tokens"
 
-    async def complete(self, body: dict[str, Any], *, cap: int) -> Completion:
+    async def complete(self, body: dict[str, Any], *, cap: int, over: asyncio.Event) -> Completion:
         """Send a request until it is answered.
 
+        Args:
+            body: What to send.
+            cap: The most tokens to write.
+            over: Once it is set, nobody waits any more to send.
+
         Raises:
-            LgbenchError: It was refused for good, or failed too often.
+            LgbenchError: It was refused for good, failed too often, or is no longer wanted.
         """
         attempt = 0
         while True:
             if (quiet := self._quiet_until - time.monotonic()) > 0:
-                await asyncio.sleep(quiet)
+                await self._rest(quiet, over)
             try:
                 completion = await self._once(body | {self._cap_field: cap})
             except Unusable as failure:
-                await self._wait(failure, attempt)
+                await self._wait(failure, attempt, over)
                 attempt += 1
                 continue
             self._succeeded = True
             return completion
 
-    async def _wait(self, failure: Unusable, attempt: int) -> None:
+    async def _wait(self, failure: Unusable, attempt: int, over: asyncio.Event) -> None:
         known = self._succeeded or failure.overload
         if attempt >= (self._retries if known else min(self._retries, _RETRIES_BEFORE_FIRST_SUCCESS)):
             raise self._error(f"{failure} (after {attempt + 1} tries)") from None
@@ -100,7 +106,13 @@ class Endpoint:
             self._quiet_until = max(self._quiet_until, time.monotonic() + delay)
         if delay >= 10:
             _log.warning("%s; the next try is in %.0f s.", self._cleaned(str(failure)), delay)
-        await asyncio.sleep(delay)
+        await self._rest(delay, over)
+
+    async def _rest(self, seconds: float, over: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), seconds)
+        if over.is_set():
+            raise self._error("was not asked again: another request failed for good")
 
     async def _once(self, body: dict[str, Any]) -> Completion:
         try:

@@ -65,6 +65,18 @@ def test_a_row_is_what_its_run_re_scores_to(folder: Path) -> None:
     assert ROWS[row_of(folder, result)] == [f"{share:.1f}" for share in [*shares, 100 * float(transfer)]]
 
 
+def test_characters_right_are_those_of_the_runs() -> None:
+    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)`, `(\w+)` \| (.*) \|$", text, flags=re.MULTILINE)
+    assert rows
+    for group, arm, numbers in rows:
+        folder = ROOT / "submissions" / "reference-rope" / f"mini-v1-{group}-{arm}-seed0"
+        result = Result.model_validate_json((folder / "result.json").read_text())
+        main = load_suite(result.suite).group(group).main
+        counts = [cell.counts for cell in result.cells if cell.task == main]
+        assert numbers.split(" | ") == [f"{100 * each.chars_correct / each.chars_total:.0f}" for each in counts]
+
+
 def test_the_page_says_how_long_training_took() -> None:
     pytest.importorskip("torch")
     from lgbench.training.record import read_training_record

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,20 @@ def test_the_seed_sets_the_weights_and_nothing_else(tmp_path: Path) -> None:
     first, same, other = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile wants a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own old parts
+def test_a_compiled_module_takes_batches_of_several_shapes(tmp_path: Path) -> None:
+    """Its kernels sum in another order, so that the weights are close, not equal."""
+    changes = ("batch=64", "length_chunks=2", "steps=3")
+    made = batches(MINI, STRINGS.arm("transfer"), size=64, chunks=2, multiple=32)
+    assert len({chunk.inputs.shape for batch in itertools.islice(made, 3) for chunk in batch.chunks}) > 1
+    train(tiny_plan(*changes), tmp_path / "plain")
+    train(tiny_plan(*changes, "compile=true"), tmp_path / "compiled")
+    plain, compiled = weights(tmp_path / "plain"), weights(tmp_path / "compiled")
+    for name in plain:
+        torch.testing.assert_close(compiled[name], plain[name], atol=2e-4, rtol=0)
 
 
 class Interrupted(Exception):  # noqa: N818  # it stands for a kill

@@ -98,7 +98,8 @@ class _Run:
         plan, settings = self._plan, self._plan.settings
         suite = load_suite(plan.suite)
         dev = DevSet(suite, suite.group(plan.group), plan.arm, device=self._device)
-        forward = torch.compile(self._module) if settings.compile else self._module
+        # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
+        forward = torch.compile(self._module, dynamic=False) if settings.compile else self._module
         meter = _Meter(self._device)
         for step, batch in enumerate(self._batches(suite), start=self.record.steps_done):
             loss = take_step(

@@ -1,7 +1,7 @@
 """Layer 2: the groups of related tasks, their training arms, and the two suites as data.
 
-A suite fixes lengths and numbers of examples; the relations between tasks are the same in every suite. Definitions:
-docs/protocol.md. The groups and the standard lengths are those of Cai et al., arXiv 2506.09251.
+A suite fixes groups, lengths and numbers of examples. Definitions: docs/protocol.md. The groups of the first suites and
+the standard lengths are those of Cai et al., arXiv 2506.09251.
 """
 
 from __future__ import annotations
@@ -171,6 +171,14 @@ class _Lengths(NamedTuple):
     grid: range
 
 
+class _Sizes(NamedTuple):
+    """The lengths of a suite's groups: of most, of `add-multiply`, and of the mazes."""
+
+    usual: _Lengths
+    multiply: _Lengths
+    mazes: _Lengths
+
+
 class _Relation(NamedTuple):
     name: str
     main: str
@@ -178,7 +186,8 @@ class _Relation(NamedTuple):
     control: str
 
 
-_RELATIONS = (
+# The groups of the first two suites, whose results are published: another group belongs to a suite of a new version.
+_FIRST_GROUPS = (
     _Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op"),
     _Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op"),
     _Relation("add-multiply", "reverse_add", ("cot_multiply",), "copy_first_op"),
@@ -187,13 +196,23 @@ _RELATIONS = (
     _Relation("maze-trace", "dfs_trace", ("shortest_path",), "node_list"),
     _Relation("maze-path", "shortest_path", ("dfs_trace",), "node_list"),
 )
+_MINI = _Sizes(
+    usual=_Lengths(8, 16, range(2, 21, 2)),
+    multiply=_Lengths(4, 8, range(2, 11, 2)),
+    mazes=_Lengths(8, 16, range(4, 25, 4)),
+)
+_STANDARD = _Sizes(
+    usual=_Lengths(16, 32, range(4, 41, 4)),
+    multiply=_Lengths(8, 16, range(2, 21, 2)),
+    mazes=_Lengths(32, 64, range(8, 65, 8)),
+)
 
 
-def _groups(*, usual: _Lengths, multiply: _Lengths, mazes: _Lengths) -> tuple[Group, ...]:
-    special = {"add-multiply": multiply, "maze-trace": mazes, "maze-path": mazes}
+def _groups(relations: tuple[_Relation, ...], sizes: _Sizes) -> tuple[Group, ...]:
+    special = {"add-multiply": sizes.multiply, "maze-trace": sizes.mazes, "maze-path": sizes.mazes}
     groups = []
-    for relation in _RELATIONS:
-        lengths = special.get(relation.name, usual)
+    for relation in relations:
+        lengths = special.get(relation.name, sizes.usual)
         groups.append(
             Group(**relation._asdict(), main_length=lengths.main, aux_length=lengths.aux, grid=tuple(lengths.grid))
         )
@@ -201,24 +220,8 @@ def _groups(*, usual: _Lengths, multiply: _Lengths, mazes: _Lengths) -> tuple[Gr
 
 
 SUITES = (
-    Suite(
-        name="mini-v1",
-        groups=_groups(
-            usual=_Lengths(8, 16, range(2, 21, 2)),
-            multiply=_Lengths(4, 8, range(2, 11, 2)),
-            mazes=_Lengths(8, 16, range(4, 25, 4)),
-        ),
-        examples_per_cell=256,
-    ),
-    Suite(
-        name="standard-v1",
-        groups=_groups(
-            usual=_Lengths(16, 32, range(4, 41, 4)),
-            multiply=_Lengths(8, 16, range(2, 21, 2)),
-            mazes=_Lengths(32, 64, range(8, 65, 8)),
-        ),
-        examples_per_cell=1024,
-    ),
+    Suite(name="mini-v1", groups=_groups(_FIRST_GROUPS, _MINI), examples_per_cell=256),
+    Suite(name="standard-v1", groups=_groups(_FIRST_GROUPS, _STANDARD), examples_per_cell=1024),
 )
 _BY_NAME = {suite.name: suite for suite in SUITES}
 

@@ -1,6 +1,7 @@
 """The pages in docs/ against the package: code blocks run, and tables hold what the data says."""
 
 import doctest
+import importlib.util
 import json
 import os
 import re
@@ -137,12 +138,21 @@ def test_the_keys_on_the_page_draw_the_data() -> None:
 
 
 def copy_with_new_task(folder: Path) -> None:
-    """Copy the package and follow steps 1 to 3 of the page on adding a task."""
+    """Copy the package and follow steps 1 to 4 of the page on adding a task."""
     shutil.copytree(Path(lgbench.__file__).parent, folder / "lgbench", ignore=shutil.ignore_patterns("__pycache__"))
-    inserts = re.findall(r"<!-- insert: (\S+) -->\n(?:<!-- fmt: off -->\n)?```python\n(.*?)```\n", ADDING, re.S)
-    function, task, relation = (text for _, text in inserts)
-    strings, suites = folder / "lgbench/tasks/strings.py", folder / "lgbench/suites.py"
-    assert [folder / name for name, _ in inserts] == [strings, strings, suites]
+    blocks = re.findall(
+        r"<!-- (insert|replace): (\S+) -->\n(?:<!-- fmt: off -->\n)?```python\n(.*?)```\n", ADDING, re.S
+    )
+    function, task, suite, tag = (text for _, _, text in blocks)
+    strings, suites, tokenizer = (
+        folder / "lgbench" / name for name in ("tasks/strings.py", "suites.py", "models/tokenizer.py")
+    )
+    assert [(way, folder / name) for way, name, _ in blocks] == [
+        ("insert", strings),
+        ("insert", strings),
+        ("insert", suites),
+        ("replace", tokenizer),
+    ]
 
     source = strings.read_text()
     above, below = source.split("\nSTRINGS = (\n")
@@ -150,9 +160,13 @@ def copy_with_new_task(folder: Path) -> None:
     strings.write_text(f"{above}\n{function}\n\nSTRINGS = (\n{below[:-2]}{task})\n")
 
     source = suites.read_text()
-    start = source.index("_RELATIONS = (\n")
-    end = source.index("\n)\n", start) + 1
-    suites.write_text(source[:end] + relation + source[end:])
+    end = source.index("\n)\n", source.index("\nSUITES = (\n")) + 1
+    suites.write_text(source[:end] + suite + source[end:])
+
+    source = tokenizer.read_text()
+    (before,) = re.findall(r"^_LATER_TASKS.*\n", source, re.M)
+    assert before.split("=")[0] == tag.split("=")[0]
+    tokenizer.write_text(source.replace(before, tag))
 
 
 def test_a_task_is_added_as_the_page_says(tmp_path: Path) -> None:
@@ -166,18 +180,25 @@ def test_a_task_is_added_as_the_page_says(tmp_path: Path) -> None:
         assert finished.returncode == 0, finished.stderr
         return finished.stdout
 
-    before = (tmp_path / "lgbench/locks/mini-v1.json").read_text().strip("{}\n").split(",\n")
+    locks = tmp_path / "lgbench/locks"
+    before = {path.name: path.read_text() for path in locks.iterdir()}
     commands = re.findall(r"^\$ lgbench (.*)$", ADDING, re.M)
     assert [command.split()[0] for command in commands] == ["suites", "tasks", "eval"]
     lock, show, _ = (run("-m", "lgbench", *command.split()) for command in commands)
-    after = (tmp_path / "lgbench/locks/mini-v1.json").read_text().strip("{}\n").split(",\n")
-    assert f"mini-v1: {len(after)} cells written" in lock
-    assert set(before) < set(after)
-    assert re.findall(r'"(\w+)@1/(\d+)"', "".join(line for line in after if line not in before)) == [
-        ("rotate", str(length)) for length in range(2, 21, 2)
-    ]
+    assert before == {path.name: path.read_text() for path in locks.iterdir() if path.name != "mini-v2.json"}
+    cells = json.loads((locks / "mini-v2.json").read_text())
+    assert f"mini-v2: {len(cells)} cells written" in lock
+    assert sorted(int(cell.split("/")[1]) for cell in cells if cell.startswith("rotate@1/")) == list(range(2, 21, 2))
     assert len(re.findall(r"^([a-zA-Z])([a-zA-Z]{4})=\n +\2\1$", show, re.M)) == 5
     result = json.loads((tmp_path / "runs/rotate-oracle/result.json").read_text())
     assert {cell["task"] for cell in result["cells"]} == {"rotate", "string_copy"}
     assert all(cell["counts"]["correct"] == cell["counts"]["total"] == 256 for cell in result["cells"])
     run("-m", "doctest", str(tmp_path / "lgbench/tasks/strings.py"))
+    if importlib.util.find_spec("torch"):
+        few = ["--limit", "4", "--length", "4"]
+        # A checkpoint of before knows the old tasks, and a new one learns the new.
+        assert "reverse" in run("-m", "lgbench", "eval", "tiny:transfer", "--task", "reverse", *few, "--output", "old")
+        size = [f"--set={each}" for each in ("layers=1", "heads=2", "width=16", "hidden=16", "steps=2", "batch=8")]
+        run("-m", "lgbench", "train", "rotate-copy", "transfer", "--suite", "mini-v2", *size, "--output", "new")
+        new = ["--suite", "mini-v2", "--group", "rotate-copy", "--arm", "transfer", *few]
+        assert "rotate" in run("-m", "lgbench", "eval", "new", *new, "--output", "result")

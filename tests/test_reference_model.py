@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from pathlib import Path
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
+from lgbench.models import tokenizer
 from lgbench.models.contract import CappedReply
 from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.loaded import Model
-from lgbench.models.loading import load_model
+from lgbench.models.loading import bundled_checkpoint, load_model
 from lgbench.models.tokenizer import (
     END,
     VOCABULARY,
@@ -60,10 +62,12 @@ def record(model: Transformer, **changes: object) -> checkpoints.CheckpointRecor
 def test_the_vocabulary_is_frozen_under_its_version() -> None:
     # A change here means a new VOCABULARY_VERSION: the weights of every published checkpoint depend on it.
     assert VOCABULARY_VERSION == 1
-    assert len(VOCABULARY) == len(set(VOCABULARY)) == 152
+    assert len(VOCABULARY) == len(set(VOCABULARY)) >= 152, "more may follow"
     assert VOCABULARY[:4] == ("<pad>", "<begin>", "<end>", "<reverse_add>")
     assert VOCABULARY[17:20] == ("<node_list>", "0", "1")
-    assert VOCABULARY[-3:] == ("[62]", "[63]", "[64]")
+    assert VOCABULARY[149:152] == ("[62]", "[63]", "[64]")
+    written = "\n".join(VOCABULARY[:152]).encode()
+    assert hashlib.sha256(written).hexdigest() == "ec31fe07d774f3cf4af6e942ebe5ae9e55c9edf72b98d3b554e9fe5dfe376f7d"
 
 
 @pytest.mark.parametrize("task", [task.name for task in MINI.tasks])
@@ -250,6 +254,25 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     assert ask_loaded(loaded, prompts) == checkpoints.CheckpointPredictor(model).predict(prompts, "reverse")
 
 
+def test_a_checkpoint_knows_the_tokens_of_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that is added later gets a token at the end, and takes nothing from what was trained before."""
+    for module in (tokenizer, checkpoints):
+        monkeypatch.setattr(module, "VOCABULARY", (*VOCABULARY, "<rotate>"))
+    monkeypatch.setitem(tokenizer._TAG, "rotate", len(VOCABULARY))
+    old = checkpoints.load_checkpoint(bundled_checkpoint("transfer"))
+    assert old.predict(["hEllO="], "reverse") == ["OllEh"]
+    with pytest.raises(LgbenchError, match="older than the task 'rotate'"):
+        old.predict(["hEllO="], "rotate")
+
+    size = len(VOCABULARY) + 1
+    grown = Transformer(tiny().shape, size)
+    checkpoints.save_checkpoint(tmp_path, grown, record(grown, vocabulary_size=size))
+    assert len(checkpoints.load_checkpoint(tmp_path).predict(["hEllO="], "rotate")) == 1
+    monkeypatch.undo()
+    with pytest.raises(LgbenchError, match=f"knows {size} tokens; this lgbench has {size - 1}"):
+        checkpoints.load_checkpoint(tmp_path)
+
+
 def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
     model = tiny()
     checkpoints.save_checkpoint(tmp_path, model, record(model))
@@ -297,3 +320,17 @@ def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: 
         load_model(str(folder))
     loaded = load_model(str(folder), {"build": f"{source}:build"})
     assert ask_loaded(loaded, ["ab="]) == checkpoints.CheckpointPredictor(module).predict(["ab="], "reverse")
+    for body, message in (("return 3", "returned int"), ("raise KeyError(size)", "raised KeyError")):
+        other = tmp_path / f"{body.split()[0]}.py"
+        other.write_text(f"def build(size):\n    {body}\n")
+        with pytest.raises(LgbenchError, match=message):
+            load_model(str(folder), {"build": f"{other}:build"})
+    with pytest.raises(LgbenchError, match="'quantum' is no device"):
+        load_model(str(folder), {"build": f"{source}:build", "device": "quantum"})
+
+
+def test_a_finetuned_run_points_to_its_model(tmp_path: Path) -> None:
+    about = record(tiny(), architecture=None, build="hf:base, lora rank 2")
+    checkpoints.save_checkpoint(tmp_path / "checkpoint", tiny(), about)
+    with pytest.raises(LgbenchError, match=f"hf:{tmp_path / 'model'}"):
+        load_model(str(tmp_path))

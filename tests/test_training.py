@@ -21,13 +21,13 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.files import owned_folder, write_atomically
 from lgbench.models.checkpoint import CheckpointPredictor, load_checkpoint
+from lgbench.models.devices import choose_device, peak_flops
 from lgbench.models.tokenizer import END, VOCABULARY, decode
 from lgbench.suites import load_suite
 from lgbench.training import state as states
 from lgbench.training import trainer
 from lgbench.training.batching import IGNORED, batches
 from lgbench.training.curve import DevSet, zone_accuracies
-from lgbench.training.devices import choose_device, peak_flops
 from lgbench.training.modules import build_module, check_module
 from lgbench.training.plans import TrainingPlan, plan_training
 from lgbench.training.record import CurvePoint, read_training_record

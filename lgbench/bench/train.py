@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from lgbench.extras import install_command
+from lgbench.models.devices import fast_bfloat16
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.suites import load_suite
 from lgbench.training.batching import IGNORED, Batch, batches
-from lgbench.training.devices import fast_bfloat16
 from lgbench.training.modules import build_module
 from lgbench.training.settings import TrainingSettings, preset_settings
 from lgbench.training.steps import backward, make_optimizer

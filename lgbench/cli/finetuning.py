@@ -47,9 +47,9 @@ def command(
 
     from lgbench.cli.training import Display, summary
     from lgbench.models.checkpoint import WEIGHTS
+    from lgbench.models.devices import choose_device
     from lgbench.models.huggingface.folder import check_folder, find_folder
     from lgbench.suites import load_suite
-    from lgbench.training.devices import choose_device
     from lgbench.training.finetuning import load_pretrained, write_finetuned
     from lgbench.training.plans import plan_training
     from lgbench.training.settings import preset_settings

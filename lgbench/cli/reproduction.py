@@ -36,10 +36,10 @@ def command(
     typer.echo("Planning ...", err=True)
 
     from lgbench.cli.comparison import print_comparison
+    from lgbench.models.devices import choose_device
     from lgbench.rescoring import rescore
     from lgbench.suites import load_suite
     from lgbench.systems import score_trained
-    from lgbench.training.devices import choose_device
     from lgbench.training.reproduction import RESULT, execute, list_runs
 
     found, chosen = load_suite(suite), choose_device(device)

@@ -32,8 +32,8 @@ def command(
     require_extra("torch", "torch", "safetensors", purpose="`lgbench sweep`")
     typer.echo(f"Sweeping {group} ...", err=True)
 
+    from lgbench.models.devices import choose_device
     from lgbench.suites import load_suite
-    from lgbench.training.devices import choose_device
     from lgbench.training.settings import preset_settings
     from lgbench.training.sweep import dev_gap, swept_plan
     from lgbench.training.trainer import train

@@ -35,9 +35,9 @@ def command(
     if not quiet:
         typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
 
+    from lgbench.models.devices import choose_device
     from lgbench.models.loading import load_build
     from lgbench.suites import load_suite
-    from lgbench.training.devices import choose_device
     from lgbench.training.plans import plan_training
     from lgbench.training.settings import preset_settings
     from lgbench.training.trainer import train
@@ -122,7 +122,7 @@ def summary(record: TrainingRecord, folder: Path) -> str:
 
 def utilization(record: TrainingRecord) -> str:
     """How fast the model's matrices were multiplied, and the share of the device's peak, where that is known."""
-    from lgbench.training.devices import peak_flops
+    from lgbench.models.devices import peak_flops
 
     seconds = max(record.seconds, 0.1)  # a record rounds to tenths
     rate, peak = record.flops / seconds, peak_flops(record.machine.device)

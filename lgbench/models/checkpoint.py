@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
-from lgbench.models.contract import CappedReply
+from lgbench.models.contract import CappedReply, user_code
 from lgbench.models.decoding import Reader, greedy, make_reader
 from lgbench.models.parallel import MOST_PARTS, in_parts
-from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt
+from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt, task_tag
 from lgbench.models.transformer import Architecture, Transformer
 from lgbench.records import read_record
 
@@ -43,6 +43,7 @@ class CheckpointRecord(BaseModel):
     Attributes:
         format: Always `lgbench-checkpoint`.
         vocabulary_version: Of the tokenizer.
+        vocabulary_size: Tokens that there were when it was trained; those added later it does not know.
         architecture: Of a reference model; null for a user's module.
         build: The function that builds a user's module, as given to `--model`; null for a reference model.
         suite: What it was trained for.
@@ -56,6 +57,7 @@ class CheckpointRecord(BaseModel):
 
     format: Literal["lgbench-checkpoint"] = "lgbench-checkpoint"
     vocabulary_version: int
+    vocabulary_size: int = 152
     architecture: Architecture | None
     build: str | None
     suite: str
@@ -74,11 +76,13 @@ class CheckpointPredictor:
     Args:
         module: The trained module.
         device: Where it runs.
+        vocabulary_size: Tokens that it knows: the first so many.
     """
 
     batch_size = BATCH_SIZE
 
-    def __init__(self, module: nn.Module, *, device: str = "cpu") -> None:
+    def __init__(self, module: nn.Module, *, device: str = "cpu", vocabulary_size: int = len(VOCABULARY)) -> None:
+        self._known = vocabulary_size
         self._module = module.to(device).eval()
         self.device = device
         self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
@@ -94,8 +98,10 @@ class CheckpointPredictor:
         """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
 
         Raises:
-            LgbenchError: A prompt or a task that the vocabulary lacks.
+            LgbenchError: A prompt or a task that the vocabulary lacks, or lacked when the model was trained.
         """
+        if task_tag(task) >= self._known:
+            raise LgbenchError(f"The checkpoint is older than the task {task!r} and has no tag for it. Train it anew.")
         # Grouped by characters too, as the cap counts them.
         by_size: dict[tuple[int, int], list[int]] = {}
         rows = [encode_prompt(task, prompt) for prompt in prompts]
@@ -170,18 +176,38 @@ def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise LgbenchError(f"The weights in {folder} do not fit the model that {RECORD} describes: {detail}") from None
-    return CheckpointPredictor(module.float(), device=device)
+    return CheckpointPredictor(module.float(), device=device, vocabulary_size=record.vocabulary_size)
 
 
 def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.Module:
+    size = record.vocabulary_size
     if record.architecture is not None:
-        return Transformer(record.architecture, len(VOCABULARY))
+        return Transformer(record.architecture, size)
+    if record.build is not None and record.build.startswith("hf:"):
+        raise LgbenchError(
+            f"The checkpoint {folder} holds weights that `lgbench finetune` trained of {record.build}. Its model for "
+            f"evaluation lies beside it: hf:{folder.parent / 'model'}"
+        )
     if build is None:
         raise LgbenchError(
             f"The checkpoint {folder} holds weights of a module that {record.build!r} builds. lgbench runs no code "
             f"that a checkpoint names. Name it yourself: --model-option build={record.build}"
         )
-    return build(len(VOCABULARY))
+    return call_build(build, size)
+
+
+def call_build(build: Build, vocabulary_size: int) -> nn.Module:
+    """The module that a user's function builds.
+
+    Raises:
+        LgbenchError: It returned something else.
+        ModelError: It raised.
+    """
+    with user_code(f"The model's function, asked for a module of {vocabulary_size} tokens,"):
+        module: object = build(vocabulary_size)
+    if not isinstance(module, nn.Module):
+        raise LgbenchError(f"The model's function returned {type(module).__name__}. It must return a torch.nn.Module.")
+    return module
 
 
 def read_checkpoint_record(folder: Path) -> CheckpointRecord:
@@ -199,6 +225,11 @@ def read_checkpoint_record(folder: Path) -> CheckpointRecord:
         raise LgbenchError(
             f"{str(folder)!r} has vocabulary version {record.vocabulary_version}; this lgbench has version "
             f"{VOCABULARY_VERSION}, whose tokens mean other text. Train it again, or use the lgbench that trained it."
+        )
+    if not 0 < record.vocabulary_size <= len(VOCABULARY):
+        raise LgbenchError(
+            f"{str(folder)!r} knows {record.vocabulary_size} tokens; this lgbench has {len(VOCABULARY)}. Use the "
+            "lgbench that trained it, or a newer one."
         )
     return record
 

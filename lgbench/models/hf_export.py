@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -26,7 +27,8 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
         LgbenchError: The checkpoint is damaged or no reference model with rotary positions, which Llama has.
         OSError: The folder could not be written.
     """
-    shape = read_checkpoint_record(checkpoint).architecture
+    record = read_checkpoint_record(checkpoint)
+    shape, vocabulary = record.architecture, VOCABULARY[: record.vocabulary_size]
     if shape is None or shape.position != "rope":
         raise LgbenchError(
             f"{str(checkpoint)!r} has no form as LlamaForCausalLM: only reference models with position=rope have."
@@ -35,19 +37,19 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "model.safetensors", packed(weights, {"format": "pt"}))
     for name, content in (
-        ("config.json", _config(shape)),
+        ("config.json", _config(shape, vocabulary)),
         ("generation_config.json", {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PAD}),
-        ("tokenizer.json", _tokenizer()),
+        ("tokenizer.json", _tokenizer(vocabulary)),
         ("tokenizer_config.json", _tokenizer_config()),
     ):
         write_atomically(folder / name, json.dumps(content, indent=1).encode() + b"\n")
 
 
-def _config(shape: Architecture) -> dict[str, object]:
+def _config(shape: Architecture, vocabulary: Sequence[str]) -> dict[str, object]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "vocab_size": len(VOCABULARY),
+        "vocab_size": len(vocabulary),
         "hidden_size": shape.width,
         "intermediate_size": shape.hidden,
         "num_hidden_layers": shape.layers,
@@ -93,9 +95,9 @@ def _renamed(weights: dict[str, Tensor], shape: Architecture) -> dict[str, Tenso
     return {name: tensor.float() for name, tensor in renamed.items()}
 
 
-def _tokenizer() -> dict[str, object]:
+def _tokenizer(vocabulary: Sequence[str]) -> dict[str, object]:
     """A `tokenizer.json`: words of one character, or of one mark, tag or node, looked up in a list."""
-    marks = [number for number, text in enumerate(VOCABULARY) if text.startswith("<")]
+    marks = [number for number, text in enumerate(vocabulary) if text.startswith("<")]
     return {
         "version": "1.0",
         "truncation": None,
@@ -103,7 +105,7 @@ def _tokenizer() -> dict[str, object]:
         "added_tokens": [
             {
                 "id": number,
-                "content": VOCABULARY[number],
+                "content": vocabulary[number],
                 "single_word": False,
                 "lstrip": False,
                 "rstrip": False,
@@ -123,8 +125,8 @@ def _tokenizer() -> dict[str, object]:
         "decoder": {"type": "Fuse"},
         "model": {
             "type": "WordLevel",
-            "vocab": {text: number for number, text in enumerate(VOCABULARY)},
-            "unk_token": VOCABULARY[PAD],
+            "vocab": {text: number for number, text in enumerate(vocabulary)},
+            "unk_token": vocabulary[PAD],
         },
     }
 

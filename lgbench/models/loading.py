@@ -136,11 +136,12 @@ def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
     require_extra("torch", "torch", "safetensors", purpose=f"The checkpoint {name!r}")
 
     from lgbench.models.checkpoint import WEIGHTS, load_checkpoint
+    from lgbench.models.devices import choose_device
 
     if unknown := options.keys() - {"build", "device"}:
         raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
     build = load_build(options["build"]) if "build" in options else None
-    predictor = load_checkpoint(folder, build=build, device=options.get("device", "cpu"))
+    predictor = load_checkpoint(folder, build=build, device=choose_device(options.get("device", "cpu")))
     system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
     return _model(predictor, system)
 

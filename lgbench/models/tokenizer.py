@@ -11,7 +11,6 @@ import string
 from collections.abc import Iterable, Sequence
 
 from lgbench.errors import LgbenchError
-from lgbench.tasks import TASKS
 from lgbench.tasks.mazes import TOKENS as NODES
 
 VOCABULARY_VERSION = 1
@@ -19,13 +18,27 @@ VOCABULARY_VERSION = 1
 
 PAD, BEGIN, END = 0, 1, 2
 _MARKS = ("<pad>", "<begin>", "<end>")
-_TAGS = tuple(f"<{task.name}>" for task in TASKS)
+_FIRST_TASKS = (
+    *("reverse_add", "no_carry", "carry_only", "reverse_subtract", "copy_first_op", "cot_multiply"),
+    *("string_copy", "reverse", "capitalize", "capitalize_reverse", "mqar", "repeat_first"),
+    *("shortest_path", "dfs_trace", "node_list"),
+)
+# Tags are only ever added at the end, so that every token keeps its number and checkpoints of before stay of use.
+_LATER_TASKS: tuple[str, ...] = ()
 _PUNCTUATION = "+-*=,:?>"
-VOCABULARY: tuple[str, ...] = (*_MARKS, *_TAGS, *string.digits, *string.ascii_letters, *_PUNCTUATION, *NODES)
-"""The text of each token, by number."""
+VOCABULARY: tuple[str, ...] = (
+    *_MARKS,
+    *(f"<{task}>" for task in _FIRST_TASKS),
+    *string.digits,
+    *string.ascii_letters,
+    *_PUNCTUATION,
+    *NODES,
+    *(f"<{task}>" for task in _LATER_TASKS),
+)
+"""The text of each token, by number. A checkpoint knows the tokens that there were when it was trained."""
 
 _NUMBER = {text: number for number, text in enumerate(VOCABULARY)}
-_TAG = {task.name: _NUMBER[tag] for task, tag in zip(TASKS, _TAGS, strict=True)}
+_TAG = {task: _NUMBER[f"<{task}>"] for task in (*_FIRST_TASKS, *_LATER_TASKS)}
 _TOKEN = re.compile(r"\[[0-9]+\]|.", re.DOTALL)
 
 
@@ -61,7 +74,10 @@ def task_tag(task: str) -> int:
         LgbenchError: The vocabulary has no such task.
     """
     if task not in _TAG:
-        raise LgbenchError(f"The reference model has no tag for the task {task!r}. Valid: {', '.join(_TAG)}.")
+        raise LgbenchError(
+            f"The reference model has no tag for the task {task!r}. Valid: {', '.join(_TAG)}. A new task's name goes "
+            "to the end of _LATER_TASKS in lgbench/models/tokenizer.py."
+        )
     return _TAG[task]
 
 

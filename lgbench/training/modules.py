@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import Build
+from lgbench.models.checkpoint import Build, call_build
 from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.models.transformer import Transformer
@@ -32,11 +32,7 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
     torch.manual_seed(int(Stream("lgbench", "weights", seed).words(1)[0] >> 1))
     if build is None:
         return Transformer(settings.architecture, len(VOCABULARY), settings.initial_std).to(device)
-    with user_code(f"The model's function, asked for a module of {len(VOCABULARY)} tokens,"):
-        module: object = build(len(VOCABULARY))
-    if not isinstance(module, nn.Module):
-        raise LgbenchError(f"The model's function returned {type(module).__name__}. It must return a torch.nn.Module.")
-    module = module.to(device)
+    module = call_build(build, len(VOCABULARY)).to(device)
     generator = torch.get_rng_state()
     check_module(module, device=device)
     torch.set_rng_state(generator)

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lgbench.models.devices import fast_bfloat16
 from lgbench.suites import Arm, ArmTask, Suite
 from lgbench.tasks import get_task
-from lgbench.training.devices import fast_bfloat16
 from lgbench.training.settings import TrainingSettings
 
 

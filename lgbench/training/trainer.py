@@ -14,7 +14,7 @@ from torch import Tensor
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
-from lgbench.models.tokenizer import VOCABULARY_VERSION
+from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.suites import Suite, load_suite
 from lgbench.training.batching import Batch, batches
 from lgbench.training.curve import DevSet
@@ -149,6 +149,7 @@ class _Run:
         plan = self._plan
         record = CheckpointRecord(
             vocabulary_version=VOCABULARY_VERSION,
+            vocabulary_size=len(VOCABULARY),
             architecture=plan.settings.architecture if plan.model == "reference" else None,
             build=None if plan.model == "reference" else plan.model,
             suite=plan.suite,

@@ -1,4 +1,4 @@
-"""Layer 4: which device a run trains on."""
+"""Layer 3: which device a model runs on."""
 
 from __future__ import annotations
 

@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
 
+_STEP = re.compile(r"(?:step|checkpoint)[-_]?([0-9]+)", re.IGNORECASE)
+
 
 def pretraining_step(revision: str) -> int:
-    """The step in a revision's name: its last number.
+    """The step in a revision's name: the number after `step` or `checkpoint`, or else its only number.
 
     Raises:
-        LgbenchError: It has none.
+        LgbenchError: It has none, or several of which none is named so.
 
     Examples:
-        >>> pretraining_step("stage1-step-160000")
-        160000
+        >>> pretraining_step("stage1-step140000-tokens294B")
+        140000
     """
-    numbers = re.findall(r"\d+", revision)
-    if not numbers:
-        raise LgbenchError(f"The revision {revision!r} names no step. A series needs names such as step-160000.")
-    return int(numbers[-1])
+    named, numbers = _STEP.findall(revision), re.findall("[0-9]+", revision)
+    if named or len(numbers) == 1:
+        return int((named or numbers)[0])
+    raise LgbenchError(f"The revision {revision!r} names no step. A series needs names such as step-160000.")
 
 
 def split_revisions(text: str) -> list[str]:
@@ -41,13 +43,23 @@ def by_step(results: Sequence[Result]) -> dict[int, Result]:
     """Results of a series by step, ascending.
 
     Raises:
-        LgbenchError: One was made without a revision, or two are of one step.
+        LgbenchError: The step of one is not known, or two are of one step.
     """
     steps: dict[int, Result] = {}
     for result in results:
-        revision = result.system.options.get("revision") or result.system.model.rpartition("@")[2]
-        step = pretraining_step(revision)
+        step = pretraining_step(_revision(result))
         if step in steps:
             raise LgbenchError(f"Two results are of step {step}. Name the results of one series only.")
         steps[step] = result
     return dict(sorted(steps.items()))
+
+
+def _revision(result: Result) -> str:
+    """The revision that was evaluated, or the folder, if its name says the step."""
+    _, at, revision = result.system.model.rpartition("@")
+    if given := result.system.options.get("revision") or (revision if at else None):
+        return given
+    folder = revision.rstrip("/").rpartition("/")[2]
+    if not _STEP.search(folder):
+        raise LgbenchError(f"The result of {result.system.model!r} names no step, so it has no place in a series.")
+    return folder

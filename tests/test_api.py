@@ -148,16 +148,27 @@ def test_a_chat_server_is_asked_as_the_style_says(serve: Serve) -> None:
 
 
 def test_plain_completions_send_the_template(serve: Serve) -> None:
-    rule: Rule = lambda number, body: completion(body["prompt"], chat=False)  # noqa: E731
+    rule: Rule = lambda number, body: completion(f"{body['prompt']}<answer>", chat=False)  # noqa: E731
     model, _ = serve(rule, endpoint="completions", template="<{task}>{prompt}")
-    assert ask(model, 1) == ["<reverse>c="]
+    assert ask(model, 1) == ["<reverse>c=<answer>"]
 
 
-def test_plain_completions_in_instruct_style_stop_at_the_marker(serve: Serve) -> None:
-    model, server = serve(
-        lambda number, body: completion("<answer>c", chat=False), endpoint="completions", style="instruct", shots="0"
-    )
-    assert ask(model, 1) == ["c"]
+@pytest.mark.parametrize(
+    ("text", "finish", "reply"),
+    [
+        ("<answer>c", "stop", "c"),
+        ("<answer>c</answer>", "stop", "c"),  # from a server that leaves the stop in
+        ("<answer>c</answer>\nabd=\n<answer>dba</answer>", "length", "c"),  # or that knows no stop
+        ("<answer>c", "length", "<answer>c"),
+        ("c", "stop", "c"),
+    ],
+)
+def test_plain_completions_in_instruct_style_stop_at_the_marker(
+    serve: Serve, text: str, finish: str, reply: str
+) -> None:
+    rule: Rule = lambda number, body: completion(text, finish=finish, chat=False)  # noqa: E731
+    model, server = serve(rule, endpoint="completions", style="instruct", shots="0")
+    assert ask(model, 1) == [reply]
     assert server.bodies[0]["stop"] == ["</answer>"]
 
 
@@ -301,6 +312,17 @@ def test_a_server_that_renamed_the_cap(serve: Serve) -> None:
     model, server = serve(rule, concurrency="1")
     assert ask(model) == RIGHT
     assert ["max_tokens" in body for body in server.bodies] == [True, False, False, False]
+
+    everyone_has_asked = threading.Barrier(3)
+
+    def rule_when_all_have_asked(number: int, body: dict[str, Any]) -> Answer:
+        if "max_tokens" in body:
+            everyone_has_asked.wait(timeout=30)
+        return rule(number, body)
+
+    model, server = serve(rule_when_all_have_asked, concurrency="3")
+    assert ask(model) == RIGHT
+    assert ["max_tokens" in body for body in server.bodies] == [True] * 3 + [False] * 3
 
 
 def test_concurrency_is_bounded_and_used(serve: Serve) -> None:

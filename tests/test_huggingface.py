@@ -42,8 +42,8 @@ from lgbench.models.loading import load_model
 from lgbench.models.prompting import generation_cap, worked_examples
 from lgbench.records import read_record
 from lgbench.rescoring import rescore
-from lgbench.results import Result
-from lgbench.series import by_step, split_revisions
+from lgbench.results import Result, SystemInfo
+from lgbench.series import by_step, pretraining_step, split_revisions
 from lgbench.suites import load_suite
 
 MINI = load_suite("mini-v1")
@@ -198,7 +198,7 @@ def test_a_part_that_runs_out_of_memory_fails_the_batch(monkeypatch: pytest.Monk
 def test_parts_do_not_work_on_for_nobody(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
     decoders = [Decoder(AutoModelForCausalLM.from_config(MODELS["gpt2"]), ends=frozenset(), pad=0) for _ in range(2)]
     forward = decoders[0]._forward
-    begun, steps = threading.Event(), itertools.count()
+    begun, steps, fails = threading.Event(), itertools.count(), itertools.count()
     main, threads = threading.get_ident(), threading.active_count()
 
     def step(*given: Any) -> torch.Tensor:
@@ -209,10 +209,11 @@ def test_parts_do_not_work_on_for_nobody(monkeypatch: pytest.MonkeyPatch, error:
 
     def fail(*given: Any) -> torch.Tensor:
         assert begun.wait(30)
-        if error is None:
+        if error is not None:
+            raise error
+        if next(fails) == 0:
             signal.pthread_kill(main, signal.SIGINT)
-            return forward(*given)
-        raise error
+        return forward(*given)
 
     monkeypatch.setattr(decoders[0], "_forward", step)
     monkeypatch.setattr(decoders[1], "_forward", fail)
@@ -476,6 +477,16 @@ def test_a_series_evaluates_each_checkpoint_and_draws_them_by_step(tmp_path: Pat
     if importlib.util.find_spec("matplotlib"):
         assert "pretraining step" not in done.stdout
         assert (tmp_path / "out" / "series.svg").read_text().startswith("<?xml")
+
+
+def test_the_step_of_a_checkpoint() -> None:
+    for revision, step in (("step-20", 20), ("stage1-step140000-tokens294B", 140_000), ("v700", 700)):
+        assert pretraining_step(revision) == step
+    for model, expected in (("hf:me/tiny@step-3", 3), ("hf:runs/v2/checkpoint-500/", 500)):
+        assert list(by_step([Result.model_construct(system=SystemInfo(model=model, kind="hf"))])) == [expected]
+    for model in ("hf:HuggingFaceTB/SmolLM2-360M-Instruct", "hf:me/model-3", "hf:me/tiny@2024-05"):
+        with pytest.raises(LgbenchError, match="names no step"):
+            by_step([Result.model_construct(system=SystemInfo(model=model, kind="hf"))])
 
 
 def test_revisions_that_are_no_series() -> None:

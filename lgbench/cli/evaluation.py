@@ -218,6 +218,6 @@ def _resumed(folder: Path) -> str:
     arguments = ["lgbench", *sys.argv[1:]]
     if "--resume" not in arguments:
         arguments.append("--resume")
-    if not any(argument == "--output" or argument.startswith("--output=") for argument in arguments):
+    if not any(argument.partition("=")[0] in ("--output", "-o") for argument in arguments):
         arguments += ["--output", str(folder)]
     return shlex.join(arguments)

@@ -44,8 +44,8 @@ def in_parts(
         if len(parts) < 2:
             return workers[0](rows, give_up)
         with ThreadPoolExecutor(len(parts)) as pool:
-            done = [pool.submit(work, part, give_up) for work, part in zip(workers, parts, strict=False)]
             try:
+                done = [pool.submit(work, part, give_up) for work, part in zip(workers, parts, strict=False)]
                 wait(done, return_when=FIRST_EXCEPTION)
             finally:  # otherwise this would wait for what nobody wants any more
                 give_up.set()

@@ -123,8 +123,11 @@ class ApiPredictor(PipelinedPredictor):
     def _reply(self, completion: Completion) -> str:
         self.tokens = Tokens(*map(sum, zip(self.tokens, completion.tokens, strict=True)))
         text = completion.text
-        if not self._style.chat and OPEN_TAG in text and not completion.capped:
-            text += CLOSE_TAG  # the stop that ended it, which servers leave out
+        if self._style.style == "instruct" and not self._style.chat:
+            # The stop ends the text and is left out of it; some servers know no stop, or leave it in.
+            text, stop, _ = text.partition(CLOSE_TAG)
+            if OPEN_TAG in text and (stop or not completion.capped):
+                text += CLOSE_TAG
         reply = extract_reply(self._style, text)
         return CappedReply(reply) if completion.capped else reply
 

@@ -9,6 +9,7 @@ import json
 import logging
 import random
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -118,7 +119,7 @@ class Endpoint:
         try:
             raw = await self._client.post(self._path, body=body, cast_to=str)
         except openai.APIStatusError as error:
-            self._refused(error)
+            self._refused(error, body)
             raise Unusable(
                 f"answered with status {error.status_code}{_said(error)}",
                 wait=_retry_after(error.response.headers),
@@ -132,10 +133,11 @@ class Endpoint:
             raise Unusable(f"could not be reached or broke off: {cause}") from None
         return parse_completion(raw)
 
-    def _refused(self, error: openai.APIStatusError) -> None:
-        """Raise for a status that no repetition will change."""
+    def _refused(self, error: openai.APIStatusError, body: Mapping[str, Any]) -> None:
+        """Raise for a status that no repetition of the request will change."""
         status, said = error.status_code, _said(error)
-        if status == 400 and self._cap_field == "max_tokens" and "max_completion_tokens" in said:
+        # Other requests that were sent under the old name meanwhile come back here too.
+        if status == 400 and "max_tokens" in body and "max_completion_tokens" in said:
             self._cap_field = "max_completion_tokens"
             raise Unusable("wants max_completion_tokens", wait=0.0, overload=False)
         if status in (401, 403):

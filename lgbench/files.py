@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -50,7 +51,7 @@ def owned_folder(folder: Path) -> Iterator[None]:
     """Make a folder and own it until the block ends. The operating system lets go of it if the process dies.
 
     Raises:
-        LgbenchError: Another process owns it, or it cannot be made or written to.
+        LgbenchError: Another process owns it, or it cannot be made or written to, now or within the block.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,9 +64,19 @@ def owned_folder(folder: Path) -> Iterator[None]:
                 with contextlib.suppress(OSError):  # only an empty folder can be removed, and it need not stay
                     folder.rmdir()
     except OSError as error:
+        if not _is_about(error, folder):
+            raise
         raise LgbenchError(
             f"Cannot write to {str(folder)!r}: {error.strerror or error}. What it holds already is kept."
         ) from error
+
+
+def _is_about(error: OSError, folder: Path) -> bool:
+    """Whether an error within the block is about the folder, not about another file that the user's code opens."""
+    if error.filename is None:  # of a file that was open already
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    failed, whole = Path(os.fsdecode(error.filename)).resolve(), folder.resolve()
+    return failed.is_relative_to(whole) or whole.is_relative_to(failed)
 
 
 def _lock(descriptor: int, folder: Path) -> None:

@@ -45,6 +45,7 @@ from lgbench.rescoring import rescore
 from lgbench.results import Result, SystemInfo
 from lgbench.series import by_step, pretraining_step, split_revisions
 from lgbench.suites import load_suite
+from tests.made_up import make_result
 
 MINI = load_suite("mini-v1")
 SMALL = {"vocab_size": 80, "hidden_size": 16, "num_hidden_layers": 2, "initializer_range": 0.5}
@@ -483,10 +484,10 @@ def test_the_step_of_a_checkpoint() -> None:
     for revision, step in (("step-20", 20), ("stage1-step140000-tokens294B", 140_000), ("v700", 700)):
         assert pretraining_step(revision) == step
     for model, expected in (("hf:me/tiny@step-3", 3), ("hf:runs/v2/checkpoint-500/", 500)):
-        assert list(by_step([Result.model_construct(system=SystemInfo(model=model, kind="hf"))])) == [expected]
+        assert list(by_step([make_result(lambda cell: 0, system=SystemInfo(model=model, kind="hf"))])) == [expected]
     for model in ("hf:HuggingFaceTB/SmolLM2-360M-Instruct", "hf:me/model-3", "hf:me/tiny@2024-05"):
         with pytest.raises(LgbenchError, match="names no step"):
-            by_step([Result.model_construct(system=SystemInfo(model=model, kind="hf"))])
+            by_step([make_result(lambda cell: 0, system=SystemInfo(model=model, kind="hf"))])
 
 
 def test_revisions_that_are_no_series() -> None:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 HEAVY = ("torch", "transformers", "pandas", "scipy", "numpy", "pydantic")
 
 
-def loaded_after(*arguments: str) -> set[str]:
-    """The heavy packages that a command has loaded when it ends."""
+def loaded_after(*arguments: str, folder: Path | None = None) -> set[str]:
+    """The heavy packages that a command, run in a folder, has loaded when it ends well."""
     code = (
         "import sys\n"
         f"sys.argv = ['lgbench', *{list(arguments)!r}]\n"
         "import contextlib, io\n"
         "from lgbench.cli import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
-        "    main()\n"
+        "status = 0\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        status = end.code\n"
+        "assert not status, status\n"
         f"print(*[name for name in {HEAVY!r} if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
 
@@ -47,7 +56,10 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["eval", "oracle", "--limit", "1", "--output", "/dev/null/x"], ["validate"], ["leaderboard", "build"]]
+    "arguments", [["eval", "oracle", "--limit", "1", "--output", "run"], ["validate"], ["leaderboard", "build"]]
 )
-def test_torch_is_left_alone(arguments: list[str]) -> None:
-    assert not loaded_after(*arguments) & {"torch", "transformers"}
+def test_torch_is_left_alone(arguments: list[str], tmp_path: Path) -> None:
+    shutil.copytree(SUBMISSIONS, tmp_path / "submissions")
+    assert not loaded_after(*arguments, folder=tmp_path) & {"torch", "transformers"}
+    assert (tmp_path / "run" / "result.json").exists() == (arguments[0] == "eval")
+    assert (tmp_path / "leaderboard").exists() == (arguments[0] == "leaderboard")

@@ -76,6 +76,15 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: 
     assert "holds another run (steps is 1 there and 2 here)" in (first.failure or "")
     assert second.failure is None
 
+    def evaluate(*arguments: object, **options: object) -> None:
+        if options["arm"] == "control":
+            raise MemoryError("no room")
+
+    monkeypatch.setattr(reproduction, "evaluate", evaluate)
+    first, second = execute([copying("control"), copying("direct")])
+    assert first.failure == "MemoryError: no room"
+    assert second.failure is None
+
 
 def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
     """Run in processes of their own: one raises, one vanishes as if it was killed."""

@@ -349,6 +349,32 @@ def test_a_module_that_raises_is_the_users() -> None:
         build_module(tiny_plan().settings, lambda size: "x", seed=0, device="cpu")  # type: ignore[arg-type, return-value]
 
 
+def test_a_module_that_raises_in_training_is_the_users(tmp_path: Path) -> None:
+    """Also where it cannot open a file of its own, which is no failure to write the run's."""
+
+    class Reading(nn.Module):
+        def __init__(self, size: int) -> None:
+            super().__init__()
+            self.scores, self.calls = nn.Embedding(size, size), 0
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            self.calls += 1
+            if self.calls > 8:
+                (tmp_path / "missing.txt").read_text()
+            scores: Tensor = self.scores(tokens)
+            return scores
+
+    plan = tiny_plan().model_copy(update={"model": "mine.py:Reading"})
+    with pytest.raises(ModelError, match=r"in training, raised FileNotFoundError: .*missing\.txt") as caught:
+        train(plan, tmp_path / "run", build=Reading)
+    assert "self.calls > 8" not in caught.value.user_traceback
+    assert "read_text()" in caught.value.user_traceback
+    with pytest.raises(FileNotFoundError), owned_folder(tmp_path / "run"):
+        (tmp_path / "missing.txt").read_text()
+    with pytest.raises(LgbenchError, match="Cannot write to"), owned_folder(tmp_path / "run"):
+        (tmp_path / "run" / "missing" / "x").write_text("")
+
+
 class Bigrams(nn.Module):
     """A module of the user's, with tied weights, a buffer and dropout."""
 

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from typing import NamedTuple, cast
 import torch
 
 from lgbench.comparison import same_experiment
-from lgbench.errors import LgbenchError
+from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
 from lgbench.models.loading import load_build, load_model
 from lgbench.processes import end_with_parent
@@ -167,8 +168,14 @@ def _failure(run: Run, device: str) -> str | None:
     """Finish a run; why it could not be finished, or None."""
     try:
         finish_run(run, device=device)
+    except ModelError as error:
+        print(error.user_traceback, end="", file=sys.stderr, flush=True)
+        return str(error)
     except LgbenchError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001  # whatever it is, such as out of memory: the other runs go on
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from torch import Tensor
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
+from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.suites import Suite, load_suite
 from lgbench.training.batching import Batch, batches
@@ -102,9 +104,10 @@ class _Run:
         forward = torch.compile(self._module, dynamic=False) if settings.compile else self._module
         meter = _Meter(self._device)
         for step, batch in enumerate(self._batches(suite), start=self.record.steps_done):
-            loss = take_step(
-                self._module, self._optimizer, batch, settings, step=step, device=self._device, forward=forward
-            )
+            with self._told():
+                loss = take_step(
+                    self._module, self._optimizer, batch, settings, step=step, device=self._device, forward=forward
+                )
             meter.add(loss, batch)
             done = step + 1
             due = done == settings.steps or done % settings.evaluate_every == 0
@@ -115,6 +118,11 @@ class _Run:
                 report(Progress(done, mean, rate, point))
             if done == settings.steps:
                 return
+
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        """Around the module's work: what a user's module raises is told as such."""
+        own = self._plan.model != "reference"
+        return user_code("The module, in training,") if own else contextlib.nullcontext()
 
     def _batches(self, suite: Suite) -> Iterator[Batch]:
         settings = self._plan.settings
@@ -131,7 +139,8 @@ class _Run:
     def _take_point(self, step: int, dev: DevSet, meter: _Meter) -> CurvePoint:
         """Evaluate on dev examples, and save the state with the new point."""
         record, since = self.record, meter.since_point()
-        point = CurvePoint(step=step, loss=since.loss, correct=dev.correct(self._module))
+        with self._told():
+            point = CurvePoint(step=step, loss=since.loss, correct=dev.correct(self._module))
         self.record = record.model_copy(
             update={
                 "steps_done": step,

@@ -176,12 +176,18 @@ def open_run(path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool)
     """Open the folder of a run, or hand back the result of one that is done.
 
     Raises:
-        LgbenchError: The folder holds another run, or this one while `resume` is false, or cannot be written to.
+        LgbenchError: The folder holds another run, this one while `resume` is false, or a finished one of another
+            version of the model's file; or it cannot be written to.
     """
     with owned_folder(path):
         if (path / RESULT_FILE).exists():
             result = read_record(path / RESULT_FILE, Result)
             _check_same(path, key, result_key(result), resume=resume, state="finished")
+            if not set(sources) <= set(result.system.source_sha256):
+                raise LgbenchError(
+                    f"{str(path)!r} holds this run, finished, but the model's file has changed since. Choose another "
+                    "--output to evaluate it as it is now."
+                )
             yield result
             return
         run_file = path / RUN_FILE

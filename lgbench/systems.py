@@ -141,12 +141,19 @@ def score_open(runs: Iterable[Run], suite: Suite, *, resamples: int = RESAMPLES)
     )
 
 
+def why_left_out(result: Result) -> str | None:
+    """Why a result counts in no score of a system; None where it counts."""
+    if result.limit is not None:
+        return f"it is limited to {result.limit} examples of a cell"
+    return "it lacks cells of its arm" if is_partial(result) else None
+
+
 def _complete_runs(runs: Iterable[Run], suite: Suite) -> list[Run]:
     """The complete runs on a suite, by seed."""
     complete: dict[tuple[str, str | None, int | None], Run] = {}
     for run in runs:
         result = run.result
-        if result.suite != suite.name or result.limit is not None or is_partial(result):
+        if result.suite != suite.name or why_left_out(result):
             continue
         key = (result.arm, result.group, result.seed)
         if key in complete:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from lgbench.cells import FixedSplit, draw_cell, draw_prompts
 from lgbench.errors import LgbenchError
-from lgbench.processes import end_with_parent
+from lgbench.processes import drawn_ahead
 from lgbench.suites import Arm, ArmTask, Cell, Suite, load_suite
 from lgbench.task import Example, Stream
 from lgbench.tasks import get_task
@@ -114,25 +111,16 @@ def training_stream(suite: str | Suite, group: str, arm: str, *, start: int = 0,
 
 def _examples(suite: Suite, arm: Arm, start: int, workers: int) -> Iterator[Example]:
     first, skip = divmod(start, BLOCK_EXAMPLES)
-    blocks = _parallel_blocks(suite, arm, first, workers) if workers else _blocks(suite, arm, first)
+    blocks = _blocks(suite, arm, first, workers)
     yield from itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
 
 
-def _blocks(suite: Suite, arm: Arm, first: int) -> Iterator[list[Example]]:
+def _blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Example]]:
+    if workers:
+        columns = drawn_ahead(partial(_columns, suite, arm), first=first, workers=workers)
+        return (list(map(Example, *block)) for block in columns)
     data = TrainingData(suite, arm)
     return (data.block(number) for number in itertools.count(first))
-
-
-def _parallel_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Example]]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent)
-    waiting: deque[Future[_Columns]] = deque()
-    try:
-        for number in itertools.count(first):
-            waiting.append(pool.submit(_worker_block, suite, arm, number))
-            if len(waiting) > 2 * workers:
-                yield list(map(Example, *waiting.popleft().result()))
-    finally:  # whoever stops reading should not wait for blocks drawn ahead
-        pool.shutdown(cancel_futures=True)
 
 
 # Plain columns cross the process border several times faster than a list of examples.
@@ -140,6 +128,6 @@ _Columns = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], tuple[str, .
 _worker_data = cache(TrainingData)
 
 
-def _worker_block(suite: Suite, arm: Arm, number: int) -> _Columns:
+def _columns(suite: Suite, arm: Arm, number: int) -> _Columns:
     tasks, lengths, indices, prompts, targets = zip(*_worker_data(suite, arm).block(number), strict=True)
     return tasks, lengths, indices, prompts, targets

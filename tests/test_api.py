@@ -217,6 +217,22 @@ def test_retry_after_is_honoured(serve: Serve) -> None:
     assert times[1] - times[0] >= 1
 
 
+def test_a_busy_server_is_left_alone_by_every_request(serve: Serve) -> None:
+    times: list[float] = []
+
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        times.append(time.monotonic())
+        if number == 0:
+            return failure(429, "slow down", Retry_After="1")
+        time.sleep(0.3 if number == 1 else 0)  # so that it ends within the pause
+        return right_answer(body)
+
+    model, _ = serve(rule, concurrency="2")
+    assert ask(model, 8)[:3] == RIGHT
+    assert len(times) == 9
+    assert min(times[2:]) - times[0] >= 1
+
+
 def test_a_date_as_retry_after() -> None:
     assert requests._retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
     assert requests._retry_after({"retry-after": "soon"}) is None

@@ -236,6 +236,11 @@ def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
     assert "arm transfer" in " ".join(lgbench("show", "transfer").out.split())  # a long path may break the line there
     last = lgbench("compare", "main_only", "transfer", "control").out.splitlines()[-1]
     assert last.startswith("add-carry: transfer was seen: +75.0 points")
+    limited = ["--group", "add-carry", "--arm", "control", "--limit", "3", "--output", "limited"]
+    assert lgbench("eval", "echo", *limited, "--quiet").status == 0
+    done = lgbench("compare", "main_only", "transfer", "limited")
+    assert "no control ran" in done.out
+    assert done.err == "Left out: limited, as it is limited to 3 examples of a cell.\n"
 
 
 def test_only_trained_arms_compare(lgbench: Shell) -> None:

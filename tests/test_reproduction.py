@@ -50,7 +50,7 @@ def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypat
         MINI, tmp_path, groups=["add-multiply"], arms=["main_only", "transfer"], seeds=1, preset="mini", changes=TINY
     )
     # Untrained models never stop; what they write is cut short to keep the test so.
-    monkeypatch.setattr("lgbench.models.checkpoint.reply_cap", lambda prompt: 8)
+    monkeypatch.setattr("lgbench.models.checkpoint.generation_cap", lambda prompt: 8)
     outcomes = list(execute(runs))
     assert [(outcome.run, outcome.failure) for outcome in outcomes] == [(run, None) for run in runs]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}

@@ -18,6 +18,7 @@ from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
 from lgbench.files import owned_folder
 from lgbench.models.builtin import Echo, Oracle
+from lgbench.models.loading import load_model
 from lgbench.results import Result
 from lgbench.runfolder import PARTIAL_FILE
 
@@ -149,6 +150,16 @@ def test_a_finished_run_is_shown_again_without_asking(tmp_path: Path) -> None:
 
     Silent.__module__ = Oracle.__module__
     assert run(Silent(), tmp_path, resume=True) == first
+
+
+def test_a_finished_run_is_not_taken_for_that_of_a_changed_model(tmp_path: Path) -> None:
+    source = tmp_path / "model.py"
+    source.write_text("from lgbench.models.builtin import Echo as Model\n")
+    run(load_model(f"{source}:Model"), tmp_path / "run")
+    run(load_model(f"{source}:Model"), tmp_path / "run", resume=True)
+    source.write_text("from lgbench.models.builtin import Oracle as Model\n")
+    with pytest.raises(LgbenchError, match="the model's file has changed since"):
+        run(load_model(f"{source}:Model"), tmp_path / "run", resume=True)
 
 
 def test_without_resume_a_run_is_left_alone(tmp_path: Path) -> None:

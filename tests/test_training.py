@@ -32,7 +32,7 @@ from lgbench.training.modules import build_module, check_module
 from lgbench.training.plans import TrainingPlan, plan_training
 from lgbench.training.record import CurvePoint, read_training_record
 from lgbench.training.settings import TrainingSettings, learning_rate, preset_settings
-from lgbench.training.steps import backward
+from lgbench.training.steps import backward, make_optimizer, take_step
 from lgbench.training.trainer import train
 from lgbench.training_data import training_stream
 
@@ -415,8 +415,37 @@ def test_the_operations_of_a_run_are_those_that_pytorch_counts(tmp_path: Path) -
     norms = sum(each.numel() for each in module.parameters() if each.ndim < 2)
     attention = sum(12 * plan.settings.width * length**2 for length in lengths)
     assert record.tokens == sum(lengths) + len(lengths), "a row's last token is a label alone"
+    assert record.flops is not None
     expected = (record.flops // (6 * record.tokens) - norms) * 6 * sum(lengths)
     assert expected <= counter.get_total_flops() <= expected + attention
+
+
+def test_the_gradient_is_clipped_and_only_matrices_decay() -> None:
+    settings = tiny_plan("gradient_clip=0.01").settings
+    module = build_module(settings, None, seed=0, device="cpu")
+    optimizer = make_optimizer(module, settings)
+    decays = {id(each): group["weight_decay"] for group in optimizer.param_groups for each in group["params"]}
+    assert {(each.ndim, decays[id(each)]) for each in module.parameters()} == {(1, 0.0), (2, settings.weight_decay)}
+
+    norms: list[float] = []
+
+    def measure(*_: object) -> None:
+        norms.append(float(torch.cat([each.grad.flatten() for each in module.parameters()]).norm()))  # type: ignore[union-attr]
+
+    optimizer.register_step_pre_hook(measure)
+    batch = next(batches(MINI, STRINGS.arm("transfer"), size=8, chunks=1))
+    take_step(module, optimizer, batch, settings, step=0, device="cpu", forward=module)
+    assert norms == [pytest.approx(0.01, rel=1e-3)]
+
+
+def test_workers_may_differ_when_a_run_goes_on(tmp_path: Path) -> None:
+    """The examples do not depend on them."""
+    plan = tiny_plan("steps=10")
+    with pytest.raises(Interrupted):
+        train(plan, tmp_path, report=stop_at(5))  # type: ignore[arg-type]
+    train(tiny_plan("steps=10", "workers=1"), tmp_path, resume=True)
+    with pytest.raises(LgbenchError, match="evaluate_every is 5 there and 6 here"):
+        train(tiny_plan("steps=10", "evaluate_every=6"), tmp_path, resume=True)
 
 
 def test_the_peak_of_a_device_is_known_by_its_name() -> None:

@@ -40,7 +40,7 @@ def build(size):
 def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
     monkeypatch.chdir(tmp_path)
     # Models trained for four steps never stop; what they write is cut short to keep the tests so.
-    monkeypatch.setattr("lgbench.models.checkpoint.reply_cap", lambda characters: 8)
+    monkeypatch.setattr("lgbench.models.checkpoint.generation_cap", lambda prompt: 8)
     return Shell(capsys, monkeypatch)
 
 

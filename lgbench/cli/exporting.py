@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.cli.options import SuiteName
 from lgbench.extras import require_extra
 
 app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
@@ -16,7 +17,6 @@ Source = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of a reference model: a folder, or as tiny:transfer.")
 ]
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")]
-SuiteName = Annotated[str, typer.Option("--suite", help="The suite.")]
 
 
 @app.command()

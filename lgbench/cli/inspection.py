@@ -26,10 +26,14 @@ def compare(
     """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
     from lgbench.cli.comparison import print_comparison
     from lgbench.rescoring import rescore
-    from lgbench.suites import load_suite
-    from lgbench.systems import score_trained
+    from lgbench.suites import OPEN_ARM, load_suite
+    from lgbench.systems import score_trained, why_left_out
 
     runs = [rescore(folder) for folder in folders]
+    for folder, run in zip(folders, runs, strict=True):
+        reason = "it is of arm open" if run.result.arm == OPEN_ARM else why_left_out(run.result)
+        if reason:
+            typer.echo(f"Left out: {folder}, as {reason}.", err=True)
     for suite in dict.fromkeys(run.result.suite for run in runs):
         scores = score_trained(runs, load_suite(suite))
         if not scores.groups:

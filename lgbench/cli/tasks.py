@@ -37,7 +37,7 @@ def list_tasks(context: typer.Context) -> None:
 @app.command("show")
 def show(
     task: Annotated[str, typer.Argument(help="The task's name.")],
-    length: Annotated[int, typer.Option(help="The length of the examples.")] = 5,
+    length: Annotated[int, typer.Option(help="The length of the examples.", min=1, max=1000)] = 5,
     count: Annotated[int, typer.Option(help="How many.", min=1, max=16)] = 5,
     suite: Annotated[str, typer.Option(help="The suite that the examples belong to.")] = "mini-v1",
 ) -> None:

@@ -115,16 +115,18 @@ def summary(record: TrainingRecord, folder: Path) -> str:
     examples = plan.settings.steps * plan.settings.batch
     return (
         f"Trained {record.parameters:,} parameters on {examples:,} examples ({record.tokens:,} tokens, of which "
-        f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s: {utilization(record)}.\n"
+        f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s{utilization(record)}.\n"
         f"Evaluate it:\n  lgbench eval {folder / 'checkpoint'} {arm}{build}"
     )
 
 
 def utilization(record: TrainingRecord) -> str:
-    """How fast the model's matrices were multiplied, and the share of the device's peak, where that is known."""
+    """How fast the model's matrices were multiplied, and the share of the device's peak, where these are known."""
     from lgbench.models.devices import peak_flops
 
+    if record.flops is None:
+        return ""
     seconds = max(record.seconds, 0.1)  # a record rounds to tenths
     rate, peak = record.flops / seconds, peak_flops(record.machine.device)
     share = "" if peak is None else f", {rate / peak:.1%} of the device's peak in bfloat16"
-    return f"{rate / 1e12:.3g} TFLOP/s in its matrices{share}"
+    return f": {rate / 1e12:.3g} TFLOP/s in its matrices{share}"

@@ -23,6 +23,7 @@ from lgbench.files import write_atomically
 from lgbench.models.contract import CappedReply, user_code
 from lgbench.models.decoding import Reader, greedy, make_reader
 from lgbench.models.parallel import MOST_PARTS, in_parts
+from lgbench.models.prompting import generation_cap
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt, task_tag
 from lgbench.models.transformer import Architecture, Transformer
 from lgbench.records import read_record
@@ -102,25 +103,20 @@ class CheckpointPredictor:
         """
         if task_tag(task) >= self._known:
             raise LgbenchError(f"The checkpoint is older than the task {task!r} and has no tag for it. Train it anew.")
-        # Grouped by characters too, as the cap counts them.
+        # Grouped by cap too, which counts characters.
         by_size: dict[tuple[int, int], list[int]] = {}
         rows = [encode_prompt(task, prompt) for prompt in prompts]
         for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-            by_size.setdefault((len(row), len(prompt)), []).append(index)
+            by_size.setdefault((len(row), generation_cap(prompt)), []).append(index)
         replies: dict[int, str] = {}
-        for (_, characters), indices in by_size.items():
-            workers = [partial(self._write, reader, reply_cap(characters)) for reader in self._readers]
+        for (_, cap), indices in by_size.items():
+            workers = [partial(self._write, reader, cap) for reader in self._readers]
             written = in_parts([rows[index] for index in indices], workers, threads=self._threads)
             replies |= zip(indices, map(_reply, written), strict=True)
         return [replies[index] for index in range(len(prompts))]
 
     def _write(self, reader: Reader, cap: int, rows: Sequence[list[int]], give_up: threading.Event) -> list[list[int]]:
         return greedy(reader, torch.tensor(rows, device=self.device), cap, give_up=give_up)
-
-
-def reply_cap(characters: int) -> int:
-    """The most tokens of a reply to a prompt of so many characters: above every target, and independent of it."""
-    return 4 * characters + 32
 
 
 def _reply(tokens: list[int]) -> str:

@@ -250,7 +250,13 @@ class Transformer(nn.Module):
                 nn.init.normal_(module.weight, std=initial_std)
 
     def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Logits of the next token at every position; with a cache, of the last, and `tokens` continue those in it."""
+        """Logits of the next token at every position; with a cache, of the last one only.
+
+        Args:
+            tokens: int64, shape (batch, time). With a cache that holds tokens already: the one that follows them.
+            cache: Keys and values of the tokens before, to which those of `tokens` are added.
+        """
+        assert cache is None or cache.length == 0 or tokens.shape[1] == 1
         start, time = cache.length if cache is not None else 0, tokens.shape[1]
         x = self.embedding(tokens)
         turn = self._turn(start, time, tokens.device, x.dtype)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from lgbench.errors import LgbenchError
+from lgbench.models import builtin
 from lgbench.records import Problem
 from lgbench.results import Result
 from lgbench.scoring import expected_cells
@@ -16,8 +17,8 @@ def ineligible(result: Result) -> Iterator[Problem]:
     """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
     if result.limit is not None:
         yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
-    if result.system.kind == "builtin":
-        yield Problem("system.kind", "is 'builtin': the built-in models are checks of the plumbing, not systems.")
+    if result.system.kind == "builtin" or result.system.model.startswith(f"{builtin.__name__}:"):
+        yield Problem("system.model", "is a built-in model, which is a check of the plumbing, not a system.")
     if len(result.system.source_sha256) > 1:
         yield Problem(
             "system.source_sha256", "names several hashes: the model's file changed in the middle of the run."

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lgbench.models.tokenizer import END, encode, encode_prompt
-from lgbench.processes import end_with_parent
+from lgbench.processes import drawn_ahead
 from lgbench.suites import Arm, Suite
 from lgbench.task import Example
 from lgbench.training_data import BLOCK_EXAMPLES, TrainingData
@@ -97,7 +94,7 @@ def batches(
         multiple: Chunks are padded to a multiple of this, for fewer shapes.
     """
     first, skip = divmod(start * size, BLOCK_EXAMPLES)
-    blocks = _parallel_blocks(suite, arm, first, workers) if workers else _blocks(suite, arm, first)
+    blocks = _blocks(suite, arm, first, workers)
     rows = itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
     while True:
         yield _batch(list(itertools.islice(rows, size)), chunks, multiple)
@@ -113,26 +110,15 @@ def _batch(rows: list[Row], chunks: int, multiple: int) -> Batch:
     return Batch(parts, tokens, target_tokens)
 
 
-def _encoded_block(data: TrainingData, number: int) -> list[Row]:
-    return [encode_row(example) for example in data.block(number)]
-
-
-def _blocks(suite: Suite, arm: Arm, first: int) -> Iterator[list[Row]]:
+def _blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Row]]:
+    if workers:
+        return drawn_ahead(partial(_encoded_block, suite, arm), first=first, workers=workers)
     data = TrainingData(suite, arm)
-    return (_encoded_block(data, number) for number in itertools.count(first))
-
-
-def _parallel_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Row]]:
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
-        waiting: deque[Future[list[Row]]] = deque()
-        for number in itertools.count(first):
-            waiting.append(pool.submit(_worker_block, suite, arm, number))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
+    return ([encode_row(example) for example in data.block(number)] for number in itertools.count(first))
 
 
 _worker_data = cache(TrainingData)
 
 
-def _worker_block(suite: Suite, arm: Arm, number: int) -> list[Row]:
-    return _encoded_block(_worker_data(suite, arm), number)
+def _encoded_block(suite: Suite, arm: Arm, number: int) -> list[Row]:
+    return [encode_row(example) for example in _worker_data(suite, arm).block(number)]

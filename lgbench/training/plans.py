@@ -110,6 +110,13 @@ def _file_sha256(model: str) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 
+def same_weights(one: TrainingPlan, other: TrainingPlan) -> bool:
+    """Whether two runs end in the same weights, so that one may go on where the other stopped."""
+    return one == other.model_copy(
+        update={"settings": other.settings.model_copy(update={"workers": one.settings.workers})}
+    )
+
+
 def difference(old: TrainingPlan, new: TrainingPlan) -> str:
     """Where two plans differ first, for an error message."""
     before, after = ({**plan.model_dump(), **plan.settings.model_dump()} for plan in (old, new))

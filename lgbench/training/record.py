@@ -80,14 +80,16 @@ class TrainingRecord(_Record):
     curve: tuple[CurvePoint, ...] = ()
 
     @property
-    def flops(self) -> int:
-        """Operations that the steps took in the model's matrices: six for each of their weights and each token.
+    def flops(self) -> int | None:
+        """Operations that the steps took in the reference model's matrices: six for each of their weights and token.
 
         Two forward, four backward (Kaplan et al., arXiv 2001.08361). Attention's own products, a few per cent at these
-        lengths, and padding are left out, and so is the reference model's embedding, which is a table.
+        lengths, and padding are left out, and so is the embedding, which is a table. None for other models, of which
+        only the number of trained parameters is known.
         """
-        settings = self.plan.settings
-        table = len(VOCABULARY) * settings.width if self.plan.model == "reference" else 0
+        if self.plan.model != "reference":
+            return None
+        table = len(VOCABULARY) * self.plan.settings.width
         return 6 * (self.parameters - table) * self.tokens
 
     @property

@@ -18,7 +18,7 @@ from lgbench.models.checkpoint import packed, read_tensors
 from lgbench.training.record import RECORD, TrainingRecord
 
 STATE = "state.safetensors"
-_GENERATOR = "generator"
+_GENERATOR, _CUDA_GENERATOR = "generator", "cuda_generator"
 
 
 def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record: TrainingRecord) -> None:
@@ -31,6 +31,8 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
     tensors[_GENERATOR] = torch.get_rng_state()
+    if (device := _device(module)).type == "cuda":
+        tensors[_CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
     text = record.model_dump_json(indent=1) + "\n"
     try:
         write_atomically(folder / STATE, packed(tensors, {"record": text}))
@@ -74,3 +76,9 @@ def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.opti
             moments.setdefault(int(number), {})[moment] = tensor.clone()
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     torch.set_rng_state(tensors[_GENERATOR])
+    if (device := _device(module)).type == "cuda" and _CUDA_GENERATOR in tensors:
+        torch.cuda.set_rng_state(tensors[_CUDA_GENERATOR], device)
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(parameter.device for parameter in module.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +12,13 @@ from lgbench.asking import usage
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
 from lgbench.models.contract import Predictor, prepare
-from lgbench.models.loaded import Model
+from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
 from lgbench.planning import Plan, make_plan
 from lgbench.results import Result, SystemInfo
 from lgbench.runfolder import RunKey, open_run
 from lgbench.running import Progress, Running
-from lgbench.suites import OPEN_ARM, Suite
+from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Suite
 
 
 def evaluate(
@@ -44,7 +45,7 @@ def evaluate(
         group: The group that a trained arm belongs to. Under `open`, groups to narrow the evaluation to.
         tasks: Narrows the evaluation to these tasks; empty for all.
         lengths: Narrows it to these lengths; empty for all.
-        seed: The model's training seed, recorded.
+        seed: The model's training seed, recorded. A checkpoint that `lgbench train` wrote knows its own.
         limit: Evaluate this many examples of each cell: the first of a keyed permutation.
         batch_size: Prompts in one call of `predict`; `auto` leaves it to the model (64 where it does not say).
         output: A folder for `result.json` and `replies.jsonl.gz`; None keeps no files.
@@ -55,7 +56,8 @@ def evaluate(
         The result, as in `result.json`.
 
     Raises:
-        LgbenchError: Something asked for does not exist or does not fit, or `output` holds another run.
+        LgbenchError: Something asked for does not exist or does not fit, a checkpoint was trained otherwise, or
+            `output` holds another run.
         ModelError: The model raised, or broke the contract. Replies up to then are kept in `output`.
     """
     groups = (group,) if isinstance(group, str) else tuple(group)
@@ -64,6 +66,8 @@ def evaluate(
     if batch_size != "auto" and batch_size < 1:
         raise LgbenchError(f"Batch size {batch_size} is out of range. Give 1 or more, or 'auto'.")
     model = predictor if isinstance(predictor, Model) else _unnamed(predictor)
+    if model.trained is not None and plan.group is not None:
+        plan = _as_trained(plan, model.trained)
     if isinstance(model.predictor, RecordedReplies):
         model.predictor.check_ids(plan.suite)
     size = None if batch_size == "auto" else batch_size
@@ -72,6 +76,25 @@ def evaluate(
         return _evaluate(model, plan, Path(output).absolute(), batch_size=size, resume=resume, on_progress=on_progress)
     with tempfile.TemporaryDirectory(prefix="lgbench-") as folder:
         return _evaluate(model, plan, Path(folder), batch_size=size, resume=False, on_progress=on_progress)
+
+
+def _as_trained(plan: Plan, trained: Trained) -> Plan:
+    """The plan with the seed that a checkpoint was trained with, after checking that the rest is true of it."""
+    told = f"arm {trained.arm!r} of group {trained.group!r} of {trained.suite}, seed {trained.seed}"
+    if trained.arm not in TRAINED_ARMS or not _trained_alike(plan, trained) or plan.seed not in (None, trained.seed):
+        seed = "" if plan.seed is None else f", seed {plan.seed}"
+        raise LgbenchError(
+            f"The checkpoint was trained as {told}; it cannot be evaluated as arm {plan.arm!r} of group {plan.group!r} "
+            f"of {plan.suite.name}{seed}."
+        )
+    return replace(plan, seed=trained.seed)
+
+
+def _trained_alike(plan: Plan, trained: Trained) -> bool:
+    """Whether the plan's arm and group are those of the training, or another group's whose list is the same."""
+    if plan.suite.name != trained.suite or plan.group is None:
+        return False
+    return plan.suite.group(plan.group).arm(plan.arm) == plan.suite.group(trained.group).arm(trained.arm)
 
 
 def _unnamed(predictor: Predictor | RecordedReplies) -> Model:

@@ -219,6 +219,16 @@ def test_one_run_under_two_seeds(system: Path) -> None:
     assert f"equals that of {RUN}" in found["zz/result.json", "replies_sha256"]
 
 
+def test_one_file_of_weights_under_two_seeds(system: Path) -> None:
+    for name, seed in (("one", 5), ("two", 6)):
+        evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=seed, output=system / name)
+        weights = {"kind": "checkpoint", "source_sha256": ["a" * 64]}
+        edit(system / name / "result.json", lambda result: result["system"].update(weights))  # noqa: B023
+    found = problems(system)
+    assert set(found) == {("two/result.json", "system.source_sha256")}
+    assert "same weights as one (arm 'main_only'" in found["two/result.json", "system.source_sha256"]
+
+
 def test_two_seeds_that_are_right_throughout_are_not_suspicious(system: Path) -> None:
     for seed in (5, 6):
         run = system / f"perfect-{seed}"

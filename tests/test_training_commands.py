@@ -55,6 +55,32 @@ def test_train_says_what_it_cost_and_how_to_go_on(lgbench: Shell) -> None:
     assert json.loads(Path("runs/b/result.json").read_text())["system"]["kind"] == "checkpoint"
 
 
+def test_a_checkpoint_is_evaluated_as_what_it_was_trained_as(lgbench: Shell) -> None:
+    assert lgbench("train", "add-carry", "main_only", *SMALL, "--seed", "3", "--output", "runs/a").status == 0
+    ask = ["eval", "runs/a", "--limit", "2", "--length", "4", "--quiet"]
+    told = "trained as arm 'main_only' of group 'add-carry' of mini-v1, seed 3; it cannot be evaluated as arm"
+    for wrong in (
+        ["--group", "add-carry", "--arm", "transfer"],
+        ["--group", "copy-mqar", "--arm", "main_only"],
+        ["--group", "add-carry", "--arm", "main_only", "--seed", "4"],
+        ["--group", "add-carry", "--arm", "main_only", "--suite", "standard-v1"],
+    ):
+        assert told in " ".join(lgbench(*ask, *wrong).err.split())
+    for number, group in enumerate(("add-carry", "add-subtract")):  # whose lists are the same
+        assert lgbench(*ask, "--group", group, "--arm", "main_only", "--output", f"r{number}").status == 0
+        assert json.loads(Path(f"r{number}/result.json").read_text())["seed"] == 3
+    done = lgbench(*[each for each in ask if each != "--quiet"], "--task", "reverse", "--output", "open")
+    assert "To evaluate it as such: --suite mini-v1 --group add-carry --arm main_only" in " ".join(done.err.split())
+
+
+def test_what_a_sweep_trained_is_no_arm_of_the_suite(lgbench: Shell) -> None:
+    lengths = ["--main-lengths", "2", "--aux-lengths", "4"]
+    assert lgbench("sweep", "copy-mqar", *lengths, *SMALL, "--output", "runs").status == 0
+    (run,) = (path.parent for path in Path("runs").rglob("training.json"))
+    done = lgbench("eval", str(run), "--group", "copy-mqar", "--arm", "transfer", "--limit", "2")
+    assert "trained as arm 'open'" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

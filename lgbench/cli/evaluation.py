@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -107,16 +107,26 @@ def command(
         typer.echo(json.dumps(summaries if is_series else summaries[0], indent=1))
 
 
-def _run(wanted: Callable[..., Result], model: str, options: dict[str, str], folder: Path, *, quiet: bool) -> Result:
+def _run(
+    wanted: functools.partial[Result], model: str, options: dict[str, str], folder: Path, *, quiet: bool
+) -> Result:
     """Load the model and evaluate it. What it prints goes to stderr, so that it cannot mix with the JSON."""
     from lgbench.cli.progress import reporter
     from lgbench.cli.report import describe
     from lgbench.models.loading import load_model
+    from lgbench.suites import OPEN_ARM
 
     with _stdout_to_stderr():
         loaded = load_model(model, options)
         if not quiet and (description := describe(loaded)):
             typer.echo(f"Loaded: {description}", err=True)
+        if not quiet and loaded.trained is not None and wanted.keywords["arm"] == OPEN_ARM:
+            suite, group, arm, seed = loaded.trained
+            typer.echo(
+                f"It was trained as arm {arm} of {group} in {suite}, seed {seed}. To evaluate it as such: "
+                f"--suite {suite} --group {group} --arm {arm}",
+                err=True,
+            )
         with reporter(quiet=quiet) as report:
             return wanted(loaded, output=folder, on_progress=report)
 

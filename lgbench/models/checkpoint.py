@@ -49,7 +49,7 @@ class CheckpointRecord(BaseModel):
         build: The function that builds a user's module, as given to `--model`; null for a reference model.
         suite: What it was trained for.
         group: Likewise.
-        arm: Likewise.
+        arm: Likewise; `open` where it was trained to other lengths than the suite's, as in a sweep.
         seed: The training seed.
         steps: Training steps done.
     """

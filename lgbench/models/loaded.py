@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lgbench.models.contract import Predictor
 from lgbench.models.recorded import RecordedReplies
@@ -11,12 +12,28 @@ from lgbench.results import SystemInfo
 MAX_DEVICE_CHARS = 200
 
 
+class Trained(NamedTuple):
+    """How a checkpoint of ours was trained, as it says itself."""
+
+    suite: str
+    group: str
+    arm: str
+    seed: int
+
+
 @dataclass(frozen=True)
 class Model:
-    """A loaded model and its description."""
+    """A loaded model and its description.
+
+    Attributes:
+        predictor: What is asked.
+        system: What the result says of it.
+        trained: How it was trained, where the model itself says so.
+    """
 
     predictor: Predictor | RecordedReplies
     system: SystemInfo
+    trained: Trained | None = None
 
     @property
     def device(self) -> str:

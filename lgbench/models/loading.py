@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import construct
 from lgbench.models.contract import user_code
-from lgbench.models.loaded import Model
+from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import MAX_PARAMETERS, SystemInfo
 
@@ -135,7 +136,7 @@ def _from_folder(name: str, options: dict[str, str]) -> Model:
 def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
     require_extra("torch", "torch", "safetensors", purpose=f"The checkpoint {name!r}")
 
-    from lgbench.models.checkpoint import WEIGHTS, load_checkpoint
+    from lgbench.models.checkpoint import WEIGHTS, load_checkpoint, read_checkpoint_record
     from lgbench.models.devices import choose_device
 
     if unknown := options.keys() - {"build", "device"}:
@@ -143,7 +144,9 @@ def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
     build = load_build(options["build"]) if "build" in options else None
     predictor = load_checkpoint(folder, build=build, device=choose_device(options.get("device", "cpu")))
     system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
-    return _model(predictor, system)
+    record = read_checkpoint_record(folder)
+    trained = Trained(record.suite, record.group, record.arm, record.seed)
+    return replace(_model(predictor, system), trained=trained)
 
 
 def load_build(name: str) -> Callable[[int], Any]:

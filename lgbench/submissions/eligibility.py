@@ -58,6 +58,12 @@ def repeated(results: Mapping[str, Result]) -> Iterator[tuple[str, Problem]]:
         if _identity(result) == _identity(other):
             message = f"repeats {first}: {_experiment(other)} with seed {other.seed} is there twice."
             yield second, Problem("seed", message)
+        elif _same_weights(result, other):
+            message = (
+                f"names the same weights as {first} ({_experiment(result)}, seed {result.seed}): a checkpoint was "
+                "trained under one arm, with one seed."
+            )
+            yield second, Problem("system.source_sha256", message)
         elif _suspiciously_equal(result, other):
             message = (
                 f"equals that of {first} ({_experiment(result)}, seed {result.seed}): no two trained models give the "
@@ -68,6 +74,23 @@ def repeated(results: Mapping[str, Result]) -> Iterator[tuple[str, Problem]]:
 
 def _identity(result: Result) -> tuple[str, str, str | None, int | None]:
     return result.suite, result.arm, result.group, result.seed
+
+
+def _same_weights(result: Result, other: Result) -> bool:
+    """Whether one file of weights is said to come from two trainings."""
+    one, two = result.system, other.system
+    same_file = one.kind == two.kind and one.kind in ("checkpoint", "hf") and one.source_sha256 == two.source_sha256
+    return same_file and one.source_sha256 != () and not _same_training(result, other)
+
+
+def _same_training(result: Result, other: Result) -> bool:
+    """Whether two results can be of one training: groups whose lists are equal share a run."""
+    if (result.suite, result.arm, result.seed) != (other.suite, other.arm, other.seed):
+        return False
+    if result.group is None or other.group is None:
+        return result.group == other.group
+    suite = load_suite(result.suite)
+    return suite.group(result.group).arm(result.arm) == suite.group(other.group).arm(other.arm)
 
 
 def _suspiciously_equal(result: Result, other: Result) -> bool:

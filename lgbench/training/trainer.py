@@ -17,7 +17,7 @@ from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
-from lgbench.suites import Suite, load_suite
+from lgbench.suites import OPEN_ARM, Suite, load_suite
 from lgbench.training.batching import Batch, batches
 from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module
@@ -163,7 +163,7 @@ class _Run:
             build=None if plan.model == "reference" else plan.model,
             suite=plan.suite,
             group=plan.group,
-            arm=plan.arm,
+            arm=plan.arm if plan.trained_arm() == load_suite(plan.suite).group(plan.group).arm(plan.arm) else OPEN_ARM,
             seed=plan.seed,
             steps=plan.settings.steps,
         )

@@ -57,6 +57,8 @@ def owned_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOCK_FILE).open("wb") as file:
             _lock(file.fileno(), folder)
+            for left in folder.glob(".*.tmp"):  # by a process that was killed as it wrote
+                left.unlink()
             try:
                 yield
             finally:

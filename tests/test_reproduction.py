@@ -92,7 +92,7 @@ def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
     for name, statement in (("raises", "raise OSError"), ("vanishes", "os._exit(3)")):
         source = tmp_path / f"{name}.py"
         source.write_text(f"import os\n\ndef build(size):\n    {statement}\n")
-        options = {"groups": ["copy-mqar"], "arms": ["transfer"], "seeds": 1, "preset": "mini", "changes": TINY}
+        options = {"groups": ["copy-mqar"], "arms": ["transfer"], "seeds": 1, "preset": "mini", "changes": TINY[4:]}
         runs += list_runs(MINI, tmp_path / name, **options, model=f"{source}:build")  # type: ignore[arg-type]
     found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, jobs=2)}
     assert "raised OSError" in found["raises"]
@@ -157,6 +157,7 @@ def rescored(arm: str, seed: int, share: float) -> Rescored:
         ({"main_only": 0.5, "transfer": 0.5, "control": 0.0}, "transfer was not seen: +0.0 points"),
         ({"main_only": 0.0, "transfer": 0.75}, "no control ran, so length alone may be why"),
         ({"transfer": 0.75}, "not decided"),
+        ({"main_only": 0.0, "transfer": 0.0}, "(95 % interval +0.0 to +0.0) over main_only."),
     ],
 )
 def test_the_verdict_needs_both_gains(shares: dict[str, float], words: str) -> None:

@@ -267,7 +267,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest
         write(path, content)
 
     monkeypatch.setattr("lgbench.training.state.write_atomically", full)
-    with pytest.raises(LgbenchError, match="No space left on device"):
+    with pytest.raises(LgbenchError, match=r"No space left on device.*saved before is intact"):
         train(plan, tmp_path / "cut")
     monkeypatch.setattr("lgbench.training.state.write_atomically", write)
     assert read_training_record(tmp_path / "cut").steps_done == 5
@@ -298,7 +298,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 
     plan = tiny_plan("length_chunks=1").model_copy(update={"model": "mine.py:build"})
     plan = plan.model_copy(update={"settings": plan.settings.model_copy(update={"steps": 40})})
-    with pytest.raises(LgbenchError, match=r"no longer a number .* before 15.*The last good state"):
+    with pytest.raises(LgbenchError, match=r"no longer a number .* before 15.*The state after step 10 is in"):
         train(plan, tmp_path, build=lambda size: Diverging())
     assert read_training_record(tmp_path).steps_done == 10
 
@@ -322,6 +322,21 @@ class _LooksAhead(nn.Module):
         return torch.zeros(*tokens.shape, len(VOCABULARY)) + tokens.float().mean()
 
 
+class _Nothing(nn.Module):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.zeros(*tokens.shape, len(VOCABULARY))
+
+
+class _Detached(nn.Module):
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scores, self.scale = embedding(152, 152), scale
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.scores(tokens).detach() * self.scale
+        return scores
+
+
 class _Raises(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
@@ -334,6 +349,9 @@ class _Raises(nn.Module):
         (_Integers(), r"torch\.int64.*floating-point logits"),
         (_Tuple(), "returned tuple"),
         (_LooksAhead(), "change with the tokens after it"),
+        (_Nothing(), "nothing to train"),
+        (_Detached(), "do not depend on its parameters"),
+        (_Detached(math.inf), "not finite, before any training"),
     ],
 )
 def test_an_unfit_module_is_refused_before_training(module: nn.Module, message: str) -> None:
@@ -373,6 +391,28 @@ def test_a_module_that_raises_in_training_is_the_users(tmp_path: Path) -> None:
         (tmp_path / "missing.txt").read_text()
     with pytest.raises(LgbenchError, match="Cannot write to"), owned_folder(tmp_path / "run"):
         (tmp_path / "run" / "missing" / "x").write_text("")
+
+
+def test_a_module_must_take_the_longest_prompt_and_its_cap(tmp_path: Path) -> None:
+    """Found before training, not when a reply first runs on."""
+
+    class Positions(nn.Module):
+        def __init__(self, most: int) -> None:
+            super().__init__()
+            self.scores, self.places = nn.Embedding(len(VOCABULARY), len(VOCABULARY)), nn.Embedding(most, 1)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            places: Tensor = self.places(torch.arange(tokens.shape[1]))
+            scores: Tensor = self.scores(tokens) + places
+            return scores
+
+    plan = tiny_plan(arm="main_only").model_copy(update={"model": "mine.py:Positions"})
+    needed = 2 + 21 + 4 * 21 + 32  # begin, tag, 20 letters and the equals sign, and the cap
+    with pytest.raises(ModelError, match=f"given {needed} tokens, as many as the longest prompt"):
+        train(plan, tmp_path / "short", build=lambda _: Positions(needed - 1))
+    train(plan, tmp_path / "long", build=lambda _: Positions(needed))
+    predictor = load_checkpoint(tmp_path / "long" / "checkpoint", build=lambda _: Positions(needed))
+    assert len(predictor.predict(["a" * 20 + "="], "capitalize_reverse")) == 1
 
 
 class Bigrams(nn.Module):

@@ -28,6 +28,7 @@ SMALL = [
     for change in ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=4", "evaluate_every=2")
     for part in ("--set", change)
 ]
+SHORT = SMALL[8:]  # for a user's module, whose shape is its own
 MODULE = """\
 from torch import nn
 
@@ -73,6 +74,17 @@ def test_a_checkpoint_is_evaluated_as_what_it_was_trained_as(lgbench: Shell) -> 
     assert "To evaluate it as such: --suite mini-v1 --group add-carry --arm main_only" in " ".join(done.err.split())
 
 
+def test_a_run_says_where_it_starts_and_what_shapes_it(lgbench: Shell) -> None:
+    Path("mine.py").write_text(MODULE)
+    done = lgbench("train", "copy-mqar", "transfer", *SMALL, "--resume", "--output", "runs/new")
+    assert "There is no run in 'runs/new' to go on with: this one starts at step 0." in done.err
+    own = ["train", "copy-mqar", "transfer", "--model", "mine.py:build"]
+    assert "--set layers shapes the reference model only" in lgbench(*own, "--set", "layers=3").err
+    (leftover := Path("runs/new/.state.safetensors.abc.tmp")).write_text("")
+    assert lgbench("train", "copy-mqar", "transfer", *SMALL, "--resume", "--output", "runs/new").status == 0
+    assert not leftover.exists()
+
+
 def test_what_a_sweep_trained_is_no_arm_of_the_suite(lgbench: Shell) -> None:
     lengths = ["--main-lengths", "2", "--aux-lengths", "4"]
     assert lgbench("sweep", "copy-mqar", *lengths, *SMALL, "--output", "runs").status == 0
@@ -102,7 +114,7 @@ def test_train_refuses_what_does_not_exist(lgbench: Shell, arguments: list[str],
 
 def test_a_users_module_goes_all_the_way(lgbench: Shell) -> None:
     Path("mine.py").write_text(MODULE)
-    done = lgbench("train", "copy-mqar", "main_only", *SMALL, "--model", "mine.py:build", "--output", "a")
+    done = lgbench("train", "copy-mqar", "main_only", *SHORT, "--model", "mine.py:build", "--output", "a")
     assert done.status == 0, done.err
     command = done.out.splitlines()[-1].split()
     assert command[-2:] == ["--model-option", "build=mine.py:build"]

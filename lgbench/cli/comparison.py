@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from lgbench.cli.report import blocks, wide_console
-from lgbench.comparison import ArmScores, Estimate, GroupScores
+from lgbench.comparison import SUCCESS, ArmScores, Estimate, GroupScores
 from lgbench.scoring import counts_by_task
 from lgbench.suites import ZONES
 from lgbench.systems import TrainedScores
@@ -104,11 +104,14 @@ def verdict(scores: GroupScores) -> str:
         return f"{name}: not decided, as it needs runs of both transfer and main_only."
     seen = gain.interval.low > 0
     gained = f"{_points(gain)} over main_only"
-    if over_control is None:
-        gained += "; no control ran, so length alone may be why"
-    else:
+    if over_control is not None:
         seen = seen and over_control.interval.low > 0
         gained += f", {_points(over_control)} over the control"
+    elif seen:
+        gained += "; no control ran, so length alone may be why"
+    learned = scores.arms["transfer"].zone("in_distribution")
+    if not seen and learned is not None and learned < SUCCESS:
+        gained += f"; but the main task was not learned, with {_percent(learned)} % in distribution"
     if gain.one_seed or (over_control is not None and over_control.one_seed):
         gained += "; some arm has one seed, so the intervals tell of examples only"
     return f"{name}: transfer was {'' if seen else 'not '}seen: {gained}."

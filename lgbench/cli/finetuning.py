@@ -45,7 +45,7 @@ def command(
 
     import torch
 
-    from lgbench.cli.training import Display, summary
+    from lgbench.cli.training import Display, say_interrupted, say_where_it_starts, summary
     from lgbench.models.checkpoint import WEIGHTS
     from lgbench.models.devices import choose_device
     from lgbench.models.huggingface.folder import check_folder, find_folder
@@ -62,13 +62,14 @@ def command(
         arm,
         seed=seed,
         preset="mini",
-        settings=preset_settings("mini", found, [*(_LORA if lora else _FULL), *(change or [])]),
+        settings=preset_settings("mini", found, [*(_LORA if lora else _FULL), *(change or [])], reference=False),
         model=f"{model}, lora rank {lora}" if lora else model,
         device=chosen,
     )
     source = find_folder(model.removeprefix("hf:"), revision=None)
     check_folder(source)
     folder = output or Path("runs") / "finetuning" / f"{suite}-{group}-{arm}-seed{seed}"
+    say_where_it_starts(folder, resume=resume, quiet=quiet)
     display = Display(found, plan, quiet=quiet)
     try:
         record = train(
@@ -80,7 +81,7 @@ def command(
             report=display.show,
         )
     except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. Go on from the last saved step with --resume --output {folder}", err=True)
+        say_interrupted(folder)
         raise typer.Exit(130) from None
     finally:
         display.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -41,12 +42,14 @@ def command(
     found, chosen = load_suite(suite), choose_device(device)
     settings = preset_settings(preset, found.group(group), change or [])
     root = output or Path("runs") / f"sweep-{suite}-{group}"
-    for seed in range(seeds):
-        for main in _lengths(main_lengths):
-            for aux in _lengths(aux_lengths):
-                plan = swept_plan(found, group, main, aux, seed=seed, preset=preset, settings=settings, device=chosen)
-                gap = dev_gap(train(plan, root / f"main{main}-aux{aux}-seed{seed}", device=chosen, resume=True))
-                typer.echo(f"main to {main}, auxiliaries to {aux}, seed {seed}: gap {float(gap.gap):.3f}")
+    try:
+        for seed, main, aux in itertools.product(range(seeds), _lengths(main_lengths), _lengths(aux_lengths)):
+            plan = swept_plan(found, group, main, aux, seed=seed, preset=preset, settings=settings, device=chosen)
+            gap = dev_gap(train(plan, root / f"main{main}-aux{aux}-seed{seed}", device=chosen, resume=True))
+            typer.echo(f"main to {main}, auxiliaries to {aux}, seed {seed}: gap {float(gap.gap):.3f}")
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted. Run the same command again to go on from the last saved steps.", err=True)
+        raise typer.Exit(130) from None
     typer.echo(f"Draw it: lgbench plot {root} --kind gap -o gap.svg")
 
 

@@ -50,22 +50,43 @@ def command(
         arm,
         seed=seed,
         preset=preset,
-        settings=preset_settings(preset, found, change or []),
+        settings=preset_settings(preset, found, change or [], reference=model is None),
         model=model,
         device=chosen,
     )
     folder = output or Path("runs") / "training" / f"{suite}-{group}-{arm}-seed{seed}"
     build = load_build(model) if model else None
+    say_where_it_starts(folder, resume=resume, quiet=quiet)
     display = Display(found, plan, quiet=quiet)
     try:
         record = train(plan, folder, build=build, device=chosen, resume=resume, report=display.show)
     except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. Go on from the last saved step with --resume --output {folder}", err=True)
+        say_interrupted(folder)
         raise typer.Exit(130) from None
     finally:
         display.close()
     if not quiet:
         typer.echo(summary(record, folder))
+
+
+def say_where_it_starts(folder: Path, *, resume: bool, quiet: bool) -> None:
+    """Warn where `--resume` finds nothing to go on from."""
+    from lgbench.training.record import RECORD
+
+    if resume and not quiet and not (folder / RECORD).exists():
+        typer.echo(f"There is no run in {str(folder)!r} to go on with: this one starts at step 0.", err=True)
+
+
+def say_interrupted(folder: Path) -> None:
+    """Say what an interrupted run has left."""
+    from lgbench.training.record import read_training_record
+    from lgbench.training.state import STATE
+
+    if (folder / STATE).exists():
+        saved = read_training_record(folder).steps_done
+        typer.echo(f"\nInterrupted. Go on from step {saved} with --resume --output {folder}", err=True)
+    else:
+        typer.echo("\nInterrupted before anything was saved. See --set evaluate_every.", err=True)
 
 
 class Display:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lgbench.cells import DEV_EXAMPLES, draw_cell
+from lgbench.models.prompting import generation_cap
 from lgbench.suites import ZONES, Cell, Group, Suite, Zone
 from lgbench.training.batching import IGNORED, Chunk, encode_row, pad
 from lgbench.training.record import CurvePoint
@@ -19,12 +20,20 @@ class DevSet:
         group: The group.
         arm: The arm's name.
         device: Where the tensors lie.
+
+    Attributes:
+        longest: The most tokens that evaluation can make of a row: a prompt and a reply up to its cap.
     """
 
     def __init__(self, suite: Suite, group: Group, arm: str, *, device: str) -> None:
         self._chunks: dict[Cell, Chunk] = {}
+        self.longest = 0
         for cell in suite.cells(arm, [group.name]):
-            inputs, labels = pad([encode_row(example) for example in draw_cell(suite, *cell, split="dev")])
+            examples = draw_cell(suite, *cell, split="dev")
+            rows = [encode_row(example) for example in examples]
+            ends = (row.start + generation_cap(each.prompt) for row, each in zip(rows, examples, strict=True))
+            self.longest = max(self.longest, *ends)
+            inputs, labels = pad(rows)
             self._chunks[cell] = Chunk(inputs.to(device), labels.to(device))
 
     @torch.inference_mode()

@@ -39,11 +39,26 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
     return module.train()
 
 
+def check_length(module: nn.Module, tokens: int, *, device: str) -> None:
+    """Try a module on a row as long as evaluation may make one.
+
+    Raises:
+        ModelError: It raised.
+    """
+    was_training = module.training
+    row = torch.zeros((1, tokens), dtype=torch.int64, device=device)
+    what = f"The module, given {tokens} tokens, as many as the longest prompt and a reply up to its cap have,"
+    with user_code(what), torch.no_grad():
+        module.eval()(row)
+    module.train(was_training)
+
+
 def check_module(module: nn.Module, *, device: str) -> None:
     """Try a module on a small batch.
 
     Raises:
-        LgbenchError: Its output is no tensor, has another shape or type than logits, or depends on later tokens.
+        LgbenchError: It has nothing to train, or its output is no tensor, has another shape or type than logits, is not
+            finite, or depends on later tokens.
     """
     expected = (_BATCH, _TIME, len(VOCABULARY))
     tokens = torch.arange(_BATCH * _TIME, device=device).reshape(_BATCH, _TIME)
@@ -55,6 +70,8 @@ def check_module(module: nn.Module, *, device: str) -> None:
         raise LgbenchError(f"The module returned shape {tuple(logits.shape)}. {wanted}")
     if not logits.is_floating_point():
         raise LgbenchError(f"The module returned {logits.dtype}. {wanted}")
+    if not logits.isfinite().all():
+        raise LgbenchError("The module's logits are not finite, before any training. Check its initial weights.")
     changed = tokens.clone()
     changed[:, -1] += 1
     again = _logits(module, changed)
@@ -63,6 +80,12 @@ def check_module(module: nn.Module, *, device: str) -> None:
             "The module's logits at a position change with the tokens after it, which it will not have when it writes "
             "a reply. Mask what is to the right of each position."
         )
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise LgbenchError("The module has no parameter that requires a gradient: there is nothing to train.")
+    with user_code("The module"):
+        depends = module(tokens).requires_grad
+    if not depends:
+        raise LgbenchError("The module's logits do not depend on its parameters. Is a detach or no_grad in between?")
 
 
 @torch.no_grad()

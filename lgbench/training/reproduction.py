@@ -96,7 +96,7 @@ def list_runs(
                 arm,
                 seed=seed,
                 preset=preset,
-                settings=preset_settings(preset, group, changes),
+                settings=preset_settings(preset, group, changes, reference=model is None),
                 model=model,
                 device=device,
             )

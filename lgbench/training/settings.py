@@ -118,6 +118,9 @@ PRESETS: Mapping[str, Mapping[Domain, TrainingSettings]] = {
 }
 
 
+_OF_THE_REFERENCE_MODEL = ("layers", "heads", "width", "hidden", "theta", "position", "initial_std")
+
+
 def domain(group: Group) -> Domain:
     """What kind of text a group's main task reads."""
     if any(task.name == group.main for task in ARITHMETIC):
@@ -125,16 +128,19 @@ def domain(group: Group) -> Domain:
     return "mazes" if any(task.name == group.main for task in MAZES) else "strings"
 
 
-def preset_settings(preset: str, group: Group, changes: Sequence[str] = ()) -> TrainingSettings:
+def preset_settings(
+    preset: str, group: Group, changes: Sequence[str] = (), *, reference: bool = True
+) -> TrainingSettings:
     """The settings of a preset for a group's domain, with changes.
 
     Args:
         preset: `mini` or `paper`.
         group: The group to train for.
         changes: Each `name=value`, as given to `--set`.
+        reference: Whether the reference model is trained, whose shape settings then count.
 
     Raises:
-        LgbenchError: No such preset or setting, or a value that a setting cannot have.
+        LgbenchError: No such preset or setting, a value that a setting cannot have, or the shape of another model.
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
@@ -145,6 +151,8 @@ def preset_settings(preset: str, group: Group, changes: Sequence[str] = ()) -> T
             raise LgbenchError(f"{change!r} sets nothing. Write --set name=value, as in --set steps=500.")
         if name not in values:
             raise UnknownNameError("setting", name, values)
+        if name in _OF_THE_REFERENCE_MODEL and not reference:
+            raise LgbenchError(f"--set {name} shapes the reference model only. Shape your own where it is built.")
         values[name] = value
     try:
         settings = TrainingSettings.model_validate(values)

@@ -38,9 +38,10 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
         write_atomically(folder / STATE, packed(tensors, {"record": text}))
         write_atomically(folder / RECORD, text.encode())
     except OSError as error:
+        kept = "The state saved before is intact: make room, then go on with --resume."
+        lost = "Nothing was saved before: make room, then train again."
         raise LgbenchError(
-            f"Cannot write to {str(folder)!r}: {error.strerror or error}. The state saved before is intact: make room, "
-            "then go on with --resume."
+            f"Cannot write to {str(folder)!r}: {error.strerror or error}. {kept if (folder / STATE).exists() else lost}"
         ) from error
 
 

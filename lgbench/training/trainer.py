@@ -20,7 +20,7 @@ from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.suites import OPEN_ARM, Suite, load_suite
 from lgbench.training.batching import Batch, batches
 from lgbench.training.curve import DevSet
-from lgbench.training.modules import build_module
+from lgbench.training.modules import build_module, check_length
 from lgbench.training.plans import TrainingPlan, difference, same_weights
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
 from lgbench.training.state import STATE, read_state, restore, save_state
@@ -100,6 +100,8 @@ class _Run:
         plan, settings = self._plan, self._plan.settings
         suite = load_suite(plan.suite)
         dev = DevSet(suite, suite.group(plan.group), plan.arm, device=self._device)
+        if plan.model != "reference" and not plan.model.startswith("hf:"):
+            check_length(self._module, dev.longest, device=self._device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
         forward = torch.compile(self._module, dynamic=False) if settings.compile else self._module
         meter = _Meter(self._device)
@@ -113,7 +115,7 @@ class _Run:
             due = done == settings.steps or done % settings.evaluate_every == 0
             if due or done % _REPORT_STEPS == 0:
                 mean, rate = meter.read(examples=settings.batch)
-                _check_finite(mean, done, self._folder)
+                _check_finite(mean, done, saved=self.record.steps_done, folder=self._folder)
                 point = self._take_point(done, dev, meter) if due else None
                 report(Progress(done, mean, rate, point))
             if done == settings.steps:
@@ -245,9 +247,10 @@ def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resu
         )
 
 
-def _check_finite(loss: float, step: int, folder: Path) -> None:
+def _check_finite(loss: float, step: int, *, saved: int, folder: Path) -> None:
     if not math.isfinite(loss):
+        kept = f"The state after step {saved} is in {folder}. " if saved else ""
         raise LgbenchError(
-            f"The loss is no longer a number (within the 10 steps before {step}). The last good state is in {folder}. "
-            "Train anew with a lower rate, as in --set learning_rate=3e-4, or a longer warm-up."
+            f"The loss is no longer a number (within the 10 steps before {step}). {kept}Train anew with a lower rate, "
+            "as in --set learning_rate=3e-4, or a longer warm-up."
         )

@@ -226,6 +226,8 @@ def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, step: in
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert (resumed.curve, resumed.tokens) == (whole.curve, whole.tokens)
     assert train(plan, tmp_path / "cut", resume=True) == resumed, "a finished run is only read"
+    with pytest.raises(LgbenchError, match="holds this run, finished"):
+        train(plan, tmp_path / "cut")
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -436,6 +438,8 @@ def test_any_module_trains_and_resumes(tmp_path: Path) -> None:
     train(plan, tmp_path / "whole", build=Bigrams)
     with pytest.raises(Interrupted):
         train(plan, tmp_path / "cut", build=Bigrams, report=stop_at(10))  # type: ignore[arg-type]
+    with pytest.raises(LgbenchError, match=r"does not fit the module .* has changed since"):
+        train(plan, tmp_path / "cut", build=lambda size: nn.Embedding(size, size), resume=True)
     train(plan, tmp_path / "cut", build=Bigrams, resume=True)
     one, two = (load_checkpoint(tmp_path / name / "checkpoint", build=Bigrams) for name in ("whole", "cut"))
     assert torch.equal(one._module.read.weight, two._module.read.weight)  # type: ignore[union-attr, arg-type]

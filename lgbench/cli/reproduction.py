@@ -40,6 +40,7 @@ def command(
     from lgbench.rescoring import rescore
     from lgbench.suites import load_suite
     from lgbench.systems import score_trained
+    from lgbench.training.record import read_training_record
     from lgbench.training.reproduction import RESULT, execute, list_runs
 
     found, chosen = load_suite(suite), choose_device(device)
@@ -63,7 +64,13 @@ def command(
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. Run the same command again to go on from the last saved steps.", err=True)
         raise typer.Exit(130) from None
-    done = [rescore(run.folder / RESULT) for run in runs if run.name not in failures]
-    print_comparison(score_trained(done, found), names=group or [])
+    finished = [run for run in runs if run.name not in failures]
+    for run in finished:
+        if run.plan.seed == 0:  # the examples are the same for every seed
+            record = read_training_record(run.folder)
+            read = f"{record.tokens:,} tokens, of which {record.target_tokens:,} in targets"
+            typer.echo(f"{run.plan.group} {run.plan.arm}: trained on {read}")
+    typer.echo()
+    print_comparison(score_trained([rescore(run.folder / RESULT) for run in finished], found), names=group or [])
     if failures:
         raise LgbenchError(f"{len(failures)} of {len(runs)} runs failed: {', '.join(failures)}. See above.")

@@ -66,9 +66,20 @@ def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
 
 
 def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a saved state back into a freshly built module and its optimizer."""
+    """Put a saved state back into a freshly built module and its optimizer.
+
+    Raises:
+        LgbenchError: The module has other tensors than the one that was saved.
+    """
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    module.load_state_dict(weights)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise LgbenchError(
+            f"The saved state does not fit the module ({detail}). Something that builds the module has changed since; "
+            "restore it, or choose another --output."
+        ) from None
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

@@ -240,6 +240,8 @@ def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resu
         raise LgbenchError(
             f"{str(folder)!r} holds another run ({difference(found.plan, plan)}). Choose another --output."
         )
+    if not resume and found.finished:
+        raise LgbenchError(f"{str(folder)!r} holds this run, finished. Evaluate it, or choose another --output.")
     if not resume:
         raise LgbenchError(
             f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -60,6 +61,16 @@ FORBIDDEN = [
     ("lgbench.results", "lgbench.tasks"),
     ("lgbench.results", "lgbench.suites"),
 ]
+
+
+def test_contributing_places_every_module_where_it_is() -> None:
+    table = re.findall(r"^\| (\d) \| (.*?) \|", (PACKAGE.parent / "CONTRIBUTING.md").read_text("utf-8"), re.M)
+    told = {
+        f"lgbench.{name.removeprefix('lgbench/').removesuffix('.py').rstrip('/')}": int(layer)
+        for layer, modules in table
+        for name in re.findall(r"`(.*?)`", modules)
+    }
+    assert told == {name: layer for name, layer in LAYERS.items() if name not in ("lgbench", "lgbench.__main__")}
 
 
 def layer(module: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lgbench.evaluation import evaluate
 from lgbench.models.loading import load_model
 from lgbench.rescoring import Rescored, rescore
-from lgbench.running import Progress
+from lgbench.running.loop import Progress
 
 SUITE, GROUP, SEED = "mini-v1", "capitalize-reverse", 0
 ARMS = ("main_only", "transfer", "control")

@@ -12,7 +12,7 @@ from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.contract import CappedReply, Predictor, ask, prepare
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
-from lgbench.planning import make_plan
+from lgbench.running.planning import make_plan
 from lgbench.suites import SUITES, Cell, Suite
 from lgbench.task import Stream
 from lgbench.tasks import get_task

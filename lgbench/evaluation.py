@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lgbench.asking import usage
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
 from lgbench.models.contract import Predictor, prepare
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
-from lgbench.planning import Plan, make_plan
 from lgbench.results import Result, SystemInfo
-from lgbench.runfolder import RunKey, open_run
-from lgbench.running import Progress, Running
+from lgbench.running.asking import usage
+from lgbench.running.folder import RunKey, open_run
+from lgbench.running.loop import Progress, Running
+from lgbench.running.planning import Plan, make_plan
 from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Suite
 
 

@@ -14,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lgbench.comparison import serving
-from lgbench.curves import ARM_COLORS, ARM_DASHES, ZONE_SHADES, axis_ends, curve, zone_spans
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
-from lgbench.scoring import counts_by_task
+from lgbench.scoring.comparison import serving
+from lgbench.scoring.curves import ARM_COLORS, ARM_DASHES, ZONE_SHADES, axis_ends, curve, zone_spans
+from lgbench.scoring.measures import counts_by_task
 from lgbench.series import by_step
 from lgbench.suites import TRAINED_ARMS, ZONES, Group, Suite, Zone, load_suite
 from lgbench.training.curve import zone_accuracies

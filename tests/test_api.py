@@ -27,9 +27,9 @@ from lgbench.models.api import requests
 from lgbench.models.contract import CappedReply
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
-from lgbench.replies import parse_reply_line
 from lgbench.rescoring import rescore
-from lgbench.running import Progress
+from lgbench.running.loop import Progress
+from lgbench.running.replies import parse_reply_line
 from lgbench.suites import Cell, load_suite
 from lgbench.tasks import get_task
 

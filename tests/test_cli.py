@@ -13,7 +13,7 @@ import pytest
 from lgbench.cli import main
 from lgbench.cli.report import sparkline
 from lgbench.results import Result
-from lgbench.scoring import summarize
+from lgbench.scoring.measures import summarize
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_model.py"
 

@@ -15,10 +15,10 @@ from lgbench.errors import LgbenchError, ModelError, UnknownNameError
 from lgbench.evaluation import evaluate
 from lgbench.models.builtin import Echo, Oracle, Random
 from lgbench.models.contract import CappedReply
-from lgbench.replies import read_stored_replies
 from lgbench.rescoring import rescore
 from lgbench.results import Result
-from lgbench.running import Progress
+from lgbench.running.loop import Progress
+from lgbench.running.replies import read_stored_replies
 from lgbench.suites import load_suite
 from lgbench.tasks import get_task
 

@@ -22,8 +22,8 @@ from lgbench.evaluation import evaluate
 from lgbench.export.every_eval_ever import export_every_eval_ever
 from lgbench.export.lm_eval import export_lm_eval
 from lgbench.models.builtin import Random
-from lgbench.planning import make_plan
 from lgbench.records import InvalidFileError
+from lgbench.running.planning import make_plan
 from lgbench.suites import TRAINED_ARMS, Cell, load_suite
 from lgbench.training_data import training_stream
 

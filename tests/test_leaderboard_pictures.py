@@ -14,13 +14,13 @@ from xml.etree import ElementTree as ET
 import pytest
 from markdown_it import MarkdownIt
 
-from lgbench.curves import ARM_COLORS
 from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.pictures import open_picture, system_pictures
 from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.results import Result
+from lgbench.scoring.curves import ARM_COLORS
+from lgbench.scoring.systems import OpenScores
 from lgbench.suites import TRAINED_ARMS, load_suite
-from lgbench.systems import OpenScores
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
 from tests.test_leaderboard import made_up
 

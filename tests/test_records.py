@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lgbench.records import InvalidFileError, Problem, parse_json, plain, read_capped, read_record
-from lgbench.replies import read_stored_replies
 from lgbench.rescoring import check_result
 from lgbench.results import Result
+from lgbench.running.replies import read_stored_replies
 from tests.made_up import make_result
 
 

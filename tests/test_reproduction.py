@@ -17,8 +17,8 @@ pytest.importorskip("torch")
 
 from lgbench.cli.comparison import verdict  # after the skip
 from lgbench.rescoring import Rescored, rescore
+from lgbench.scoring.systems import score_trained
 from lgbench.suites import Cell, load_suite
-from lgbench.systems import score_trained
 from lgbench.training import reproduction
 from lgbench.training.reproduction import Run, execute, list_runs
 from lgbench.training.trainer import train

@@ -10,7 +10,7 @@ import pytest
 
 from lgbench.rescoring import rescore
 from lgbench.results import Result
-from lgbench.scoring import counts_by_task, zone_accuracy
+from lgbench.scoring.measures import counts_by_task, zone_accuracy
 from lgbench.suites import load_suite
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ import pytest
 from lgbench.evaluation import evaluate
 from lgbench.models.builtin import Echo
 from lgbench.records import InvalidFileError
-from lgbench.replies import MAX_UNPACKED_BYTES
 from lgbench.rescoring import rescore
+from lgbench.running.replies import MAX_UNPACKED_BYTES
 
 Lines = list[dict[str, Any]]
 

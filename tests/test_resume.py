@@ -20,7 +20,7 @@ from lgbench.files import owned_folder
 from lgbench.models.builtin import Echo, Oracle
 from lgbench.models.loading import load_model
 from lgbench.results import Result
-from lgbench.runfolder import PARTIAL_FILE
+from lgbench.running.folder import PARTIAL_FILE
 
 CELLS = {"tasks": ["reverse", "mqar"], "lengths": [2, 4, 6]}
 SIZE = 6 * 256
@@ -222,7 +222,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: py
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lgbench.runfolder.RunFolder.append", full)
+    monkeypatch.setattr("lgbench.running.folder.RunFolder.append", full)
     with pytest.raises(LgbenchError, match="No space left on device"):
         run(FailsAfter(10**9), tmp_path, resume=True)
     assert (tmp_path / PARTIAL_FILE).read_bytes() == kept

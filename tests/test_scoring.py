@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from lgbench.results import Result
-from lgbench.scoring import (
+from lgbench.scoring.measures import (
     horizon,
     is_partial,
     mean_accuracy,

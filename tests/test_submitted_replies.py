@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lgbench.cells import draw_cell
-from lgbench.replies import MAX_PACKED_BYTES, MAX_UNPACKED_BYTES
+from lgbench.running.replies import MAX_PACKED_BYTES, MAX_UNPACKED_BYTES
 from lgbench.suites import load_suite
 from tests.submitted import RUN, problems
 

@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from lgbench.bootstrap import percentile_interval, resampled_accuracy
-from lgbench.comparison import median_horizon, same_experiment
 from lgbench.errors import LgbenchError
-from lgbench.scoring import Horizon
+from lgbench.scoring.bootstrap import percentile_interval, resampled_accuracy
+from lgbench.scoring.comparison import median_horizon, same_experiment
+from lgbench.scoring.measures import Horizon
+from lgbench.scoring.systems import score_open, score_trained
 from lgbench.suites import Cell
-from lgbench.systems import score_open, score_trained
 from lgbench.task import Stream
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
 
@@ -49,13 +49,13 @@ def test_chunks_do_not_change_a_resample(monkeypatch: pytest.MonkeyPatch) -> Non
     run = make_run(lambda cell: 100, arm="main_only", group="copy-mqar", seed=0)
     cells = [Cell("string_copy", 10)]
     whole = resampled_accuracy([run], cells, key="k", resamples=25)
-    monkeypatch.setattr("lgbench.bootstrap._CHUNK", 10)
-    monkeypatch.setattr("lgbench.bootstrap._times_drawn", _uncached_times_drawn())
+    monkeypatch.setattr("lgbench.scoring.bootstrap._CHUNK", 10)
+    monkeypatch.setattr("lgbench.scoring.bootstrap._times_drawn", _uncached_times_drawn())
     assert resampled_accuracy([run], cells, key="k", resamples=25).tolist() == whole.tolist()
 
 
 def _uncached_times_drawn() -> Callable[..., NDArray[np.uint8]]:
-    from lgbench import bootstrap
+    from lgbench.scoring import bootstrap
 
     function: Callable[..., NDArray[np.uint8]] = bootstrap._times_drawn.__wrapped__
     return function

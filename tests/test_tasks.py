@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lgbench.cells import draw_cell
 from lgbench.errors import UnknownNameError
-from lgbench.grading import CellGrader, as_reply
 from lgbench.results import MAX_REPLY_CHARS
+from lgbench.running.grading import CellGrader, as_reply
 from lgbench.suites import Cell, load_suite
 from lgbench.task import Stream, Task, Walk
 from lgbench.tasks import TASKS, get_task

@@ -14,11 +14,11 @@ from typing import Any
 from lgbench.bench.llama import make_llama
 from lgbench.bench.processes import Usage, run_process
 from lgbench.export.lm_eval import export_lm_eval
-from lgbench.planning import make_plan
 from lgbench.records import read_record
-from lgbench.replies import read_stored_replies
 from lgbench.results import Result
-from lgbench.runfolder import REPLIES_FILE, RESULT_FILE
+from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.running.planning import make_plan
+from lgbench.running.replies import read_stored_replies
 from lgbench.suites import load_suite
 
 TASK = "reverse_add"

@@ -9,10 +9,10 @@ from rich import box
 from rich.table import Table
 
 from lgbench.cli.report import blocks, wide_console
-from lgbench.comparison import SUCCESS, ArmScores, Estimate, GroupScores
-from lgbench.scoring import counts_by_task
+from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
+from lgbench.scoring.measures import counts_by_task
+from lgbench.scoring.systems import TrainedScores
 from lgbench.suites import ZONES
-from lgbench.systems import TrainedScores
 
 
 def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> None:

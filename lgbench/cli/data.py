@@ -68,7 +68,7 @@ def export(
 
 def _test_examples(suite: str, groups: list[str], arm: str, tasks: list[str]) -> Iterator[Example]:
     from lgbench.cells import checked_cell
-    from lgbench.planning import make_plan
+    from lgbench.running.planning import make_plan
 
     plan = make_plan(suite, arm=arm, groups=groups, tasks=tasks)
     return (example for cell in plan.cells for example in checked_cell(plan.suite, cell))

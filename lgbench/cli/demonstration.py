@@ -22,8 +22,8 @@ def command(
     from lgbench.cli.comparison import print_comparison
     from lgbench.cli.progress import reporter
     from lgbench.demonstration import SUITE, run_demo
+    from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
-    from lgbench.systems import score_trained
 
     with contextlib.ExitStack() as stack:
         folder = results or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lgbench-demo-")))

@@ -68,7 +68,7 @@ def command(
 
     from lgbench.cli.report import print_result, summary
     from lgbench.evaluation import evaluate
-    from lgbench.planning import make_plan
+    from lgbench.running.planning import make_plan
 
     groups, tasks, lengths = _listed(group), _listed(task), length or []
     # Asked for in vain should fail before a model takes minutes to load.

@@ -58,7 +58,7 @@ def lm_eval(
 ) -> None:
     """Write the test cells as tasks of lm-evaluation-harness, scored by strict exact match."""
     from lgbench.export.lm_eval import export_lm_eval
-    from lgbench.planning import make_plan
+    from lgbench.running.planning import make_plan
 
     name = export_lm_eval(make_plan(suite, groups=group or [], tasks=task or []), folder, template=template)
     typer.echo(f"Wrote {folder}. Run, with your model:")

@@ -15,7 +15,7 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder 
     from lgbench.cli.report import print_result
     from lgbench.records import read_record
     from lgbench.results import Result
-    from lgbench.runfolder import RESULT_FILE
+    from lgbench.running.folder import RESULT_FILE
 
     print_result(read_record(folder / RESULT_FILE, Result), folder)
 
@@ -26,8 +26,8 @@ def compare(
     """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
     from lgbench.cli.comparison import print_comparison
     from lgbench.rescoring import rescore
+    from lgbench.scoring.systems import score_trained, why_left_out
     from lgbench.suites import OPEN_ARM, load_suite
-    from lgbench.systems import score_trained, why_left_out
 
     runs = [rescore(folder) for folder in folders]
     for folder, run in zip(folders, runs, strict=True):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from lgbench.running import Progress
+from lgbench.running.loop import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 _AGAIN = "asking some again, one by one"

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from lgbench.models.loaded import Model
 from lgbench.results import Result
-from lgbench.scoring import TaskSummary, ZoneSummary, is_partial, open_score, summarize, zone_accuracy
+from lgbench.scoring.measures import TaskSummary, ZoneSummary, is_partial, open_score, summarize, zone_accuracy
 from lgbench.suites import OPEN_ARM, ZONES, load_suite
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

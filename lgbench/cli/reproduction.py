@@ -38,8 +38,8 @@ def command(
     from lgbench.cli.comparison import print_comparison
     from lgbench.models.devices import choose_device
     from lgbench.rescoring import rescore
+    from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
-    from lgbench.systems import score_trained
     from lgbench.training.record import read_training_record
     from lgbench.training.reproduction import RESULT, execute, list_runs
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from lgbench.cells import checked_cell, limited_indices
 from lgbench.export.folder import new_folder
-from lgbench.grading import Reply
-from lgbench.replies import read_stored_replies
 from lgbench.rescoring import rescore
 from lgbench.results import CellResult, Result
-from lgbench.runfolder import REPLIES_FILE
-from lgbench.scoring import wilson_interval
+from lgbench.running.folder import REPLIES_FILE
+from lgbench.running.grading import Reply
+from lgbench.running.replies import read_stored_replies
+from lgbench.scoring.measures import wilson_interval
 from lgbench.suites import Cell, load_suite
 from lgbench.task import Example
 

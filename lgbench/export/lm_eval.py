@@ -9,7 +9,7 @@ from pathlib import Path
 from lgbench.cells import checked_cell, committed_digest
 from lgbench.export.folder import new_folder
 from lgbench.models.prompting import generation_cap, prompt_style, question
-from lgbench.planning import Plan
+from lgbench.running.planning import Plan
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example
 from lgbench.tasks import get_task

@@ -17,9 +17,9 @@ from lgbench.leaderboard.markdown import (
     table,
 )
 from lgbench.leaderboard.scored import SuiteScores
+from lgbench.scoring.systems import ENOUGH_SEEDS, OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import SUITES, Suite
-from lgbench.systems import ENOUGH_SEEDS, OpenScores, TrainedScores
 
 FEW_SEEDS = "\\*"
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."

@@ -6,7 +6,6 @@ import html
 from collections.abc import Sequence
 from fractions import Fraction
 
-from lgbench.comparison import ArmScores, GroupScores
 from lgbench.leaderboard.markdown import (
     GENERATED,
     NONE,
@@ -21,11 +20,12 @@ from lgbench.leaderboard.markdown import (
 from lgbench.leaderboard.pictures import Picture, group_picture, open_picture
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.results import Result
-from lgbench.scoring import counts_by_task, wilson_interval
+from lgbench.scoring.comparison import ArmScores, GroupScores
+from lgbench.scoring.measures import counts_by_task, wilson_interval
+from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.checking import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import Suite
-from lgbench.systems import OpenScores
 
 
 def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from lgbench.comparison import GroupScores
-from lgbench.curves import ARM_COLORS, ARM_DASHES, Curve, curve
 from lgbench.leaderboard.markdown import percent
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.svg import Look, draw
+from lgbench.scoring.comparison import GroupScores
+from lgbench.scoring.curves import ARM_COLORS, ARM_DASHES, Curve, curve
+from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import OPEN_ARM, Group, Suite
-from lgbench.systems import OpenScores
 
 # Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart; one for each main task.
 _TASK_LOOKS = (Look("#0072b2"), Look("#009e73"), Look("#d55e00"), Look("#56b4e9", (2, 2)), Look("#cc79a7"))

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from lgbench.curves import ZONE_SHADES, Curve, axis_ends, zone_spans
+from lgbench.scoring.curves import ZONE_SHADES, Curve, axis_ends, zone_spans
 from lgbench.suites import Group
 
 # Pixels, from the upper left corner.

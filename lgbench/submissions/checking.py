@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from lgbench.errors import LgbenchError
-from lgbench.grading import Reply
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, plain, read_record
-from lgbench.replies import read_stored_replies
 from lgbench.rescoring import check_cells, check_result
 from lgbench.results import Result
-from lgbench.runfolder import REPLIES_FILE, RESULT_FILE
+from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.running.grading import Reply
+from lgbench.running.replies import read_stored_replies
 from lgbench.submissions.eligibility import ineligible, repeated
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE, SystemRecord, check_system_name
 from lgbench.suites import Cell

@@ -9,7 +9,7 @@ from lgbench.errors import LgbenchError
 from lgbench.models import builtin
 from lgbench.records import Problem
 from lgbench.results import Result
-from lgbench.scoring import expected_cells
+from lgbench.scoring.measures import expected_cells
 from lgbench.suites import Cell, load_suite
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from lgbench.errors import LgbenchError
 from lgbench.records import InvalidFileError, read_record
 from lgbench.results import Result
-from lgbench.runfolder import REPLIES_FILE, RESULT_FILE
+from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.submissions.checking import FileProblem, check
 from lgbench.submissions.system import SYSTEM_FILE, check_system_name
 

@@ -17,11 +17,11 @@ from typing import NamedTuple, cast
 
 import torch
 
-from lgbench.comparison import same_experiment
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
 from lgbench.models.loading import load_build, load_model
 from lgbench.processes import end_with_parent
+from lgbench.scoring.comparison import same_experiment
 from lgbench.suites import Suite, load_suite
 from lgbench.training.curve import zones_line
 from lgbench.training.plans import TrainingPlan, plan_training

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
-from lgbench.scoring import counts_by_task
+from lgbench.scoring.measures import counts_by_task
 from lgbench.suites import ZONES, Group, Zone
 
 ARM_COLORS: Mapping[str, str] = {

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgbench.results import Result
-from lgbench.scoring import Interval
+from lgbench.scoring.measures import Interval
 from lgbench.suites import Cell
 from lgbench.task import Stream
 

@@ -1,7 +1,7 @@
 """Layer 3: what the counts of one result amount to: zones, horizons, intervals. Definitions: docs/protocol.md.
 
 Accuracies are exact fractions, so that thresholds and ties are decided by integers; `float()` them for display.
-Nothing here reads a file or knows how the counts came about. How runs make a system: `lgbench.comparison`.
+Nothing here reads a file or knows how the counts came about. How runs make a system: `lgbench.scoring.comparison`.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from lgbench.bootstrap import RESAMPLES, Run, resampled_accuracy
-from lgbench.comparison import (
+from lgbench.errors import LgbenchError
+from lgbench.results import Result
+from lgbench.scoring.bootstrap import RESAMPLES, Run, resampled_accuracy
+from lgbench.scoring.comparison import (
     ArmScores,
     Estimate,
     GroupScores,
@@ -21,9 +23,7 @@ from lgbench.comparison import (
     score_arm,
     serving,
 )
-from lgbench.errors import LgbenchError
-from lgbench.results import Result
-from lgbench.scoring import Horizon, counts_by_task, horizon, is_partial, zone_accuracy, zone_lengths
+from lgbench.scoring.measures import Horizon, counts_by_task, horizon, is_partial, zone_accuracy, zone_lengths
 from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Cell, Group, Suite
 
 ENOUGH_SEEDS = 3

@@ -13,9 +13,9 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lgbench.grading import Reply
 from lgbench.records import InvalidFileError, Problem, parse_json, read_capped
 from lgbench.results import MAX_REPLY_CHARS
+from lgbench.running.grading import Reply
 
 MAX_PACKED_BYTES = 8_000_000
 MAX_UNPACKED_BYTES = 64_000_000

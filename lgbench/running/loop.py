@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lgbench.asking import answers, drawn_ahead, usage
-from lgbench.grading import OpenCell, Reply, as_reply
 from lgbench.models.contract import StreamingPredictor, ask_each_alone
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
-from lgbench.planning import Plan
-from lgbench.replies import RepliesDigest
 from lgbench.results import BatchInvariance, CellResult, Usage
-from lgbench.runfolder import RunFolder
+from lgbench.running.asking import answers, drawn_ahead, usage
+from lgbench.running.folder import RunFolder
+from lgbench.running.grading import OpenCell, Reply, as_reply
+from lgbench.running.planning import Plan
+from lgbench.running.replies import RepliesDigest
 from lgbench.suites import Cell
 from lgbench.task import Example
 from lgbench.tasks import get_task

@@ -1,6 +1,6 @@
 """Layer 3: the arms of one group compared: means over seeds, gains, success rates. Definitions: docs/protocol.md.
 
-What a missing run or an empty zone would decide is None, never 0. Systems of several groups: `lgbench.systems`.
+What a missing run or an empty zone would decide is None, never 0. Systems of several groups: `lgbench.scoring.systems`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from statistics import median_low
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
 from lgbench.results import Result
-from lgbench.scoring import Horizon, Interval, counts_by_task, horizon, mean_accuracy, mean_gap
+from lgbench.scoring.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
+from lgbench.scoring.measures import Horizon, Interval, counts_by_task, horizon, mean_accuracy, mean_gap
 from lgbench.suites import ZONES, Cell, Group, Suite, Zone
 
 SUCCESS = Fraction(9, 10)

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from lgbench.cells import checked_cell, evaluated
-from lgbench.grading import Reply, as_reply
 from lgbench.models.contract import PipelinedPredictor, Question, StreamingPredictor, Tokens, ask_in_parts
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
-from lgbench.planning import Plan
 from lgbench.results import Usage
+from lgbench.running.grading import Reply, as_reply
+from lgbench.running.planning import Plan
 from lgbench.suites import Cell
 from lgbench.task import Example
 

@@ -15,15 +15,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from lgbench.asking import Answers, Spent
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder, write_atomically
-from lgbench.grading import Reply
 from lgbench.models.api.options import CHANGE_NO_REPLY
 from lgbench.models.contract import Tokens
 from lgbench.records import read_record
-from lgbench.replies import StoredReplies, parse_reply_line, reply_line
 from lgbench.results import Moment, Result, Sha256
+from lgbench.running.asking import Answers, Spent
+from lgbench.running.grading import Reply
+from lgbench.running.replies import StoredReplies, parse_reply_line, reply_line
 from lgbench.task import Example
 
 RESULT_FILE = "result.json"

@@ -233,6 +233,39 @@ def test_a_busy_server_is_left_alone_by_every_request(serve: Serve) -> None:
     assert min(times[2:]) - times[0] >= 1
 
 
+def test_a_refused_request_says_what_it_asked(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: failure(400, "content filter"), concurrency="1")
+    with pytest.raises(LgbenchError, match=r"content filter\. It asked for reverse of 'c='"):
+        ask(model, 1)
+
+
+def test_a_key_in_a_reply_is_not_kept(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: completion(f"Bearer {KEY}"))
+    with pytest.raises(LgbenchError, match="wrote the key into its reply") as caught:
+        ask(model, 1)
+    assert KEY not in str(caught.value)
+
+
+def test_ctrl_c_waits_for_what_is_paid_for(serve: Serve) -> None:
+    """Of twenty questions six are under way: their replies come, and nothing new is asked."""
+    main = threading.get_ident()
+
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        if number == 5:
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.5)
+        return right_answer(body)
+
+    model, server = serve(rule, concurrency="6")
+    predictor: Any = model.predictor
+    parts: list[dict[int, str]] = []
+    prompts = [f"{letter}bc=" for letter in "abcdefghijklmnopqrst"]
+    with pytest.raises(KeyboardInterrupt):
+        parts.extend(predictor.stream(prompts, "reverse"))
+    assert sorted(reply for part in parts for reply in part.values()) == [f"cb{letter}" for letter in "abcdef"]
+    assert len(server.bodies) == 6
+
+
 def test_a_date_as_retry_after() -> None:
     assert requests._retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
     assert requests._retry_after({"retry-after": "soon"}) is None
@@ -343,7 +376,7 @@ def test_a_server_that_renamed_the_cap(serve: Serve) -> None:
 
 def test_concurrency_is_bounded_and_used(serve: Serve) -> None:
     def rule(number: int, body: dict[str, Any]) -> Answer:
-        time.sleep(0.02)
+        time.sleep(0.1)
         return right_answer(body)
 
     model, server = serve(rule, concurrency="5")

@@ -116,5 +116,5 @@ def test_new_tokens_survive_in_the_written_tokenizer(folder: Path, tmp_path: Pat
 
 def test_a_tokenizer_without_some_characters_is_refused(tmp_path: Path) -> None:
     make_llama(tmp_path, signs=SIGNS.replace("7", "").replace("Q", ""))
-    with pytest.raises(LgbenchError, match=r"no single token for|does not tell apart"):
+    with pytest.raises(LgbenchError, match="no single token of its own for '7', 'Q'"):
         load_pretrained(tmp_path, lora_rank=0)

@@ -68,6 +68,7 @@ def command(
 
     from lgbench.cli.report import print_result, summary
     from lgbench.evaluation import evaluate
+    from lgbench.running.folder import PARTIAL_FILE
     from lgbench.running.planning import make_plan
 
     groups, tasks, lengths = _listed(group), _listed(task), length or []
@@ -97,6 +98,10 @@ def command(
             kept = "Interrupted. Every reply up to here is kept; go on with:"
             typer.echo(f"\n{kept}\n  {_resumed(base)}", err=True)
             raise typer.Exit(130) from None
+        except LgbenchError:
+            if (folder / PARTIAL_FILE).exists():
+                typer.echo(f"Every reply up to here is kept; go on with:\n  {_resumed(base)}", err=True)
+            raise
         summaries.append(summary(results[-1], folder))
         if not as_json and not quiet:
             print_result(results[-1], folder)
@@ -114,6 +119,7 @@ def _run(
     from lgbench.cli.progress import reporter
     from lgbench.cli.report import describe
     from lgbench.models.loading import load_model
+    from lgbench.running.loop import asks_again
     from lgbench.suites import OPEN_ARM
 
     with _stdout_to_stderr():
@@ -127,7 +133,7 @@ def _run(
                 f"--suite {suite} --group {group} --arm {arm}",
                 err=True,
             )
-        with reporter(quiet=quiet) as report:
+        with reporter(quiet=quiet, again=asks_again(loaded.predictor)) as report:
             return wanted(loaded, output=folder, on_progress=report)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,8 @@ def hf(checkpoint: Source, folder: Target) -> None:
     from lgbench.models.hf_export import export_hf
 
     export_hf(_folder_of(checkpoint), folder)
-    typer.echo(f"Wrote {folder}")
+    template = shlex.quote("template=<begin><{task}>{prompt}")
+    typer.echo(f"Wrote {folder}. Evaluate it with:\n  lgbench eval hf:{folder} --model-option {template}")
 
 
 @app.command()

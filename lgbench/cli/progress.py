@@ -18,16 +18,21 @@ _AGAIN = "asking some again, one by one"
 
 
 @contextlib.contextmanager
-def reporter(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """What to tell the progress to; None if nothing is to be shown."""
+def reporter(*, quiet: bool, again: bool = True) -> Iterator[Callable[[Progress], None] | None]:
+    """What to tell the progress to; None if nothing is to be shown.
+
+    Args:
+        quiet: Show nothing.
+        again: Whether some prompts are asked again in the end.
+    """
     console = Console(stderr=True)
     if quiet:
         yield None
     elif console.is_terminal:
         with _bar(console) as bar:
-            yield _Live(bar).show
+            yield _Live(bar, again=again).show
     else:
-        yield _Lines().show
+        yield _Lines(again=again).show
 
 
 class _Rate:
@@ -63,8 +68,9 @@ def _spent(progress: Progress) -> str:
 
 
 class _Live:
-    def __init__(self, bar: Bar) -> None:
+    def __init__(self, bar: Bar, *, again: bool) -> None:
         self._bar = bar
+        self._again = again
         self._rate = _Rate()
         self._row = bar.add_task("", rate=0.0, accuracy="")
 
@@ -75,7 +81,7 @@ class _Live:
         self._bar.update(
             self._row,
             description=_AGAIN
-            if progress.done == progress.total
+            if progress.done == progress.total and self._again
             else f"{progress.cell.task} {progress.cell.length} ({progress.cell_number}/{progress.cell_count})",
             completed=progress.done,
             total=progress.total,
@@ -87,7 +93,8 @@ class _Live:
 class _Lines:
     """A line when a cell is done, and every ten seconds while one takes longer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, again: bool) -> None:
+        self._again = again
         self._rate = _Rate()
         self._last = time.monotonic()
 
@@ -106,5 +113,5 @@ class _Lines:
             file=sys.stderr,
             flush=True,
         )
-        if progress.done == progress.total:
+        if progress.done == progress.total and self._again:
             print("Asking some examples again, one by one ...", file=sys.stderr, flush=True)

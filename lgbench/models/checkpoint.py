@@ -213,8 +213,9 @@ def read_checkpoint_record(folder: Path) -> CheckpointRecord:
         LgbenchError: It is missing, damaged or of another vocabulary version.
     """
     if not (folder / RECORD).is_file():
+        other = f" A Hugging Face model is named hf:{folder}." if (folder / "config.json").is_file() else ""
         raise LgbenchError(
-            f"{str(folder)!r} holds no checkpoint: it has no {RECORD}. Give one that `lgbench train` wrote."
+            f"{str(folder)!r} holds no checkpoint: it has no {RECORD}. Give one that `lgbench train` wrote.{other}"
         )
     record = read_record(folder / RECORD, CheckpointRecord)
     if record.vocabulary_version != VOCABULARY_VERSION:

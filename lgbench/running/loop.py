@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lgbench.models.contract import StreamingPredictor, ask_each_alone
+from lgbench.models.contract import Predictor, StreamingPredictor, ask_each_alone
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import BatchInvariance, CellResult, Usage
@@ -159,9 +159,7 @@ class Running:
     def check_batch_invariance(self) -> BatchInvariance | None:
         """Ask the first 16 examples of each task's shortest and longest cell again, one by one."""
         predictor = self._model.predictor
-        if isinstance(predictor, RecordedReplies):
-            return None
-        if isinstance(predictor, StreamingPredictor) and not predictor.one_by_one:
+        if isinstance(predictor, RecordedReplies) or not asks_again(predictor):
             return None
         checked = changed = 0
         for cell, replies in self._to_ask_again.items():
@@ -169,6 +167,13 @@ class Running:
             checked += len(replies)
             changed += sum(as_reply(new).text != old.text for new, (_, old) in zip(again, replies, strict=True))
         return BatchInvariance(checked=checked, changed=changed)
+
+
+def asks_again(predictor: Predictor | RecordedReplies) -> bool:
+    """Whether some prompts are asked again one by one, as batches could have changed their replies."""
+    if isinstance(predictor, StreamingPredictor):
+        return predictor.one_by_one
+    return not isinstance(predictor, RecordedReplies)
 
 
 def _shortest_and_longest(cells: Sequence[Cell]) -> frozenset[Cell]:

@@ -6,17 +6,17 @@ tags and maze nodes are added to its tokenizer. So training, its curve and resum
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Regex, pre_tokenizers
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint import read_tensors
-from lgbench.models.huggingface.checkpoint import quiet_loading
+from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
 
 BEGIN_TOKEN = "<begin>"
@@ -55,11 +55,10 @@ def load_pretrained(folder: Path, *, lora_rank: int) -> tuple[PretrainedModule, 
         lora_rank: Of low-rank adapters on every linear layer (the embeddings are trained too); 0 trains all weights.
 
     Raises:
-        LgbenchError: Its tokenizer has no single token for some character.
+        LgbenchError: It cannot be loaded, or its tokenizer has no single token for some character.
     """
     with quiet_loading():
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", use_safetensors=True)
+        model, tokenizer = load_folder(folder, dtype="float32")
     table = _prepare_tokenizer(tokenizer, folder)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -82,11 +81,17 @@ def _prepare_tokenizer(tokenizer: Any, folder: Path) -> Tensor:
     found = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in VOCABULARY]
     found[PAD] = found[END] = [tokenizer.eos_token_id]  # what stands in the padding is never looked at
     found[BEGIN] = [tokenizer.bos_token_id]
-    unfit = [text for text, tokens in zip(VOCABULARY, found, strict=True) if len(tokens) != 1]
-    firsts = [tokens[0] for tokens in found[PAD + 1 :] if tokens]
-    if unfit or len(set(firsts)) < len(firsts):
-        shown = ", ".join(map(repr, unfit[:10])) or "several that it does not tell apart"
-        raise LgbenchError(f"The tokenizer in {str(folder)!r} has no single token for {shown}. Choose another model.")
+    firsts = Counter(tokens[0] for tokens in found[PAD + 1 :] if tokens)
+    unfit = [
+        text
+        for text, tokens in zip(VOCABULARY, found, strict=True)
+        if len(tokens) != 1 or firsts[tokens[0]] > 1  # such as the token for all that is unknown
+    ]
+    if unfit:
+        shown = ", ".join(map(repr, unfit[:10])) + (f" and {len(unfit) - 10} more" if len(unfit) > 10 else "")
+        raise LgbenchError(
+            f"The tokenizer in {str(folder)!r} has no single token of its own for {shown}. Choose another model."
+        )
     return torch.tensor([tokens[0] for tokens in found])
 
 

@@ -68,4 +68,8 @@ def _key(options: Options) -> str:
             f"The environment variable {options.key_env} is not set. Set it to your key, or name another with "
             "--model-option key_env=NAME; for a server of your own, give --model-option base_url=http://..."
         )
+    if odd := next((sign for sign in key if not (sign.isascii() and sign.isprintable())), None):
+        raise LgbenchError(
+            f"The environment variable {options.key_env} holds {odd!r}, which is in no key. Set it anew."
+        )
     return key

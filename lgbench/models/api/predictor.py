@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import itertools
+import logging
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from lgbench.suites import Suite, load_suite
 if TYPE_CHECKING:
     from lgbench.models.api.options import Options
 
+_log = logging.getLogger(__name__)
 _Outcome = tuple[int, Completion | None]
 
 
@@ -100,7 +102,15 @@ class ApiPredictor(PipelinedPredictor):
                     asked += len(new)
                 if asked == answered:
                     break
-                outcomes = conversation.arrived()
+                try:
+                    outcomes = conversation.arrived()
+                except KeyboardInterrupt as interrupt:
+                    if conversation.failures:
+                        raise
+                    conversation.failures.append(interrupt)  # at once, as a second Ctrl-C must find it
+                    self._loop.call_soon_threadsafe(conversation.end, interrupt)
+                    _log.warning("Waiting for replies under way, which are paid for. Ctrl-C again gives them up.")
+                    continue
                 answered += len(outcomes)
                 if completions := {number: completion for number, completion in outcomes if completion is not None}:
                     yield {number: self._reply(completion) for number, completion in completions.items()}
@@ -118,7 +128,8 @@ class ApiPredictor(PipelinedPredictor):
             body["prompt"] = text
             if self._style.style == "instruct":
                 body["stop"] = [CLOSE_TAG]
-        return await self._endpoint.complete(body, cap=generation_cap(asked.prompt), over=over)
+        about = f"{asked.task} of {asked.prompt[:60]!r}"
+        return await self._endpoint.complete(body, cap=generation_cap(asked.prompt), about=about, over=over)
 
     def _reply(self, completion: Completion) -> str:
         self.tokens = Tokens(*map(sum, zip(self.tokens, completion.tokens, strict=True)))
@@ -149,7 +160,7 @@ class _Conversation:
 
     def __init__(self, ask: Callable[[Question, asyncio.Event], Awaitable[Completion]], concurrency: int) -> None:
         self._questions: asyncio.Queue[tuple[int, Question]] = asyncio.Queue()
-        self.failures: list[Exception] = []
+        self.failures: list[BaseException] = []
         self._ask = ask
         self._over = asyncio.Event()
         self._concurrency = concurrency
@@ -172,9 +183,13 @@ class _Conversation:
                 try:
                     completion = await self._ask(question, self._over)
                 except Exception as failure:  # noqa: BLE001  # raised in the other thread, which would wait for ever
-                    self.failures.append(failure)
-                    self._over.set()
+                    self.end(failure)
             self._outcomes.put((number, completion))
+
+    def end(self, failure: BaseException) -> None:
+        """Begin no further question. Called in the event loop."""
+        self.failures.append(failure)
+        self._over.set()
 
     def arrived(self) -> list[_Outcome]:
         """Wait for an outcome, and take what else is there. A question without a completion failed or was not asked."""

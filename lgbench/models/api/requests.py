@@ -8,6 +8,7 @@ import email.utils
 import json
 import logging
 import random
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0
 _LONGEST_WAIT = 900.0  # a server that asks for more is better resumed later
 _RETRIES_BEFORE_FIRST_SUCCESS = 2  # a wrong URL should not take minutes to be told
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit_limit_reached")
+_SHORTEST_KEY = 8  # characters of a key that is a secret
 _BUSY = (408, 409, 425, 429)
 
 
@@ -69,12 +71,13 @@ class Endpoint:
         self._quiet_until = 0.0
         self._cap_field = "max_tokens"
 
-    async def complete(self, body: dict[str, Any], *, cap: int, over: asyncio.Event) -> Completion:
+    async def complete(self, body: dict[str, Any], *, cap: int, about: str, over: asyncio.Event) -> Completion:
         """Send a request until it is answered.
 
         Args:
             body: What to send.
             cap: The most tokens to write.
+            about: What it asks, for a refusal.
             over: Once it is set, nobody waits any more to send.
 
         Raises:
@@ -85,7 +88,7 @@ class Endpoint:
             if (quiet := self._quiet_until - time.monotonic()) > 0:
                 await self._rest(quiet, over)
             try:
-                completion = await self._once(body | {self._cap_field: cap})
+                completion = await self._once(body | {self._cap_field: cap}, about)
             except Unusable as failure:
                 await self._wait(failure, attempt, over)
                 attempt += 1
@@ -103,9 +106,11 @@ class Endpoint:
             delay = failure.wait
         if delay > _LONGEST_WAIT:
             raise self._error(f"{failure}, and asks to wait {delay:.0f} s. Resume the run then")
+        quiet_until = time.monotonic() + delay
+        told = failure.overload and quiet_until < self._quiet_until + 1  # by another request that waits as long
         if failure.overload:
-            self._quiet_until = max(self._quiet_until, time.monotonic() + delay)
-        if delay >= 10:
+            self._quiet_until = max(self._quiet_until, quiet_until)
+        if delay >= 10 and not told:
             _log.warning("%s; the next try is in %.0f s.", self._cleaned(str(failure)), delay)
         await self._rest(delay, over)
 
@@ -115,11 +120,11 @@ class Endpoint:
         if over.is_set():
             raise self._error("was not asked again: another request failed for good")
 
-    async def _once(self, body: dict[str, Any]) -> Completion:
+    async def _once(self, body: dict[str, Any], about: str) -> Completion:
         try:
             raw = await self._client.post(self._path, body=body, cast_to=str)
         except openai.APIStatusError as error:
-            self._refused(error, body)
+            self._refused(error, body, about)
             raise Unusable(
                 f"answered with status {error.status_code}{_said(error)}",
                 wait=_retry_after(error.response.headers),
@@ -131,9 +136,12 @@ class Endpoint:
             if isinstance(cause, TimeoutError):
                 raise Unusable("did not answer in time (see --model-option timeout=SECONDS)") from None
             raise Unusable(f"could not be reached or broke off: {cause}") from None
-        return parse_completion(raw)
+        completion = parse_completion(raw)
+        if len(self._secret) >= _SHORTEST_KEY and self._secret in completion.text:
+            raise self._error("wrote the key into its reply, which is not kept. Do not trust this server")
+        return completion
 
-    def _refused(self, error: openai.APIStatusError, body: Mapping[str, Any]) -> None:
+    def _refused(self, error: openai.APIStatusError, body: Mapping[str, Any], about: str) -> None:
         """Raise for a status that no repetition of the request will change."""
         status, said = error.status_code, _said(error)
         # Other requests that were sent under the old name meanwhile come back here too.
@@ -141,19 +149,25 @@ class Endpoint:
             self._cap_field = "max_completion_tokens"
             raise Unusable("wants max_completion_tokens", wait=0.0, overload=False)
         if status in (401, 403):
-            raise self._error(f"refused the key (status {status}){said}. Check the environment variable that holds it")
+            hint = (
+                "Check the environment variable that holds it" if self._secret else "None was set: see OPENAI_API_KEY"
+            )
+            raise self._error(f"refused the key (status {status}){said}. {hint}")
         if status == 402 or _code(error) in _QUOTA_CODES:
             raise self._error(f"says that the quota is used up{said}. Add credit, then resume the run")
         if status == 404:
             raise self._error(f"knows no such model or address (status 404){said}. Check MODEL and base_url")
         if 300 <= status < 500 and status not in _BUSY:
-            raise self._error(f"refused the request (status {status}){said}")
+            raise self._error(f"refused the request (status {status}){said}. It asked for {about}")
 
     def _error(self, what: str) -> LgbenchError:
         return LgbenchError(self._cleaned(f"{self._client.base_url} {what}."))
 
     def _cleaned(self, text: str) -> str:
-        return text.replace(self._secret, "***") if self._secret else text
+        if len(self._secret) >= _SHORTEST_KEY:
+            return text.replace(self._secret, "***")
+        # A placeholder such as "x". Within words it would be cut out of our own.
+        return re.sub(rf"(?<!\w){re.escape(self._secret)}(?!\w)", "***", text) if self._secret else text
 
 
 def parse_completion(raw: str) -> Completion:

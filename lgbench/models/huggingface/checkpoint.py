@@ -55,24 +55,40 @@ def open_checkpoint(path_or_id: str, options: Options) -> Checkpoint:
     if options.adapter is not None:
         adapter = find_folder(options.adapter, revision=None)
         check_weights(adapter, "adapter_model.safetensors")
+    model, tokenizer = load_folder(
+        folder,
+        code=options.trust_remote_code,
+        dtype=options.dtype,
+        device_map=options.device_map,
+        attn_implementation=options.attn_implementation,
+    )
     with _told(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            folder,
-            output_loading_info=True,
-            dtype=options.dtype,
-            device_map=options.device_map,
-            attn_implementation=options.attn_implementation,
-            trust_remote_code=options.trust_remote_code,
-            use_safetensors=True,
-        )
-        if loading["missing_keys"]:  # transformers would go on with random numbers in their place
-            raise LgbenchError(f"The weights in {str(folder)!r} lack {_some(sorted(loading['missing_keys']))}.")
         if adapter is not None:
             model = _with_adapter(model, adapter)
         if options.device_map is None:
             model = model.to(_best_device())
     return Checkpoint(folder=folder, adapter=adapter, model=model.eval(), tokenizer=tokenizer)
+
+
+def load_folder(folder: Path, *, code: bool = False, **options: Any) -> tuple[Any, Any]:
+    """The causal model and the tokenizer of a checked folder.
+
+    Args:
+        folder: The folder.
+        code: Whether code that comes with the model may run.
+        options: Of `from_pretrained`, for the model.
+
+    Raises:
+        LgbenchError: It cannot be loaded, or weights are missing.
+    """
+    with _told(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder, output_loading_info=True, trust_remote_code=code, use_safetensors=True, **options
+        )
+        if loading["missing_keys"]:  # transformers would go on with random numbers in their place
+            raise LgbenchError(f"The weights in {str(folder)!r} lack {_some(sorted(loading['missing_keys']))}.")
+    return model, tokenizer
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:

@@ -113,3 +113,18 @@ def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
 def test_every_training_record_belongs_to_a_submitted_run() -> None:
     records = {path.parent.relative_to(ROOT / "docs" / "runs") for path in (ROOT / "docs" / "runs").rglob("*.json")}
     assert records == {run.relative_to(ROOT / "submissions") for run in RUNS}
+
+
+def test_the_gaps_are_those_of_the_sweep() -> None:
+    pytest.importorskip("torch")
+    from lgbench.training.record import read_training_record
+    from lgbench.training.sweep import dev_gap
+
+    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
+    sweep = ROOT / "docs" / "sweeps" / "mini-v1-capitalize-reverse"
+    heads = [int(each) for each in re.findall(r"auxiliaries to (\d+) \|", text)]
+    rows = re.findall(r"^\| (\d+) \| (0\.\d{3} .*) \|$", text, flags=re.MULTILINE)
+    told = {(int(main), aux): gap for main, gaps in rows for aux, gap in zip(heads, gaps.split(" | "), strict=True)}
+    gaps = [dev_gap(read_training_record(path.parent)) for path in sweep.rglob("training.json")]
+    assert told == {(each.main_length, each.aux_length): f"{float(each.gap):.3f}" for each in gaps}
+    assert len(told) == 9

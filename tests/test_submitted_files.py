@@ -229,6 +229,15 @@ def test_one_file_of_weights_under_two_seeds(system: Path) -> None:
     assert "same weights as one (arm 'main_only'" in found["two/result.json", "system.source_sha256"]
 
 
+def test_one_file_of_weights_in_a_group_that_is_none(system: Path) -> None:
+    for name, group in (("one", "add-multiply"), ("two", "add-nothing")):
+        evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=5, output=system / name)
+        weights = {"kind": "checkpoint", "source_sha256": ["a" * 64]}
+        edit(system / name / "result.json", lambda result: result["system"].update(weights))  # noqa: B023
+        edit(system / name / "result.json", lambda result: result.update(group=group))  # noqa: B023
+    assert {path for path, _ in problems(system)} == {"two/result.json"}
+
+
 def test_two_seeds_that_are_right_throughout_are_not_suspicious(system: Path) -> None:
     for seed in (5, 6):
         run = system / f"perfect-{seed}"

@@ -89,8 +89,11 @@ def _same_training(result: Result, other: Result) -> bool:
         return False
     if result.group is None or other.group is None:
         return result.group == other.group
-    suite = load_suite(result.suite)
-    return suite.group(result.group).arm(result.arm) == suite.group(other.group).arm(other.arm)
+    try:
+        suite = load_suite(result.suite)
+        return suite.group(result.group).arm(result.arm) == suite.group(other.group).arm(other.arm)
+    except LgbenchError:  # a name that does not exist, which is told elsewhere
+        return True
 
 
 def _suspiciously_equal(result: Result, other: Result) -> bool:

@@ -45,12 +45,13 @@ def check_length(module: nn.Module, tokens: int, *, device: str) -> None:
     Raises:
         ModelError: It raised.
     """
-    was_training = module.training
+    was_training, generator = module.training, torch.get_rng_state()
     row = torch.zeros((1, tokens), dtype=torch.int64, device=device)
     what = f"The module, given {tokens} tokens, as many as the longest prompt and a reply up to its cap have,"
     with user_code(what), torch.no_grad():
         module.eval()(row)
     module.train(was_training)
+    torch.set_rng_state(generator)
 
 
 def check_module(module: nn.Module, *, device: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from lgbench.models.contract import Predictor, StreamingPredictor, ask_each_alone
 from lgbench.models.loaded import Model
@@ -159,7 +160,7 @@ class Running:
     def check_batch_invariance(self) -> BatchInvariance | None:
         """Ask the first 16 examples of each task's shortest and longest cell again, one by one."""
         predictor = self._model.predictor
-        if isinstance(predictor, RecordedReplies) or not asks_again(predictor):
+        if not asks_again(predictor):
             return None
         checked = changed = 0
         for cell, replies in self._to_ask_again.items():
@@ -169,7 +170,7 @@ class Running:
         return BatchInvariance(checked=checked, changed=changed)
 
 
-def asks_again(predictor: Predictor | RecordedReplies) -> bool:
+def asks_again(predictor: Predictor | RecordedReplies) -> TypeGuard[Predictor]:
     """Whether some prompts are asked again one by one, as batches could have changed their replies."""
     if isinstance(predictor, StreamingPredictor):
         return predictor.one_by_one

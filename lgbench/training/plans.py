@@ -110,15 +110,13 @@ def _file_sha256(model: str) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 
-def same_weights(one: TrainingPlan, other: TrainingPlan) -> bool:
-    """Whether two runs end in the same weights, so that one may go on where the other stopped."""
-    return one == other.model_copy(
-        update={"settings": other.settings.model_copy(update={"workers": one.settings.workers})}
+def difference(old: TrainingPlan, new: TrainingPlan) -> str | None:
+    """Where two plans differ first, in words; None where they end in the same weights, so that one may go on.
+
+    The number of worker processes changes no example.
+    """
+    before, after = (
+        plan.model_dump(exclude={"settings"}) | plan.settings.model_dump(exclude={"workers"}) for plan in (old, new)
     )
-
-
-def difference(old: TrainingPlan, new: TrainingPlan) -> str:
-    """Where two plans differ first, for an error message."""
-    before, after = ({**plan.model_dump(), **plan.settings.model_dump()} for plan in (old, new))
-    name = next(name for name in before if name != "settings" and before[name] != after[name])
-    return f"{name} is {before[name]!r} there and {after[name]!r} here"
+    name = next((name for name in before if before[name] != after[name]), None)
+    return None if name is None else f"{name} is {before[name]!r} there and {after[name]!r} here"

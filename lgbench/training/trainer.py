@@ -21,7 +21,7 @@ from lgbench.suites import OPEN_ARM, Suite, load_suite
 from lgbench.training.batching import Batch, batches
 from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module, check_length
-from lgbench.training.plans import TrainingPlan, difference, same_weights
+from lgbench.training.plans import TrainingPlan, difference
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
 from lgbench.training.state import STATE, read_state, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
@@ -236,10 +236,8 @@ def _finished(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingReco
 
 
 def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool) -> None:
-    if not same_weights(found.plan, plan):
-        raise LgbenchError(
-            f"{str(folder)!r} holds another run ({difference(found.plan, plan)}). Choose another --output."
-        )
+    if (differs := difference(found.plan, plan)) is not None:
+        raise LgbenchError(f"{str(folder)!r} holds another run ({differs}). Choose another --output.")
     if not resume and found.finished:
         raise LgbenchError(f"{str(folder)!r} holds this run, finished. Evaluate it, or choose another --output.")
     if not resume:

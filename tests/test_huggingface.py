@@ -24,8 +24,10 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
+    GPTJConfig,
     MambaConfig,
     MistralConfig,
+    OPTConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -36,7 +38,7 @@ from lgbench.evaluation import evaluate
 from lgbench.models.contract import CappedReply
 from lgbench.models.huggingface import load
 from lgbench.models.huggingface.batching import Batcher
-from lgbench.models.huggingface.decoding import Decoder, Row, Written
+from lgbench.models.huggingface.decoding import Decoder, Row, Written, context_limit
 from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
 from lgbench.models.loading import load_model
 from lgbench.models.prompting import generation_cap, worked_examples
@@ -125,6 +127,61 @@ def test_decoding_in_batches_changes_nothing_for_any_architecture(kind: str) -> 
         ended = new[-1] in (3, 40, 41, 42, 43, 44)
         assert (written.tokens, written.capped) == (new[:-1] if ended else new, not ended)
     assert len({len(written.tokens) for written in together}) > 1
+
+
+TABLES = {
+    "gpt2": GPT2Config(vocab_size=80, n_embd=16, n_layer=2, n_head=2, initializer_range=0.5, n_positions=20),
+    "opt": OPTConfig(
+        vocab_size=80, hidden_size=16, ffn_dim=32, num_hidden_layers=2, num_attention_heads=2, init_std=0.5,
+        word_embed_proj_dim=16, max_position_embeddings=20,
+    ),
+    "gptj": GPTJConfig(vocab_size=80, n_embd=16, n_layer=2, n_head=2, rotary_dim=4, n_positions=20),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_of_positions_limits_prompt_and_reply(kind: str) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(TABLES[kind]).double().eval()
+    limit = context_limit(model)
+    assert limit == 20
+    # Short prompts go on for long beside long ones that are done, which must not run out of positions.
+    rows = [Row([5 + (7 * row + place) % 70 for place in range(2 * row + 1)], cap=19 - 2 * row) for row in range(10)]
+    decode = Decoder(model, ends=frozenset({3}), pad=0)
+    together = decode([*rows, Row([5] * 30, cap=0)])
+    assert together == [*(decode([row])[0] for row in rows), Written([], capped=True)]
+    assert len(together[0].tokens) == 19
+
+
+def test_models_that_compute_positions_have_no_limit() -> None:
+    for kind in ("sliding", "mamba"):
+        assert context_limit(AutoModelForCausalLM.from_config(MODELS[kind])) is None
+
+
+def test_a_prompt_beyond_the_context_is_answered_with_nothing(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_config(
+        GPT2Config(
+            vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=1, eos_token_id=2
+        )
+    )
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    result = evaluate(
+        load_model(f"hf:{tmp_path}", {}),
+        suite="mini-v1",
+        tasks=["shortest_path"],
+        lengths=[4, 24],
+        limit=3,
+        output=tmp_path / "result",
+    )
+    short, long = result.cells
+    assert (short.counts.total, long.counts.total, long.counts.capped) == (3, 3, 3)
+    assert "at most 64 tokens" in caplog.text
+    assert rescore(tmp_path / "result").result == result
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "sliding"])

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from transformers import DynamicCache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from lgbench.models.huggingface.cache import keeps_plain_attention_cache, preallocated_cache
 
 # Rows that are done still cost a step their share; dropping them costs one copy of the others' cache.
 _KEEP_WHILE_LIVE = 0.75
@@ -20,7 +22,7 @@ class Row(NamedTuple):
 
     Attributes:
         tokens: Its tokens.
-        cap: The most tokens to write.
+        cap: The most tokens to write. Where it is 0 the model is not asked, and the reply is empty and capped.
     """
 
     tokens: Sequence[int]
@@ -55,19 +57,24 @@ class Decoder:
         self._pad = pad
         self._stops = stops
         self._accepted = inspect.signature(model.forward).parameters
-        self.stepwise = _keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
+        self.stepwise = keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
 
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Row], give_up: threading.Event | None = None) -> list[Written]:
         """Continue each row. Once `give_up` is set, rows end at the next token."""
-        return self._step_by_step(rows, give_up or threading.Event()) if self.stepwise else self._by_generate(rows)
+        asked = [row for row in rows if row.cap > 0]
+        written = iter(self._decoded(asked, give_up or threading.Event()) if asked else [])
+        return [next(written) if row.cap > 0 else Written([], capped=True) for row in rows]
+
+    def _decoded(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:
+        return self._step_by_step(rows, give_up) if self.stepwise else self._by_generate(rows)
 
     def _step_by_step(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:
         tokens, mask = self._padded(rows)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         padded = not bool(mask.all())
         capacity = tokens.shape[1] + max(row.cap for row in rows)
-        cache = _preallocated_cache(self._model, capacity)
+        cache = preallocated_cache(self._model, capacity)
         written: list[list[int]] = [[] for _ in rows]
         capped = [False] * len(rows)
         slots: list[int | None] = list(range(len(rows)))  # which row each line of the batch holds; None once it is done
@@ -81,15 +88,17 @@ class Decoder:
             live = [slot for slot, row in enumerate(slots) if row is not None]
             if not live or give_up.is_set():
                 return [Written(*each) for each in zip(written, capped, strict=True)]
-            positions = positions[:, -1:] + 1
+            # Rows that are done stand still: a table of positions may have no more.
+            growth = mask.new_tensor([[int(row is not None)] for row in slots])
+            positions = positions[:, -1:] + growth
             if len(live) <= _KEEP_WHILE_LIVE * len(slots):
                 kept = torch.tensor(live, device=chosen.device)
                 cache.reorder_cache(kept)
-                chosen, positions, mask = chosen[kept], positions[kept], mask[kept]
+                chosen, positions, mask, growth = chosen[kept], positions[kept], mask[kept], growth[kept]
                 slots = [slots[slot] for slot in live]
             tokens = chosen[:, None]
             if padded:
-                mask = torch.cat([mask, mask.new_ones(len(slots), 1)], dim=1)
+                mask = torch.cat([mask, growth], dim=1)
 
     def _take(self, written: list[int], token: int, cap: int) -> tuple[bool, bool]:
         """Add a token to a row; whether the row is done, and whether its cap ended it."""
@@ -156,54 +165,13 @@ class _RowStops(StoppingCriteria):
         return torch.tensor(flags, device=input_ids.device)
 
 
-def _keeps_plain_attention_cache(model: Any) -> bool:
-    if model.config.is_encoder_decoder or not type(model)._supports_default_dynamic_cache():
-        return False
-    layers = DynamicCache(config=model.config).layers
-    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
-
-
-def _preallocated_cache(model: Any, capacity: int) -> DynamicCache:
-    """A cache whose full-attention layers have room for `capacity` tokens and so never copy what they hold to grow."""
-    cache = DynamicCache(config=model.config)
-    cache.layers = [_PreallocatedLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    return cache
-
-
-class _PreallocatedLayer(DynamicLayer):
-    """Keys and values in buffers of shape (rows, heads, capacity, width); what is held is a view of their beginning."""
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__()
-        self._capacity = capacity
-        self._held = 0
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add the keys and values of new tokens, and return all."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self._key_buffer, self._value_buffer = self._room(key_states), self._room(value_states)
-        end = self._held + key_states.shape[-2]
-        self._key_buffer[:, :, self._held : end] = key_states
-        self._value_buffer[:, :, self._held : end] = value_states
-        self._show(end)
-        return self.keys, self.values
-
-    def _room(self, states: torch.Tensor) -> torch.Tensor:
-        rows, heads, _, width = states.shape
-        return states.new_empty(rows, heads, self._capacity, width)
-
-    def _show(self, end: int) -> None:
-        self._held = end
-        self.keys = self._key_buffer[:, :, :end]
-        self.values = self._value_buffer[:, :, :end]
-
-    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Keep these rows only."""
-        rows = len(beam_idx)
-        self._key_buffer[:rows, :, : self._held] = self.keys.index_select(0, beam_idx)
-        self._value_buffer[:rows, :, : self._held] = self.values.index_select(0, beam_idx)
-        self._key_buffer, self._value_buffer = self._key_buffer[:rows], self._value_buffer[:rows]
-        self._show(self._held)
+def context_limit(model: Any) -> int | None:
+    """The most tokens that a model reads: of those with a table of positions, learned or fixed; None for the others."""
+    most: int | None = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if most is None:
+        return None
+    words = model.get_input_embeddings()
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding) and module is not words]
+    tables += [table for name, table in model.named_buffers() if name.endswith("embed_positions")]
+    # Some tables begin with places for padding.
+    return most if any(most <= len(table) <= most + 2 for table in tables) else None

@@ -10,7 +10,7 @@ from lgbench.errors import LgbenchError
 from lgbench.models.contract import CappedReply, StreamingPredictor
 from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.checkpoint import Checkpoint
-from lgbench.models.huggingface.decoding import Row, Written
+from lgbench.models.huggingface.decoding import Row, Written, context_limit
 from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
 from lgbench.models.huggingface.vocabulary import check_vocabulary
 from lgbench.models.prompting import CLOSE_TAG, extract_reply, generation_cap, question, warn_of_confusion
@@ -43,6 +43,8 @@ class HuggingFacePredictor(StreamingPredictor):
         self._style = style
         self._ends = _end_tokens(checkpoint)
         self._suite = load_suite("mini-v1")
+        self._context = context_limit(checkpoint.model)
+        self._told_of_context = False
         self._batcher = Batcher(checkpoint.model)
         pad = self._tokenizer.pad_token_id
         self._decoder = make_decoder(
@@ -100,7 +102,21 @@ class HuggingFacePredictor(StreamingPredictor):
         tokens: list[int] = self._tokenizer(text, add_special_tokens=not self._style.chat)["input_ids"]
         while tokens and tokens[-1] in self._ends:  # some tokenizers close every text
             tokens = tokens[:-1]
-        return Row(tokens, generation_cap(prompt))
+        return Row(tokens, self._cap(prompt, len(tokens)))
+
+    def _cap(self, prompt: str, tokens: int) -> int:
+        """The generation cap, or what room the context leaves after the prompt's tokens."""
+        cap = generation_cap(prompt)
+        if self._context is None or tokens + cap <= self._context:
+            return cap
+        if not self._told_of_context:
+            self._told_of_context = True
+            _log.warning(
+                "The model reads at most %d tokens: where prompt and reply need more, the reply is cut there, empty "
+                "if need be, and counted as capped.",
+                self._context,
+            )
+        return max(0, self._context - tokens)
 
     def _reply(self, row: Row, written: Written) -> str:
         reply = extract_reply(self._style, self._new_text(row.tokens, written.tokens))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from lgbench.cells import checked_cell
 from lgbench.cli import main
-from lgbench.doctor import examine
+from lgbench.doctor.examining import examine
 from lgbench.models.builtin import Echo, Oracle
-from lgbench.models.contract import CappedReply, Predictor
+from lgbench.models.contract import CappedReply, Predictor, StreamingPredictor, Tokens
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import SystemInfo
-from lgbench.suites import Cell, load_suite
+from lgbench.suites import Cell, Suite, load_suite
 
 MINI = load_suite("mini-v1")
 
@@ -93,6 +94,45 @@ def test_what_breaks_the_contract_ends_the_examination(
 def test_a_reply_that_never_ends_is_told() -> None:
     found = findings(Changed(lambda prompts, replies: [CappedReply("a") for _ in prompts]), "reverse")
     assert found["the longest prompt"][0] == "warning"
+
+
+def test_a_reply_that_would_be_cut_is_told() -> None:
+    found = findings(Changed(lambda prompts, replies: ["a" * 4097 for _ in prompts]), "reverse")
+    assert found["a reply"][0] == "warning"
+    assert "longer than 4096 characters" in found["a reply"][1]
+
+
+def test_without_time_only_what_is_always_asked_is_tried() -> None:
+    model = Changed(lambda prompts, replies: replies)
+    system = SystemInfo(model="x", kind="object")
+    found = {each.check: each for each in examine(Model(model, system), suite=MINI, tasks=["reverse"], seconds=0)}
+    untried = {check for check, finding in found.items() if finding.state == "untried"}
+    assert untried == {
+        "in the order of the prompts", "the same one by one", "the same among longer prompts",
+        "no prompts, no replies", "the longest prompt", "batch size 4",
+    }  # fmt: skip
+    assert all("--time-limit" in found[check].advice for check in untried - {"batch size 4"})
+    assert model.calls == 3
+    assert "time for mini-v1" in found
+
+
+def test_tokens_and_their_cost_are_told() -> None:
+    class Counting(StreamingPredictor):
+        prices = (1.0, 2.0)
+
+        def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
+            self.tokens = Tokens(0, 0)
+
+        def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+            self.tokens = Tokens(self.tokens.prompt + 100_000, self.tokens.completion + 10)
+            return Oracle().predict(prompts, task)
+
+        def stream(self, prompts: Sequence[str], task: str) -> Iterator[dict[int, str]]:
+            raise NotImplementedError
+
+    found = findings(Counting(), "reverse")
+    detail = found["used by the doctor"][1]
+    assert re.fullmatch(r"1,[78]00,000 tokens read, 1[78]0 written, cost 1\.[78]003", detail)
 
 
 def test_an_empty_call_that_fails_is_only_a_warning() -> None:

@@ -80,9 +80,9 @@ def answers(model: Model, cells: Iterable[Sequence[Example]], *, batch_size: int
 
 
 def _timed(model: Model, parts: Iterable[Mapping[Example, str]]) -> Iterator[Answers]:
-    begun, used = time.perf_counter(), _tokens(model)
+    begun, used = time.perf_counter(), tokens_of(model)
     for part in parts:
-        seconds, now_used = time.perf_counter() - begun, _tokens(model)
+        seconds, now_used = time.perf_counter() - begun, tokens_of(model)
         tokens = Tokens(now_used.prompt - used.prompt, now_used.completion - used.completion)
         yield Answers(tuple((example, as_reply(text)) for example, text in part.items()), Spent(seconds, tokens))
         begun, used = time.perf_counter(), now_used
@@ -149,7 +149,8 @@ class _Questions:
         return example
 
 
-def _tokens(model: Model) -> Tokens:
+def tokens_of(model: Model) -> Tokens:
+    """What a model has used so far; nothing for models that count no tokens."""
     return model.predictor.tokens if isinstance(model.predictor, StreamingPredictor) else Tokens()
 
 

@@ -1,0 +1,130 @@
+"""The checks of the contract: count, type, order, repetition, batches, the empty list, the longest prompt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from lgbench.cells import checked_cell
+from lgbench.doctor.findings import Clock, Finding, State, duration
+from lgbench.errors import ModelError
+from lgbench.models.contract import CappedReply, Predictor, ask
+from lgbench.results import MAX_REPLY_CHARS
+from lgbench.suites import Cell, Suite
+from lgbench.task import Example
+
+_FEW = 6
+_MORE_TIME = "Give the doctor more time with --time-limit SECONDS."
+_BATCHES = "Mask padding, use float32, or pad nothing: results that depend on the batch are hard to reproduce."
+
+
+def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str], clock: Clock) -> Iterator[Finding]:
+    """Check a model on a few prompts of the first task, and on the longest prompt of all.
+
+    Args:
+        predictor: The model.
+        suite: The suite whose prompts are asked.
+        tasks: Those that may be asked.
+        clock: Checks for which it has no time are not tried.
+
+    Raises:
+        ModelError: The model raised, or did not return one string for each prompt.
+    """
+    task = tasks[0]
+    short, longer = (checked_cell(suite, Cell(task, suite.grid(task)[place]))[:_FEW] for place in (1, 3))
+    prompts = [example.prompt for example in short]
+    first = ask(predictor, prompts, task)
+    yield Finding("one reply for each prompt", "ok", f"{len(first)} strings for {len(prompts)} {task} prompts")
+    yield _shown(short, first)
+    begun = time.perf_counter()
+    again = ask(predictor, prompts, task)
+    once = time.perf_counter() - begun  # the first call may have warmed something up
+    yield _same("the same on a repeat", first, again, "Decode greedily, or fix the seed of each reply.")
+
+    longest = _longest(suite, tasks)
+    characters = max(map(len, prompts))
+    checks: list[tuple[str, float, Callable[[str], Finding]]] = [
+        ("in the order of the prompts", once, lambda check: _order(check, predictor, task, prompts, first)),
+        ("the same one by one", _FEW * once, lambda check: _alone(check, predictor, task, prompts, first)),
+        (
+            "the same among longer prompts",
+            2 * once * max(len(example.prompt) for example in longer) / characters,
+            lambda check: _among_longer(check, predictor, task, prompts, longer, first),
+        ),
+        ("no prompts, no replies", 0, lambda check: _empty(check, predictor, task)),
+        (
+            "the longest prompt",
+            once * len(longest.prompt) / characters,
+            lambda check: _longest_prompt(check, predictor, longest),
+        ),
+    ]
+    for name, seconds, check in checks:
+        if clock.has(seconds):
+            yield check(name)
+        else:
+            yield Finding(name, "untried", f"it would take about {duration(seconds)}", _MORE_TIME)
+
+
+def _shown(examples: Sequence[Example], replies: Sequence[str]) -> Finding:
+    right = sum(reply == example.target for reply, example in zip(replies, examples, strict=True))
+    detail = f"{examples[0].prompt!r} got {replies[0][:80]!r}; {right} of {len(replies)} are right"
+    if max(map(len, replies)) > MAX_REPLY_CHARS:
+        advice = "Does the model know when to stop? Return what it wrote until then, and no prompt."
+        return Finding("a reply", "warning", f"{detail}; one is longer than {MAX_REPLY_CHARS} characters", advice)
+    return Finding("a reply", "ok", detail)
+
+
+def _same(
+    check: str, wanted: Sequence[str], got: Sequence[str], advice: str, *, otherwise: State = "problem"
+) -> Finding:
+    changed = [(before, after) for before, after in zip(wanted, got, strict=True) if before != after]
+    if not changed:
+        return Finding(check, "ok", f"{len(wanted)} of {len(wanted)} replies are equal")
+    before, after = changed[0]
+    detail = f"{len(changed)} of {len(wanted)} replies changed, as from {before[:40]!r} to {after[:40]!r}"
+    return Finding(check, otherwise, detail, advice)
+
+
+def _order(check: str, predictor: Predictor, task: str, prompts: list[str], first: list[str]) -> Finding:
+    backwards = ask(predictor, prompts[::-1], task)
+    advice = "Return the replies in the order of the prompts."
+    if backwards == first and len(set(first)) > 1:
+        return Finding(check, "problem", "reversing the prompts changed nothing", advice)
+    return _same(check, first, backwards[::-1], advice)
+
+
+def _alone(check: str, predictor: Predictor, task: str, prompts: list[str], first: list[str]) -> Finding:
+    alone = [ask(predictor, [prompt], task)[0] for prompt in prompts]
+    return _same(check, first, alone, _BATCHES, otherwise="warning")
+
+
+def _among_longer(
+    check: str, predictor: Predictor, task: str, prompts: list[str], longer: Sequence[Example], first: list[str]
+) -> Finding:
+    mixed = [text for prompt, other in zip(prompts, longer, strict=True) for text in (prompt, other.prompt)]
+    return _same(check, first, ask(predictor, mixed, task)[::2], _BATCHES, otherwise="warning")
+
+
+def _empty(check: str, predictor: Predictor, task: str) -> Finding:
+    try:
+        ask(predictor, [], task)
+    except ModelError as error:
+        return Finding(check, "warning", str(error), "Return [] for []; lgbench never asks it.")
+    return Finding(check, "ok", "[] for []")
+
+
+def _longest(suite: Suite, tasks: Sequence[str]) -> Example:
+    """The example with the longest prompt of the suite among these tasks."""
+    cells = [Cell(task, suite.grid(task)[-1]) for task in tasks]
+    examples = (example for cell in cells for example in checked_cell(suite, cell))
+    return max(examples, key=lambda each: len(each.prompt))
+
+
+def _longest_prompt(check: str, predictor: Predictor, longest: Example) -> Finding:
+    begun = time.perf_counter()
+    (reply,) = ask(predictor, [longest.prompt], longest.task)
+    seconds = time.perf_counter() - begun
+    detail = f"{len(longest.prompt)} characters of {longest.task}: {len(reply)} back in {seconds:.2f} s"
+    if isinstance(reply, CappedReply):
+        return Finding(check, "warning", f"{detail}, ended by the cap", "Does the model write its end token?")
+    return Finding(check, "ok", detail)

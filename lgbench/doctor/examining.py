@@ -1,0 +1,64 @@
+"""All checks of a model, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lgbench.cells import checked_cell
+from lgbench.doctor.contract import honours_the_contract
+from lgbench.doctor.findings import TIME_LIMIT, Clock, Finding, State
+from lgbench.doctor.speed import measure_speed
+from lgbench.errors import LgbenchError, ModelError
+from lgbench.models.contract import prepare
+from lgbench.models.loaded import Model
+from lgbench.models.recorded import RecordedReplies
+from lgbench.running.asking import tokens_of, usage
+from lgbench.running.planning import make_plan
+from lgbench.suites import Suite
+
+
+def examine(model: Model, *, suite: Suite, tasks: Sequence[str] = (), seconds: float = TIME_LIMIT) -> Iterator[Finding]:
+    """Check a loaded model, a finding at a time. Stops early where going on would make no sense.
+
+    Args:
+        model: The model.
+        suite: The suite whose prompts are asked.
+        tasks: Those to ask; empty for all of the suite.
+        seconds: A check that would probably end later than so many seconds from now is not tried, and says so.
+
+    Raises:
+        UnknownNameError: The suite has no such task.
+    """
+    plan = make_plan(suite, tasks=tasks)
+    names = list(dict.fromkeys(cell.task for cell in plan.cells))
+    if isinstance(model.predictor, RecordedReplies):
+        yield _coverage(model.predictor, suite, names)
+        return
+    clock = Clock(seconds)
+    try:
+        prepare(model.predictor, suite, names)
+        yield Finding("accepts the tasks", "ok", f"{len(names)} of {suite.name}")
+        yield from honours_the_contract(model.predictor, suite, names, clock)
+        yield from measure_speed(model.predictor, suite, names, clock)
+    except LgbenchError as error:
+        shown = error.user_traceback if isinstance(error, ModelError) else ""
+        yield Finding("works", "problem", str(error), shown.strip() or "Mend this and run the doctor again.")
+    if (used := usage(model, tokens_of(model))) is not None:
+        cost = "" if used.cost is None else f", cost {used.cost:.4f}"
+        yield Finding(
+            "used by the doctor", "ok", f"{used.prompt_tokens:,} tokens read, {used.completion_tokens:,} written{cost}"
+        )
+
+
+def _coverage(replies: RecordedReplies, suite: Suite, tasks: Sequence[str]) -> Finding:
+    cells = [cell for cell in suite.cells() if cell.task in tasks]
+    complete = 0
+    first_gap = ""
+    for cell in cells:
+        try:
+            replies.lookup([example.id for example in checked_cell(suite, cell)])
+            complete += 1
+        except LgbenchError as error:
+            first_gap = first_gap or str(error)
+    state: State = "ok" if complete == len(cells) else "warning" if complete else "problem"
+    return Finding("replies recorded", state, f"{complete} of {len(cells)} cells are complete", first_gap)

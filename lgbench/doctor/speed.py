@@ -1,0 +1,77 @@
+"""How fast a model answers in batches, and how long each suite would take."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from lgbench.cells import checked_cell, draw_prompts
+from lgbench.doctor.findings import Clock, Finding, duration
+from lgbench.models.contract import Predictor, ask
+from lgbench.suites import SUITES, Cell, Suite
+from lgbench.task import Stream
+from lgbench.tasks import get_task
+
+BATCH_SIZES = (1, 4, 16, 64, 256)
+_SAMPLES_PER_CELL = 4
+
+
+class _Pace(NamedTuple):
+    batch_size: int
+    replies_per_second: float
+    seconds_per_character: float
+
+
+def measure_speed(predictor: Predictor, suite: Suite, tasks: Sequence[str], clock: Clock) -> Iterator[Finding]:
+    """Time batches of growing size on prompts of middle length, and project each suite from the best of them.
+
+    One prompt is always asked; a larger batch only while the clock has time for it.
+    """
+    task = tasks[0]
+    length = suite.grid(task)[len(suite.grid(task)) // 2]
+    prompts = [example.prompt for example in checked_cell(suite, Cell(task, length))]
+    paces: list[_Pace] = []
+    for size in (size for size in BATCH_SIZES if size <= len(prompts)):
+        if paces and not clock.has(likely := size / paces[-1].replies_per_second):
+            yield Finding(f"batch size {size}", "untried", f"it might take {duration(likely)}")
+            break
+        started = time.perf_counter()
+        ask(predictor, prompts[:size], task)
+        seconds = max(time.perf_counter() - started, 1e-6)
+        paces.append(_Pace(size, size / seconds, seconds / sum(map(len, prompts[:size]))))
+        detail = f"{paces[-1].replies_per_second:,.1f} replies/s on {task} at length {length}; {_memory()}"
+        yield Finding(f"batch size {size}", "ok", detail)
+    best = max(paces, key=lambda pace: pace.replies_per_second)
+    for each in SUITES:
+        seconds = best.seconds_per_character * _characters(each, tasks)
+        detail = f"about {duration(seconds)} at batch size {best.batch_size}, if time grows with the prompts' length"
+        yield Finding(f"time for {each.name}", "ok", detail)
+
+
+def _memory() -> str:
+    if sys.platform == "win32":
+        return "memory not known"
+    import resource
+
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
+    text = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:,.0f} MB of memory at most so far"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        text += f", {torch.cuda.max_memory_allocated() / 1e6:,.0f} MB on the GPU"
+    return text
+
+
+def _characters(suite: Suite, tasks: Sequence[str]) -> float:
+    """Characters of all test prompts of these tasks, from a few prompts of each cell."""
+    total = 0.0
+    for cell in suite.cells():
+        if cell.task in tasks:
+            stream = Stream("lgbench", suite.name, "doctor", cell.task, cell.length)
+            drawn = draw_prompts(
+                stream, get_task(cell.task), cell.length, _SAMPLES_PER_CELL,
+                split="dev", held_out=frozenset(), distinct=False,
+            )  # fmt: skip
+            total += suite.examples_per_cell * sum(map(len, drawn)) / len(drawn)
+    return total

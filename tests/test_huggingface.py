@@ -282,6 +282,17 @@ def test_parts_do_not_work_on_for_nobody(monkeypatch: pytest.MonkeyPatch, error:
     assert torch.get_num_threads() == 1
 
 
+def test_logits_that_are_no_numbers_stop_the_run() -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(MODELS["gpt2"]).eval()
+    with torch.no_grad():
+        model.transformer.wpe.weight[6] = torch.nan  # so only when the third token is written
+    decode = Decoder(model, ends=frozenset(), pad=0)
+    assert len(decode([Row([5, 6, 7, 8], cap=3)])[0].tokens) == 3
+    with pytest.raises(LgbenchError, match="float32 are no numbers"):
+        decode([Row([5, 6, 7, 8], cap=4)])
+
+
 def test_a_stop_ends_a_row() -> None:
     torch.manual_seed(0)
     for config in (MODELS["gpt2"], MODELS["mamba"]):

@@ -11,10 +11,15 @@ import torch
 from torch import nn
 from transformers import DynamicCache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.cache import keeps_plain_attention_cache, preallocated_cache
 
 # Rows that are done still cost a step their share; dropping them costs one copy of the others' cache.
 _KEEP_WHILE_LIVE = 0.75
+_NO_NUMBERS = (
+    "The model's logits in {dtype} are no numbers (NaN). Its weights are damaged, or {dtype} is too narrow for it: try "
+    "--model-option dtype=float32 or dtype=bfloat16."
+)
 
 
 class Row(NamedTuple):
@@ -79,8 +84,10 @@ class Decoder:
         capped = [False] * len(rows)
         slots: list[int | None] = list(range(len(rows)))  # which row each line of the batch holds; None once it is done
         while True:
-            logits = self._forward(tokens, mask if padded else None, positions, cache)
-            chosen = logits[:, -1].argmax(-1)
+            logits = self._forward(tokens, mask if padded else None, positions, cache)[:, -1]
+            chosen = logits.argmax(-1)
+            if logits.gather(-1, chosen[:, None]).isnan().any():  # argmax takes them for the greatest
+                raise LgbenchError(_NO_NUMBERS.format(dtype=str(logits.dtype).removeprefix("torch.")))
             for slot, token in enumerate(chosen.tolist()):
                 if (row := slots[slot]) is not None:
                     done, capped[row] = self._take(written[row], token, rows[row].cap)

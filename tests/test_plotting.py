@@ -17,10 +17,8 @@ from lgbench import plotting
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
 from lgbench.suites import Cell, load_suite
-from lgbench.training.record import CurvePoint, Machine, TrainingRecord
-from lgbench.training.settings import preset_settings
-from lgbench.training.sweep import Gap, dev_gap, swept_plan
-from lgbench.training.trainer import train
+from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
+from lgbench.training.sweep import Gap, dev_gap, finish_swept, list_sweep
 from tests.made_up import make_result
 
 MINI = load_suite("mini-v1")
@@ -39,8 +37,8 @@ def results() -> list[Result]:
 
 
 def record(main: int, aux: int, counts: dict[str, dict[int, int]]) -> TrainingRecord:
-    settings = preset_settings("mini", GROUP, ["steps=10"])
-    plan = swept_plan(MINI, GROUP.name, main, aux, seed=0, preset="mini", settings=settings)
+    options: dict[str, Any] = {"main_lengths": [main], "aux_lengths": [aux], "seeds": 1, "preset": "mini"}
+    ((plan, _, _),) = list_sweep(MINI, GROUP.name, Path(), **options, changes=["steps=10"])
     points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10))
     return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
 
@@ -82,16 +80,23 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
         plotting.write_picture(figure, tmp_path / "gap.bmp")
 
 
-def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path) -> None:
+def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes = ["layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "precision=float32"]
-    settings = preset_settings("mini", GROUP, changes)
-    plan = swept_plan(MINI, GROUP.name, 2, 6, seed=0, preset="mini", settings=settings)
-    assert [(part.task, part.max_length) for part in plan.parts] == [("string_copy", 2), ("mqar", 6)]
-    gap = dev_gap(train(plan, tmp_path))
+    options: dict[str, Any] = {"seeds": 2, "preset": "mini", "changes": changes}
+    runs = list_sweep(MINI, GROUP.name, tmp_path, main_lengths=[2, 4], aux_lengths=[6], **options)
+    assert [(run.folder.name, read_lengths(run.plan.trained_arm())) for run in runs] == [
+        ("main2-aux6-seed0", {"string_copy": 2, "mqar": 6}),
+        ("main4-aux6-seed0", {"string_copy": 4, "mqar": 6}),
+        ("main2-aux6-seed1", {"string_copy": 2, "mqar": 6}),
+        ("main4-aux6-seed1", {"string_copy": 4, "mqar": 6}),
+    ]
+    finish_swept(runs[0], "cpu")
+    gap = dev_gap(read_training_record(runs[0].folder))
     assert (gap.main_length, gap.aux_length) == (2, 6)
-    assert read_lengths(plan.trained_arm()) == {"string_copy": 2, "mqar": 6}
+    assert "main to 2, auxiliaries to 6, seed 0, step 2/2: loss" in (told := capsys.readouterr().err)
+    assert told.endswith(f"gap {float(gap.gap):.3f}\n")
     with pytest.raises(LgbenchError, match="mqar cannot be trained to length 1"):
-        swept_plan(MINI, GROUP.name, 2, 1, seed=0, preset="mini", settings=settings)
+        list_sweep(MINI, GROUP.name, tmp_path, main_lengths=[2], aux_lengths=[1], **options)
 
 
 def read_lengths(arm: Any) -> dict[str, int]:

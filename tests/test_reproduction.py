@@ -20,7 +20,8 @@ from lgbench.rescoring import Rescored, rescore
 from lgbench.scoring.systems import score_trained
 from lgbench.suites import Cell, load_suite
 from lgbench.training import reproduction
-from lgbench.training.reproduction import Run, execute, list_runs
+from lgbench.training.reproduction import finish_run, list_runs
+from lgbench.training.runs import Run, execute
 from lgbench.training.trainer import train
 from tests.made_up import make_result
 
@@ -51,11 +52,11 @@ def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypat
     )
     # Untrained models never stop; what they write is cut short to keep the test so.
     monkeypatch.setattr("lgbench.models.checkpoint.generation_cap", lambda prompt: 8)
-    outcomes = list(execute(runs))
+    outcomes = list(execute(runs, finish_run))
     assert [(outcome.run, outcome.failure) for outcome in outcomes] == [(run, None) for run in runs]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     assert len(before) == 2 * 3
-    assert [outcome.failure for outcome in execute(runs)] == [None, None]
+    assert [outcome.failure for outcome in execute(runs, finish_run)] == [None, None]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == before
     scores = score_trained([rescore(run.folder / "result") for run in runs], MINI)
     assert [group.group.name for group in scores.groups] == ["add-multiply"]
@@ -72,7 +73,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(reproduction, "evaluate", lambda *arguments, **options: None)
     earlier = copying("main_only", "steps=1")
     train(earlier.plan, earlier.folder)
-    first, second = execute([copying("main_only"), copying("transfer")])
+    first, second = execute([copying("main_only"), copying("transfer")], finish_run)
     assert "holds another run (steps is 1 there and 2 here)" in (first.failure or "")
     assert second.failure is None
 
@@ -81,7 +82,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: 
             raise MemoryError("no room")
 
     monkeypatch.setattr(reproduction, "evaluate", evaluate)
-    first, second = execute([copying("control"), copying("direct")])
+    first, second = execute([copying("control"), copying("direct")], finish_run)
     assert first.failure == "MemoryError: no room"
     assert second.failure is None
 
@@ -94,7 +95,7 @@ def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
         source.write_text(f"import os\n\ndef build(size):\n    {statement}\n")
         options = {"groups": ["copy-mqar"], "arms": ["transfer"], "seeds": 1, "preset": "mini", "changes": TINY[4:]}
         runs += list_runs(MINI, tmp_path / name, **options, model=f"{source}:build")  # type: ignore[arg-type]
-    found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, jobs=2)}
+    found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, finish_run, jobs=2)}
     assert "raised OSError" in found["raises"]
     assert found["vanishes"] == "its process ended with exit status 3"
 

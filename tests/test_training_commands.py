@@ -144,8 +144,14 @@ def test_reproduce_ends_with_a_verdict(lgbench: Shell) -> None:
 
 def test_sweep_and_plot(lgbench: Shell) -> None:
     pytest.importorskip("matplotlib")
-    swept = lgbench("sweep", "copy-mqar", "--main-lengths", "2,4", "--aux-lengths", "4", *SMALL, "--output", "s")
+    arguments = ["sweep", "copy-mqar", "--main-lengths", "2,4", "--aux-lengths", "4", *SMALL, "--output", "s"]
+    swept = lgbench(*arguments)
     assert swept.status == 0, swept.err
+    assert "[2/2] main to 4, auxiliaries to 4, seed 0: done" in swept.err
+    assert lgbench(*arguments, "--jobs", "2").out == swept.out
+    other = lgbench(*arguments, "--model", "mine.py:build")
+    assert other.status == 1
+    assert "--set layers shapes the reference model only" in other.err
     assert "main to 4, auxiliaries to 4, seed 0: gap 0.000" in swept.out
     assert lgbench("plot", "s", "--kind", "gap", "-o", "gap.svg").status == 0
     assert lgbench("plot", "s", "--kind", "training", "-o", "training.svg").status == 0

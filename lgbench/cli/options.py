@@ -21,3 +21,4 @@ Build = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each with its share of the cores.")]

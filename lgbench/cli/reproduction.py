@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, Preset, SuiteName
-from lgbench.errors import LgbenchError
+from lgbench.cli.options import Build, Changes, Device, Jobs, Preset, SuiteName
+from lgbench.cli.runs import finish_all, tell_failures
 from lgbench.extras import require_extra
+
+if TYPE_CHECKING:
+    from lgbench.training.runs import Run
 
 
 def command(
@@ -26,7 +29,7 @@ def command(
     change: Changes = None,
     model: Build = None,
     device: Device = "auto",
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each with its share of the cores.")] = 1,
+    jobs: Jobs = 1,
     output: Annotated[
         Path | None, typer.Option(help="The folder of the runs' folders.  [default: runs/SUITE-PRESET]")
     ] = None,
@@ -40,37 +43,39 @@ def command(
     from lgbench.rescoring import rescore
     from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
-    from lgbench.training.record import read_training_record
-    from lgbench.training.reproduction import RESULT, execute, list_runs
+    from lgbench.training.reproduction import RESULT, finish_run, list_runs
 
     found, chosen = load_suite(suite), choose_device(device)
-    arms = list(dict.fromkeys(["main_only", "transfer", "control", *(arm or [])] if arm in (None, ["direct"]) else arm))
     runs = list_runs(
         found,
         output or Path("runs") / f"{suite}-{preset}",
         groups=group or [],
-        arms=arms,
+        arms=_arms(arm or []),
         seeds=seeds,
         preset=preset,
         changes=change or [],
         model=model,
         device=chosen,
     )
-    failures = []
-    try:
-        for number, (run, failure) in enumerate(execute(runs, jobs=jobs, device=chosen), start=1):
-            typer.echo(f"[{number}/{len(runs)}] {run.name}: {failure or 'done'}", err=True)
-            failures += [run.name] if failure else []
-    except KeyboardInterrupt:
-        typer.echo("\nInterrupted. Run the same command again to go on from the last saved steps.", err=True)
-        raise typer.Exit(130) from None
-    finished = [run for run in runs if run.name not in failures]
-    for run in finished:
-        if run.plan.seed == 0:  # the examples are the same for every seed
+    failed = finish_all(runs, finish_run, jobs=jobs, device=chosen)
+    finished = [run for run in runs if run not in failed]
+    _print_tokens(finished)
+    typer.echo()
+    print_comparison(score_trained([rescore(run.folder / RESULT) for run in finished], found), names=group or [])
+    tell_failures(failed, runs)
+
+
+def _arms(given: list[str]) -> list[str]:
+    """Each arm once. The ceiling alone would be compared with nothing, so `direct` comes on top of the others."""
+    return list(dict.fromkeys(["main_only", "transfer", "control", *given] if set(given) <= {"direct"} else given))
+
+
+def _print_tokens(runs: list[Run]) -> None:
+    """What each arm was trained on. The examples are the same for every seed."""
+    from lgbench.training.record import read_training_record
+
+    for run in runs:
+        if run.plan.seed == 0:
             record = read_training_record(run.folder)
             read = f"{record.tokens:,} tokens, of which {record.target_tokens:,} in targets"
             typer.echo(f"{run.plan.group} {run.plan.arm}: trained on {read}")
-    typer.echo()
-    print_comparison(score_trained([rescore(run.folder / RESULT) for run in finished], found), names=group or [])
-    if failures:
-        raise LgbenchError(f"{len(failures)} of {len(runs)} runs failed: {', '.join(failures)}. See above.")

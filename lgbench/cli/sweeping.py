@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lgbench.cli.options import Changes, Device, Preset, SuiteName
+from lgbench.cli.options import Build, Changes, Device, Jobs, Preset, SuiteName
+from lgbench.cli.runs import finish_all, tell_failures
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
@@ -21,7 +21,9 @@ def command(
     seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 1,
     preset: Preset = "mini",
     change: Changes = None,
+    model: Build = None,
     device: Device = "auto",
+    jobs: Jobs = 1,
     output: Annotated[
         Path | None, typer.Option(help="The folder of the runs' folders.  [default: runs/sweep-SUITE-GROUP]")
     ] = None,
@@ -35,22 +37,29 @@ def command(
 
     from lgbench.models.devices import choose_device
     from lgbench.suites import load_suite
-    from lgbench.training.settings import preset_settings
-    from lgbench.training.sweep import dev_gap, swept_plan
-    from lgbench.training.trainer import train
+    from lgbench.training.record import read_training_record
+    from lgbench.training.sweep import dev_gap, finish_swept, list_sweep
 
-    found, chosen = load_suite(suite), choose_device(device)
-    settings = preset_settings(preset, found.group(group), change or [])
+    chosen = choose_device(device)
     root = output or Path("runs") / f"sweep-{suite}-{group}"
-    try:
-        for seed, main, aux in itertools.product(range(seeds), _lengths(main_lengths), _lengths(aux_lengths)):
-            plan = swept_plan(found, group, main, aux, seed=seed, preset=preset, settings=settings, device=chosen)
-            gap = dev_gap(train(plan, root / f"main{main}-aux{aux}-seed{seed}", device=chosen, resume=True))
-            typer.echo(f"main to {main}, auxiliaries to {aux}, seed {seed}: gap {float(gap.gap):.3f}")
-    except KeyboardInterrupt:
-        typer.echo("\nInterrupted. Run the same command again to go on from the last saved steps.", err=True)
-        raise typer.Exit(130) from None
+    runs = list_sweep(
+        load_suite(suite),
+        group,
+        root,
+        main_lengths=_lengths(main_lengths),
+        aux_lengths=_lengths(aux_lengths),
+        seeds=seeds,
+        preset=preset,
+        changes=change or [],
+        model=model,
+        device=chosen,
+    )
+    failed = finish_all(runs, finish_swept, jobs=jobs, device=chosen)
+    for run in runs:
+        if run not in failed:
+            typer.echo(f"{run.name}: gap {float(dev_gap(read_training_record(run.folder)).gap):.3f}")
     typer.echo(f"Draw it: lgbench plot {root} --kind gap -o gap.svg")
+    tell_failures(failed, runs)
 
 
 def _lengths(text: str) -> list[int]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from lgbench.cells import DEV_EXAMPLES
@@ -10,27 +14,53 @@ from lgbench.errors import LgbenchError
 from lgbench.suites import Suite
 from lgbench.tasks import get_task
 from lgbench.training.plans import TrainingPlan, plan_training
-from lgbench.training.record import TrainingRecord
-from lgbench.training.settings import TrainingSettings
+from lgbench.training.record import CurvePoint, TrainingRecord
+from lgbench.training.runs import Run, train_run
+from lgbench.training.settings import preset_settings
 
 
-def swept_plan(
+def list_sweep(
     suite: Suite,
     group: str,
-    main_length: int,
-    aux_length: int,
+    root: Path,
     *,
-    seed: int,
+    main_lengths: Sequence[int],
+    aux_lengths: Sequence[int],
+    seeds: int,
     preset: str,
-    settings: TrainingSettings,
+    changes: Sequence[str] = (),
+    model: str | None = None,
     device: str = "cpu",
-) -> TrainingPlan:
-    """The plan of arm `transfer` with other lengths.
+) -> list[Run]:
+    """A run for each pair of lengths and seed, seed by seed.
+
+    Args:
+        suite: The suite.
+        group: A group of it.
+        root: The folder of the runs' folders.
+        main_lengths: To train the main task to.
+        aux_lengths: To train the auxiliaries to.
+        seeds: How many: 0 to `seeds` - 1.
+        preset: The preset.
+        changes: Each `name=value`, as given to `--set`.
+        model: A user's module, as given to `--model`; the reference model if null.
+        device: Where to train.
 
     Raises:
-        LgbenchError: A task has no prompts so short, or the group does not exist.
+        LgbenchError: A task has no prompts so short, or the group, the preset or a setting does not exist.
     """
-    plan = plan_training(suite, group, "transfer", seed=seed, preset=preset, settings=settings, device=device)
+    settings = preset_settings(preset, suite.group(group), changes, reference=model is None)
+    runs = []
+    for seed, main, aux in itertools.product(range(seeds), main_lengths, aux_lengths):
+        plan = plan_training(
+            suite, group, "transfer", seed=seed, preset=preset, settings=settings, model=model, device=device
+        )
+        name = f"main to {main}, auxiliaries to {aux}, seed {seed}"
+        runs.append(Run(_at_lengths(plan, main, aux), root / f"main{main}-aux{aux}-seed{seed}", name=name))
+    return runs
+
+
+def _at_lengths(plan: TrainingPlan, main_length: int, aux_length: int) -> TrainingPlan:
     main, *auxiliaries = plan.parts
     parts = [main.model_copy(update={"max_length": main_length})]
     parts += [part.model_copy(update={"max_length": aux_length}) for part in auxiliaries]
@@ -41,6 +71,15 @@ def swept_plan(
                 f"{part.task} cannot be trained to length {part.max_length}: its shortest are of {least}."
             )
     return plan.model_copy(update={"parts": tuple(parts)})
+
+
+def finish_swept(run: Run, device: str) -> None:
+    """Train a run of a sweep, from wherever an earlier call left it.
+
+    Raises:
+        LgbenchError: Training failed.
+    """
+    train_run(run, device, tell=partial(_gap_line, run.plan))
 
 
 class Gap(NamedTuple):
@@ -70,11 +109,22 @@ def dev_gap(record: TrainingRecord) -> Gap:
             f"A gap needs a finished run of arm transfer, not {plan.arm} after {record.steps_done} steps."
         )
     main, *auxiliaries = plan.parts
-    counts = record.curve[-1].correct
+    return Gap(main.max_length, auxiliaries[0].max_length, _gap(plan, record.curve[-1]))
+
+
+def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:
+    main, *auxiliaries = plan.parts
     distances = [
-        abs(counts[main.task][length] - counts[auxiliary.task][length])
+        abs(point.correct[main.task][length] - point.correct[auxiliary.task][length])
         for auxiliary in auxiliaries
-        for length in counts[main.task]
+        for length in point.correct[main.task]
     ]
-    gap = Fraction(sum(distances), DEV_EXAMPLES * len(distances))
-    return Gap(main.max_length, auxiliaries[0].max_length, gap)
+    return Fraction(sum(distances), DEV_EXAMPLES * len(distances))
+
+
+def _gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
+    shares = {
+        task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in point.correct.items()
+    }
+    told = ", ".join(f"{task} {float(100 * share):.1f} %" for task, share in shares.items())
+    return f"over all lengths {told}; gap {float(_gap(plan, point)):.3f}"

@@ -1,0 +1,150 @@
+"""Layer 4: many training runs, each in a folder of its own: one after the other, or several at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+
+from lgbench.errors import LgbenchError, ModelError
+from lgbench.models.loading import load_build
+from lgbench.processes import end_with_parent
+from lgbench.training.plans import TrainingPlan
+from lgbench.training.record import CurvePoint, TrainingRecord
+from lgbench.training.trainer import Progress, train
+
+
+class Run(NamedTuple):
+    """A plan and the folder of its run.
+
+    Attributes:
+        plan: What to train.
+        folder: Where `training.json`, `checkpoint` and all else of this run lie.
+        name: The run in messages.
+    """
+
+    plan: TrainingPlan
+    folder: Path
+    name: str
+
+
+class Outcome(NamedTuple):
+    """A run that ended.
+
+    Attributes:
+        run: The run.
+        failure: Why it is not finished; null where it is.
+    """
+
+    run: Run
+    failure: str | None
+
+
+Finish = Callable[[Run, str], object]
+"""Takes a run, and the device, from wherever an earlier call left it to its end. A function of a module, for `jobs`."""
+
+
+def execute(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, device: str = "cpu") -> Iterator[Outcome]:
+    """Finish runs, and give each when it ends. A run that fails does not stop the others.
+
+    Args:
+        runs: The runs.
+        finish: What to do with each.
+        jobs: How many at a time, each in a process with its share of the cores.
+        device: Given to `finish`.
+    """
+    if jobs == 1:
+        for run in runs:
+            yield Outcome(run, _failure(run, finish, device))
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    waiting = deque(runs)
+    active: dict[int, _Active] = {}
+    try:
+        while waiting or active:
+            while waiting and len(active) < jobs:
+                started = _start(waiting.popleft(), finish, device, threads)
+                active[started.process.sentinel] = started
+            for sentinel in connection.wait(list(active)):
+                yield _ended(active.pop(cast(int, sentinel)))
+    finally:
+        for left in active.values():
+            left.process.terminate()
+
+
+class _Active(NamedTuple):
+    run: Run
+    process: SpawnProcess
+    failures: connection.Connection
+
+
+def _start(run: Run, finish: Finish, device: str, threads: int) -> _Active:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(run, finish, device, threads, sender))
+    process.start()
+    sender.close()
+    return _Active(run, process, receiver)
+
+
+def _work(run: Run, finish: Finish, device: str, threads: int, sender: connection.Connection) -> None:
+    end_with_parent()
+    torch.set_num_threads(threads)
+    # Ctrl-C reaches every process of a terminal; the parent has the word.
+    with contextlib.suppress(KeyboardInterrupt):
+        sender.send(_failure(run, finish, device))
+
+
+def _ended(active: _Active) -> Outcome:
+    active.process.join()
+    try:
+        return Outcome(active.run, active.failures.recv())
+    except EOFError:
+        return Outcome(active.run, f"its process ended with exit status {active.process.exitcode}")
+
+
+def _failure(run: Run, finish: Finish, device: str) -> str | None:
+    """Finish a run; why it could not be finished, or None."""
+    try:
+        finish(run, device)
+    except ModelError as error:
+        print(error.user_traceback, end="", file=sys.stderr, flush=True)
+        return str(error)
+    except LgbenchError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  # whatever it is, such as out of memory: the other runs go on
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def train_run(run: Run, device: str, *, tell: Callable[[CurvePoint], str]) -> TrainingRecord:
+    """Train a run to its end, with a line on stderr for each point of its curve.
+
+    Args:
+        run: The run.
+        device: Where to train.
+        tell: How right the model is at a point, in words.
+
+    Raises:
+        LgbenchError: Training failed.
+    """
+
+    def report(progress: Progress) -> None:
+        if progress.point is not None:
+            speed = f"loss {progress.loss:.3f}, {progress.examples_per_second:,.0f} examples/s"
+            where = f"{run.name}, step {progress.step}/{run.plan.settings.steps}"
+            print(f"{where}: {speed}; {tell(progress.point)}", file=sys.stderr, flush=True)
+
+    build = load_build(run.plan.model) if run.plan.model != "reference" else None
+    return train(run.plan, run.folder, build=build, device=device, resume=True, report=report)

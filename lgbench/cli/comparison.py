@@ -8,7 +8,7 @@ from fractions import Fraction
 from rich import box
 from rich.table import Table
 
-from lgbench.cli.report import blocks, wide_console
+from lgbench.cli.report import blocks, print_table, wide_console
 from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
 from lgbench.scoring.measures import counts_by_task
 from lgbench.scoring.systems import TrainedScores
@@ -27,9 +27,9 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
     for group in shown:
         task, main, aux = group.group.main, group.group.main_length, group.group.aux_length
         console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds")
-        console.print(_by_length(group))
+        print_table(_by_length(group))
         console.print(f"{group.group.name}: {task} by zone (trained to {main}, auxiliaries to {aux}), in %")
-        console.print(_by_zone(group))
+        print_table(_by_zone(group))
         for line in _gains(group):
             console.print(line, markup=False, highlight=False)
         console.print()

@@ -10,6 +10,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from lgbench.models.loaded import Model
@@ -18,12 +19,13 @@ from lgbench.scoring.measures import TaskSummary, ZoneSummary, is_partial, open_
 from lgbench.suites import OPEN_ARM, ZONES, load_suite
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_WIDEST = 500
 
 
 def print_result(result: Result, folder: Path) -> None:
     """Print the zones of each task with 95 % Wilson intervals, the horizons, and what else a reader should know."""
     console = wide_console()
-    console.print(_table(result))
+    print_table(_table(result))
     for note in notes(result):
         console.print(note, markup=False, highlight=False)
     console.print(f"Result: {folder}", markup=False, highlight=False, soft_wrap=True)
@@ -47,6 +49,13 @@ def wide_console() -> Console:
     """A console on stdout; into a file or a pipe, wide enough for every table."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
+
+
+def print_table(table: Table) -> None:
+    """Print a table in its own width: in a narrower terminal its lines wrap, so that no column is cut or left out."""
+    console = wide_console()
+    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    Console(width=max(console.width, needed)).print(table)
 
 
 def _table(result: Result) -> Table:

@@ -25,10 +25,11 @@ def list_tasks(context: typer.Context) -> None:
     from lgbench.tasks import TASKS
 
     example = Column("example", overflow="fold")
-    table = Table("task", example, "groups (* its main task)", box=box.SIMPLE_HEAD, pad_edge=False)
+    groups = Column("groups (* its main task)", overflow="fold")
+    table = Table("task", example, groups, box=box.SIMPLE_HEAD, pad_edge=False)
     for task in TASKS:
-        groups = [group for group in SUITES[0].groups if task.name in group.tasks]
-        names = ", ".join(f"{group.name}{'*' if group.main == task.name else ''}" for group in groups)
+        homes = [group for group in SUITES[0].groups if task.name in group.tasks]
+        names = ", ".join(f"{group.name}{'*' if group.main == task.name else ''}" for group in homes)
         shown = task.instruction.rsplit("Example: ", 1)[1].removesuffix(".").replace(" gives ", " ")
         table.add_row(task.name, Text(shown), names)
     wide_console().print(table)

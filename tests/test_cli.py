@@ -115,7 +115,7 @@ def test_a_limited_run_says_so(lgbench: Shell) -> None:
         (["eval", "oracle", "--model-option", "a"], "does not read as key=value"),
         (["eval", "oracle", "--model-option", "a=1", "--model-option", "a=2"], "'a' is given twice"),
         (["eval", "oracle", "--resume"], "--resume needs --output"),
-        (["rescore", "gone"], "does not exist"),
+        (["rescore", "gone"], "There is no folder 'gone'"),
         (["tasks", "show", "revrse"], "Did you mean 'reverse'"),
         (["tasks", "show", "mqar", "--length", "1"], "its shortest have 2"),
         (["tasks", "show", "dfs_trace", "--length", "65"], "its longest have 64"),

@@ -64,9 +64,12 @@ def test_details_that_are_missing_are_left_to_fill_in(empty: Path, run_folders: 
         (empty / "new" / "system.json", "licence"),
     ]
     assert set(problems(empty)) == {("new/system.json", "authors"), ("new/system.json", "licence")}
-    # More runs may come before it is mended.
+    # More runs may come before it is mended, and details fill what is empty.
     again = submit([run_folders[OTHER_SEED]], name="new", details=Details(), submissions=empty)
     assert again.to_mend == submitted.to_mend
+    filled = submit([], name="new", details=DETAILS._replace(description="Adds."), submissions=empty)
+    assert (filled.runs, filled.to_mend) == ((), ())
+    assert problems(empty) == {}
 
 
 def test_more_runs_join_a_system_whose_record_is_kept(submissions: Path, run_folders: dict[str, Path]) -> None:
@@ -104,13 +107,26 @@ def test_a_wrong_run_keeps_all_out(submissions: Path, run_folders: dict[str, Pat
     assert [path.name for path in submissions.iterdir()] == ["my-system"]
 
 
-def test_a_run_is_submitted_once(submissions: Path, run_folders: dict[str, Path]) -> None:
+def test_a_run_is_submitted_once(submissions: Path, run_folders: dict[str, Path], tmp_path: Path) -> None:
     before = content(submissions)
-    with pytest.raises(LgbenchError, match="is the same run of the system as"):
+    with pytest.raises(LgbenchError, match=r"There is nothing new: .*my-system' has this run already"):
         submit([run_folders[RUN]], name="my-system", details=Details(), submissions=submissions)
-    with pytest.raises(LgbenchError, match="is the same run of the system as"):
+    with pytest.raises(LgbenchError, match="is another run of the same arm, group and seed as"):
         submit([run_folders[RUN], run_folders[RUN]], name="other", details=Details(), submissions=submissions)
+    again = tmp_path / "again"
+    shutil.copytree(run_folders[RUN], again)
+    edit(again / "result.json", lambda result: result.update(duration=1.5))
+    with pytest.raises(LgbenchError, match=r"is another run of the same arm, group and seed as .*my-system"):
+        submit([again], name="my-system", details=Details(), submissions=submissions)
     assert content(submissions) == before
+
+
+def test_runs_that_are_there_already_are_left_alone(submissions: Path, run_folders: dict[str, Path]) -> None:
+    shutil.rmtree(submissions / "my-system" / OTHER_SEED)
+    both = [run_folders[RUN], run_folders[OTHER_SEED]]
+    submitted = submit(both, name="my-system", details=Details(), submissions=submissions)
+    assert submitted.runs == (submissions / "my-system" / OTHER_SEED,)
+    assert submitted.there == (submissions / "my-system" / RUN,)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +156,20 @@ def test_a_name_or_a_place_that_cannot_be(empty: Path, run_folders: dict[str, Pa
 
 
 def test_details_of_an_existing_system_are_changed_in_its_file(submissions: Path, run_folders: dict[str, Path]) -> None:
-    with pytest.raises(LgbenchError, match="change description, authors, link, licence, parameters there"):
-        submit([run_folders[RUN]], name="my-system", details=DETAILS, submissions=submissions)
+    before = content(submissions)
+    with pytest.raises(LgbenchError, match=r"system\.json' says description, authors already"):
+        submit(
+            [run_folders[RUN]],
+            name="my-system",
+            details=Details(description="Other.", authors=("Z",)),
+            submissions=submissions,
+        )
+    for text, message in (("[]", "is no JSON object"), ("{", "is not valid JSON")):
+        (submissions / "my-system" / "system.json").write_text(text)
+        with pytest.raises(LgbenchError, match=message):
+            submit([], name="my-system", details=DETAILS, submissions=submissions)
+        assert (submissions / "my-system" / "system.json").read_text() == text
+    assert before.keys() == content(submissions).keys()
 
 
 def test_a_result_that_names_a_path_stays_inside(empty: Path, run_folders: dict[str, Path], tmp_path: Path) -> None:

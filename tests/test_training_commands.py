@@ -157,7 +157,7 @@ def test_sweep_and_plot(lgbench: Shell) -> None:
     assert lgbench("plot", "s", "--kind", "training", "-o", "training.svg").status == 0
     assert Path("gap.svg").read_text().startswith("<?xml")
     for arguments, sentence in (
-        (["s", "-o", "x.svg"], "There is no result.json in s"),
+        (["s", "-o", "x.svg"], "'s' holds no finished evaluation"),
         (["gone", "-o", "x.svg"], "There is no folder 'gone'"),
         (["s", "--kind", "pie", "-o", "x.svg"], "Valid: lengths, training, gap"),
         (["s", "--kind", "gap", "-o", "x.gif"], "ends in .svg, .png or .pdf"),

@@ -7,21 +7,27 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.folders import finished_runs
 from lgbench.errors import LgbenchError
 
 
-def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")]) -> None:
-    """Print the table of a finished run again."""
+def show(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs; searched.")],
+) -> None:
+    """Print the tables of finished runs again."""
     from lgbench.cli.report import print_result
     from lgbench.records import read_record
     from lgbench.results import Result
     from lgbench.running.folder import RESULT_FILE
 
-    print_result(read_record(folder / RESULT_FILE, Result), folder)
+    for folder in finished_runs(folders):
+        print_result(read_record(folder / RESULT_FILE, Result), folder)
 
 
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs of trained arms.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs of trained arms; searched.")
+    ],
 ) -> None:
     """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
     from lgbench.cli.comparison import print_comparison
@@ -29,8 +35,9 @@ def compare(
     from lgbench.scoring.systems import score_trained, why_left_out
     from lgbench.suites import OPEN_ARM, load_suite
 
-    runs = [rescore(folder) for folder in folders]
-    for folder, run in zip(folders, runs, strict=True):
+    found = finished_runs(folders)
+    runs = [rescore(folder) for folder in found]
+    for folder, run in zip(found, runs, strict=True):
         reason = "it is of arm open" if run.result.arm == OPEN_ARM else why_left_out(run.result)
         if reason:
             typer.echo(f"Left out: {folder}, as {reason}.", err=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.folders import files_named, finished_runs
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 
@@ -15,7 +16,7 @@ KINDS = ("lengths", "training", "gap", "series")
 
 def command(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of results or training runs; they are searched.")
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of results or training runs; searched.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A file that ends in .svg, .png or .pdf.")],
     kind: Annotated[
@@ -34,17 +35,18 @@ def command(
     from lgbench import plotting
     from lgbench.records import read_record
     from lgbench.results import Result
+    from lgbench.running.folder import RESULT_FILE
     from lgbench.training.record import read_training_record
     from lgbench.training.sweep import dev_gap
 
     if kind in ("lengths", "series"):
-        results = [read_record(path, Result) for path in _found(folders, "result.json")]
+        results = [read_record(folder / RESULT_FILE, Result) for folder in finished_runs(folders)]
         if kind == "series":
             figure = plotting.series_curves(results)
         else:
             figure = plotting.length_curves([result for result in results if result.group is not None])
     else:
-        records = [read_training_record(path.parent) for path in _found(folders, "training.json")]
+        records = [read_training_record(folder) for folder in _training_runs(folders)]
         if kind == "training":
             figure = plotting.training_curves(records)
         else:
@@ -53,12 +55,9 @@ def command(
     typer.echo(f"Wrote {output}")
 
 
-def _found(folders: list[Path], name: str) -> list[Path]:
-    """The files of this name in and below the folders, in order."""
-    for folder in folders:
-        if not folder.is_dir():
-            raise LgbenchError(f"There is no folder {str(folder)!r}.")
-    paths = [path for folder in folders for path in sorted(folder.rglob(name))]
-    if not paths:
-        raise LgbenchError(f"There is no {name} in {', '.join(map(str, folders))}.")
-    return paths
+def _training_runs(folders: list[Path]) -> list[Path]:
+    from lgbench.training.record import RECORD
+
+    if not (paths := files_named(RECORD, folders)):
+        raise LgbenchError(f"There is no {RECORD} in {', '.join(map(str, folders))}.")
+    return [path.parent for path in paths]

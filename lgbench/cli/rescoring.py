@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.folders import finished_runs
+
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with result.json and replies.jsonl.gz.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs; searched.")],
 ) -> None:
-    """Regenerate the data, rebuild every reply, and recompute every count of a result."""
+    """Regenerate the data, rebuild every reply, and recompute every count of results."""
     from lgbench.rescoring import rescore
 
-    result = rescore(folder).result
-    total = sum(cell.counts.total for cell in result.cells)
-    typer.echo(f"{folder}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.")
+    for folder in finished_runs(folders):
+        result = rescore(folder).result
+        total = sum(cell.counts.total for cell in result.cells)
+        typer.echo(f"{folder}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.")

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.folders import finished_runs
+
 
 def command(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs; searched.")],
     name: Annotated[str, typer.Option(help="The system, like my-system: lower-case letters, digits and hyphens.")],
     description: Annotated[str | None, typer.Option(help="What it is, in one line.")] = None,
     authors: Annotated[list[str] | None, typer.Option(help="Who made it; may be repeated.")] = None,
@@ -32,9 +34,11 @@ def command(
         training_notes=training_notes,
     )
     is_clone = submissions.exists()
-    submitted = submit(folders, name=name, details=details, submissions=submissions)
+    submitted = submit(finished_runs(folders), name=name, details=details, submissions=submissions)
     for run in submitted.runs:
         typer.echo(f"Added {run}")
+    for run in submitted.there:
+        typer.echo(f"Was there: {run}")
     if submitted.to_mend:
         typer.echo("\nBefore the next step, mend these:")
         for problem in submitted.to_mend:

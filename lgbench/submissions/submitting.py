@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lgbench.errors import LgbenchError
-from lgbench.records import InvalidFileError, read_record
+from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.submissions.checking import FileProblem, check
@@ -39,11 +40,13 @@ class Submitted(NamedTuple):
     Attributes:
         folder: The folder of the system.
         runs: The folders of the runs that were added.
+        there: The folders of the runs that the system had already, just so.
         to_mend: What keeps its `system.json` from being valid: in a new one, the details that were not given.
     """
 
     folder: Path
     runs: tuple[Path, ...]
+    there: tuple[Path, ...]
     to_mend: tuple[FileProblem, ...]
 
 
@@ -56,30 +59,28 @@ def submit(
 ) -> Submitted:
     """Check results and copy them to `submissions/NAME/`: all of them, or with any problem none.
 
-    An existing `system.json` is kept; else one is written from the details, with what is missing left empty.
+    What an existing `system.json` says is kept, and the details fill what it left empty; else one is written from them.
+    A run that the system has already, with the same content, is left as it is.
 
     Args:
         folders: The folders of finished runs. Only their results and replies are copied.
         name: The system.
-        details: Of a new system.
+        details: Of the system, as far as its `system.json` does not say them.
         submissions: The folder of all submissions; made where there is none.
 
     Raises:
-        LgbenchError: A result or a detail is not as it must be, with every problem; or the system has the run already.
+        LgbenchError: A result or a detail is not as it must be, with every problem; the system has another run of the
+            same arm, group and seed, or says something else; or there is nothing new.
     """
     try:
         check_system_name(name)
     except ValueError as error:
         raise LgbenchError(f"{name!r} is no name for a system: {error}.") from None
     target = submissions / name
-    given = details.given()
-    if given and (target / SYSTEM_FILE).exists():
-        fields = ", ".join(given)
-        raise LgbenchError(f"{str(target / SYSTEM_FILE)!r} exists: change {fields} there, and leave the options out.")
     try:
         submissions.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=submissions) as temporary:
-            return _submit(folders, target, given, staging=Path(temporary) / name)
+            return _submit(folders, target, details.given(), staging=Path(temporary) / name)
     except OSError as error:
         raise LgbenchError(f"Cannot write to {str(target)!r}: {error.strerror or error}.") from error
 
@@ -90,9 +91,13 @@ def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, 
         shutil.copytree(target, staging, symlinks=True)
     else:
         staging.mkdir()
-    if is_new := not (staging / SYSTEM_FILE).exists():
-        (staging / SYSTEM_FILE).write_text(_system_text(staging.name, given), "utf-8")
-    problems, sources = _stage(folders, target, staging)
+    is_told = not (staging / SYSTEM_FILE).exists() or bool(given)
+    if is_told:
+        (staging / SYSTEM_FILE).write_text(_system_text(target / SYSTEM_FILE, given), "utf-8")
+    problems, sources, there = _stage(folders, target, staging)
+    if there and not sources and not is_told:
+        runs = "this run" if len(there) == 1 else f"these {len(there)} runs"
+        raise LgbenchError(f"There is nothing new: {str(target)!r} has {runs} already.")
     to_mend: list[FileProblem] = []
     for path, problem in check([staging]).problems:
         of_given = problem.field.partition("[")[0] in given
@@ -105,32 +110,48 @@ def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, 
     else:
         for run in sources:
             (staging / run).rename(target / run)
-        if is_new:
-            (staging / SYSTEM_FILE).rename(target / SYSTEM_FILE)
-    return Submitted(target, tuple(target / run for run in sources), tuple(to_mend))
+        if is_told:
+            (staging / SYSTEM_FILE).replace(target / SYSTEM_FILE)
+    return Submitted(target, tuple(target / run for run in sources), tuple(there), tuple(to_mend))
 
 
-def _stage(folders: Sequence[Path], target: Path, staging: Path) -> tuple[list[FileProblem], dict[str, Path]]:
-    """Copy runs to `staging`; give back what is wrong, and by the name of each new run where it came from."""
+def _stage(
+    folders: Sequence[Path], target: Path, staging: Path
+) -> tuple[list[FileProblem], dict[str, Path], list[Path]]:
+    """Copy runs to `staging`.
+
+    Returns:
+        What is wrong, by the name of each new run where it came from, and the runs that `target` has just so.
+    """
     problems: list[FileProblem] = []
     sources: dict[str, Path] = {}
+    there: list[Path] = []
     for folder in folders:
         try:
             run = _run_name(read_record(folder / RESULT_FILE, Result))
         except InvalidFileError as error:
             problems += [FileProblem(error.path, problem) for problem in error.problems]
             continue
+        if run not in sources and _same_files(folder, target / run):
+            there.append(target / run)
+            continue
         if (staging / run).exists():
-            there = sources.get(run, Path("submissions", staging.name, run))
-            raise LgbenchError(
-                f"Nothing was submitted. {str(folder)!r} is the same run of the system as {str(there)!r}."
-            )
+            other = str(sources.get(run, target / run))
+            same = f"{str(folder)!r} is another run of the same arm, group and seed as {other!r}."
+            raise LgbenchError(f"Nothing was submitted. {same}")
         (staging / run).mkdir()
         sources[run] = folder
         for file in (RESULT_FILE, REPLIES_FILE):
             if (folder / file).exists():
                 shutil.copyfile(folder / file, staging / run / file)
-    return problems, sources
+    return problems, sources, there
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    return all(
+        (one / file).is_file() and (other / file).is_file() and filecmp.cmp(one / file, other / file, shallow=False)
+        for file in (RESULT_FILE, REPLIES_FILE)
+    )
 
 
 def _run_name(result: Result) -> str:
@@ -148,15 +169,30 @@ def _shown(path: Path, staging: Path, target: Path, sources: Mapping[str, Path])
     return target / inside
 
 
-def _system_text(name: str, given: Mapping[str, Any]) -> str:
+def _system_text(path: Path, given: Mapping[str, Any]) -> str:
+    """The `system.json` at `path`, or an empty one, with what it lacks filled in from the details."""
     record: dict[str, Any] = {
-        "name": name,
+        "name": path.parent.name,
         "description": "",
         "authors": [],
         "link": None,
         "licence": "",
         "parameters": None,
         "training_notes": "",
+        "reproduced_by": None,
     }
-    record |= {**given, "reproduced_by": None}
-    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    if path.exists():
+        record = _read_object(path)
+    if told := [field for field, value in given.items() if record.get(field) not in ("", [], None, value)]:
+        raise LgbenchError(f"{str(path)!r} says {', '.join(told)} already: change it there, and leave the option out.")
+    return json.dumps({**record, **given}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        record = parse_json(read_capped(path, MAX_RECORD_BYTES))
+    except ValueError as error:
+        raise InvalidFileError(path, [Problem("", f"is not valid JSON: {error}.")]) from None
+    if not isinstance(record, dict):
+        raise InvalidFileError(path, [Problem("", "is no JSON object.")])
+    return record

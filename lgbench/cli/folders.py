@@ -1,0 +1,46 @@
+"""Finished runs in the folders that a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from lgbench.errors import LgbenchError
+
+
+def finished_runs(folders: Sequence[Path]) -> list[Path]:
+    """The folders of finished evaluations in and below these, in order, each once. Unfinished ones are told of.
+
+    Raises:
+        LgbenchError: One of the folders does not exist, or holds no finished evaluation.
+    """
+    from lgbench.running.folder import PARTIAL_FILE, RESULT_FILE
+
+    found: list[Path] = []
+    for folder in folders:
+        finished = [path.parent for path in files_named(RESULT_FILE, [folder])]
+        unfinished = [path.parent for path in files_named(PARTIAL_FILE, [folder]) if path.parent not in finished]
+        if not finished and unfinished:
+            raise LgbenchError(
+                f"The evaluation in {str(unfinished[0])!r} is not finished. Go on with it by its command and --resume."
+            )
+        if not finished:
+            raise LgbenchError(f"{str(folder)!r} holds no finished evaluation: there is no {RESULT_FILE} in it.")
+        for left_out in unfinished:
+            typer.echo(f"Left out: {left_out}, as its evaluation is not finished.", err=True)
+        found += finished
+    return list(dict.fromkeys(found))
+
+
+def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
+    """The files of this name in and below the folders, in order.
+
+    Raises:
+        LgbenchError: One of the folders does not exist.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise LgbenchError(f"There is no folder {str(folder)!r}.")
+    return [path for folder in folders for path in sorted(folder.rglob(name))]

@@ -116,7 +116,14 @@ def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Resu
     title = f"{group.name}: {group.main}"
     axes.set(title=title, xlabel="length", ylabel="exact match in %", ylim=(-3, 103))
     axes.set_xticks(group.grid)
-    axes.legend(fontsize=7, loc="upper right")
+    _legend(axes, columns=2)
+
+
+def _legend(axes: Axes, *, columns: int, title: str | None = None) -> None:
+    """Below the panel, where no curve can be."""
+    axes.legend(
+        title=title, fontsize=7, title_fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns
+    )
 
 
 def _shade_zones(axes: Axes, group: Group) -> None:
@@ -158,7 +165,7 @@ def _draw_training(axes: Axes, group: Group, records: Sequence[TrainingRecord]) 
             style: Any = (0, (2, 2)) if zone == "beyond" else "-"
             axes.plot(steps, shares, color=ZONE_COLORS[zone], linestyle=style, linewidth=1.2, alpha=0.8, label=label)
     axes.set(xlabel="step", ylabel="dev exact match in %", ylim=(-3, 103))
-    axes.legend(fontsize=7)
+    _legend(axes, columns=3)
 
 
 def series_curves(results: Sequence[Result]) -> Figure:
@@ -186,12 +193,19 @@ def series_curves(results: Sequence[Result]) -> Figure:
                 values = [100 * cell.correct / cell.total for cell in cells]
                 axes.plot(list(counts), values, color=shades(number), marker="o", markersize=3, label=str(length))
             axes.set(title=task, xlabel="pretraining step", ylabel="exact match in %", ylim=(-3, 103))
-            axes.legend(title="length", fontsize=6, title_fontsize=7, loc="upper left", ncols=2)
+            _legend(axes, columns=5, title="length")
     return figure
 
 
 def gap_map(gaps: Sequence[Gap]) -> Figure:
-    """The generalization gap by training lengths, mean over seeds: auxiliary length across, main length upwards."""
+    """The generalization gap by training lengths, mean over seeds: auxiliary length across, main length upwards.
+
+    Raises:
+        LgbenchError: The gaps are of several groups.
+    """
+    groups = list(dict.fromkeys(each.group for each in gaps))
+    if len(groups) != 1:
+        raise LgbenchError(f"A map of gaps is of one group, not of {' and '.join(groups)}.")
     mains = sorted({each.main_length for each in gaps})
     auxes = sorted({each.aux_length for each in gaps})
     with mpl.rc_context(_STYLE):
@@ -209,7 +223,7 @@ def gap_map(gaps: Sequence[Gap]) -> Figure:
         axes.set(xlim=(-0.5, len(auxes) - 0.5), ylim=(-0.5, len(mains) - 0.5))
         axes.set_xticks(range(len(auxes)), [str(each) for each in auxes])
         axes.set_yticks(range(len(mains)), [str(each) for each in mains])
-        axes.set(xlabel="auxiliary trained to", ylabel="main task trained to", title="generalization gap")
+        axes.set(xlabel="auxiliary trained to", ylabel="main task trained to", title=f"{groups[0]}: generalization gap")
     return figure
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from lgbench import plotting
+from lgbench.cli.plotting import command as plot
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
 from lgbench.suites import Cell, load_suite
@@ -71,10 +72,13 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
         "mqar": {length: 64 if length <= 16 else 32 for length in GROUP.grid},
     }
     run = record(4, 16, counts)
-    assert dev_gap(run) == Gap(4, 16, Fraction(4 * 64 + 2 * 32, 64 * 10))
+    assert dev_gap(run) == Gap(GROUP.name, 4, 16, Fraction(4 * 64 + 2 * 32, 64 * 10))
     plotting.write_picture(plotting.training_curves([run]), tmp_path / "deep" / "training.svg")
-    figure = plotting.gap_map([dev_gap(run), Gap(4, 16, Fraction(0)), Gap(2, 8, Fraction(1))])
+    figure = plotting.gap_map([dev_gap(run), Gap(GROUP.name, 4, 16, Fraction(0)), Gap(GROUP.name, 2, 8, Fraction(1))])
     assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0.25", "1.00"]
+    assert figure.axes[0].get_title() == f"{GROUP.name}: generalization gap"
+    with pytest.raises(LgbenchError, match="of one group, not of copy-mqar and add-carry"):
+        plotting.gap_map([dev_gap(run), Gap("add-carry", 4, 16, Fraction(0))])
     plotting.write_picture(figure, tmp_path / "gap.png")
     with pytest.raises(LgbenchError, match=r"\.svg, \.png or \.pdf"):
         plotting.write_picture(figure, tmp_path / "gap.bmp")
@@ -118,3 +122,17 @@ def test_a_shared_main_only_run_is_drawn_in_both_groups() -> None:
     panels = plotting.length_curves([own, other]).axes
     labels = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in panels]  # type: ignore[union-attr]
     assert labels == [["main_only (1 seed)"], ["main_only (1 seed)", "transfer (1 seed)"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "kind"),
+    [
+        ("demo", "lgbench/checkpoints/results", "lengths"),
+        ("gap", "docs/sweeps/mini-v1-capitalize-reverse", "gap"),
+    ],
+)
+def test_the_pictures_in_docs_are_what_plot_draws(name: str, folder: str, kind: str, tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    drawn = tmp_path / f"{name}.svg"
+    plot([root / folder], drawn, kind)
+    assert drawn.read_bytes() == (root / "docs" / f"{name}.svg").read_bytes()

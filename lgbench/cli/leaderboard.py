@@ -25,7 +25,9 @@ def build(
         bool, typer.Option("--check", help="Write nothing; tell what differs, and exit with 1 where anything does.")
     ] = False,
     submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
-    output: Annotated[Path, typer.Option(help="The folder of the leaderboard.")] = Path("leaderboard"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the leaderboard.")] = Path(
+        "leaderboard"
+    ),
 ) -> None:
     """Re-score every submission, and write leaderboard/README.md and a page with pictures for each system."""
     from lgbench.leaderboard.build import derive_files, differences, write_files

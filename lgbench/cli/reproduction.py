@@ -31,7 +31,8 @@ def command(
     device: Device = "auto",
     jobs: Jobs = 1,
     output: Annotated[
-        Path | None, typer.Option(help="The folder of the runs' folders.  [default: runs/SUITE-PRESET]")
+        Path | None,
+        typer.Option("--output", "-o", help="The folder of the runs' folders.  [default: runs/SUITE-PRESET]"),
     ] = None,
 ) -> None:
     """Train and evaluate every arm and seed, then say whether transfer was seen. Call it again to go on."""

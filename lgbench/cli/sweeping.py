@@ -25,7 +25,8 @@ def command(
     device: Device = "auto",
     jobs: Jobs = 1,
     output: Annotated[
-        Path | None, typer.Option(help="The folder of the runs' folders.  [default: runs/sweep-SUITE-GROUP]")
+        Path | None,
+        typer.Option("--output", "-o", help="The folder of the runs' folders.  [default: runs/sweep-SUITE-GROUP]"),
     ] = None,
 ) -> None:
     """Train the arm transfer to every pair of lengths and print the generalization gaps. Call it again to go on.

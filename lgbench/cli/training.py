@@ -26,7 +26,9 @@ def command(
     change: Changes = None,
     model: Build = None,
     device: Device = "auto",
-    output: Annotated[Path | None, typer.Option(help="The run's folder.  [default: one in runs/]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run's folder.  [default: one in runs/]")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:

@@ -86,12 +86,14 @@ class Gap(NamedTuple):
     """The generalization gap of a run, on dev examples: the paper's Figure 10 in one number.
 
     Attributes:
+        group: The group's name.
         main_length: To which the main task was trained.
         aux_length: To which the auxiliaries were trained.
         gap: The mean over the grid of the distance between the accuracies of the main task and of an auxiliary, then
             the mean over the auxiliaries: from 0 to 1.
     """
 
+    group: str
     main_length: int
     aux_length: int
     gap: Fraction
@@ -109,7 +111,7 @@ def dev_gap(record: TrainingRecord) -> Gap:
             f"A gap needs a finished run of arm transfer, not {plan.arm} after {record.steps_done} steps."
         )
     main, *auxiliaries = plan.parts
-    return Gap(main.max_length, auxiliaries[0].max_length, _gap(plan, record.curve[-1]))
+    return Gap(plan.group, main.max_length, auxiliaries[0].max_length, _gap(plan, record.curve[-1]))
 
 
 def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:

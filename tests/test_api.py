@@ -239,6 +239,40 @@ def test_a_refused_request_says_what_it_asked(serve: Serve) -> None:
         ask(model, 1)
 
 
+def refusing_b(number: int, body: dict[str, Any]) -> Answer:
+    prompt = body["messages"][0]["content"].splitlines()[-1]
+    return failure(400, f"content filter: {KEY}") if prompt.startswith("b") else right_answer(body)
+
+
+def test_a_refused_prompt_may_be_left_with_an_empty_reply(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, _ = serve(refusing_b, concurrency="1", refused="empty")
+    predictor: Any = model.predictor
+    assert predictor.predict(["bc=", "ab=", "cd=", "bd="], "reverse") == ["", "ba", "dc", ""]
+    assert len(caplog.messages) == 1
+    assert "content filter: ***. It asked for reverse of 'bc='. The reply is left empty" in caplog.text
+
+
+def test_what_is_refused_every_time_is_not_passed_over(serve: Serve) -> None:
+    model, server = serve(lambda number, body: failure(400, "no such field"), concurrency="1", refused="empty")
+    with pytest.raises(LgbenchError, match=r"refused 20 prompts and answered none\. .* no such field"):
+        ask(model, 64)
+    assert len(server.bodies) == 20
+
+
+def test_a_run_that_a_refusal_stopped_goes_on_past_it(serve: Serve, tmp_path: Path) -> None:
+    model, server = serve(refusing_b, concurrency="1")
+    wanted: dict[str, Any] = {"suite": "mini-v1", "tasks": ["reverse"], "lengths": [2], "output": tmp_path / "run"}
+    with pytest.raises(LgbenchError, match="resume the run with --model-option refused=empty"):
+        evaluate(model, **wanted)
+    more = load_model("api:tiny", {"base_url": server.url, "concurrency": "1", "refused": "empty"})
+    counts = evaluate(more, **wanted, resume=True).cells[0].counts
+    refused = sum(example.prompt.startswith("b") for example in checked_cell(MINI, Cell("reverse", 2)))
+    assert (counts.total, counts.correct) == (256, 256 - refused)
+    assert len(server.bodies) == 256 + 1
+
+
 def test_a_key_in_a_reply_is_not_kept(serve: Serve) -> None:
     model, _ = serve(lambda number, body: completion(f"Bearer {KEY}"))
     with pytest.raises(LgbenchError, match="wrote the key into its reply") as caught:

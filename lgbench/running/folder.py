@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder, write_atomically
-from lgbench.models.api.options import CHANGE_NO_REPLY
+from lgbench.models.api.options import MAY_CHANGE
 from lgbench.models.contract import Tokens
 from lgbench.records import read_record
 from lgbench.results import Moment, Result, Sha256
@@ -51,7 +51,7 @@ class RunKey(BaseModel):
         here, there = self.model_dump(), other.model_dump()
         if self.model.startswith("api:"):
             for each in (here, there):
-                each["options"] = {name: each["options"][name] for name in each["options"].keys() - CHANGE_NO_REPLY}
+                each["options"] = {name: each["options"][name] for name in each["options"].keys() - MAY_CHANGE}
         if here["cells"] != there["cells"]:
             here["cells"], there["cells"] = f"{len(self.cells)} chosen", f"{len(other.cells)} chosen or of other hashes"
         return ", ".join(f"{key}: {there[key]!r}, now {here[key]!r}" for key in here if here[key] != there[key])

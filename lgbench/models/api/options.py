@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 OPENAI_URL = "https://api.openai.com/v1"
-CHANGE_NO_REPLY = frozenset({"key_env", "concurrency", "retries", "timeout", "price_in", "price_out"})
-"""Options that a run which failed may go on with other values of."""
+MAY_CHANGE = frozenset({"key_env", "concurrency", "retries", "timeout", "refused", "price_in", "price_out"})
+"""Options that a run which failed may go on with other values of: no reply that it has would be another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class Options:
         concurrency: The most requests under way at once.
         retries: How often a request that failed is sent again.
         timeout: Seconds to wait for one reply.
+        refused: What to do where a content filter, or the like, refuses a prompt: `stop` the run, or take it as an
+            `empty` reply, which is wrong.
         price_in: What a million tokens read cost, in any currency.
         price_out: What a million tokens written cost.
         style: `raw` or `instruct`; `instruct` for chat if not given.
@@ -34,6 +36,7 @@ class Options:
     concurrency: int = 16
     retries: int = 8
     timeout: float = 120.0
+    refused: Literal["stop", "empty"] = "stop"
     price_in: float | None = None
     price_out: float | None = None
     style: Literal["raw", "instruct"] | None = None

@@ -57,7 +57,9 @@ class ApiPredictor(PipelinedPredictor):
             http_client=openai.DefaultAioHttpClient(timeout=options.timeout),  # half the processor time of the default
         )
         path = "/chat/completions" if options.endpoint == "chat" else "/completions"
-        self._endpoint = Endpoint(self._client, path, retries=options.retries, secret=key)
+        self._endpoint = Endpoint(
+            self._client, path, retries=options.retries, secret=key, passes_over=options.refused == "empty"
+        )
         self.tokens = Tokens()
         if options.price_in is not None and options.price_out is not None:
             self.prices = (options.price_in, options.price_out)

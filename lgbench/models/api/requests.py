@@ -27,6 +27,8 @@ _RETRIES_BEFORE_FIRST_SUCCESS = 2  # a wrong URL should not take minutes to be t
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit_limit_reached")
 _SHORTEST_KEY = 8  # characters of a key that is a secret
 _BUSY = (408, 409, 425, 429)
+_OF_THE_PROMPT = (400, 413, 422)  # a content filter, a context that is too short
+_REFUSALS_BEFORE_FIRST_SUCCESS = 20  # what is wrong with every prompt is not the prompts' fault
 
 
 class Completion(NamedTuple):
@@ -60,13 +62,16 @@ class Endpoint:
         path: `/chat/completions` or `/completions`.
         retries: How often a request is sent again.
         secret: The key; it is cut out of every message.
+        passes_over: Whether a prompt that is refused is left with an empty reply, as long as others are answered.
     """
 
-    def __init__(self, client: Any, path: str, *, retries: int, secret: str) -> None:
+    def __init__(self, client: Any, path: str, *, retries: int, secret: str, passes_over: bool = False) -> None:
         self._client = client
         self._path = path
         self._retries = retries
         self._secret = secret
+        self._passes_over = passes_over
+        self._passed_over = 0
         self._succeeded = False
         self._quiet_until = 0.0
         self._cap_field = "max_tokens"
@@ -88,13 +93,10 @@ class Endpoint:
             if (quiet := self._quiet_until - time.monotonic()) > 0:
                 await self._rest(quiet, over)
             try:
-                completion = await self._once(body | {self._cap_field: cap}, about)
+                return await self._once(body | {self._cap_field: cap}, about)
             except Unusable as failure:
                 await self._wait(failure, attempt, over)
                 attempt += 1
-                continue
-            self._succeeded = True
-            return completion
 
     async def _wait(self, failure: Unusable, attempt: int, over: asyncio.Event) -> None:
         known = self._succeeded or failure.overload
@@ -124,7 +126,9 @@ class Endpoint:
         try:
             raw = await self._client.post(self._path, body=body, cast_to=str)
         except openai.APIStatusError as error:
-            self._refused(error, body, about)
+            self._check_worth_it(error, body)
+            if 300 <= error.status_code < 500 and error.status_code not in _BUSY:
+                return self._refused(error, about)
             raise Unusable(
                 f"answered with status {error.status_code}{_said(error)}",
                 wait=_retry_after(error.response.headers),
@@ -137,12 +141,13 @@ class Endpoint:
                 raise Unusable("did not answer in time (see --model-option timeout=SECONDS)") from None
             raise Unusable(f"could not be reached or broke off: {cause}") from None
         completion = parse_completion(raw)
+        self._succeeded = True
         if len(self._secret) >= _SHORTEST_KEY and self._secret in completion.text:
             raise self._error("wrote the key into its reply, which is not kept. Do not trust this server")
         return completion
 
-    def _refused(self, error: openai.APIStatusError, body: Mapping[str, Any], about: str) -> None:
-        """Raise for a status that no repetition of the request will change."""
+    def _check_worth_it(self, error: openai.APIStatusError, body: Mapping[str, Any]) -> None:
+        """Raise for a status that would meet every other request too, and where other words may help."""
         status, said = error.status_code, _said(error)
         # Other requests that were sent under the old name meanwhile come back here too.
         if status == 400 and "max_tokens" in body and "max_completion_tokens" in said:
@@ -157,8 +162,21 @@ class Endpoint:
             raise self._error(f"says that the quota is used up{said}. Add credit, then resume the run")
         if status == 404:
             raise self._error(f"knows no such model or address (status 404){said}. Check MODEL and base_url")
-        if 300 <= status < 500 and status not in _BUSY:
-            raise self._error(f"refused the request (status {status}){said}. It asked for {about}")
+
+    def _refused(self, error: openai.APIStatusError, about: str) -> Completion:
+        """An empty reply to a prompt that the server will not answer, if that is wanted."""
+        refusal = f"refused the request (status {error.status_code}){_said(error)}. It asked for {about}"
+        if error.status_code not in _OF_THE_PROMPT:
+            raise self._error(refusal)
+        if not self._passes_over:
+            how = "To leave such prompts with an empty reply, resume the run with --model-option refused=empty"
+            raise self._error(f"{refusal}. {how}" if self._succeeded else refusal)
+        self._passed_over += 1
+        if self._passed_over >= _REFUSALS_BEFORE_FIRST_SUCCESS and not self._succeeded:
+            raise self._error(f"refused {self._passed_over} prompts and answered none. Last it {refusal}")
+        if self._passed_over == 1:
+            _log.warning("%s. The reply is left empty, as others like it will be.", self._cleaned(refusal))
+        return Completion("", capped=False, tokens=Tokens())
 
     def _error(self, what: str) -> LgbenchError:
         return LgbenchError(self._cleaned(f"{self._client.base_url} {what}."))

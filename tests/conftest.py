@@ -1,14 +1,19 @@
-"""A folder of submissions, of real evaluations."""
+"""A folder of submissions, of real evaluations; a server on loopback."""
 
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lgbench.evaluation import evaluate
+from lgbench.models.loaded import Model
+from lgbench.models.loading import load_model
 from lgbench.submissions.submitting import Details, submit
+from tests.loopback import KEY, Rule, Serve, Server
 from tests.submitted import OTHER_SEED, RUN, RightUpTo
 
 # The models of the tests are so small that threads would wait for each other longer than they work.
@@ -48,3 +53,23 @@ def submissions(good_submissions: Path, tmp_path: Path) -> Path:
 def system(submissions: Path) -> Path:
     """The one system in it."""
     return submissions / "my-system"
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Start a server that follows a rule, and load a model that asks it. Both are closed in the end."""
+    from lgbench.models.api import requests
+
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(requests, "_FIRST_DELAY", 0.01)
+    opened: list[Any] = []
+
+    def serve(rule: Rule, **options: str) -> tuple[Model, Server]:
+        server = Server(rule)
+        model = load_model("api:tiny", {"base_url": server.url} | options)
+        opened.extend([model.predictor, server])
+        return model, server
+
+    yield serve
+    for each in opened:
+        each.close()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import json
 import logging
-import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +20,6 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
-    GPTJConfig,
-    MambaConfig,
-    MistralConfig,
-    OPTConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -37,9 +29,6 @@ from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.models.contract import CappedReply
 from lgbench.models.huggingface import load
-from lgbench.models.huggingface.batching import Batcher
-from lgbench.models.huggingface.decoding import Decoder, Row, Written, context_limit
-from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
 from lgbench.models.loading import load_model
 from lgbench.models.prompting import generation_cap, worked_examples
 from lgbench.records import read_record
@@ -50,22 +39,6 @@ from lgbench.suites import load_suite
 from tests.made_up import make_result
 
 MINI = load_suite("mini-v1")
-SMALL = {"vocab_size": 80, "hidden_size": 16, "num_hidden_layers": 2, "initializer_range": 0.5}
-MODELS = {
-    "gpt2": GPT2Config(vocab_size=80, n_embd=16, n_layer=2, n_head=2, initializer_range=0.5),
-    "sliding": MistralConfig(
-        **SMALL, intermediate_size=32, num_attention_heads=4, num_key_value_heads=2, sliding_window=8
-    ),
-    "mamba": MambaConfig(**SMALL, state_size=4),
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(name="folder", scope="module")
@@ -102,62 +75,6 @@ def test_replies_are_those_of_generate(folder: Path) -> None:
     assert 0 < sum(isinstance(reply, CappedReply) for reply in replies) < len(replies)
 
 
-@pytest.mark.parametrize("kind", MODELS)
-def test_decoding_in_batches_changes_nothing_for_any_architecture(kind: str) -> None:
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(MODELS[kind]).double().eval()
-    rows = [Row([5 + (7 * row + place) % 70 for place in range(3 + row)], cap=4 + 2 * row) for row in range(9)]
-    decode = Decoder(model, ends=frozenset({3, 40, 41, 42, 43, 44}), pad=0)
-    together = decode(rows)
-    if kind == "mamba":  # its padding leaks into its state in transformers itself, so rows of one length only
-        rows = [Row(row.tokens[-3:], row.cap) for row in rows]
-        together = decode(rows)
-    assert together == [decode([row])[0] for row in rows]
-    for row, written in zip(rows, together, strict=True):
-        tokens = torch.tensor([row.tokens])
-        output = model.generate(
-            tokens,
-            attention_mask=torch.ones_like(tokens),
-            do_sample=False,
-            max_new_tokens=row.cap,
-            eos_token_id=[3, 40, 41, 42, 43, 44],
-            pad_token_id=0,
-        )
-        new = output[0, len(row.tokens) :].tolist()
-        ended = new[-1] in (3, 40, 41, 42, 43, 44)
-        assert (written.tokens, written.capped) == (new[:-1] if ended else new, not ended)
-    assert len({len(written.tokens) for written in together}) > 1
-
-
-TABLES = {
-    "gpt2": GPT2Config(vocab_size=80, n_embd=16, n_layer=2, n_head=2, initializer_range=0.5, n_positions=20),
-    "opt": OPTConfig(
-        vocab_size=80, hidden_size=16, ffn_dim=32, num_hidden_layers=2, num_attention_heads=2, init_std=0.5,
-        word_embed_proj_dim=16, max_position_embeddings=20,
-    ),
-    "gptj": GPTJConfig(vocab_size=80, n_embd=16, n_layer=2, n_head=2, rotary_dim=4, n_positions=20),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", TABLES)
-def test_a_table_of_positions_limits_prompt_and_reply(kind: str) -> None:
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(TABLES[kind]).double().eval()
-    limit = context_limit(model)
-    assert limit == 20
-    # Short prompts go on for long beside long ones that are done, which must not run out of positions.
-    rows = [Row([5 + (7 * row + place) % 70 for place in range(2 * row + 1)], cap=19 - 2 * row) for row in range(10)]
-    decode = Decoder(model, ends=frozenset({3}), pad=0)
-    together = decode([*rows, Row([5] * 30, cap=0)])
-    assert together == [*(decode([row])[0] for row in rows), Written([], capped=True)]
-    assert len(together[0].tokens) == 19
-
-
-def test_models_that_compute_positions_have_no_limit() -> None:
-    for kind in ("sliding", "mamba"):
-        assert context_limit(AutoModelForCausalLM.from_config(MODELS[kind])) is None
-
-
 def test_a_prompt_beyond_the_context_is_answered_with_nothing(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -182,166 +99,6 @@ def test_a_prompt_beyond_the_context_is_answered_with_nothing(
     assert (short.counts.total, long.counts.total, long.counts.capped) == (3, 3, 3)
     assert "at most 64 tokens" in caplog.text
     assert rescore(tmp_path / "result").result == result
-
-
-@pytest.mark.parametrize("kind", ["gpt2", "sliding"])
-@pytest.mark.parametrize("count", [1, 33, 96, 101])
-def test_parts_side_by_side_change_nothing(kind: str, count: int) -> None:
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(MODELS[kind]).double().eval()
-    rows = [Row([5 + (7 * row + place) % 70 for place in range(4 + row % 3)], cap=5) for row in range(count)]
-    settings: dict[str, Any] = {"ends": frozenset({3, 40, 41, 42}), "pad": 0}
-    torch.set_num_threads(3)
-    try:
-        decode = make_decoder(model, **settings)
-        assert isinstance(decode, ParallelDecoder)
-        together = decode(rows)
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(1)
-    assert together == Decoder(model, **settings)(rows)
-
-
-def test_parts_share_the_weights_and_nothing_else() -> None:
-    model = AutoModelForCausalLM.from_config(MODELS["sliding"])
-    torch.set_num_threads(2)
-    try:
-        decode = make_decoder(model, ends=frozenset(), pad=0)
-        alone = make_decoder(AutoModelForCausalLM.from_config(MODELS["mamba"]), ends=frozenset(), pad=0)
-    finally:
-        torch.set_num_threads(1)
-    assert isinstance(alone, Decoder)
-    assert isinstance(make_decoder(model, ends=frozenset(), pad=0), Decoder)
-    assert isinstance(decode, ParallelDecoder)
-    rows = [Row([5, 6, 7 + row], cap=4) for row in range(5)]
-    assert decode.each_alone(rows) == [alone for row in rows for alone in decode([row])]
-    first, second = (each._model for each in decode._decoders)
-    assert all(a is b for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    assert not {id(module) for module in first.modules()} & {id(module) for module in second.modules()}
-
-
-def test_parts_ask_each_row_alone() -> None:
-    decoders = [Decoder(AutoModelForCausalLM.from_config(MODELS["gpt2"]), ends=frozenset(), pad=0) for _ in range(2)]
-    asked: list[tuple[int, int]] = []
-
-    def worker(number: int) -> Any:
-        def decode(rows: Sequence[Row], give_up: threading.Event) -> list[Written]:
-            asked.append((number, len(rows)))
-            return [Written(list(row.tokens), capped=False) for row in rows]
-
-        return decode
-
-    parallel = ParallelDecoder(decoders, threads=2)
-    parallel._decoders = [worker(0), worker(1)]
-    rows = [Row([row], cap=1) for row in range(5)]
-    assert [written.tokens for written in parallel.each_alone(rows)] == [[row] for row in range(5)]
-    assert sorted(asked) == [(0, 1)] * 3 + [(1, 1)] * 2
-
-
-def test_a_part_that_runs_out_of_memory_fails_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoders = [Decoder(AutoModelForCausalLM.from_config(MODELS["gpt2"]), ends=frozenset(), pad=0) for _ in range(2)]
-
-    def fail(*_: Any) -> None:
-        raise torch.OutOfMemoryError("no room")
-
-    monkeypatch.setattr(decoders[1], "_forward", fail)
-    decode = ParallelDecoder(decoders, threads=2)
-    assert len(decode([Row([5, 6], cap=2)] * 32)) == 32
-    with pytest.raises(torch.OutOfMemoryError):
-        decode([Row([5, 6], cap=2)] * 64)
-    assert torch.get_num_threads() == 1
-
-
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no room"), None], ids=["out of memory", "Ctrl-C"])
-def test_parts_do_not_work_on_for_nobody(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
-    decoders = [Decoder(AutoModelForCausalLM.from_config(MODELS["gpt2"]), ends=frozenset(), pad=0) for _ in range(2)]
-    forward = decoders[0]._forward
-    begun, steps, fails = threading.Event(), itertools.count(), itertools.count()
-    main, threads = threading.get_ident(), threading.active_count()
-
-    def step(*given: Any) -> torch.Tensor:
-        next(steps)
-        begun.set()
-        time.sleep(0.05)
-        return forward(*given)
-
-    def fail(*given: Any) -> torch.Tensor:
-        assert begun.wait(30)
-        if error is not None:
-            raise error
-        if next(fails) == 0:
-            signal.pthread_kill(main, signal.SIGINT)
-        return forward(*given)
-
-    monkeypatch.setattr(decoders[0], "_forward", step)
-    monkeypatch.setattr(decoders[1], "_forward", fail)
-    with pytest.raises(KeyboardInterrupt if error is None else type(error)):
-        ParallelDecoder(decoders, threads=2)([Row([5, 6], cap=60)] * 64)
-    assert next(steps) < 60
-    assert threading.active_count() == threads, "nothing works on behind the error"
-    assert torch.get_num_threads() == 1
-
-
-def test_logits_that_are_no_numbers_stop_the_run() -> None:
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(MODELS["gpt2"]).eval()
-    with torch.no_grad():
-        model.transformer.wpe.weight[6] = torch.nan  # so only when the third token is written
-    decode = Decoder(model, ends=frozenset(), pad=0)
-    assert len(decode([Row([5, 6, 7, 8], cap=3)])[0].tokens) == 3
-    with pytest.raises(LgbenchError, match="float32 are no numbers"):
-        decode([Row([5, 6, 7, 8], cap=4)])
-
-
-def test_a_stop_ends_a_row() -> None:
-    torch.manual_seed(0)
-    for config in (MODELS["gpt2"], MODELS["mamba"]):
-        model = AutoModelForCausalLM.from_config(config).double().eval()
-        rows = [Row([5, 6, 7 + row], cap=9) for row in range(4)]
-        assert [len(each.tokens) for each in Decoder(model, ends=frozenset(), pad=0)(rows)] == [9] * 4
-        stopping = Decoder(model, ends=frozenset(), pad=0, stops=lambda new: len(new) == 5)
-        assert [(len(each.tokens), each.capped) for each in stopping(rows)] == [(5, False)] * 4
-
-
-def test_out_of_memory_halves_and_keeps_finished_work(caplog: pytest.LogCaptureFixture) -> None:
-    model = AutoModelForCausalLM.from_config(MODELS["gpt2"])
-    batcher = Batcher(model)
-    rows = [Row([1] * (40 - row), cap=10) for row in range(30)]
-    asked: list[int] = []
-
-    def decode(batch: Sequence[Row]) -> list[Row]:
-        asked.append(len(batch))
-        if len(batch) * (len(batch[0].tokens) + batch[0].cap) > 400:
-            raise torch.OutOfMemoryError("no room")
-        return list(batch)
-
-    with caplog.at_level(logging.WARNING):
-        done = [row for _, batch in batcher.run(rows, decode) for row in batch]
-    assert done == rows
-    assert asked[:3] == [30, 15, 7]
-    assert min(asked) > 1
-    assert [record.getMessage() for record in caplog.records] == [
-        "Out of memory with 30 prompts at once; going on with 15.",
-        "Out of memory with 15 prompts at once; going on with 7.",
-    ]
-
-
-def test_one_prompt_that_does_not_fit_is_an_error() -> None:
-    def decode(batch: Sequence[Row]) -> list[Row]:
-        raise torch.OutOfMemoryError("no room")
-
-    batcher = Batcher(AutoModelForCausalLM.from_config(MODELS["gpt2"]))
-    with pytest.raises(LgbenchError, match="single prompt with room for 11 tokens does not fit"):
-        list(batcher.run([Row([1], cap=10)], decode))
-
-
-def test_other_errors_of_a_model_are_not_taken_for_memory() -> None:
-    def decode(batch: Sequence[Row]) -> list[Row]:
-        raise RuntimeError("shapes differ")
-
-    batcher = Batcher(AutoModelForCausalLM.from_config(MODELS["gpt2"]))
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        list(batcher.run([Row([1], cap=10)], decode))
 
 
 def test_a_whole_evaluation(folder: Path, tmp_path: Path) -> None:

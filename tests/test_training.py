@@ -1,11 +1,10 @@
-"""Settings, batches, the training loop and its files, on tiny models for a few steps."""
+"""The training protocol: settings, batches, the gradient, the loop and its record."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
-import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -18,37 +17,20 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgbench.cells import draw_cell
-from lgbench.errors import LgbenchError, ModelError
-from lgbench.files import owned_folder, write_atomically
-from lgbench.models.checkpoint import CheckpointPredictor, load_checkpoint
+from lgbench.errors import LgbenchError
+from lgbench.models.checkpoint import CheckpointPredictor
 from lgbench.models.devices import choose_device, peak_flops
 from lgbench.models.tokenizer import END, VOCABULARY, decode
-from lgbench.suites import load_suite
-from lgbench.training import state as states
 from lgbench.training import trainer
 from lgbench.training.batching import IGNORED, batches
 from lgbench.training.curve import DevSet, zone_accuracies
-from lgbench.training.modules import build_module, check_module
-from lgbench.training.plans import TrainingPlan, plan_training
+from lgbench.training.modules import build_module
 from lgbench.training.record import CurvePoint, read_training_record
 from lgbench.training.settings import TrainingSettings, learning_rate, preset_settings
 from lgbench.training.steps import backward, make_optimizer, take_step
 from lgbench.training.trainer import train
 from lgbench.training_data import training_stream
-
-MINI = load_suite("mini-v1")
-STRINGS = MINI.group("capitalize-reverse")
-TINY = ("layers=1", "heads=2", "width=16", "hidden=16", "batch=8", "steps=12", "evaluate_every=5", "precision=float32")
-
-
-def tiny_plan(*changes: str, arm: str = "transfer", seed: int = 0) -> TrainingPlan:
-    settings = preset_settings("mini", STRINGS, [*TINY, *changes])
-    return plan_training(MINI, STRINGS.name, arm, seed=seed, preset="mini", settings=settings)
-
-
-def weights(folder: Path) -> dict[str, Tensor]:
-    module = load_checkpoint(folder / "checkpoint")._module
-    return dict(module.state_dict())
+from tests.tiny_training import MINI, STRINGS, tiny_plan, weights
 
 
 def test_settings_are_typed_and_named() -> None:
@@ -201,91 +183,6 @@ def test_a_compiled_module_takes_batches_of_several_shapes(tmp_path: Path) -> No
         torch.testing.assert_close(compiled[name], plain[name], atol=2e-4, rtol=0)
 
 
-class Interrupted(Exception):  # noqa: N818  # it stands for a kill
-    pass
-
-
-def stop_at(step: int) -> object:
-    def report(progress: trainer.Progress) -> None:
-        if progress.step >= step:
-            raise Interrupted
-
-    return report
-
-
-@pytest.mark.parametrize("step", [5, 10])
-def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, step: int) -> None:
-    plan = tiny_plan("steps=23")
-    whole = train(plan, tmp_path / "whole")
-    with pytest.raises(Interrupted):
-        train(plan, tmp_path / "cut", report=stop_at(step))  # type: ignore[arg-type]
-    with pytest.raises(LgbenchError, match=r"holds this run after \d+ of 23 steps\. Go on with --resume"):
-        train(plan, tmp_path / "cut")
-    resumed = train(plan, tmp_path / "cut", resume=True)
-    one, two = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert (resumed.curve, resumed.tokens) == (whole.curve, whole.tokens)
-    assert train(plan, tmp_path / "cut", resume=True) == resumed, "a finished run is only read"
-    with pytest.raises(LgbenchError, match="holds this run, finished"):
-        train(plan, tmp_path / "cut")
-
-
-def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
-    train(tiny_plan(), tmp_path)
-    with pytest.raises(LgbenchError, match=r"holds another run \(seed is 0 there and 1 here\)"):
-        train(tiny_plan(seed=1), tmp_path, resume=True)
-    with pytest.raises(LgbenchError, match=r"holds another run \(steps is 12 there and 13 here\)"):
-        train(tiny_plan("steps=13"), tmp_path, resume=True)
-
-
-def _hold(folder: str, held: object, release: object) -> None:
-    with owned_folder(Path(folder)):
-        held.set()  # type: ignore[attr-defined]
-        release.wait(30)  # type: ignore[attr-defined]
-
-
-def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    held, release = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(str(tmp_path), held, release))
-    other.start()
-    try:
-        assert held.wait(30)
-        with pytest.raises(LgbenchError, match="Another process is writing"):
-            train(tiny_plan(), tmp_path)
-    finally:
-        release.set()
-        other.join(30)
-
-
-def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = tiny_plan("steps=23")
-    whole = train(plan, tmp_path / "whole")
-    write = write_atomically
-
-    def full(path: Path, content: bytes) -> None:
-        if path.name == states.STATE and b'\\"step\\": 10,' in content:
-            raise OSError(28, "No space left on device")
-        write(path, content)
-
-    monkeypatch.setattr("lgbench.training.state.write_atomically", full)
-    with pytest.raises(LgbenchError, match=r"No space left on device.*saved before is intact"):
-        train(plan, tmp_path / "cut")
-    monkeypatch.setattr("lgbench.training.state.write_atomically", write)
-    assert read_training_record(tmp_path / "cut").steps_done == 5
-    assert train(plan, tmp_path / "cut", resume=True).curve == whole.curve
-
-
-def test_a_damaged_state_is_named(tmp_path: Path) -> None:
-    plan = tiny_plan("steps=23")
-    with pytest.raises(Interrupted):
-        train(plan, tmp_path, report=stop_at(5))  # type: ignore[arg-type]
-    state = tmp_path / states.STATE
-    state.write_bytes(state.read_bytes()[:-10])
-    with pytest.raises(LgbenchError, match="truncated"):
-        train(plan, tmp_path, resume=True)
-
-
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     class Diverging(nn.Module):
         def __init__(self) -> None:
@@ -303,147 +200,6 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(LgbenchError, match=r"no longer a number .* before 15.*The state after step 10 is in"):
         train(plan, tmp_path, build=lambda size: Diverging())
     assert read_training_record(tmp_path).steps_done == 10
-
-
-def embedding(size: int, outputs: int) -> nn.Module:
-    return nn.Embedding(size, outputs)
-
-
-class _Integers(nn.Module):
-    def forward(self, tokens: Tensor) -> Tensor:
-        return torch.zeros(*tokens.shape, len(VOCABULARY), dtype=torch.int64)
-
-
-class _Tuple(nn.Module):
-    def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        return (torch.zeros(*tokens.shape, len(VOCABULARY)),)
-
-
-class _LooksAhead(nn.Module):
-    def forward(self, tokens: Tensor) -> Tensor:
-        return torch.zeros(*tokens.shape, len(VOCABULARY)) + tokens.float().mean()
-
-
-class _Nothing(nn.Module):
-    def forward(self, tokens: Tensor) -> Tensor:
-        return torch.zeros(*tokens.shape, len(VOCABULARY))
-
-
-class _Detached(nn.Module):
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__()
-        self.scores, self.scale = embedding(152, 152), scale
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        scores: Tensor = self.scores(tokens).detach() * self.scale
-        return scores
-
-
-class _Raises(nn.Module):
-    def forward(self, tokens: Tensor) -> Tensor:
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-
-
-@pytest.mark.parametrize(
-    ("module", "message"),
-    [
-        (embedding(152, 100), r"shape \(3, 7, 100\).*\(3, 7, 152\)"),
-        (_Integers(), r"torch\.int64.*floating-point logits"),
-        (_Tuple(), "returned tuple"),
-        (_LooksAhead(), "change with the tokens after it"),
-        (_Nothing(), "nothing to train"),
-        (_Detached(), "do not depend on its parameters"),
-        (_Detached(math.inf), "not finite, before any training"),
-    ],
-)
-def test_an_unfit_module_is_refused_before_training(module: nn.Module, message: str) -> None:
-    with pytest.raises(LgbenchError, match=message):
-        check_module(module, device="cpu")
-
-
-def test_a_module_that_raises_is_the_users() -> None:
-    with pytest.raises(ModelError, match="raised RuntimeError") as caught:
-        check_module(_Raises(), device="cpu")
-    assert "mat1 and mat2" in caught.value.user_traceback
-    with pytest.raises(LgbenchError, match=r"returned str\. It must return a torch\.nn\.Module"):
-        build_module(tiny_plan().settings, lambda size: "x", seed=0, device="cpu")  # type: ignore[arg-type, return-value]
-
-
-def test_a_module_that_raises_in_training_is_the_users(tmp_path: Path) -> None:
-    """Also where it cannot open a file of its own, which is no failure to write the run's."""
-
-    class Reading(nn.Module):
-        def __init__(self, size: int) -> None:
-            super().__init__()
-            self.scores, self.calls = nn.Embedding(size, size), 0
-
-        def forward(self, tokens: Tensor) -> Tensor:
-            self.calls += 1
-            if self.calls > 8:
-                (tmp_path / "missing.txt").read_text()
-            scores: Tensor = self.scores(tokens)
-            return scores
-
-    plan = tiny_plan().model_copy(update={"model": "mine.py:Reading"})
-    with pytest.raises(ModelError, match=r"in training, raised FileNotFoundError: .*missing\.txt") as caught:
-        train(plan, tmp_path / "run", build=Reading)
-    assert "self.calls > 8" not in caught.value.user_traceback
-    assert "read_text()" in caught.value.user_traceback
-    with pytest.raises(FileNotFoundError), owned_folder(tmp_path / "run"):
-        (tmp_path / "missing.txt").read_text()
-    with pytest.raises(LgbenchError, match="Cannot write to"), owned_folder(tmp_path / "run"):
-        (tmp_path / "run" / "missing" / "x").write_text("")
-
-
-def test_a_module_must_take_the_longest_prompt_and_its_cap(tmp_path: Path) -> None:
-    """Found before training, not when a reply first runs on."""
-
-    class Positions(nn.Module):
-        def __init__(self, most: int) -> None:
-            super().__init__()
-            self.scores, self.places = nn.Embedding(len(VOCABULARY), len(VOCABULARY)), nn.Embedding(most, 1)
-
-        def forward(self, tokens: Tensor) -> Tensor:
-            places: Tensor = self.places(torch.arange(tokens.shape[1]))
-            scores: Tensor = self.scores(tokens) + places
-            return scores
-
-    plan = tiny_plan(arm="main_only").model_copy(update={"model": "mine.py:Positions"})
-    needed = 2 + 21 + 4 * 21 + 32  # begin, tag, 20 letters and the equals sign, and the cap
-    with pytest.raises(ModelError, match=f"given {needed} tokens, as many as the longest prompt"):
-        train(plan, tmp_path / "short", build=lambda _: Positions(needed - 1))
-    train(plan, tmp_path / "long", build=lambda _: Positions(needed))
-    predictor = load_checkpoint(tmp_path / "long" / "checkpoint", build=lambda _: Positions(needed))
-    assert len(predictor.predict(["a" * 20 + "="], "capitalize_reverse")) == 1
-
-
-class Bigrams(nn.Module):
-    """A module of the user's, with tied weights, a buffer and dropout."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.read = nn.Embedding(size, 8)
-        self.write = nn.Linear(8, size, bias=False)
-        self.write.weight = self.read.weight
-        self.drop = nn.Dropout(0.1)
-        self.register_buffer("scale", torch.tensor(2.0))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        logits: Tensor = self.write(self.drop(self.read(tokens))) * self.scale
-        return logits
-
-
-def test_any_module_trains_and_resumes(tmp_path: Path) -> None:
-    plan = tiny_plan("steps=17").model_copy(update={"model": "mine.py:Bigrams"})
-    train(plan, tmp_path / "whole", build=Bigrams)
-    with pytest.raises(Interrupted):
-        train(plan, tmp_path / "cut", build=Bigrams, report=stop_at(10))  # type: ignore[arg-type]
-    with pytest.raises(LgbenchError, match=r"does not fit the module .* has changed since"):
-        train(plan, tmp_path / "cut", build=lambda size: nn.Embedding(size, size), resume=True)
-    train(plan, tmp_path / "cut", build=Bigrams, resume=True)
-    one, two = (load_checkpoint(tmp_path / name / "checkpoint", build=Bigrams) for name in ("whole", "cut"))
-    assert torch.equal(one._module.read.weight, two._module.read.weight)  # type: ignore[union-attr, arg-type]
-    assert len(one.predict(["ab=", "abc="], "reverse")) == 2
 
 
 def test_the_operations_of_a_run_are_those_that_pytorch_counts(tmp_path: Path) -> None:
@@ -480,16 +236,6 @@ def test_the_gradient_is_clipped_and_only_matrices_decay() -> None:
     batch = next(batches(MINI, STRINGS.arm("transfer"), size=8, chunks=1))
     take_step(module, optimizer, batch, settings, step=0, device="cpu", forward=module)
     assert norms == [pytest.approx(0.01, rel=1e-3)]
-
-
-def test_workers_may_differ_when_a_run_goes_on(tmp_path: Path) -> None:
-    """The examples do not depend on them."""
-    plan = tiny_plan("steps=10")
-    with pytest.raises(Interrupted):
-        train(plan, tmp_path, report=stop_at(5))  # type: ignore[arg-type]
-    train(tiny_plan("steps=10", "workers=1"), tmp_path, resume=True)
-    with pytest.raises(LgbenchError, match="evaluate_every is 5 there and 6 here"):
-        train(tiny_plan("steps=10", "evaluate_every=6"), tmp_path, resume=True)
 
 
 def test_the_peak_of_a_device_is_known_by_its_name() -> None:

@@ -76,7 +76,7 @@ def command(
     make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
     if resume and output is not None and not output.exists() and not quiet:
         typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
-    base = output or _new_folder(model, suite, arm)
+    base = output or _new_folder(model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"]))
     options = model_options([*(model_option or []), *_shots(shots)])
     wanted = functools.partial(
         evaluate,
@@ -219,12 +219,12 @@ def model_options(given: list[str]) -> dict[str, str]:
     return options
 
 
-def _new_folder(model: str, suite: str, arm: str) -> Path:
+def _new_folder(model: str, *parts: str) -> Path:
     """A folder in runs/ that does not exist yet, named for the reader only: nothing is read from its name."""
     import itertools
     import re
 
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{Path(model).name}-{suite}-{arm}").strip("-")
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", "-".join([Path(model).name, *parts])).strip("-")
     numbered = (Path("runs") / f"{stem}-{number}" for number in itertools.count(1))
     return next(folder for folder in numbered if not folder.exists())
 

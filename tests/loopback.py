@@ -1,0 +1,96 @@
+"""A server on loopback that follows a rule, and the questions that tests ask it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from lgbench.models.loaded import Model
+from lgbench.tasks import get_task
+
+KEY = "sk-a-secret-key"
+Answer = tuple[int, dict[str, str], bytes]
+Rule = Callable[[int, dict[str, Any]], Answer]
+
+
+def completion(text: str | None, *, finish: str = "stop", chat: bool = True) -> Answer:
+    choice: dict[str, Any] = {"index": 0, "finish_reason": finish}
+    choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    return 200, {}, json.dumps({"object": "x", "choices": [choice], "usage": usage}).encode()
+
+
+def failure(status: int, message: str, code: str = "", **headers: str) -> Answer:
+    return status, headers, json.dumps({"error": {"message": message, "code": code, "type": code}}).encode()
+
+
+def right_answer(body: dict[str, Any]) -> Answer:
+    """The target, said as a model would say it."""
+    prompt = body["messages"][0]["content"].splitlines()[-1] if "messages" in body else body["prompt"]
+    return completion(f"It is <answer>{get_task('reverse').solve(prompt)}</answer>.", chat="messages" in body)
+
+
+class Server:
+    """Answers the n-th request, counted from 0, by a rule. A status of 0 means to hang up without a word."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.under_way = self.most_under_way = 0
+        lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with lock:
+                    number = len(outer.bodies)
+                    outer.bodies.append(body)
+                    outer.headers.append({key.lower(): value for key, value in self.headers.items()})
+                    outer.under_way += 1
+                    outer.most_under_way = max(outer.most_under_way, outer.under_way)
+                try:
+                    status, headers, content = rule(number, body)
+                finally:
+                    with lock:
+                        outer.under_way -= 1
+                if status == 0:
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                for key, value in ({"Content-Length": str(len(content))} | headers).items():
+                    self.send_header(key.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(content)
+                if int(headers.get("Content_Length", "0")) > len(content):
+                    self.close_connection = True
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+Serve = Callable[..., tuple[Model, Server]]
+
+
+def ask(model: Model, count: int = 3) -> list[str]:
+    predictor: Any = model.predictor
+    return list(predictor.predict([f"{'ab' * number}c=" for number in range(count)], "reverse"))
+
+
+RIGHT = ["c", "cba", "cbaba"]

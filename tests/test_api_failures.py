@@ -1,0 +1,219 @@
+"""MODEL `api:...` against servers that fail in every way there is."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openai")
+
+from lgbench.cells import checked_cell
+from lgbench.errors import LgbenchError
+from lgbench.evaluation import evaluate
+from lgbench.models.api import requests
+from lgbench.models.loading import load_model
+from lgbench.suites import Cell, load_suite
+from tests.loopback import KEY, RIGHT, Answer, Serve, ask, completion, failure, right_answer
+
+MINI = load_suite("mini-v1")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        failure(429, "slow down", Retry_After="0"),
+        failure(500, "oops"),
+        failure(503, "overloaded"),
+        (502, {}, b"<html>bad gateway</html>"),
+        (200, {"Content_Length": "5000"}, b'{"choices": [{"mess'),
+        (200, {}, b"\x00\xffgarbage"),
+        (200, {}, b'{"choices": []}'),
+        (200, {}, b'{"choices": [{}]}'),
+        (200, {}, b'{"choices": [{"message": {"content": 5}}]}'),
+        (200, {}, b"[]"),
+        (200, {}, b""),
+        (200, {"Content_Type": "text/html"}, b"<!doctype html><p>Please log in"),
+        (0, {}, b""),
+    ],
+    ids=["429", "500", "503", "502", "half", "garbage", "no choice", "empty choice", "number", "list", "nothing",
+         "html", "hang up"],
+)  # fmt: skip
+def test_what_may_pass_is_tried_again(serve: Serve, fault: Answer) -> None:
+    model, server = serve(lambda number, body: fault if number in (1, 3, 4) else right_answer(body), concurrency="1")
+    assert ask(model) == RIGHT
+    assert len(server.bodies) == 3 + 3
+
+
+def test_retry_after_is_honoured(serve: Serve) -> None:
+    times: list[float] = []
+
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        times.append(time.monotonic())
+        return failure(429, "slow down", Retry_After="1") if number == 0 else right_answer(body)
+
+    model, _ = serve(rule, concurrency="1")
+    assert ask(model, 1) == RIGHT[:1]
+    assert times[1] - times[0] >= 1
+
+
+def test_a_busy_server_is_left_alone_by_every_request(serve: Serve) -> None:
+    times: list[float] = []
+
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        times.append(time.monotonic())
+        if number == 0:
+            return failure(429, "slow down", Retry_After="1")
+        time.sleep(0.3 if number == 1 else 0)  # so that it ends within the pause
+        return right_answer(body)
+
+    model, _ = serve(rule, concurrency="2")
+    assert ask(model, 8)[:3] == RIGHT
+    assert len(times) == 9
+    assert min(times[2:]) - times[0] >= 1
+
+
+def test_a_refused_request_says_what_it_asked(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: failure(400, "content filter"), concurrency="1")
+    with pytest.raises(LgbenchError, match=r"content filter\. It asked for reverse of 'c='"):
+        ask(model, 1)
+
+
+def refusing_b(number: int, body: dict[str, Any]) -> Answer:
+    prompt = body["messages"][0]["content"].splitlines()[-1]
+    return failure(400, f"content filter: {KEY}") if prompt.startswith("b") else right_answer(body)
+
+
+def test_a_refused_prompt_may_be_left_with_an_empty_reply(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, _ = serve(refusing_b, concurrency="1", refused="empty")
+    predictor: Any = model.predictor
+    assert predictor.predict(["bc=", "ab=", "cd=", "bd="], "reverse") == ["", "ba", "dc", ""]
+    assert len(caplog.messages) == 1
+    assert "content filter: ***. It asked for reverse of 'bc='. The reply is left empty" in caplog.text
+
+
+def test_what_is_refused_every_time_is_not_passed_over(serve: Serve) -> None:
+    model, server = serve(lambda number, body: failure(400, "no such field"), concurrency="1", refused="empty")
+    with pytest.raises(LgbenchError, match=r"refused 20 prompts and answered none\. .* no such field"):
+        ask(model, 64)
+    assert len(server.bodies) == 20
+
+
+def test_a_run_that_a_refusal_stopped_goes_on_past_it(serve: Serve, tmp_path: Path) -> None:
+    model, server = serve(refusing_b, concurrency="1")
+    wanted: dict[str, Any] = {"suite": "mini-v1", "tasks": ["reverse"], "lengths": [2], "output": tmp_path / "run"}
+    with pytest.raises(LgbenchError, match="resume the run with --model-option refused=empty"):
+        evaluate(model, **wanted)
+    more = load_model("api:tiny", {"base_url": server.url, "concurrency": "1", "refused": "empty"})
+    counts = evaluate(more, **wanted, resume=True).cells[0].counts
+    refused = sum(example.prompt.startswith("b") for example in checked_cell(MINI, Cell("reverse", 2)))
+    assert (counts.total, counts.correct) == (256, 256 - refused)
+    assert len(server.bodies) == 256 + 1
+
+
+def test_a_key_in_a_reply_is_not_kept(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: completion(f"Bearer {KEY}"))
+    with pytest.raises(LgbenchError, match="wrote the key into its reply") as caught:
+        ask(model, 1)
+    assert KEY not in str(caught.value)
+
+
+def test_a_date_as_retry_after() -> None:
+    assert requests._retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    assert requests._retry_after({"retry-after": "soon"}) is None
+    assert requests._retry_after({}) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "tries", "message"),
+    [
+        (failure(401, f"Incorrect API key provided: {KEY}"), 1, r"refused the key \(status 401\).*provided: \*\*\*"),
+        (failure(403, "not for you"), 1, "refused the key"),
+        (failure(429, "You exceeded your quota", "insufficient_quota"), 1, "quota is used up: You exceeded"),
+        (failure(402, "Pay first"), 1, "quota is used up: Pay first"),
+        (failure(404, "no model tiny"), 1, "knows no such model or address .*: no model tiny"),
+        (failure(400, "temperature must be 1"), 1, r"refused the request \(status 400\): temperature must be 1"),
+        (failure(429, "later", Retry_After="86400"), 1, "asks to wait 86400 s"),
+        (failure(429, "slow down"), 4, r"slow down \(after 4 tries\)"),
+        (failure(500, "oops"), 3, r"status 500: oops \(after 3 tries\)"),
+        ((200, {}, b"<html>Welcome</html>"), 3, "answered with HTML, not JSON. Is base_url right"),
+        ((200, {}, b'{"hello": 1}'), 3, "which is no OpenAI completion"),
+        ((0, {}, b""), 3, "could not be reached or broke off"),
+    ],
+)
+def test_what_will_not_pass_stops_with_a_sentence(serve: Serve, fault: Answer, tries: int, message: str) -> None:
+    model, server = serve(lambda number, body: fault, concurrency="1", retries="3")
+    with pytest.raises(LgbenchError, match=message) as caught:
+        ask(model)
+    assert KEY not in str(caught.value)
+    assert len(server.bodies) == tries
+
+
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    model, server = serve(lambda number, body: right_answer(body))
+    server.close()
+    with pytest.raises(LgbenchError, match="could not be reached"):
+        ask(model)
+
+
+def test_a_server_that_hangs_up_is_not_taken_for_a_slow_one(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: (0, {}, b""), retries="0")
+    with pytest.raises(LgbenchError, match="could not be reached or broke off: Server disconnected"):
+        ask(model)
+
+
+def test_a_slow_server(serve: Serve) -> None:
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        time.sleep(0.5)
+        return right_answer(body)
+
+    model, _ = serve(rule, retries="0", timeout="0.1")
+    with pytest.raises(LgbenchError, match="did not answer in time"):
+        ask(model, 1)
+
+
+def test_a_server_that_speaks_no_http(serve: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(100_000)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        model, _ = serve(lambda number, body: right_answer(body), base_url=url, retries="0")
+        with pytest.raises(LgbenchError, match="could not be reached or broke off") as caught:
+            ask(model, 1)
+        greeter.join()
+    assert KEY not in str(caught.value)
+
+
+def test_a_server_that_renamed_the_cap(serve: Serve) -> None:
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        if "max_tokens" in body:
+            return failure(400, "Use 'max_completion_tokens' instead of 'max_tokens'.")
+        return right_answer(body)
+
+    model, server = serve(rule, concurrency="1")
+    assert ask(model) == RIGHT
+    assert ["max_tokens" in body for body in server.bodies] == [True, False, False, False]
+
+    everyone_has_asked = threading.Barrier(3)
+
+    def rule_when_all_have_asked(number: int, body: dict[str, Any]) -> Answer:
+        if "max_tokens" in body:
+            everyone_has_asked.wait(timeout=30)
+        return rule(number, body)
+
+    model, server = serve(rule_when_all_have_asked, concurrency="3")
+    assert ask(model) == RIGHT
+    assert ["max_tokens" in body for body in server.bodies] == [True] * 3 + [False] * 3

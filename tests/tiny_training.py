@@ -1,0 +1,42 @@
+"""A run so small that it trains in a moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+from torch import Tensor
+
+from lgbench.models.checkpoint import load_checkpoint
+from lgbench.suites import load_suite
+from lgbench.training.plans import TrainingPlan, plan_training
+from lgbench.training.settings import preset_settings
+from lgbench.training.trainer import Progress
+
+MINI = load_suite("mini-v1")
+STRINGS = MINI.group("capitalize-reverse")
+TINY = ("layers=1", "heads=2", "width=16", "hidden=16", "batch=8", "steps=12", "evaluate_every=5", "precision=float32")
+
+
+def tiny_plan(*changes: str, arm: str = "transfer", seed: int = 0) -> TrainingPlan:
+    settings = preset_settings("mini", STRINGS, [*TINY, *changes])
+    return plan_training(MINI, STRINGS.name, arm, seed=seed, preset="mini", settings=settings)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    module = load_checkpoint(folder / "checkpoint")._module
+    return dict(module.state_dict())
+
+
+class Interrupted(Exception):  # noqa: N818  # it stands for a kill
+    pass
+
+
+def stop_at(step: int) -> object:
+    def report(progress: Progress) -> None:
+        if progress.step >= step:
+            raise Interrupted
+
+    return report

@@ -305,6 +305,21 @@ def test_a_series_evaluates_each_checkpoint_and_draws_them_by_step(tmp_path: Pat
         assert (tmp_path / "out" / "series.svg").read_text().startswith("<?xml")
 
 
+def test_a_series_with_a_checkpoint_that_is_missing_evaluates_none(tmp_path: Path) -> None:
+    make_llama(tmp_path / "series" / "step-1")
+    (tmp_path / "series" / "step-3").mkdir()
+    for revisions, message in (
+        ("step-1,step-2", "no checkpoint 'step-2'. It has: step-1."),
+        ("step-1,step-3", "no config.json"),
+    ):
+        command = [sys.executable, "-m", "lgbench", "eval", f"hf:{tmp_path / 'series'}", "--task", "mqar"]
+        command += ["--model-option", f"revisions={revisions}", "--output", str(tmp_path / "out")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_the_step_of_a_checkpoint() -> None:
     for revision, step in (("step-20", 20), ("stage1-step140000-tokens294B", 140_000), ("v700", 700)):
         assert pretraining_step(revision) == step

@@ -68,7 +68,6 @@ def command(
 
     from lgbench.cli.report import print_result, summary
     from lgbench.evaluation import evaluate
-    from lgbench.running.folder import PARTIAL_FILE
     from lgbench.running.planning import make_plan
 
     groups, tasks, lengths = _listed(group), _listed(task), length or []
@@ -92,16 +91,8 @@ def command(
     )
     results, summaries = [], []
     for folder, chosen in _runs(base, options, model):
-        try:
+        with _telling_how_to_go_on(folder, base):
             results.append(_run(wanted, model, chosen, folder, quiet=quiet))
-        except KeyboardInterrupt:
-            kept = "Interrupted. Every reply up to here is kept; go on with:"
-            typer.echo(f"\n{kept}\n  {_resumed(base)}", err=True)
-            raise typer.Exit(130) from None
-        except LgbenchError:
-            if (folder / PARTIAL_FILE).exists():
-                typer.echo(f"Every reply up to here is kept; go on with:\n  {_resumed(base)}", err=True)
-            raise
         summaries.append(summary(results[-1], folder))
         if not as_json and not quiet:
             print_result(results[-1], folder)
@@ -110,6 +101,23 @@ def command(
         _show_series(results, base, quiet=quiet or as_json)
     if as_json:
         typer.echo(json.dumps(summaries if is_series else summaries[0], indent=1))
+
+
+@contextlib.contextmanager
+def _telling_how_to_go_on(folder: Path, base: Path) -> Iterator[None]:
+    """Print the command that goes on, if the run in `folder` stops before its end."""
+    from lgbench.running.folder import PARTIAL_FILE
+
+    how = f"Every reply up to here is kept; go on with:\n  {_resumed(base)}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"\nInterrupted. {how}", err=True)
+        raise typer.Exit(130) from None
+    except LgbenchError:
+        if (folder / PARTIAL_FILE).exists():
+            typer.echo(how, err=True)
+        raise
 
 
 def _run(
@@ -158,12 +166,15 @@ def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Pat
         yield base, options
         return
 
+    from lgbench.models.huggingface.folder import check_revisions
     from lgbench.series import split_revisions
 
     if not model.startswith("hf:") or "revision" in options:
         raise LgbenchError("The model option revisions is for hf: models, and takes the place of revision.")
     common = {key: value for key, value in options.items() if key != "revisions"}
-    for revision in split_revisions(options["revisions"]):
+    revisions = split_revisions(options["revisions"])
+    check_revisions(model.removeprefix("hf:"), revisions)
+    for revision in revisions:
         yield base / revision, common | {"revision": revision}
 
 

@@ -60,8 +60,10 @@ def print_table(table: Table) -> None:
 
 def _table(result: Result) -> Table:
     where = f"{result.suite}, arm {result.arm}" + (f", group {result.group}" if result.group else "")
+    revision = result.system.options.get("revision")
+    model = f"{result.system.model}@{revision}" if revision else result.system.model
     table = Table(
-        title=escape(f"{result.system.model} on {where}"),
+        title=escape(f"{model} on {where}"),
         caption="Exact match in %, with its 95 % Wilson interval.",
         caption_justify="left",
         title_justify="left",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from lgbench.errors import LgbenchError
@@ -77,6 +78,17 @@ def _download(repository: str, revision: str | None, *, code: bool) -> Path:
         ) from None
     except OSError as error:
         raise LgbenchError(f"Downloading {repository!r} failed: {error}") from None
+
+
+def check_revisions(path_or_id: str, revisions: Sequence[str]) -> None:
+    """Make sure, of a local folder, that every checkpoint of a series can be loaded. The Hub is asked one by one later.
+
+    Raises:
+        LgbenchError: One cannot.
+    """
+    if Path(path_or_id).expanduser().exists():
+        for revision in revisions:
+            check_folder(find_folder(path_or_id, revision=revision))
 
 
 def check_folder(folder: Path) -> None:

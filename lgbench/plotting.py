@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from lgbench.scoring.measures import counts_by_task
 from lgbench.series import by_step
 from lgbench.suites import TRAINED_ARMS, ZONES, Group, Suite, Zone, load_suite
 from lgbench.training.curve import zone_accuracies
+from lgbench.training.plans import difference
 from lgbench.training.record import TrainingRecord
-from lgbench.training.sweep import Gap
+from lgbench.training.sweep import dev_gap
 
 ZONE_COLORS: Mapping[Zone, str] = {"in_distribution": "#1b9e77", "transfer": "#1f77b4", "beyond": "#d95f02"}
 # No creation date, no version of the program that wrote it.
@@ -69,7 +70,7 @@ def length_curves(results: Sequence[Result]) -> Figure:
     suites = {result.suite for result in results if result.group is not None}
     if len(suites) != 1:
         raise LgbenchError("Curves need results of trained arms, all of one suite. Name folders of such results.")
-    _refuse_repetition(results)
+    _refuse_twice((f"arm {each.arm!r} of group {each.group!r}", each.seed) for each in results)
     suite = load_suite(suites.pop())
     named = {result.group for result in results}
     groups = [group for group in suite.groups if group.name in named]
@@ -80,13 +81,13 @@ def length_curves(results: Sequence[Result]) -> Figure:
     return figure
 
 
-def _refuse_repetition(results: Sequence[Result]) -> None:
-    runs = Counter((result.arm, result.group, result.seed) for result in results)
-    if repeated := [run for run, count in runs.items() if count > 1]:
-        arm, group, seed = repeated[0]
+def _refuse_twice(runs: Iterable[tuple[str, int | None]]) -> None:
+    """Refuse two runs that are of the same, in words, with the same seed."""
+    if repeated := [run for run, count in Counter(runs).items() if count > 1]:
+        what, seed = repeated[0]
         raise LgbenchError(
-            f"Two results are of arm {arm!r} of group {group!r} with seed {seed}: curves are of one system, which has "
-            "one run of each seed. Name fewer folders."
+            f"Two runs are of {what} with seed {seed}: a picture is of one system, which has one run of each seed. "
+            "Name fewer folders."
         )
 
 
@@ -138,10 +139,12 @@ def training_curves(records: Sequence[TrainingRecord]) -> Figure:
     """Dev accuracy of the main task by zone over the steps, a panel for each arm of each group, as in Figure 11.
 
     Raises:
-        LgbenchError: A record has no points.
+        LgbenchError: A record has no points, or two are of the same arm, group and seed.
     """
     if not records or not all(record.curve for record in records):
         raise LgbenchError("A training curve needs runs of `lgbench train` that have reached their first point.")
+    plans = [record.plan for record in records]
+    _refuse_twice((f"arm {plan.arm!r} of group {plan.group!r} in {plan.suite}", plan.seed) for plan in plans)
     ordered = sorted(records, key=lambda record: TRAINED_ARMS.index(record.plan.arm))
     arms = list(dict.fromkeys((record.plan.suite, record.plan.group, record.plan.arm) for record in ordered))
     with mpl.rc_context(_STYLE):
@@ -197,15 +200,22 @@ def series_curves(results: Sequence[Result]) -> Figure:
     return figure
 
 
-def gap_map(gaps: Sequence[Gap]) -> Figure:
+def gap_map(records: Sequence[TrainingRecord]) -> Figure:
     """The generalization gap by training lengths, mean over seeds: auxiliary length across, main length upwards.
 
+    Args:
+        records: The finished runs of one sweep.
+
     Raises:
-        LgbenchError: The gaps are of several groups.
+        LgbenchError: They are of several sweeps, or two are of the same lengths and seed.
     """
-    groups = list(dict.fromkeys(each.group for each in gaps))
-    if len(groups) != 1:
-        raise LgbenchError(f"A map of gaps is of one group, not of {' and '.join(groups)}.")
+    gaps = [dev_gap(record) for record in records]
+    of_all = [record.plan.model_copy(update={"parts": (), "seed": 0}) for record in records]
+    for plan in of_all[1:]:
+        if (differs := difference(of_all[0], plan)) is not None:
+            raise LgbenchError(f"A map of gaps is of one sweep, and these runs are not: {differs}. Name fewer folders.")
+    pairs = zip(gaps, records, strict=True)
+    _refuse_twice((f"lengths {gap.main_length} and {gap.aux_length}", record.plan.seed) for gap, record in pairs)
     mains = sorted({each.main_length for each in gaps})
     auxes = sorted({each.aux_length for each in gaps})
     with mpl.rc_context(_STYLE):
@@ -223,7 +233,11 @@ def gap_map(gaps: Sequence[Gap]) -> Figure:
         axes.set(xlim=(-0.5, len(auxes) - 0.5), ylim=(-0.5, len(mains) - 0.5))
         axes.set_xticks(range(len(auxes)), [str(each) for each in auxes])
         axes.set_yticks(range(len(mains)), [str(each) for each in mains])
-        axes.set(xlabel="auxiliary trained to", ylabel="main task trained to", title=f"{groups[0]}: generalization gap")
+        axes.set(
+            xlabel="auxiliary trained to",
+            ylabel="main task trained to",
+            title=f"{records[0].plan.group}: generalization gap",
+        )
     return figure
 
 

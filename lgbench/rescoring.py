@@ -77,7 +77,7 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
             digest.add(example.id, reply.text)
             if example.id in replies:
                 unused.remove(example.id)
-                if flags[-1] and not (reply.cut or reply.capped):
+                if flags[-1] and not reply.flags:
                     problems.append(
                         Problem(where, f"reply {example.id!r} is right, so it does not belong in the file.")
                     )

@@ -65,6 +65,7 @@ class CellCounts(_Record):
         right_endpoint: For path tasks, replies whose last node is GOAL; else null.
         cut: Replies longer than 4096 characters.
         capped: Replies that the model's generation cap ended.
+        refused: Replies that a server refused to give, and that are empty for it.
     """
 
     total: Annotated[int, Field(ge=1, le=10**9)]
@@ -77,6 +78,7 @@ class CellCounts(_Record):
     right_endpoint: Count | None = None
     cut: Count = 0
     capped: Count = 0
+    refused: Count = 0
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:
@@ -94,7 +96,7 @@ class CellCounts(_Record):
             raise ValueError("first_wrong positions must ascend without repetition")
         if (self.valid_moves is None) != (self.right_endpoint is None):
             raise ValueError("valid_moves and right_endpoint are either both counts or both null")
-        for name in ("valid_moves", "right_endpoint", "cut", "capped"):
+        for name in ("valid_moves", "right_endpoint", "cut", "capped", "refused"):
             if (getattr(self, name) or 0) > self.total:
                 raise ValueError(f"{name} ({getattr(self, name)}) is more than total ({self.total})")
         return self

@@ -17,6 +17,7 @@ from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.models.api import requests
 from lgbench.models.loading import load_model
+from lgbench.rescoring import rescore
 from lgbench.suites import Cell, load_suite
 from tests.loopback import KEY, RIGHT, Answer, Serve, ask, completion, failure, right_answer
 
@@ -100,7 +101,7 @@ def test_a_refused_prompt_may_be_left_with_an_empty_reply(
 
 def test_what_is_refused_every_time_is_not_passed_over(serve: Serve) -> None:
     model, server = serve(lambda number, body: failure(400, "no such field"), concurrency="1", refused="empty")
-    with pytest.raises(LgbenchError, match=r"refused 20 prompts and answered none\. .* no such field"):
+    with pytest.raises(LgbenchError, match=r"refused 20 prompts one after the other\. .* no such field"):
         ask(model, 64)
     assert len(server.bodies) == 20
 
@@ -113,7 +114,8 @@ def test_a_run_that_a_refusal_stopped_goes_on_past_it(serve: Serve, tmp_path: Pa
     more = load_model("api:tiny", {"base_url": server.url, "concurrency": "1", "refused": "empty"})
     counts = evaluate(more, **wanted, resume=True).cells[0].counts
     refused = sum(example.prompt.startswith("b") for example in checked_cell(MINI, Cell("reverse", 2)))
-    assert (counts.total, counts.correct) == (256, 256 - refused)
+    assert (counts.total, counts.correct, counts.refused) == (256, 256 - refused, refused)
+    assert rescore(tmp_path / "run").result.cells[0].counts == counts
     assert len(server.bodies) == 256 + 1
 
 

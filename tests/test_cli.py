@@ -105,6 +105,21 @@ def test_a_limited_run_says_so(lgbench: Shell) -> None:
     assert "Built-in models cannot be submitted." in done.out
 
 
+def test_compare_leaves_out_what_is_not_compared(lgbench: Shell) -> None:
+    whole = ["--group", "add-multiply", "--arm", "main_only", "--seed", "0", "-q"]
+    lgbench("eval", "echo", *whole, "--output", "runs/whole")
+    lgbench(
+        "eval", "echo", "--suite", "standard-v1", "--task", "reverse", "--limit", "1", "-q", "--output", "runs/a-part"
+    )
+    done = lgbench("compare", "runs")
+    assert done.status == 0, done.err
+    assert "Left out: runs/a-part, as it is of arm open." in done.err
+    assert "add-multiply: reverse_add by length" in done.out
+    alone = lgbench("compare", "runs/a-part")
+    assert alone.status == 1
+    assert "None of these runs is a complete one of a trained arm" in alone.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

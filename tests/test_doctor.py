@@ -99,7 +99,13 @@ def test_a_reply_that_never_ends_is_told() -> None:
 def test_a_reply_that_would_be_cut_is_told() -> None:
     found = findings(Changed(lambda prompts, replies: ["a" * 4097 for _ in prompts]), "reverse")
     assert found["a reply"][0] == "warning"
-    assert "longer than 4096 characters" in found["a reply"][1]
+    assert "cut after 4096 characters" in found["a reply"][1]
+
+
+def test_a_reply_to_the_longest_prompt_that_would_be_cut_is_told() -> None:
+    found = findings(Changed(lambda prompts, replies: ["a" * 200 * len(prompt) for prompt in prompts]), "reverse")
+    assert found["a reply"][0] == "ok"
+    assert found["the longest prompt"][0] == "warning"
 
 
 def test_without_time_only_what_is_always_asked_is_tried() -> None:
@@ -108,11 +114,35 @@ def test_without_time_only_what_is_always_asked_is_tried() -> None:
     found = {each.check: each for each in examine(Model(model, system), suite=MINI, tasks=["reverse"], seconds=0)}
     untried = {check for check, finding in found.items() if finding.state == "untried"}
     assert untried == {
-        "in the order of the prompts", "the same one by one", "the same among longer prompts",
-        "no prompts, no replies", "the longest prompt", "batch size 4",
+        "the same on a repeat", "in the order of the prompts", "the same one by one",
+        "the same among longer prompts", "the longest prompt", "batch size 4",
     }  # fmt: skip
     assert all("--time-limit" in found[check].advice for check in untried - {"batch size 4"})
-    assert model.calls == 3
+    assert model.calls == 3  # the first prompts, none, and one for the speed
+    assert "time for mini-v1" in found
+
+
+def test_a_model_is_given_no_more_prompts_than_it_takes() -> None:
+    def few(prompts: list[str], replies: Sequence[str]) -> Sequence[str]:
+        assert len(prompts) <= 4
+        return replies
+
+    model = Changed(few)
+    model.batch_size = 4  # type: ignore[attr-defined]
+    found = findings(model, "reverse")
+    assert bad_checks(found) == set()
+    assert "batch size 16" not in found
+
+
+def test_a_batch_larger_than_eval_gives_may_fail() -> None:
+    def many(prompts: list[str], replies: Sequence[str]) -> Sequence[str]:
+        assert len(prompts) <= 64, "out of memory"
+        return replies
+
+    found = findings(Changed(many), "reverse")
+    assert found["batch size 256"][0] == "warning"
+    assert "out of memory" in found["batch size 256"][1]
+    assert bad_checks(found) == {"batch size 256"}
     assert "time for mini-v1" in found
 
 

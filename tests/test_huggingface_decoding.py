@@ -213,6 +213,17 @@ def test_logits_that_are_no_numbers_stop_the_run() -> None:
         decode([Row([5, 6, 7, 8], cap=4)])
 
 
+def test_logits_of_generate_that_are_no_numbers_stop_the_run() -> None:
+    model = AutoModelForCausalLM.from_config(MODELS["mamba"]).eval()
+    decode = Decoder(model, ends=frozenset(), pad=0)
+    assert not decode.stepwise
+    assert len(decode([Row([5, 6, 7, 8], cap=3)])[0].tokens) == 3
+    with torch.no_grad():
+        next(model.backbone.parameters()).fill_(torch.nan)
+    with pytest.raises(LgbenchError, match="float32 are no numbers"):
+        decode([Row([5, 6, 7, 8], cap=3)])
+
+
 def test_a_stop_ends_a_row() -> None:
     torch.manual_seed(0)
     for config in (MODELS["gpt2"], MODELS["mamba"]):

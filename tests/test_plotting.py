@@ -37,9 +37,10 @@ def results() -> list[Result]:
     ]
 
 
-def record(main: int, aux: int, counts: dict[str, dict[int, int]]) -> TrainingRecord:
+def record(main: int, aux: int, counts: dict[str, dict[int, int]], *, seed: int = 0) -> TrainingRecord:
     options: dict[str, Any] = {"main_lengths": [main], "aux_lengths": [aux], "seeds": 1, "preset": "mini"}
     ((plan, _, _),) = list_sweep(MINI, GROUP.name, Path(), **options, changes=["steps=10"])
+    plan = plan.model_copy(update={"seed": seed})
     points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10))
     return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
 
@@ -72,13 +73,21 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
         "mqar": {length: 64 if length <= 16 else 32 for length in GROUP.grid},
     }
     run = record(4, 16, counts)
-    assert dev_gap(run) == Gap(GROUP.name, 4, 16, Fraction(4 * 64 + 2 * 32, 64 * 10))
+    assert dev_gap(run) == Gap(4, 16, Fraction(4 * 64 + 2 * 32, 64 * 10))
     plotting.write_picture(plotting.training_curves([run]), tmp_path / "deep" / "training.svg")
-    figure = plotting.gap_map([dev_gap(run), Gap(GROUP.name, 4, 16, Fraction(0)), Gap(GROUP.name, 2, 8, Fraction(1))])
-    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0.25", "1.00"]
+    none = {task: dict.fromkeys(lengths, 0) for task, lengths in counts.items()}
+    figure = plotting.gap_map([run, record(4, 16, none, seed=1), record(2, 8, none)])
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0.00", "0.25"]
     assert figure.axes[0].get_title() == f"{GROUP.name}: generalization gap"
-    with pytest.raises(LgbenchError, match="of one group, not of copy-mqar and add-carry"):
-        plotting.gap_map([dev_gap(run), Gap("add-carry", 4, 16, Fraction(0))])
+    other = run.model_copy(update={"plan": run.plan.model_copy(update={"preset": "paper"})})
+    with pytest.raises(LgbenchError, match="of one sweep, and these runs are not: preset is 'mini' there"):
+        plotting.gap_map([run, other])
+    with pytest.raises(LgbenchError, match="Two runs are of lengths 4 and 16 with seed 0"):
+        plotting.gap_map([run, run])
+    with pytest.raises(
+        LgbenchError, match="Two runs are of arm 'transfer' of group 'copy-mqar' in mini-v1 with seed 0"
+    ):
+        plotting.training_curves([run, other])
     plotting.write_picture(figure, tmp_path / "gap.png")
     with pytest.raises(LgbenchError, match=r"\.svg, \.png or \.pdf"):
         plotting.write_picture(figure, tmp_path / "gap.bmp")
@@ -99,7 +108,7 @@ def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.Captur
     assert (gap.main_length, gap.aux_length) == (2, 6)
     assert "main to 2, auxiliaries to 6, seed 0, step 2/2: loss" in (told := capsys.readouterr().err)
     assert told.endswith(f"gap {float(gap.gap):.3f}\n")
-    with pytest.raises(LgbenchError, match="mqar cannot be trained to length 1"):
+    with pytest.raises(LgbenchError, match="mqar has no prompts of length 1"):
         list_sweep(MINI, GROUP.name, tmp_path, main_lengths=[2], aux_lengths=[1], **options)
 
 
@@ -112,7 +121,7 @@ def test_results_that_make_no_curves_are_refused() -> None:
         plotting.length_curves([])
     with pytest.raises(LgbenchError, match="results of trained arms"):
         plotting.length_curves([make_result(lambda cell: 1)])
-    with pytest.raises(LgbenchError, match="Two results are of arm 'main_only' of group 'copy-mqar' with seed 0"):
+    with pytest.raises(LgbenchError, match="Two runs are of arm 'main_only' of group 'copy-mqar' with seed 0"):
         plotting.length_curves([*results(), results()[0]])
 
 

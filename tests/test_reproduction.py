@@ -58,6 +58,9 @@ def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypat
     assert len(before) == 2 * 3
     assert [outcome.failure for outcome in execute(runs, finish_run)] == [None, None]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == before
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    runs = [run._replace(folder=moved / run.folder.name) for run in runs]
+    assert [outcome.failure for outcome in execute(runs, finish_run)] == [None, None]
     scores = score_trained([rescore(run.folder / "result") for run in runs], MINI)
     assert [group.group.name for group in scores.groups] == ["add-multiply"]
     assert verdict(scores.groups[0]).startswith("add-multiply: transfer was not seen: +0.0 points")

@@ -154,7 +154,9 @@ def test_sweep_and_plot(lgbench: Shell) -> None:
     assert "--set layers shapes the reference model only" in other.err
     assert "main to 4, auxiliaries to 4, seed 0: gap 0.000" in swept.out
     assert lgbench("plot", "s", "--kind", "gap", "-o", "gap.svg").status == 0
-    assert lgbench("plot", "s", "--kind", "training", "-o", "training.svg").status == 0
+    unfit = lgbench("plot", "s", "--kind", "training", "-o", "training.svg")
+    assert unfit.status == 1
+    assert "Left out: s/main4-aux4-seed0, as a sweep trained it to lengths that are not the suite's." in unfit.err
     assert Path("gap.svg").read_text().startswith("<?xml")
     for arguments, sentence in (
         (["s", "-o", "x.svg"], "'s' holds no finished evaluation"),

@@ -23,7 +23,8 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
         names: The groups to print; empty for all.
     """
     console = wide_console()
-    shown = [group for group in scores.groups if not names or group.group.name in names]
+    # A run that several groups share is listed under the first of them.
+    shown = [group for group in scores.groups if group.group.name in names] or scores.groups
     for group in shown:
         task, main, aux = group.group.main, group.group.main_length, group.group.aux_length
         console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds")

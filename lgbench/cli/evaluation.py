@@ -108,15 +108,15 @@ def _telling_how_to_go_on(folder: Path, base: Path) -> Iterator[None]:
     """Print the command that goes on, if the run in `folder` stops before its end."""
     from lgbench.running.folder import PARTIAL_FILE
 
-    how = f"Every reply up to here is kept; go on with:\n  {_resumed(base)}"
     try:
         yield
-    except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. {how}", err=True)
-        raise typer.Exit(130) from None
-    except LgbenchError:
+    except (KeyboardInterrupt, LgbenchError) as stop:
+        if interrupted := isinstance(stop, KeyboardInterrupt):
+            typer.echo("\nInterrupted.", err=True)
         if (folder / PARTIAL_FILE).exists():
-            typer.echo(how, err=True)
+            typer.echo(f"Every reply up to here is kept; go on with:\n  {_resumed(base)}", err=True)
+        if interrupted:
+            raise typer.Exit(130) from None
         raise
 
 

@@ -37,15 +37,17 @@ def compare(
 
     found = finished_runs(folders)
     runs = [rescore(folder) for folder in found]
+    compared = []
     for folder, run in zip(found, runs, strict=True):
         reason = "it is of arm open" if run.result.arm == OPEN_ARM else why_left_out(run.result)
         if reason:
             typer.echo(f"Left out: {folder}, as {reason}.", err=True)
-    for suite in dict.fromkeys(run.result.suite for run in runs):
-        scores = score_trained(runs, load_suite(suite))
-        if not scores.groups:
-            raise LgbenchError(
-                f"None of these runs is a complete one of a trained arm on {suite}: evaluate the arms with --group and "
-                "--arm, and without --limit, --task or --length."
-            )
-        print_comparison(scores)
+        else:
+            compared.append(run)
+    if not compared:
+        raise LgbenchError(
+            "None of these runs is a complete one of a trained arm: evaluate the arms with --group and --arm, and "
+            "without --limit, --task or --length."
+        )
+    for suite in dict.fromkeys(run.result.suite for run in compared):
+        print_comparison(score_trained(compared, load_suite(suite)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,6 +12,11 @@ from lgbench.cli.folders import files_named, finished_runs
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 
+if TYPE_CHECKING:
+    from lgbench.results import Result
+    from lgbench.training.record import TrainingRecord
+
+Run = TypeVar("Run", "Result", "TrainingRecord")
 KINDS = ("lengths", "training", "gap", "series")
 
 
@@ -33,31 +39,67 @@ def command(
     require_extra("plot", "matplotlib", purpose="A picture")
 
     from lgbench import plotting
-    from lgbench.records import read_record
-    from lgbench.results import Result
-    from lgbench.running.folder import RESULT_FILE
-    from lgbench.training.record import read_training_record
-    from lgbench.training.sweep import dev_gap
 
-    if kind in ("lengths", "series"):
-        results = [read_record(folder / RESULT_FILE, Result) for folder in finished_runs(folders)]
-        if kind == "series":
-            figure = plotting.series_curves(results)
-        else:
-            figure = plotting.length_curves([result for result in results if result.group is not None])
+    if kind == "series":
+        figure = plotting.series_curves([_read(folder) for folder in finished_runs(folders)])
+    elif kind == "lengths":
+        figure = plotting.length_curves(_fit({folder: _read(folder) for folder in finished_runs(folders)}, _no_arm))
+    elif kind == "training":
+        figure = plotting.training_curves(_fit(_training_runs(folders), _no_curve))
     else:
-        records = [read_training_record(folder) for folder in _training_runs(folders)]
-        if kind == "training":
-            figure = plotting.training_curves(records)
-        else:
-            figure = plotting.gap_map([dev_gap(record) for record in records])
+        figure = plotting.gap_map(_fit(_training_runs(folders), _no_gap))
     plotting.write_picture(figure, output)
     typer.echo(f"Wrote {output}")
 
 
-def _training_runs(folders: list[Path]) -> list[Path]:
-    from lgbench.training.record import RECORD
+def _fit(runs: Mapping[Path, Run], why_not: Callable[[Run], str | None]) -> list[Run]:
+    """The runs that fit into the picture; of the others a line says why not.
+
+    Raises:
+        LgbenchError: None does.
+    """
+    reasons = {folder: why_not(run) for folder, run in runs.items()}
+    for folder, reason in reasons.items():
+        if reason is not None:
+            typer.echo(f"Left out: {folder}, as {reason}.", err=True)
+    if not (fit := [run for folder, run in runs.items() if reasons[folder] is None]):
+        raise LgbenchError("None of these runs fits into the picture: see above, and --kind.")
+    return fit
+
+
+def _read(folder: Path) -> Result:
+    from lgbench.records import read_record
+    from lgbench.results import Result
+    from lgbench.running.folder import RESULT_FILE
+
+    return read_record(folder / RESULT_FILE, Result)
+
+
+def _training_runs(folders: list[Path]) -> dict[Path, TrainingRecord]:
+    from lgbench.training.record import RECORD, read_training_record
 
     if not (paths := files_named(RECORD, folders)):
         raise LgbenchError(f"There is no {RECORD} in {', '.join(map(str, folders))}.")
-    return [path.parent for path in paths]
+    return {path.parent: read_training_record(path.parent) for path in paths}
+
+
+def _no_arm(result: Result) -> str | None:
+    from lgbench.scoring.systems import why_left_out
+    from lgbench.suites import OPEN_ARM
+
+    return "it is of arm open" if result.arm == OPEN_ARM else why_left_out(result)
+
+
+def _no_curve(record: TrainingRecord) -> str | None:
+    from lgbench.suites import load_suite
+
+    plan = record.plan
+    if plan.trained_arm() != load_suite(plan.suite).group(plan.group).arm(plan.arm):
+        return "a sweep trained it to lengths that are not the suite's"
+    return None if record.curve else "it has no point of its curve yet"
+
+
+def _no_gap(record: TrainingRecord) -> str | None:
+    if record.plan.arm != "transfer":
+        return f"it is of arm {record.plan.arm}"
+    return None if record.finished else f"it has done {record.steps_done} of {record.plan.settings.steps} steps"

@@ -132,7 +132,11 @@ def notes(result: Result) -> list[str]:
         lines.append("The model's file changed while the run was resumed: it cannot be submitted.")
     if result.system.kind == "builtin":
         lines.append("Built-in models cannot be submitted.")
-    for name, what in (("cut", "were cut at 4096 characters"), ("capped", "ended at the model's generation cap")):
+    for name, what in (
+        ("cut", "were cut at 4096 characters"),
+        ("capped", "ended at the model's generation cap"),
+        ("refused", "were refused by the server, and count as wrong"),
+    ):
         if count := sum(getattr(cell.counts, name) for cell in result.cells):
             lines.append(f"{count:,} replies {what}.")
     if (check := result.batch_invariance) is not None and check.changed:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.folders import finished_runs
+from lgbench.errors import LgbenchError
 
 
 def command(
@@ -16,7 +17,14 @@ def command(
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
     from lgbench.rescoring import rescore
 
+    problems = []
     for folder in finished_runs(folders):
-        result = rescore(folder).result
+        try:
+            result = rescore(folder).result
+        except LgbenchError as error:
+            problems.append(str(error))
+            continue
         total = sum(cell.counts.total for cell in result.cells)
         typer.echo(f"{folder}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.")
+    if problems:
+        raise LgbenchError("\n".join(problems))

@@ -70,4 +70,4 @@ def _lengths(text: str) -> list[int]:
         lengths = []
     if not lengths or min(lengths) < 1:
         raise LgbenchError(f"{text!r} is no list of lengths. Write them as in 2,4,8.")
-    return lengths
+    return list(dict.fromkeys(lengths))

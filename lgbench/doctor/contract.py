@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from lgbench.cells import checked_cell
 from lgbench.doctor.findings import Clock, Finding, State, duration
 from lgbench.errors import ModelError
-from lgbench.models.contract import CappedReply, Predictor, ask
+from lgbench.models.contract import CappedReply, Predictor, ask, own_batch_size
 from lgbench.results import MAX_REPLY_CHARS
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example
 
 _FEW = 6
-_MORE_TIME = "Give the doctor more time with --time-limit SECONDS."
 _BATCHES = "Mask padding, use float32, or pad nothing: results that depend on the batch are hard to reproduce."
 
 
@@ -33,13 +32,20 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
     task = tasks[0]
     short, longer = (checked_cell(suite, Cell(task, suite.grid(task)[place]))[:_FEW] for place in (1, 3))
     prompts = [example.prompt for example in short]
-    first = ask(predictor, prompts, task)
+    begun = time.perf_counter()
+    first = _ask(predictor, prompts, task)
+    once = time.perf_counter() - begun
     yield Finding("one reply for each prompt", "ok", f"{len(first)} strings for {len(prompts)} {task} prompts")
     yield _shown(short, first)
-    begun = time.perf_counter()
-    again = ask(predictor, prompts, task)
-    once = time.perf_counter() - begun  # the first call may have warmed something up
-    yield _same("the same on a repeat", first, again, "Decode greedily, or fix the seed of each reply.")
+    yield _empty(predictor, task)
+    name = "the same on a repeat"
+    if clock.has(once):
+        begun = time.perf_counter()
+        again = _ask(predictor, prompts, task)
+        once = time.perf_counter() - begun  # the first call may have warmed something up
+        yield _same(name, first, again, "Decode greedily, or fix the seed of each reply.")
+    else:
+        yield _untried(name, once)
 
     longest = _longest(suite, tasks)
     characters = max(map(len, prompts))
@@ -51,7 +57,6 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
             2 * once * max(len(example.prompt) for example in longer) / characters,
             lambda check: _among_longer(check, predictor, task, prompts, longer, first),
         ),
-        ("no prompts, no replies", 0, lambda check: _empty(check, predictor, task)),
         (
             "the longest prompt",
             once * len(longest.prompt) / characters,
@@ -59,19 +64,33 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
         ),
     ]
     for name, seconds, check in checks:
-        if clock.has(seconds):
-            yield check(name)
-        else:
-            yield Finding(name, "untried", f"it would take about {duration(seconds)}", _MORE_TIME)
+        yield check(name) if clock.has(seconds) else _untried(name, seconds)
+
+
+def _ask(predictor: Predictor, prompts: Sequence[str], task: str) -> list[str]:
+    """Replies to a few prompts, no more at once than the model says that it takes."""
+    size = own_batch_size(predictor) or len(prompts)
+    return [
+        reply for start in range(0, len(prompts), size) for reply in ask(predictor, prompts[start : start + size], task)
+    ]
+
+
+def _untried(check: str, seconds: float) -> Finding:
+    detail = f"it would take about {duration(seconds)}" if seconds >= 1 else "there is no time left"
+    return Finding(check, "untried", detail, "Give the doctor more time with --time-limit SECONDS.")
 
 
 def _shown(examples: Sequence[Example], replies: Sequence[str]) -> Finding:
     right = sum(reply == example.target for reply, example in zip(replies, examples, strict=True))
     detail = f"{examples[0].prompt!r} got {replies[0][:80]!r}; {right} of {len(replies)} are right"
+    return _not_too_long("a reply", detail, replies)
+
+
+def _not_too_long(check: str, detail: str, replies: Sequence[str]) -> Finding:
     if max(map(len, replies)) > MAX_REPLY_CHARS:
         advice = "Does the model know when to stop? Return what it wrote until then, and no prompt."
-        return Finding("a reply", "warning", f"{detail}; one is longer than {MAX_REPLY_CHARS} characters", advice)
-    return Finding("a reply", "ok", detail)
+        return Finding(check, "warning", f"{detail}; a reply is cut after {MAX_REPLY_CHARS} characters", advice)
+    return Finding(check, "ok", detail)
 
 
 def _same(
@@ -86,7 +105,7 @@ def _same(
 
 
 def _order(check: str, predictor: Predictor, task: str, prompts: list[str], first: list[str]) -> Finding:
-    backwards = ask(predictor, prompts[::-1], task)
+    backwards = _ask(predictor, prompts[::-1], task)
     advice = "Return the replies in the order of the prompts."
     if backwards == first and len(set(first)) > 1:
         return Finding(check, "problem", "reversing the prompts changed nothing", advice)
@@ -102,10 +121,11 @@ def _among_longer(
     check: str, predictor: Predictor, task: str, prompts: list[str], longer: Sequence[Example], first: list[str]
 ) -> Finding:
     mixed = [text for prompt, other in zip(prompts, longer, strict=True) for text in (prompt, other.prompt)]
-    return _same(check, first, ask(predictor, mixed, task)[::2], _BATCHES, otherwise="warning")
+    return _same(check, first, _ask(predictor, mixed, task)[::2], _BATCHES, otherwise="warning")
 
 
-def _empty(check: str, predictor: Predictor, task: str) -> Finding:
+def _empty(predictor: Predictor, task: str) -> Finding:
+    check = "no prompts, no replies"
     try:
         ask(predictor, [], task)
     except ModelError as error:
@@ -126,5 +146,6 @@ def _longest_prompt(check: str, predictor: Predictor, longest: Example) -> Findi
     seconds = time.perf_counter() - begun
     detail = f"{len(longest.prompt)} characters of {longest.task}: {len(reply)} back in {seconds:.2f} s"
     if isinstance(reply, CappedReply):
-        return Finding(check, "warning", f"{detail}, ended by the cap", "Does the model write its end token?")
-    return Finding(check, "ok", detail)
+        advice = "Does the model write its end token? Is its context long enough for the prompt and a reply?"
+        return Finding(check, "warning", f"{detail}, ended by the cap", advice)
+    return _not_too_long(check, detail, [reply])

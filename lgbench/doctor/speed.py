@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from lgbench.cells import checked_cell, draw_prompts
 from lgbench.doctor.findings import Clock, Finding, duration
-from lgbench.models.contract import Predictor, ask
+from lgbench.errors import ModelError
+from lgbench.models.contract import DEFAULT_BATCH_SIZE, Predictor, ask, own_batch_size
 from lgbench.suites import SUITES, Cell, Suite
 from lgbench.task import Stream
 from lgbench.tasks import get_task
@@ -27,18 +28,30 @@ class _Pace(NamedTuple):
 def measure_speed(predictor: Predictor, suite: Suite, tasks: Sequence[str], clock: Clock) -> Iterator[Finding]:
     """Time batches of growing size on prompts of middle length, and project each suite from the best of them.
 
-    One prompt is always asked; a larger batch only while the clock has time for it.
+    One prompt is always asked; a larger batch only while the clock has time for it, and none larger than the model
+    says that it takes.
+
+    Raises:
+        ModelError: The model failed with no more prompts than `lgbench eval` gives it.
     """
     task = tasks[0]
     length = suite.grid(task)[len(suite.grid(task)) // 2]
     prompts = [example.prompt for example in checked_cell(suite, Cell(task, length))]
     paces: list[_Pace] = []
-    for size in (size for size in BATCH_SIZES if size <= len(prompts)):
+    own = own_batch_size(predictor)
+    for size in (size for size in BATCH_SIZES if size <= (own or len(prompts))):
         if paces and not clock.has(likely := size / paces[-1].replies_per_second):
             yield Finding(f"batch size {size}", "untried", f"it might take {duration(likely)}")
             break
         started = time.perf_counter()
-        ask(predictor, prompts[:size], task)
+        try:
+            ask(predictor, prompts[:size], task)
+        except ModelError as error:
+            if size <= DEFAULT_BATCH_SIZE:
+                raise
+            advice = f"lgbench asks {DEFAULT_BATCH_SIZE} prompts at once unless --batch-size says otherwise."
+            yield Finding(f"batch size {size}", "warning", str(error), advice)
+            break
         seconds = max(time.perf_counter() - started, 1e-6)
         paces.append(_Pace(size, size / seconds, seconds / sum(map(len, prompts[:size]))))
         detail = f"{paces[-1].replies_per_second:,.1f} replies/s on {task} at length {length}; {_memory()}"

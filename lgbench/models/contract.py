@@ -100,6 +100,12 @@ class CappedReply(str):
     __slots__ = ()
 
 
+class RefusedReply(str):
+    """An empty reply in the place of one that a server refused to give: scored as text, counted apart."""
+
+    __slots__ = ()
+
+
 def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
     """Tell a predictor what it will be asked, if it wants to know.
 
@@ -110,6 +116,12 @@ def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
     if isinstance(predictor, StreamingPredictor):
         with user_code("The model's prepare"):
             predictor.prepare(suite, tuple(tasks))
+
+
+def own_batch_size(predictor: Predictor) -> int | None:
+    """How many prompts a predictor says that it takes at once; None where it says nothing."""
+    own = getattr(predictor, "batch_size", None)
+    return own if isinstance(own, int) and own >= 1 else None
 
 
 def ask_in_parts(
@@ -123,8 +135,7 @@ def ask_in_parts(
     if batch_size is None and isinstance(predictor, StreamingPredictor):
         yield from _streamed(predictor, prompts, task)
         return
-    own = getattr(predictor, "batch_size", DEFAULT_BATCH_SIZE)
-    size = batch_size or (own if isinstance(own, int) and own >= 1 else DEFAULT_BATCH_SIZE)
+    size = batch_size or own_batch_size(predictor) or DEFAULT_BATCH_SIZE
     for start in range(0, len(prompts), size):
         yield dict(enumerate(ask(predictor, prompts[start : start + size], task), start))
 

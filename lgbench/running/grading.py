@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lgbench.models.contract import CappedReply
+from lgbench.models.contract import CappedReply, RefusedReply
 from lgbench.results import MAX_REPLY_CHARS, CellCounts, FirstWrong
 from lgbench.suites import Cell
 from lgbench.task import Example, Task
@@ -20,16 +20,32 @@ class Reply(NamedTuple):
         text: At most 4096 characters.
         cut: Whether the model wrote more.
         capped: Whether its generation cap ended it.
+        refused: Whether it stands, empty, for one that a server refused to give.
     """
 
     text: str
     cut: bool = False
     capped: bool = False
+    refused: bool = False
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """What is so of this reply, by name: what its text does not tell."""
+        return {name: True for name in FLAGS if getattr(self, name)}
+
+
+FLAGS = ("cut", "capped", "refused")
+"""What may be so of a reply beside its text, each counted."""
 
 
 def as_reply(text: str) -> Reply:
     """A reply as the model gave it, cut to 4096 characters."""
-    return Reply(str(text[:MAX_REPLY_CHARS]), cut=len(text) > MAX_REPLY_CHARS, capped=isinstance(text, CappedReply))
+    return Reply(
+        str(text[:MAX_REPLY_CHARS]),
+        cut=len(text) > MAX_REPLY_CHARS,
+        capped=isinstance(text, CappedReply),
+        refused=isinstance(text, RefusedReply),
+    )
 
 
 class CellGrader:
@@ -46,8 +62,7 @@ class CellGrader:
         right = text == target
         sums = self._sums
         sums["total"] += 1
-        sums["cut"] += reply.cut
-        sums["capped"] += reply.capped
+        sums.update(reply.flags)
         sums["chars_total"] += max(len(text), len(target))
         if right:
             sums["correct"] += 1
@@ -76,8 +91,7 @@ class CellGrader:
             first_wrong=tuple(FirstWrong(position=at, count=n) for at, n in sorted(self._first_wrong.items())),
             valid_moves=sums["valid_moves"] if is_path else None,
             right_endpoint=sums["right_endpoint"] if is_path else None,
-            cut=sums["cut"],
-            capped=sums["capped"],
+            **{name: sums[name] for name in FLAGS},
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from lgbench.records import InvalidFileError, Problem, parse_json, read_capped
 from lgbench.results import MAX_REPLY_CHARS
-from lgbench.running.grading import Reply
+from lgbench.running.grading import FLAGS, Reply
 
 MAX_PACKED_BYTES = 8_000_000
 MAX_UNPACKED_BYTES = 64_000_000
@@ -42,8 +42,7 @@ class RepliesDigest:
 def reply_line(example_id: str, reply: Reply, **extra: float) -> bytes:
     """The line of one reply, with `extra` keys behind those it always has."""
     record: dict[str, Any] = {"id": example_id, "reply": reply.text}
-    record |= {flag: True for flag in ("cut", "capped") if getattr(reply, flag)}
-    return json.dumps(record | extra, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+    return json.dumps(record | reply.flags | extra, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def parse_reply_line(line: bytes, *, strict: bool = True) -> tuple[str, Reply, dict[str, Any]]:
@@ -62,15 +61,16 @@ def parse_reply_line(line: bytes, *, strict: bool = True) -> tuple[str, Reply, d
     for key in ("id", "reply"):
         if not isinstance(record.get(key), str):
             raise ValueError(f"{key!r} must be a string")
-    for key in ("cut", "capped"):
+    for key in FLAGS:
         if not isinstance(record.get(key, False), bool):
             raise ValueError(f"{key!r} must be true or false")
-    if strict and (unknown := sorted(record.keys() - {"id", "reply", "cut", "capped"})):
+    if record.get("refused", False) and record["reply"]:
+        raise ValueError("a refused reply must be empty")
+    if strict and (unknown := sorted(record.keys() - {"id", "reply", *FLAGS})):
         raise ValueError(f"unknown key {unknown[0]!r}")
     if strict and len(record["reply"]) > MAX_REPLY_CHARS:
         raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
-    reply = Reply(record["reply"], cut=record.get("cut", False), capped=record.get("capped", False))
-    return record["id"], reply, record
+    return record["id"], Reply(record["reply"], **{flag: record.get(flag, False) for flag in FLAGS}), record
 
 
 class StoredReplies:
@@ -81,8 +81,8 @@ class StoredReplies:
         self._gzip = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
 
     def add(self, example_id: str, reply: Reply, *, right: bool) -> None:
-        """Write a reply unless it is right, whole and stopped by itself."""
-        if not right or reply.cut or reply.capped:
+        """Write a reply unless it is right and nothing else is to be told of it."""
+        if not right or reply.flags:
             self._gzip.write(reply_line(example_id, reply))
 
     def close(self) -> None:

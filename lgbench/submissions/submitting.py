@@ -31,7 +31,8 @@ class Details(NamedTuple):
 
     def given(self) -> dict[str, Any]:
         """Those that are given."""
-        return {field: value for field, value in self._asdict().items() if value is not None}
+        given = {field: value for field, value in self._asdict().items() if value is not None}
+        return given | {"authors": list(self.authors)} if self.authors is not None else given
 
 
 class Submitted(NamedTuple):
@@ -91,9 +92,7 @@ def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, 
         shutil.copytree(target, staging, symlinks=True)
     else:
         staging.mkdir()
-    is_told = not (staging / SYSTEM_FILE).exists() or bool(given)
-    if is_told:
-        (staging / SYSTEM_FILE).write_text(_system_text(target / SYSTEM_FILE, given), "utf-8")
+    is_told = _tell(staging / SYSTEM_FILE, target / SYSTEM_FILE, given)
     problems, sources, there = _stage(folders, target, staging)
     if there and not sources and not is_told:
         runs = "this run" if len(there) == 1 else f"these {len(there)} runs"
@@ -169,8 +168,12 @@ def _shown(path: Path, staging: Path, target: Path, sources: Mapping[str, Path])
     return target / inside
 
 
-def _system_text(path: Path, given: Mapping[str, Any]) -> str:
-    """The `system.json` at `path`, or an empty one, with what it lacks filled in from the details."""
+def _tell(staged: Path, path: Path, given: Mapping[str, Any]) -> bool:
+    """Write to `staged` the `system.json` at `path`, or an empty one, with what it lacks filled in from the details.
+
+    Returns:
+        Whether it now says anything that it did not say at `path`.
+    """
     record: dict[str, Any] = {
         "name": path.parent.name,
         "description": "",
@@ -182,10 +185,13 @@ def _system_text(path: Path, given: Mapping[str, Any]) -> str:
         "reproduced_by": None,
     }
     if path.exists():
-        record = _read_object(path)
+        record = _read_object(path) if given else {}
     if told := [field for field, value in given.items() if record.get(field) not in ("", [], None, value)]:
         raise LgbenchError(f"{str(path)!r} says {', '.join(told)} already: change it there, and leave the option out.")
-    return json.dumps({**record, **given}, indent=1, ensure_ascii=False) + "\n"
+    if path.exists() and all(record.get(field) == value for field, value in given.items()):
+        return False
+    staged.write_text(json.dumps({**record, **given}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return True
 
 
 def _read_object(path: Path) -> dict[str, Any]:

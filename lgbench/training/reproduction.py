@@ -7,7 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from lgbench.evaluation import evaluate
+from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
+from lgbench.records import read_record
+from lgbench.results import Result
+from lgbench.running.folder import RESULT_FILE
 from lgbench.scoring.comparison import same_experiment
 from lgbench.suites import Suite, load_suite
 from lgbench.training.curve import zones_line
@@ -81,6 +85,8 @@ def finish_run(run: Run, device: str) -> None:
     options = {"device": device} if device != "cpu" else {}
     own = {"build": plan.model} if plan.model != "reference" else {}
     model = load_model(str(run.folder / CHECKPOINT), options | own)
+    if _is_evaluated(run, model):
+        return
     evaluate(
         model,
         suite=plan.suite,
@@ -90,3 +96,13 @@ def finish_run(run: Run, device: str) -> None:
         output=run.folder / RESULT,
         resume=True,
     )
+
+
+def _is_evaluated(run: Run, model: Model) -> bool:
+    """Whether the run's result is of these weights. What the path to them was called then does not matter."""
+    path = run.folder / RESULT / RESULT_FILE
+    if not path.exists():
+        return False
+    result, plan = read_record(path, Result), run.plan
+    of_plan = (result.suite, result.group, result.arm, result.seed) == (plan.suite, plan.group, plan.arm, plan.seed)
+    return of_plan and result.limit is None and result.system.source_sha256 == model.system.source_sha256

@@ -63,11 +63,12 @@ def execute(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, device: str =
         jobs: How many at a time, each in a process with its share of the cores.
         device: Given to `finish`.
     """
-    if jobs == 1:
+    jobs = min(jobs, len(runs))
+    if jobs <= 1:
         for run in runs:
             yield Outcome(run, _failure(run, finish, device))
         return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, _cores() // jobs)
     waiting = deque(runs)
     active: dict[int, _Active] = {}
     try:
@@ -80,6 +81,11 @@ def execute(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, device: str =
     finally:
         for left in active.values():
             left.process.terminate()
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Active(NamedTuple):

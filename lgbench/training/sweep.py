@@ -47,7 +47,7 @@ def list_sweep(
         device: Where to train.
 
     Raises:
-        LgbenchError: A task has no prompts so short, or the group, the preset or a setting does not exist.
+        LgbenchError: A task has no prompts of such a length, or the group, the preset or a setting does not exist.
     """
     settings = preset_settings(preset, suite.group(group), changes, reference=model is None)
     runs = []
@@ -65,11 +65,7 @@ def _at_lengths(plan: TrainingPlan, main_length: int, aux_length: int) -> Traini
     parts = [main.model_copy(update={"max_length": main_length})]
     parts += [part.model_copy(update={"max_length": aux_length}) for part in auxiliaries]
     for part in parts:
-        least = get_task(part.task).min_length
-        if part.max_length < least:
-            raise LgbenchError(
-                f"{part.task} cannot be trained to length {part.max_length}: its shortest are of {least}."
-            )
+        get_task(part.task).check_length(part.max_length)
     return plan.model_copy(update={"parts": tuple(parts)})
 
 
@@ -86,14 +82,12 @@ class Gap(NamedTuple):
     """The generalization gap of a run, on dev examples: the paper's Figure 10 in one number.
 
     Attributes:
-        group: The group's name.
         main_length: To which the main task was trained.
         aux_length: To which the auxiliaries were trained.
         gap: The mean over the grid of the distance between the accuracies of the main task and of an auxiliary, then
             the mean over the auxiliaries: from 0 to 1.
     """
 
-    group: str
     main_length: int
     aux_length: int
     gap: Fraction
@@ -111,7 +105,7 @@ def dev_gap(record: TrainingRecord) -> Gap:
             f"A gap needs a finished run of arm transfer, not {plan.arm} after {record.steps_done} steps."
         )
     main, *auxiliaries = plan.parts
-    return Gap(plan.group, main.max_length, auxiliaries[0].max_length, _gap(plan, record.curve[-1]))
+    return Gap(main.max_length, auxiliaries[0].max_length, _gap(plan, record.curve[-1]))
 
 
 def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:

@@ -7,7 +7,7 @@ from typing import Literal
 
 OPENAI_URL = "https://api.openai.com/v1"
 MAY_CHANGE = frozenset({"key_env", "concurrency", "retries", "timeout", "refused", "price_in", "price_out"})
-"""Options that a run which failed may go on with other values of: no reply that it has would be another one."""
+"""Options that a run which failed may go on with other values of: they make no reply another one, or it says so."""
 
 
 @dataclass(frozen=True, kw_only=True)

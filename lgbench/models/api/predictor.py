@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 
 from lgbench.models.api.requests import Completion, Endpoint
-from lgbench.models.contract import CappedReply, PipelinedPredictor, Question, Tokens
+from lgbench.models.contract import CappedReply, PipelinedPredictor, Question, RefusedReply, Tokens
 from lgbench.models.prompting import CLOSE_TAG, OPEN_TAG, extract_reply, generation_cap, question, warn_of_confusion
 from lgbench.results import PromptStyle
 from lgbench.suites import Suite, load_suite
@@ -134,6 +134,8 @@ class ApiPredictor(PipelinedPredictor):
         return await self._endpoint.complete(body, cap=generation_cap(asked.prompt), about=about, over=over)
 
     def _reply(self, completion: Completion) -> str:
+        if completion.refused:
+            return RefusedReply()
         self.tokens = Tokens(*map(sum, zip(self.tokens, completion.tokens, strict=True)))
         text = completion.text
         if self._style.style == "instruct" and not self._style.chat:

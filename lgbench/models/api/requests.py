@@ -28,15 +28,16 @@ _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not
 _SHORTEST_KEY = 8  # characters of a key that is a secret
 _BUSY = (408, 409, 425, 429)
 _OF_THE_PROMPT = (400, 413, 422)  # a content filter, a context that is too short
-_REFUSALS_BEFORE_FIRST_SUCCESS = 20  # what is wrong with every prompt is not the prompts' fault
+_MOST_REFUSALS_IN_A_ROW = 20  # what is wrong with every prompt is not the prompts' fault
 
 
 class Completion(NamedTuple):
-    """What the server wrote: text, whether the token cap ended it, and the tokens it counted."""
+    """What the server wrote: text, whether the token cap ended it, the tokens it counted, and whether it refused."""
 
     text: str
     capped: bool
     tokens: Tokens
+    refused: bool = False
 
 
 class Unusable(Exception):  # noqa: N818  # not an error of ours: the reason to send a request again
@@ -71,7 +72,8 @@ class Endpoint:
         self._retries = retries
         self._secret = secret
         self._passes_over = passes_over
-        self._passed_over = 0
+        self._refused_in_a_row = 0
+        self._told_of_refusals = False
         self._succeeded = False
         self._quiet_until = 0.0
         self._cap_field = "max_tokens"
@@ -142,6 +144,7 @@ class Endpoint:
             raise Unusable(f"could not be reached or broke off: {cause}") from None
         completion = parse_completion(raw)
         self._succeeded = True
+        self._refused_in_a_row = 0
         if len(self._secret) >= _SHORTEST_KEY and self._secret in completion.text:
             raise self._error("wrote the key into its reply, which is not kept. Do not trust this server")
         return completion
@@ -169,14 +172,15 @@ class Endpoint:
         if error.status_code not in _OF_THE_PROMPT:
             raise self._error(refusal)
         if not self._passes_over:
-            how = "To leave such prompts with an empty reply, resume the run with --model-option refused=empty"
-            raise self._error(f"{refusal}. {how}" if self._succeeded else refusal)
-        self._passed_over += 1
-        if self._passed_over >= _REFUSALS_BEFORE_FIRST_SUCCESS and not self._succeeded:
-            raise self._error(f"refused {self._passed_over} prompts and answered none. Last it {refusal}")
-        if self._passed_over == 1:
-            _log.warning("%s. The reply is left empty, as others like it will be.", self._cleaned(refusal))
-        return Completion("", capped=False, tokens=Tokens())
+            how = "If it refuses only some prompts, resume the run with --model-option refused=empty"
+            raise self._error(f"{refusal}. {how}")
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row == _MOST_REFUSALS_IN_A_ROW:
+            raise self._error(f"refused {_MOST_REFUSALS_IN_A_ROW} prompts one after the other. Last it {refusal}")
+        if not self._told_of_refusals:
+            self._told_of_refusals = True
+            _log.warning("The server %s. The reply is left empty, as others like it will be.", self._cleaned(refusal))
+        return Completion("", capped=False, tokens=Tokens(), refused=True)
 
     def _error(self, what: str) -> LgbenchError:
         return LgbenchError(self._cleaned(f"{self._client.base_url} {what}."))

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import DynamicCache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.cache import keeps_plain_attention_cache, preallocated_cache
@@ -85,9 +91,7 @@ class Decoder:
         slots: list[int | None] = list(range(len(rows)))  # which row each line of the batch holds; None once it is done
         while True:
             logits = self._forward(tokens, mask if padded else None, positions, cache)[:, -1]
-            chosen = logits.argmax(-1)
-            if logits.gather(-1, chosen[:, None]).isnan().any():  # argmax takes them for the greatest
-                raise LgbenchError(_NO_NUMBERS.format(dtype=str(logits.dtype).removeprefix("torch.")))
+            chosen = _likeliest(logits)
             for slot, token in enumerate(chosen.tolist()):
                 if (row := slots[slot]) is not None:
                     done, capped[row] = self._take(written[row], token, rows[row].cap)
@@ -146,7 +150,11 @@ class Decoder:
         )
         stopping = StoppingCriteriaList([_RowStops(self._stops, tokens.shape[1])] if self._stops else [])
         output = self._model.generate(
-            input_ids=tokens, attention_mask=mask, generation_config=config, stopping_criteria=stopping
+            input_ids=tokens,
+            attention_mask=mask,
+            generation_config=config,
+            stopping_criteria=stopping,
+            logits_processor=LogitsProcessorList([_checked_numbers]),
         )
         return [self._cut(new, row.cap) for new, row in zip(output[:, tokens.shape[1] :].tolist(), rows, strict=True)]
 
@@ -158,6 +166,24 @@ class Decoder:
             if done:
                 return Written(written, capped)
         return Written(written, capped=False)
+
+
+def _likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """The likeliest token of each row, shape (rows,), of logits of shape (rows, vocabulary).
+
+    Raises:
+        LgbenchError: The logits of a row are no numbers.
+    """
+    chosen = logits.argmax(-1)
+    if logits.gather(-1, chosen[:, None]).isnan().any():  # argmax takes them for the greatest
+        raise LgbenchError(_NO_NUMBERS.format(dtype=str(logits.dtype).removeprefix("torch.")))
+    return chosen
+
+
+def _checked_numbers(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """A processor for `generate` that changes nothing."""
+    _likeliest(scores)
+    return scores
 
 
 class _RowStops(StoppingCriteria):

@@ -175,7 +175,7 @@ class Endpoint:
             how = "If it refuses only some prompts, resume the run with --model-option refused=empty"
             raise self._error(f"{refusal}. {how}")
         self._refused_in_a_row += 1
-        if self._refused_in_a_row == _MOST_REFUSALS_IN_A_ROW:
+        if self._refused_in_a_row >= _MOST_REFUSALS_IN_A_ROW:
             raise self._error(f"refused {_MOST_REFUSALS_IN_A_ROW} prompts one after the other. Last it {refusal}")
         if not self._told_of_refusals:
             self._told_of_refusals = True

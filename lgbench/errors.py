@@ -10,6 +10,10 @@ class LgbenchError(Exception):
     """Something the user can mend. The message is a sentence that says what was given, what is valid and what to do."""
 
 
+class FolderTakenError(LgbenchError):
+    """A folder that holds another run, or that another process writes to: nothing was done in it."""
+
+
 class UnknownNameError(LgbenchError):
     """A name that does not exist, with the valid ones and the nearest.
 

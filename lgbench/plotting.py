@@ -219,7 +219,9 @@ def gap_map(records: Sequence[TrainingRecord]) -> Figure:
     mains = sorted({each.main_length for each in gaps})
     auxes = sorted({each.aux_length for each in gaps})
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(1.6 + 0.7 * len(auxes), 1.2 + 0.6 * len(mains)), layout="constrained")
+        figure = Figure(
+            figsize=(max(3.4, 1.6 + 0.7 * len(auxes)), max(2.2, 1.2 + 0.6 * len(mains))), layout="constrained"
+        )
         axes = figure.subplots()
         for row, main in enumerate(mains):
             for column, aux in enumerate(auxes):

@@ -103,13 +103,33 @@ def test_what_is_refused_every_time_is_not_passed_over(serve: Serve) -> None:
     model, server = serve(lambda number, body: failure(400, "no such field"), concurrency="1", refused="empty")
     with pytest.raises(LgbenchError, match=r"refused 20 prompts one after the other\. .* no such field"):
         ask(model, 64)
-    assert len(server.bodies) == 20
+    assert len(server.bodies) == 21
+    assert server.bodies[20]["messages"][0]["content"] == "1+1="
+
+
+def test_a_context_that_is_too_short_for_many_prompts_does_not_end_the_run(serve: Serve) -> None:
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        text = body["messages"][0]["content"]
+        return completion("2") if text == "1+1=" else failure(400, "too long")
+
+    model, server = serve(rule, concurrency="1", refused="empty")
+    assert ask(model, 50) == [""] * 50
+    assert len(server.bodies) == 50 + 2
+
+
+def test_a_filtered_reply_is_a_refusal(serve: Serve) -> None:
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        return completion(None, finish="content_filter") if number else right_answer(body)
+
+    with pytest.raises(LgbenchError, match=r"filtered the reply\. It asked for reverse of 'abc='"):
+        ask(serve(rule, concurrency="1")[0], 2)
+    assert ask(serve(rule, concurrency="1", refused="empty")[0], 2) == ["c", ""]
 
 
 def test_a_run_that_a_refusal_stopped_goes_on_past_it(serve: Serve, tmp_path: Path) -> None:
     model, server = serve(refusing_b, concurrency="1")
     wanted: dict[str, Any] = {"suite": "mini-v1", "tasks": ["reverse"], "lengths": [2], "output": tmp_path / "run"}
-    with pytest.raises(LgbenchError, match="resume the run with --model-option refused=empty"):
+    with pytest.raises(LgbenchError, match="run it with --model-option refused=empty, and --resume"):
         evaluate(model, **wanted)
     more = load_model("api:tiny", {"base_url": server.url, "concurrency": "1", "refused": "empty"})
     counts = evaluate(more, **wanted, resume=True).cells[0].counts

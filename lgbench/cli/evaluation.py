@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lgbench.errors import LgbenchError
+from lgbench.errors import FolderTakenError, LgbenchError
 
 if TYPE_CHECKING:
     from lgbench.results import Result
@@ -77,6 +77,8 @@ def command(
         typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
     base = output or _new_folder(model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"]))
     options = model_options([*(model_option or []), *_shots(shots)])
+    if output is None and not quiet:
+        typer.echo(f"The result will be in {base}", err=True)
     wanted = functools.partial(
         evaluate,
         suite=suite,
@@ -110,6 +112,8 @@ def _telling_how_to_go_on(folder: Path, base: Path) -> Iterator[None]:
 
     try:
         yield
+    except FolderTakenError:
+        raise
     except (KeyboardInterrupt, LgbenchError) as stop:
         if interrupted := isinstance(stop, KeyboardInterrupt):
             typer.echo("\nInterrupted.", err=True)

@@ -31,7 +31,7 @@ def finished_runs(folders: Sequence[Path]) -> list[Path]:
         for left_out in unfinished:
             typer.echo(f"Left out: {left_out}, as its evaluation is not finished.", err=True)
         found += finished
-    return list(dict.fromkeys(found))
+    return list({folder.resolve(): folder for folder in reversed(found)}.values())[::-1]
 
 
 def files_named(name: str, folders: Sequence[Path]) -> list[Path]:

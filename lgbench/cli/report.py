@@ -60,6 +60,7 @@ def print_table(table: Table) -> None:
 
 def _table(result: Result) -> Table:
     where = f"{result.suite}, arm {result.arm}" + (f", group {result.group}" if result.group else "")
+    where += f", seed {result.seed}" if result.seed is not None else ""
     revision = result.system.options.get("revision")
     model = f"{result.system.model}@{revision}" if revision else result.system.model
     table = Table(

@@ -59,7 +59,8 @@ def command(
     for run in runs:
         if run not in failed:
             typer.echo(f"{run.name}: gap {float(dev_gap(read_training_record(run.folder)).gap):.3f}")
-    typer.echo(f"Draw it: lgbench plot {root} --kind gap -o gap.svg")
+    if len(failed) < len(runs):
+        typer.echo(f"Draw it: lgbench plot {root} --kind gap -o gap.svg")
     tell_failures(failed, runs)
 
 

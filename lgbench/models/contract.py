@@ -189,7 +189,8 @@ def _checked(replies: object, expected: int, task: str) -> list[str]:
         raise ModelError(f"predict returned a single {type(replies).__name__}. {wanted}")
     if not isinstance(replies, Iterable):
         raise ModelError(f"predict returned {type(replies).__name__}, not a list. {wanted}")
-    listed: list[object] = list(replies)
+    with user_code(f"The model's predict, given {expected} {task} prompts,"):  # a generator runs only here
+        listed: list[object] = list(replies)
     if len(listed) != expected:
         raise ModelError(f"predict returned {len(listed)} replies. {wanted}")
     strings = [reply for reply in listed if isinstance(reply, str)]

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from lgbench.errors import LgbenchError
+from lgbench.errors import FolderTakenError, LgbenchError
 from lgbench.files import owned_folder, write_atomically
 from lgbench.models.api.options import MAY_CHANGE
 from lgbench.models.contract import Tokens
@@ -217,10 +217,10 @@ def _has_replies(path: Path) -> bool:
 
 def _check_same(path: Path, key: RunKey, found: RunKey, *, resume: bool, state: str) -> None:
     if difference := key.difference(found):
-        raise LgbenchError(f"{str(path)!r} holds another {state} run ({difference}). Choose another --output.")
+        raise FolderTakenError(f"{str(path)!r} holds another {state} run ({difference}). Choose another --output.")
     if not resume:
         hint = "Add --resume to show it" if state == "finished" else "Add --resume to go on with it"
-        raise LgbenchError(f"{str(path)!r} already holds this run, {state}. {hint}, or choose another --output.")
+        raise FolderTakenError(f"{str(path)!r} already holds this run, {state}. {hint}, or choose another --output.")
 
 
 def _union(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:

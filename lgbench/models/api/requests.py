@@ -28,7 +28,7 @@ _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not
 _SHORTEST_KEY = 8  # characters of a key that is a secret
 _BUSY = (408, 409, 425, 429)
 _OF_THE_PROMPT = (400, 413, 422)  # a content filter, a context that is too short
-_MOST_REFUSALS_IN_A_ROW = 20  # what is wrong with every prompt is not the prompts' fault
+_REFUSALS_IN_A_ROW = 20  # after so many, a harmless text shows whether they are the prompts' fault
 
 
 class Completion(NamedTuple):
@@ -130,7 +130,10 @@ class Endpoint:
         except openai.APIStatusError as error:
             self._check_worth_it(error, body)
             if 300 <= error.status_code < 500 and error.status_code not in _BUSY:
-                return self._refused(error, about)
+                refusal = f"refused the request (status {error.status_code}){_said(error)}. It asked for {about}"
+                if error.status_code not in _OF_THE_PROMPT:
+                    raise self._error(refusal) from None
+                return await self._refused(refusal, body)
             raise Unusable(
                 f"answered with status {error.status_code}{_said(error)}",
                 wait=_retry_after(error.response.headers),
@@ -144,6 +147,8 @@ class Endpoint:
             raise Unusable(f"could not be reached or broke off: {cause}") from None
         completion = parse_completion(raw)
         self._succeeded = True
+        if completion.refused:
+            return await self._refused(f"filtered the reply. It asked for {about}", body)
         self._refused_in_a_row = 0
         if len(self._secret) >= _SHORTEST_KEY and self._secret in completion.text:
             raise self._error("wrote the key into its reply, which is not kept. Do not trust this server")
@@ -166,21 +171,28 @@ class Endpoint:
         if status == 404:
             raise self._error(f"knows no such model or address (status 404){said}. Check MODEL and base_url")
 
-    def _refused(self, error: openai.APIStatusError, about: str) -> Completion:
+    async def _refused(self, refusal: str, body: Mapping[str, Any]) -> Completion:
         """An empty reply to a prompt that the server will not answer, if that is wanted."""
-        refusal = f"refused the request (status {error.status_code}){_said(error)}. It asked for {about}"
-        if error.status_code not in _OF_THE_PROMPT:
-            raise self._error(refusal)
         if not self._passes_over:
-            how = "If it refuses only some prompts, resume the run with --model-option refused=empty"
+            how = "If it refuses only some prompts, run it with --model-option refused=empty, and --resume"
             raise self._error(f"{refusal}. {how}")
         self._refused_in_a_row += 1
-        if self._refused_in_a_row >= _MOST_REFUSALS_IN_A_ROW:
-            raise self._error(f"refused {_MOST_REFUSALS_IN_A_ROW} prompts one after the other. Last it {refusal}")
+        if self._refused_in_a_row >= _REFUSALS_IN_A_ROW and not await self._answers_anything(body):
+            raise self._error(f"refused {self._refused_in_a_row} prompts one after the other. Last it {refusal}")
         if not self._told_of_refusals:
             self._told_of_refusals = True
             _log.warning("The server %s. The reply is left empty, as others like it will be.", self._cleaned(refusal))
         return Completion("", capped=False, tokens=Tokens(), refused=True)
+
+    async def _answers_anything(self, body: Mapping[str, Any]) -> bool:
+        """Whether the server answers the same request with a harmless text in it."""
+        text = {"messages": [{"role": "user", "content": "1+1="}]} if "messages" in body else {"prompt": "1+1="}
+        try:
+            parse_completion(await self._client.post(self._path, body={**body, **text}, cast_to=str))
+        except (openai.APIError, aiohttp.ClientError, Unusable):
+            return False
+        self._refused_in_a_row = 0
+        return True
 
     def _error(self, what: str) -> LgbenchError:
         return LgbenchError(self._cleaned(f"{self._client.base_url} {what}."))
@@ -212,7 +224,8 @@ def parse_completion(raw: str) -> Completion:
     if written is not None and not isinstance(written, str):
         raise Unusable(f"wrote {type(written).__name__} where a text should be")
     # A model that thought until the cap has written null.
-    return Completion(written or "", choice.get("finish_reason") == "length", tokens)
+    reason = choice.get("finish_reason")
+    return Completion(written or "", reason == "length", tokens, refused=reason == "content_filter")
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -23,8 +23,8 @@ from lgbench.models.huggingface.cache import keeps_plain_attention_cache, preall
 # Rows that are done still cost a step their share; dropping them costs one copy of the others' cache.
 _KEEP_WHILE_LIVE = 0.75
 _NO_NUMBERS = (
-    "The model's logits in {dtype} are no numbers (NaN). Its weights are damaged, or {dtype} is too narrow for it: try "
-    "--model-option dtype=float32 or dtype=bfloat16."
+    "The model's logits in {dtype} are no numbers (NaN). Its weights are damaged, or it needs a wider type, such as "
+    "--model-option dtype=float32."
 )
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from lgbench.errors import LgbenchError
+
+if TYPE_CHECKING:
+    from lgbench.results import Result
+
+Run = TypeVar("Run")
 
 
 def finished_runs(folders: Sequence[Path]) -> list[Path]:
@@ -44,3 +50,33 @@ def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
         if not folder.is_dir():
             raise LgbenchError(f"There is no folder {str(folder)!r}.")
     return [path for folder in folders for path in sorted(folder.rglob(name))]
+
+
+def read_result(folder: Path) -> Result:
+    """The result in the folder of a finished evaluation.
+
+    Raises:
+        InvalidFileError: It is malformed.
+    """
+    from lgbench.records import read_record
+    from lgbench.results import Result
+    from lgbench.running.folder import RESULT_FILE
+
+    return read_record(folder / RESULT_FILE, Result)
+
+
+def fitting(runs: Mapping[Path, Run], why_not: Callable[[Run], str | None]) -> list[Run]:
+    """The runs for which there is no reason why not; of the others a line says it."""
+    reasons = {folder: why_not(run) for folder, run in runs.items()}
+    for folder, reason in reasons.items():
+        if reason is not None:
+            typer.echo(f"Left out: {folder}, as {reason}.", err=True)
+    return [run for folder, run in runs.items() if reasons[folder] is None]
+
+
+def why_no_arm(result: Result) -> str | None:
+    """Why a result cannot stand for an arm beside others; None where it can."""
+    from lgbench.scoring.systems import why_left_out
+    from lgbench.suites import OPEN_ARM
+
+    return "it is of arm open" if result.arm == OPEN_ARM else why_left_out(result)

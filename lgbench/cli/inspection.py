@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.folders import finished_runs
+from lgbench.cli.folders import finished_runs, fitting, read_result, why_no_arm
 from lgbench.errors import LgbenchError
 
 
@@ -16,12 +16,9 @@ def show(
 ) -> None:
     """Print the tables of finished runs again."""
     from lgbench.cli.report import print_result
-    from lgbench.records import read_record
-    from lgbench.results import Result
-    from lgbench.running.folder import RESULT_FILE
 
     for folder in finished_runs(folders):
-        print_result(read_record(folder / RESULT_FILE, Result), folder)
+        print_result(read_result(folder), folder)
 
 
 def compare(
@@ -32,18 +29,11 @@ def compare(
     """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
     from lgbench.cli.comparison import print_comparison
     from lgbench.rescoring import rescore
-    from lgbench.scoring.systems import score_trained, why_left_out
-    from lgbench.suites import OPEN_ARM, load_suite
+    from lgbench.scoring.systems import score_trained
+    from lgbench.suites import load_suite
 
-    found = finished_runs(folders)
-    runs = [rescore(folder) for folder in found]
-    compared = []
-    for folder, run in zip(found, runs, strict=True):
-        reason = "it is of arm open" if run.result.arm == OPEN_ARM else why_left_out(run.result)
-        if reason:
-            typer.echo(f"Left out: {folder}, as {reason}.", err=True)
-        else:
-            compared.append(run)
+    runs = {folder: rescore(folder) for folder in finished_runs(folders)}
+    compared = fitting(runs, lambda run: why_no_arm(run.result))
     if not compared:
         raise LgbenchError(
             "None of these runs is a complete one of a trained arm: evaluate the arms with --group and --arm, and "

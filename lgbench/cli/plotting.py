@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from lgbench.cli.folders import files_named, finished_runs
+from lgbench.cli.folders import files_named, finished_runs, fitting, read_result, why_no_arm
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 
 if TYPE_CHECKING:
-    from lgbench.results import Result
     from lgbench.training.record import TrainingRecord
 
-Run = TypeVar("Run", "Result", "TrainingRecord")
+Run = TypeVar("Run")
 KINDS = ("lengths", "training", "gap", "series")
 
 
@@ -41,38 +40,23 @@ def command(
     from lgbench import plotting
 
     if kind == "series":
-        figure = plotting.series_curves([_read(folder) for folder in finished_runs(folders)])
+        figure = plotting.series_curves([read_result(folder) for folder in finished_runs(folders)])
     elif kind == "lengths":
-        figure = plotting.length_curves(_fit({folder: _read(folder) for folder in finished_runs(folders)}, _no_arm))
+        figure = plotting.length_curves(
+            _drawn({folder: read_result(folder) for folder in finished_runs(folders)}, why_no_arm)
+        )
     elif kind == "training":
-        figure = plotting.training_curves(_fit(_training_runs(folders), _no_curve))
+        figure = plotting.training_curves(_drawn(_training_runs(folders), _no_curve))
     else:
-        figure = plotting.gap_map(_fit(_training_runs(folders), _no_gap))
+        figure = plotting.gap_map(_drawn(_training_runs(folders), _no_gap))
     plotting.write_picture(figure, output)
     typer.echo(f"Wrote {output}")
 
 
-def _fit(runs: Mapping[Path, Run], why_not: Callable[[Run], str | None]) -> list[Run]:
-    """The runs that fit into the picture; of the others a line says why not.
-
-    Raises:
-        LgbenchError: None does.
-    """
-    reasons = {folder: why_not(run) for folder, run in runs.items()}
-    for folder, reason in reasons.items():
-        if reason is not None:
-            typer.echo(f"Left out: {folder}, as {reason}.", err=True)
-    if not (fit := [run for folder, run in runs.items() if reasons[folder] is None]):
+def _drawn(runs: Mapping[Path, Run], why_not: Callable[[Run], str | None]) -> list[Run]:
+    if not (fit := fitting(runs, why_not)):
         raise LgbenchError("None of these runs fits into the picture: see above, and --kind.")
     return fit
-
-
-def _read(folder: Path) -> Result:
-    from lgbench.records import read_record
-    from lgbench.results import Result
-    from lgbench.running.folder import RESULT_FILE
-
-    return read_record(folder / RESULT_FILE, Result)
 
 
 def _training_runs(folders: list[Path]) -> dict[Path, TrainingRecord]:
@@ -81,13 +65,6 @@ def _training_runs(folders: list[Path]) -> dict[Path, TrainingRecord]:
     if not (paths := files_named(RECORD, folders)):
         raise LgbenchError(f"There is no {RECORD} in {', '.join(map(str, folders))}.")
     return {path.parent: read_training_record(path.parent) for path in paths}
-
-
-def _no_arm(result: Result) -> str | None:
-    from lgbench.scoring.systems import why_left_out
-    from lgbench.suites import OPEN_ARM
-
-    return "it is of arm open" if result.arm == OPEN_ARM else why_left_out(result)
 
 
 def _no_curve(record: TrainingRecord) -> str | None:

@@ -121,6 +121,14 @@ def test_a_run_is_submitted_once(submissions: Path, run_folders: dict[str, Path]
     assert content(submissions) == before
 
 
+def test_runs_of_another_system_are_refused(submissions: Path, run_folders: dict[str, Path]) -> None:
+    before = content(submissions)
+    with pytest.raises(LgbenchError, match=f"equals that of my-system/{RUN}") as refusal:
+        submit(list(run_folders.values()), name="your-system", details=DETAILS, submissions=submissions)
+    assert str(run_folders[OTHER_SEED]) in str(refusal.value)
+    assert content(submissions) == before
+
+
 def test_runs_that_are_there_already_are_left_alone(submissions: Path, run_folders: dict[str, Path]) -> None:
     shutil.rmtree(submissions / "my-system" / OTHER_SEED)
     both = [run_folders[RUN], run_folders[OTHER_SEED]]

@@ -243,3 +243,27 @@ def test_two_seeds_that_are_right_throughout_are_not_suspicious(system: Path) ->
         run = system / f"perfect-{seed}"
         evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=seed, output=run)
     assert problems(system) == {}
+
+
+def test_a_copy_under_the_name_of_another_system(submissions: Path) -> None:
+    shutil.copytree(submissions / "my-system", submissions / "your-system")
+    edit(submissions / "your-system" / "system.json", lambda record: record.update(name="your-system"))
+    found = problems(submissions)
+    assert set(found) == {(f"your-system/{run}/result.json", "replies_sha256") for run in (RUN, OTHER_SEED)}
+    assert f"equals that of my-system/{RUN}" in found[f"your-system/{RUN}/result.json", "replies_sha256"]
+    assert [kept.system.name for kept in check([submissions]).submissions] == ["my-system"]
+
+
+def test_two_systems_that_are_right_throughout_are_no_copies(submissions: Path) -> None:
+    for system in ("one", "two"):
+        shutil.copytree(submissions / "my-system", submissions / system)
+        edit(submissions / system / "system.json", lambda record: record.update(name=system))  # noqa: B023
+        for run in (RUN, OTHER_SEED):
+            shutil.rmtree(submissions / system / run)
+        run = submissions / system / "run"
+        evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=0, output=run)
+    assert problems(submissions) == {}
+
+
+def test_a_system_given_twice_is_no_copy_of_itself(submissions: Path) -> None:
+    assert check([submissions, submissions / "my-system"]).problems == ()

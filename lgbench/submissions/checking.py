@@ -24,7 +24,7 @@ from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.running.grading import Reply
 from lgbench.running.replies import read_stored_replies
-from lgbench.submissions.eligibility import ineligible, repeated
+from lgbench.submissions.eligibility import copied, ineligible, repeated
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE, SystemRecord, check_system_name
 from lgbench.suites import Cell
 
@@ -85,7 +85,7 @@ class Checked(NamedTuple):
         submissions: The systems without any problem.
         systems: How many were found.
         runs: How many runs were found.
-        problems: All of them, in the order of files.
+        problems: All of them, in the order of files; those between systems last.
     """
 
     submissions: tuple[Submission, ...]
@@ -102,6 +102,7 @@ def check(paths: Iterable[Path]) -> Checked:
     checker = _Checker()
     for path in paths:
         checker.check(path)
+    checker.compare_systems()
     return Checked(tuple(checker.submissions), checker.systems, checker.runs, tuple(checker.problems))
 
 
@@ -125,6 +126,7 @@ class _Checker:
         self.problems: list[FileProblem] = []
         self.systems = 0
         self.runs = 0
+        self._results: dict[str, tuple[Path, dict[str, Result]]] = {}
 
     def check(self, path: Path) -> None:
         """Check a folder of submissions, of a system or of a run, as what it holds or is called says."""
@@ -135,6 +137,14 @@ class _Checker:
             self._system(path)
         else:
             self._root(path)
+
+    def compare_systems(self) -> None:
+        """Drop the systems that hold a copy of another's run. To be called when all are checked."""
+        results = {system: runs for system, (_, runs) in self._results.items()}
+        for system, run, problem in copied(results):
+            folder, _ = self._results[system]
+            self.problems.append(FileProblem(folder / run / RESULT_FILE, problem))
+            self.submissions = [kept for kept in self.submissions if kept.system.name != system]
 
     def _root(self, folder: Path) -> None:
         for entry in self._entries(folder):
@@ -164,7 +174,9 @@ class _Checker:
             self._add(folder / SYSTEM_FILE, "name", f"is {system.name!r}, but the folder is called {name!r}.")
         if not runs:
             self._add(folder, "", "has no run: a system needs at least one.")
-        for run, problem in repeated({run.folder: run.result for run in runs if run}):
+        results = {run.folder: run.result for run in runs if run}
+        self._results[name] = folder, results
+        for run, problem in repeated(results):
             self.problems.append(FileProblem(folder / run / RESULT_FILE, problem))
         if system and len(self.problems) == before:
             self.submissions.append(Submission(system=system, runs=tuple(run for run in runs if run)))

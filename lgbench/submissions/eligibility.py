@@ -72,6 +72,28 @@ def repeated(results: Mapping[str, Result]) -> Iterator[tuple[str, Problem]]:
             yield second, Problem("replies_sha256", message)
 
 
+def copied(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[str, str, Problem]]:
+    """The runs whose replies are those of another system's run, each with its system and the name of its folder.
+
+    Equal weights are none of these: one model asked in two ways is two systems.
+
+    Args:
+        systems: The runs of each system, by the name of their folder. The earlier system counts as the first.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    for system, runs in systems.items():
+        for run, result in runs.items():
+            if _is_perfect(result):
+                continue
+            owner, original = first.setdefault(result.replies_sha256, (system, run))
+            if owner != system:
+                message = (
+                    f"equals that of {owner}/{original}: no two systems give the same wrong replies throughout. A "
+                    "system is on the board once."
+                )
+                yield system, run, Problem("replies_sha256", message)
+
+
 def _identity(result: Result) -> tuple[str, str, str | None, int | None]:
     return result.suite, result.arm, result.group, result.seed
 
@@ -99,7 +121,11 @@ def _same_training(result: Result, other: Result) -> bool:
 def _suspiciously_equal(result: Result, other: Result) -> bool:
     if result.replies_sha256 != other.replies_sha256 or (result.arm, result.seed) == (other.arm, other.seed):
         return False
-    return any(cell.counts.correct < cell.counts.total for cell in result.cells)
+    return not _is_perfect(result)
+
+
+def _is_perfect(result: Result) -> bool:
+    return all(cell.counts.correct == cell.counts.total for cell in result.cells)
 
 
 def _experiment(result: Result) -> str:

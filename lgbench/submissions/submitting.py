@@ -7,7 +7,8 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_j
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.submissions.checking import FileProblem, check
+from lgbench.submissions.eligibility import copied
 from lgbench.submissions.system import SYSTEM_FILE, check_system_name
 
 
@@ -102,6 +104,7 @@ def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, 
         of_given = problem.field.partition("[")[0] in given
         found = to_mend if path == staging / SYSTEM_FILE and not of_given else problems
         found.append(FileProblem(_shown(path, staging, target, sources), problem))
+    problems += _copies(sources, target)
     if problems:
         raise LgbenchError("Nothing was submitted.\n" + "\n".join(map(str, problems)))
     if not target.exists():
@@ -144,6 +147,19 @@ def _stage(
             if (folder / file).exists():
                 shutil.copyfile(folder / file, staging / run / file)
     return problems, sources, there
+
+
+def _copies(sources: Mapping[str, Path], target: Path) -> Iterator[FileProblem]:
+    """The new runs whose replies another system of the folder has given."""
+    systems: dict[str, dict[str, Result]] = {}
+    for path in sorted(target.parent.glob(f"*/*/{RESULT_FILE}")):
+        if not path.is_relative_to(target):
+            with suppress(InvalidFileError):  # it is for `lgbench validate` to tell
+                systems.setdefault(path.parts[-3], {})[path.parts[-2]] = read_record(path, Result)
+    systems[target.name] = {run: read_record(folder / RESULT_FILE, Result) for run, folder in sources.items()}
+    for system, run, problem in copied(systems):
+        if system == target.name:
+            yield FileProblem(sources[run] / RESULT_FILE, problem)
 
 
 def _same_files(one: Path, other: Path) -> bool:

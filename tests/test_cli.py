@@ -65,6 +65,32 @@ def test_names_may_be_joined_by_commas(lgbench: Shell) -> None:
     assert [task["task"] for task in json.loads(done.out)["tasks"]] == ["reverse", "capitalize", "mqar"]
 
 
+def test_accuracy_by_length_where_a_task_lacks_lengths_or_on_request(lgbench: Shell) -> None:
+    chosen = lgbench("eval", f"{EXAMPLE}:MyModel", "--task", "reverse_add,mqar", "--length", "4,14,4", "-o", "chosen")
+    rows = [line.split() for line in chosen.out.splitlines()]
+    assert ["reverse_add", "100", "0"] in rows
+    assert ["mqar", "0", "0"] in rows
+    assert lgbench("eval", f"{EXAMPLE}:MyModel", "--task", "reverse_add", "-q", "-o", "whole").status == 0
+    heading = "exact match in %"
+    assert heading not in lgbench("show", "whole").out
+    shown = lgbench("show", "whole", "--lengths").out
+    assert ["reverse_add", *["100"] * 6, *["0"] * 4] in [line.split() for line in shown.splitlines()]
+    assert heading in shown
+
+
+def test_a_model_file_that_changed_is_told_when_its_run_goes_on(
+    lgbench: Shell, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = "class M:\n    def predict(self, prompts, task):\n        {}\n        return list(prompts)\n"
+    command = ["eval", "m.py:M", "--task", "reverse", "--length", "2,4", "-o", "out"]
+    Path("m.py").write_text(model.format("assert len(prompts[0]) < 5"))
+    assert lgbench(*command).status == 1
+    Path("m.py").write_text(model.format("pass"))
+    assert caplog.text == ""
+    assert lgbench(*command, "--resume").status == 0
+    assert "The model's file has changed since this run began" in caplog.text
+
+
 def test_eval_picks_a_new_folder_each_time(lgbench: Shell, tmp_path: Path) -> None:
     for _ in range(2):
         assert lgbench("eval", "echo", "--task", "reverse", "--length", "2", "-q").status == 0
@@ -256,6 +282,25 @@ def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
     done = lgbench("compare", "main_only", "transfer", "limited")
     assert "no control ran" in done.out
     assert done.err == "Left out: limited, as it is limited to 3 examples of a cell.\n"
+
+
+def test_arms_of_two_systems_are_not_mixed(lgbench: Shell) -> None:
+    for system in ("one", "two"):
+        folder = f"submissions/{system}"
+        options = ["--group", "add-multiply", "--arm", "main_only", "--output", f"{folder}/run", "--quiet"]
+        assert lgbench("eval", "echo", *options).status == 0
+        Path(folder, "system.json").write_text("{}")
+    for command in (["compare", "submissions"], ["plot", "submissions", "-o", "x.svg"]):
+        assert "These runs are of 2 systems, one, two: name those of one." in lgbench(*command).err
+    assert lgbench("compare", "submissions/one").status == 0
+
+
+def test_runs_behind_links_are_found_once(lgbench: Shell) -> None:
+    assert lgbench("eval", "echo", "--task", "mqar", "--length", "2", "--output", "disk/run", "--quiet").status == 0
+    Path("runs").mkdir()
+    Path("runs/linked").symlink_to(Path("disk").absolute())
+    Path("runs/loop").symlink_to(Path("runs").absolute())
+    assert lgbench("show", "runs").out.count("Result: runs/linked/run") == 1
 
 
 def test_only_trained_arms_compare(lgbench: Shell) -> None:

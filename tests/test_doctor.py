@@ -59,7 +59,22 @@ def test_replies_in_another_order() -> None:
 
 def test_replies_that_change_on_a_repeat() -> None:
     model = Changed(lambda prompts, replies: [reply + str(model.calls) for reply in replies])
-    assert findings(model, "reverse")["the same on a repeat"][0] == "problem"
+    found = findings(model, "reverse")
+    assert found["the same on a repeat"][0] == "problem"
+    compared = {"in the order of the prompts", "the same one by one", "the same among longer prompts"}
+    assert {check for check, (state, _) in found.items() if state == "untried"} == compared
+    assert found["the longest prompt"][0] == "ok"
+
+
+def test_a_task_that_the_model_does_not_know() -> None:
+    class Lookup:
+        def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+            return ["x" * {"reverse": 1, "string_copy": 2}[task] for _ in prompts]
+
+    state, detail = findings(Lookup(), "reverse", "capitalize", "string_copy", "mqar")["every other task"]
+    assert state == "problem"
+    assert detail.startswith("fails on capitalize, mqar: ")
+    assert "KeyError" in detail
 
 
 def test_replies_that_depend_on_the_batch_size() -> None:
@@ -112,11 +127,14 @@ def test_a_reply_to_the_longest_prompt_that_would_be_cut_is_told() -> None:
 def test_without_time_only_what_is_always_asked_is_tried() -> None:
     model = Changed(lambda prompts, replies: replies)
     system = SystemInfo(model="x", kind="object")
-    found = {each.check: each for each in examine(Model(model, system), suite=MINI, tasks=["reverse"], seconds=0)}
+    found = {
+        each.check: each
+        for each in examine(Model(model, system), suite=MINI, tasks=["reverse", "capitalize"], seconds=0)
+    }
     untried = {check for check, finding in found.items() if finding.state == "untried"}
     assert untried == {
         "the same on a repeat", "in the order of the prompts", "the same one by one",
-        "the same among longer prompts", "the longest prompt", "batch size 4",
+        "the same among longer prompts", "every other task", "the longest prompt", "batch size 4",
     }  # fmt: skip
     assert all("--time-limit" in found[check].advice for check in untried - {"batch size 4"})
     assert model.calls == 3  # the first prompts, none, and one for the speed

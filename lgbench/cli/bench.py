@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.cli.options import Lengths, listed_lengths
 from lgbench.extras import require_extra
 
 app = typer.Typer(
@@ -84,8 +85,10 @@ def decode() -> None:
 
 @app.command()
 def hf(
-    model: Annotated[str | None, typer.Option(help="A Hugging Face folder.  [default: one made on the spot]")] = None,
-    length: Annotated[list[int] | None, typer.Option(help="A length; may be repeated.  [default: all]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A Hugging Face folder.", show_default="one made on the spot")
+    ] = None,
+    length: Lengths = None,
     batch_size: Annotated[int, typer.Option(help="The batch size of lm-evaluation-harness.")] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="How often each runs, in turn.")] = 1,
 ) -> None:
@@ -93,7 +96,7 @@ def hf(
     require_extra("hf", "torch", "transformers", "accelerate", purpose="`lgbench bench hf`")
     from lgbench.bench import huggingface
 
-    _print(huggingface.harnesses(model, lengths=length or [], batch_size=batch_size, rounds=rounds))
+    _print(huggingface.harnesses(model, lengths=listed_lengths(length), batch_size=batch_size, rounds=rounds))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.cli.options import Tasks, listed
 from lgbench.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -28,26 +29,32 @@ def _group() -> None:
 def export(
     suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
     split: Annotated[str, typer.Option(help="test, or train for a training stream.")] = "test",
-    group: Annotated[list[str] | None, typer.Option(help="A group; train and trained arms take exactly one.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="A group, or several joined by commas; train and trained arms take exactly one."),
+    ] = None,
     arm: Annotated[str, typer.Option(help="main_only, transfer, control, direct or open.")] = "open",
-    task: Annotated[list[str] | None, typer.Option(help="A task of the test split; may be repeated.")] = None,
+    task: Tasks = None,
     count: Annotated[int | None, typer.Option(help="How many training examples.", min=1)] = None,
     with_targets: Annotated[bool, typer.Option("--with-targets", help="Write targets of the test split too.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.  [default: stdout]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write.", show_default="stdout")
+    ] = None,
 ) -> None:
     """Write a split as JSON lines of id, task, length, prompt, and target where asked for.
 
     Training examples always have their targets. Answer test prompts by adding "reply" to each line; then
     `lgbench eval replay:FILE.jsonl` scores them.
     """
+    groups, tasks = listed(group), listed(task)
     if split == "train":
-        if not group or len(group) != 1 or count is None or task:
+        if len(groups) != 1 or count is None or tasks:
             raise LgbenchError("--split train takes exactly one --group, an --arm, a --count, and no --task.")
-        examples = _train_examples(suite, group[0], arm, count)
+        examples = _train_examples(suite, groups[0], arm, count)
     elif split == "test":
         if count is not None:
             raise LgbenchError("--count is for --split train. A test split is exported whole.")
-        examples = _test_examples(suite, group or [], arm, task or [])
+        examples = _test_examples(suite, groups, arm, tasks)
     else:
         raise UnknownNameError("split to export", split, ("test", "train"))
     lines = (_line(example, with_target=with_targets or split == "train") for example in examples)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lgbench.cli.options import Lengths, Tasks, listed, listed_lengths
 from lgbench.errors import FolderTakenError, LgbenchError
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def command(
     suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
     group: Annotated[
         list[str] | None,
-        typer.Option(help="A group, or several joined by commas; a trained arm takes one.  [default: all]"),
+        typer.Option(help="A group, or several joined by commas; a trained arm takes one.", show_default="all"),
     ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task, or several joined by commas.  [default: all]")] = None,
-    length: Annotated[list[int] | None, typer.Option(help="A length; may be repeated.  [default: all]")] = None,
+    task: Tasks = None,
+    length: Lengths = None,
     arm: Annotated[
         str, typer.Option(help="How the model was trained: main_only, transfer, control, direct, or open for neither.")
     ] = "open",
@@ -52,7 +53,8 @@ def command(
         int | None, typer.Option(help="Worked examples in a prompt, for hf: and api:. The same as the model option.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The folder for the result.  [default: a new one in runs/]")
+        Path | None,
+        typer.Option("--output", "-o", help="The folder for the result.", show_default="a new one in runs/"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     as_json: Annotated[
@@ -70,7 +72,7 @@ def command(
     from lgbench.evaluation import evaluate
     from lgbench.running.planning import make_plan
 
-    groups, tasks, lengths = _listed(group), _listed(task), length or []
+    groups, tasks, lengths = listed(group), listed(task), listed_lengths(length)
     # Asked for in vain should fail before a model takes minutes to load.
     make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
     if resume and output is not None and not output.exists() and not quiet:
@@ -197,11 +199,6 @@ def _show_series(results: list[Result], base: Path, *, quiet: bool) -> None:
         message = f"Accuracy by pretraining step: {base / 'series.svg'}"
     if not quiet:
         typer.echo(message)
-
-
-def _listed(given: list[str] | None) -> list[str]:
-    """The names given, each in an option of its own or several in one, joined by commas."""
-    return [name for text in given or [] for name in text.split(",")]
 
 
 def _batch_size(text: str) -> int | Literal["auto"]:

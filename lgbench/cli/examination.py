@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.options import Tasks, listed
 from lgbench.doctor.findings import TIME_LIMIT
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM", "untried": "skipped"}
@@ -17,7 +18,7 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM", "untried"
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="As for `lgbench eval`.")],
     suite: Annotated[str, typer.Option(help="The suite whose prompts are asked.")] = "mini-v1",
-    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.  [default: all]")] = None,
+    task: Tasks = None,
     model_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option for the model; may be repeated.")
     ] = None,
@@ -43,7 +44,7 @@ def command(
     took = f"in {time.perf_counter() - begun:.1f} s"
     typer.echo(f"{_MARKS['ok']}  loads: {', '.join(filter(None, (took, describe(loaded))))}")
     states = set()
-    findings = examine(loaded, suite=load_suite(suite), tasks=task or [], seconds=time_limit)
+    findings = examine(loaded, suite=load_suite(suite), tasks=listed(task), seconds=time_limit)
     while True:
         with contextlib.redirect_stdout(sys.stderr):
             finding = next(findings, None)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
-from lgbench.cli.options import SuiteName
+from lgbench.cli.options import Groups, SuiteName, Tasks, listed
 from lgbench.extras import require_extra
 
 app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
@@ -52,17 +52,17 @@ def _folder_of(checkpoint: str) -> Path:
 def lm_eval(
     folder: Target,
     suite: SuiteName = "mini-v1",
-    group: Annotated[list[str] | None, typer.Option(help="A group; may be repeated.  [default: all]")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.  [default: all]")] = None,
+    group: Groups = None,
+    task: Tasks = None,
     template: Annotated[
-        str | None, typer.Option(help='What a model is given, as "<{task}>{prompt}".  [default: {prompt}]')
+        str | None, typer.Option(help='What a model is given, as "<{task}>{prompt}".', show_default="{prompt}")
     ] = None,
 ) -> None:
     """Write the test cells as tasks of lm-evaluation-harness, scored by strict exact match."""
     from lgbench.export.lm_eval import export_lm_eval
     from lgbench.running.planning import make_plan
 
-    name = export_lm_eval(make_plan(suite, groups=group or [], tasks=task or []), folder, template=template)
+    name = export_lm_eval(make_plan(suite, groups=listed(group), tasks=listed(task)), folder, template=template)
     typer.echo(f"Wrote {folder}. Run, with your model:")
     typer.echo(f"  lm_eval --model hf --model_args pretrained=MODEL --include_path {folder} --tasks {name}")
 

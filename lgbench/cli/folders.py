@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,8 +49,35 @@ def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
     """
     for folder in folders:
         if not folder.is_dir():
+            if folder.exists():
+                raise LgbenchError(f"{str(folder)!r} is a file: name the folder that holds it.")
             raise LgbenchError(f"There is no folder {str(folder)!r}.")
-    return [path for folder in folders for path in sorted(folder.rglob(name))]
+    return [path for folder in folders for path in sorted(_walk(folder, name))]
+
+
+def _walk(folder: Path, name: str) -> Iterator[Path]:
+    """The files of this name, also behind links to folders: runs are often kept on another disk."""
+    seen = set()
+    for place, inner, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        if name in files:
+            yield Path(place, name)
+
+
+def check_one_system(runs: Iterable[Path]) -> None:
+    """Make sure that the runs are not of several submitted systems.
+
+    Raises:
+        LgbenchError: They are.
+    """
+    from lgbench.submissions.system import SYSTEM_FILE
+
+    parents = dict.fromkeys(folder.resolve().parent for folder in runs)
+    if len(systems := [parent.name for parent in parents if (parent / SYSTEM_FILE).exists()]) > 1:
+        raise LgbenchError(f"These runs are of {len(systems)} systems, {', '.join(systems)}: name those of one.")
 
 
 def read_result(folder: Path) -> Result:

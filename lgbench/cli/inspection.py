@@ -7,23 +7,24 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.folders import finished_runs, fitting, read_result, why_no_arm
+from lgbench.cli.folders import check_one_system, finished_runs, fitting, read_result, why_no_arm
 from lgbench.errors import LgbenchError
 
 
 def show(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs; searched.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    lengths: Annotated[bool, typer.Option("--lengths", help="Print the accuracy at every length too.")] = False,
 ) -> None:
     """Print the tables of finished runs again."""
     from lgbench.cli.report import print_result
 
     for folder in finished_runs(folders):
-        print_result(read_result(folder), folder)
+        print_result(read_result(folder), folder, lengths=lengths)
 
 
 def compare(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs of trained arms; searched.")
+        list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs of trained arms; searched.")
     ],
 ) -> None:
     """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
@@ -32,12 +33,17 @@ def compare(
     from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
 
-    runs = {folder: rescore(folder) for folder in finished_runs(folders)}
+    found = finished_runs(folders)
+    check_one_system(found)
+    runs = {folder: rescore(folder) for folder in found}
     compared = fitting(runs, lambda run: why_no_arm(run.result))
     if not compared:
         raise LgbenchError(
             "None of these runs is a complete one of a trained arm: evaluate the arms with --group and --arm, and "
             "without --limit, --task or --length."
         )
-    for suite in dict.fromkeys(run.result.suite for run in compared):
+    suites = dict.fromkeys(run.result.suite for run in compared)
+    for suite in suites:
+        if len(suites) > 1:
+            typer.echo(f"Suite {suite}\n")
         print_comparison(score_trained(compared, load_suite(suite)))

@@ -1,10 +1,12 @@
-"""Options that several commands take, each written once."""
+"""Options that several commands take, each written once, and how lists in them are read."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+
+from lgbench.errors import LgbenchError
 
 SuiteName = Annotated[str, typer.Option("--suite", help="The suite.")]
 Preset = Annotated[str, typer.Option("--preset", help="Hyperparameters to start from: mini or paper.")]
@@ -17,8 +19,35 @@ Build = Annotated[
     typer.Option(
         "--model",
         metavar="FILE.py:BUILD",
-        help="A function from the vocabulary's size to a torch.nn.Module.  [default: the reference model]",
+        help="A function from the vocabulary's size to a torch.nn.Module.",
+        show_default="the reference model",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each with its share of the cores.")]
+_LISTED = "or several joined by commas; may be repeated."
+Groups = Annotated[list[str] | None, typer.Option("--group", help=f"A group, {_LISTED}", show_default="all")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help=f"A task, {_LISTED}", show_default="all")]
+Lengths = Annotated[
+    list[str] | None, typer.Option("--length", metavar="N", help=f"A length, {_LISTED}", show_default="all")
+]
+
+
+def listed(given: list[str] | None) -> list[str]:
+    """The names given, each in an option of its own or several in one, joined by commas."""
+    return [name.strip() for text in given or [] for name in text.split(",")]
+
+
+def listed_lengths(given: list[str] | None) -> list[int]:
+    """The lengths given, each once.
+
+    Raises:
+        LgbenchError: One is no positive number.
+    """
+    try:
+        lengths = [int(text) for text in listed(given)]
+    except ValueError:
+        lengths = [0]
+    if any(length < 1 for length in lengths):
+        raise LgbenchError(f"{','.join(given or [])!r} is no list of lengths. Write them as in 2,4,8.")
+    return list(dict.fromkeys(lengths))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from lgbench.cli.folders import files_named, finished_runs, fitting, read_result, why_no_arm
+from lgbench.cli.folders import check_one_system, files_named, finished_runs, fitting, read_result, why_no_arm
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 
@@ -21,7 +21,7 @@ KINDS = ("lengths", "training", "gap", "series")
 
 def command(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of results or training runs; searched.")
+        list[Path], typer.Argument(metavar="DIR", help="Folders of results or training runs; searched.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A file that ends in .svg, .png or .pdf.")],
     kind: Annotated[
@@ -42,9 +42,9 @@ def command(
     if kind == "series":
         figure = plotting.series_curves([read_result(folder) for folder in finished_runs(folders)])
     elif kind == "lengths":
-        figure = plotting.length_curves(
-            _drawn({folder: read_result(folder) for folder in finished_runs(folders)}, why_no_arm)
-        )
+        runs = finished_runs(folders)
+        check_one_system(runs)
+        figure = plotting.length_curves(_drawn({folder: read_result(folder) for folder in runs}, why_no_arm))
     elif kind == "training":
         figure = plotting.training_curves(_drawn(_training_runs(folders), _no_curve))
     else:

@@ -15,17 +15,34 @@ from rich.table import Table
 
 from lgbench.models.loaded import Model
 from lgbench.results import Result
-from lgbench.scoring.measures import TaskSummary, ZoneSummary, is_partial, open_score, summarize, zone_accuracy
+from lgbench.scoring.measures import (
+    TaskSummary,
+    ZoneSummary,
+    counts_by_task,
+    is_partial,
+    open_score,
+    summarize,
+    zone_accuracy,
+)
 from lgbench.suites import OPEN_ARM, ZONES, load_suite
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 500
 
 
-def print_result(result: Result, folder: Path) -> None:
-    """Print the zones of each task with 95 % Wilson intervals, the horizons, and what else a reader should know."""
+def print_result(result: Result, folder: Path, *, lengths: bool = False) -> None:
+    """Print the zones of each task with 95 % Wilson intervals, the horizons, and what else a reader should know.
+
+    Args:
+        result: The result.
+        folder: Where it lies.
+        lengths: Whether to print the accuracy at every length too. A result that lacks lengths of a task is always
+            printed so: a zone has no accuracy without all of its lengths.
+    """
     console = wide_console()
     print_table(_table(result))
+    if lengths or _lacks_lengths(result):
+        print_table(_by_length(result))
     for note in notes(result):
         console.print(note, markup=False, highlight=False)
     console.print(f"Result: {folder}", markup=False, highlight=False, soft_wrap=True)
@@ -80,6 +97,24 @@ def _table(result: Result) -> Table:
         zones = [_zone(task.zones[zone]) for zone in ZONES]
         horizons = ["-" if each is None else str(each) for each in (task.horizon_90, task.horizon_50)]
         table.add_row(task.task, *zones, *horizons, sparkline(task))
+    return table
+
+
+def _lacks_lengths(result: Result) -> bool:
+    suite = load_suite(result.suite)
+    return any(counts.keys() != set(suite.grid(task)) for task, counts in counts_by_task(result).items())
+
+
+def _by_length(result: Result) -> Table:
+    counts = counts_by_task(result)
+    lengths = sorted({length for of_task in counts.values() for length in of_task})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("exact match in %", no_wrap=True)
+    for length in lengths:
+        table.add_column(str(length), justify="right", no_wrap=True)
+    for task, of_task in counts.items():
+        shares = {length: Fraction(each.correct, each.total) for length, each in of_task.items()}
+        table.add_row(task, *(_percent(shares[length]) if length in shares else "" for length in lengths))
     return table
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, Jobs, Preset, SuiteName
+from lgbench.cli.options import Build, Changes, Device, Groups, Jobs, Preset, SuiteName, listed
 from lgbench.cli.runs import finish_all, tell_failures
 from lgbench.extras import require_extra
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 def command(
     suite: SuiteName = "mini-v1",
-    group: Annotated[list[str] | None, typer.Option(help="A group; may be repeated.  [default: all]")] = None,
+    group: Groups = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(
-            help="An arm; may be repeated. `--arm direct` adds the ceiling.  [default: main_only, transfer, control]"
+            help="An arm, or several joined by commas; may be repeated. `--arm direct` adds the ceiling.",
+            show_default="main_only, transfer, control",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 3,
@@ -32,7 +33,7 @@ def command(
     jobs: Jobs = 1,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The folder of the runs' folders.  [default: runs/SUITE-PRESET]"),
+        typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="runs/SUITE-PRESET"),
     ] = None,
 ) -> None:
     """Train and evaluate every arm and seed, then say whether transfer was seen. Call it again to go on."""
@@ -46,12 +47,13 @@ def command(
     from lgbench.suites import load_suite
     from lgbench.training.reproduction import RESULT, finish_run, list_runs
 
+    groups = listed(group)
     found, chosen = load_suite(suite), choose_device(device)
     runs = list_runs(
         found,
         output or Path("runs") / f"{suite}-{preset}",
-        groups=group or [],
-        arms=_arms(arm or []),
+        groups=groups,
+        arms=_arms(listed(arm)),
         seeds=seeds,
         preset=preset,
         changes=change or [],
@@ -62,7 +64,7 @@ def command(
     finished = [run for run in runs if run not in failed]
     _print_tokens(finished)
     typer.echo()
-    print_comparison(score_trained([rescore(run.folder / RESULT) for run in finished], found), names=group or [])
+    print_comparison(score_trained([rescore(run.folder / RESULT) for run in finished], found), names=groups)
     tell_failures(failed, runs)
 
 

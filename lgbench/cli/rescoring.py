@@ -12,7 +12,7 @@ from lgbench.errors import LgbenchError
 
 
 def command(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs; searched.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
     from lgbench.rescoring import rescore

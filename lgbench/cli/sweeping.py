@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, Jobs, Preset, SuiteName
+from lgbench.cli.options import Build, Changes, Device, Jobs, Preset, SuiteName, listed_lengths
 from lgbench.cli.runs import finish_all, tell_failures
-from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
 
@@ -26,7 +25,7 @@ def command(
     jobs: Jobs = 1,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The folder of the runs' folders.  [default: runs/sweep-SUITE-GROUP]"),
+        typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="runs/sweep-SUITE-GROUP"),
     ] = None,
 ) -> None:
     """Train the arm transfer to every pair of lengths and print the generalization gaps. Call it again to go on.
@@ -47,8 +46,8 @@ def command(
         load_suite(suite),
         group,
         root,
-        main_lengths=_lengths(main_lengths),
-        aux_lengths=_lengths(aux_lengths),
+        main_lengths=listed_lengths([main_lengths]),
+        aux_lengths=listed_lengths([aux_lengths]),
         seeds=seeds,
         preset=preset,
         changes=change or [],
@@ -62,13 +61,3 @@ def command(
     if len(failed) < len(runs):
         typer.echo(f"Draw it: lgbench plot {root} --kind gap -o gap.svg")
     tell_failures(failed, runs)
-
-
-def _lengths(text: str) -> list[int]:
-    try:
-        lengths = [int(part) for part in text.split(",")]
-    except ValueError:
-        lengths = []
-    if not lengths or min(lengths) < 1:
-        raise LgbenchError(f"{text!r} is no list of lengths. Write them as in 2,4,8.")
-    return list(dict.fromkeys(lengths))

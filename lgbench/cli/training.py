@@ -27,7 +27,7 @@ def command(
     model: Build = None,
     device: Device = "auto",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run's folder.  [default: one in runs/]")
+        Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="one in runs/")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,

@@ -18,7 +18,7 @@ def command(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]...", help="Folders of submissions, of a system or of a run.  [default: submissions]"
+            metavar="PATH", help="Folders of submissions, of a system or of a run.", show_default="submissions"
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,

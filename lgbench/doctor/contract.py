@@ -14,11 +14,12 @@ from lgbench.suites import Cell, Suite
 from lgbench.task import Example
 
 _FEW = 6
+_OF_EVERY_TASK = 2
 _BATCHES = "Mask padding, use float32, or pad nothing: results that depend on the batch are hard to reproduce."
 
 
 def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str], clock: Clock) -> Iterator[Finding]:
-    """Check a model on a few prompts of the first task, and on the longest prompt of all.
+    """Check a model on a few prompts of the first task, then of every task, and on the longest prompt of all.
 
     Args:
         predictor: The model.
@@ -38,18 +39,12 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
     yield Finding("one reply for each prompt", "ok", f"{len(first)} strings for {len(prompts)} {task} prompts")
     yield _shown(short, first)
     yield _empty(predictor, task)
-    name = "the same on a repeat"
-    if clock.has(once):
-        begun = time.perf_counter()
-        again = _ask(predictor, prompts, task)
-        once = time.perf_counter() - begun  # the first call may have warmed something up
-        yield _same(name, first, again, "Decode greedily, or fix the seed of each reply.")
-    else:
-        yield _untried(name, once)
+    repeated, once = _repeated(predictor, task, prompts, first, clock, once)
+    yield repeated
 
     longest = _longest(suite, tasks)
     characters = max(map(len, prompts))
-    checks: list[tuple[str, float, Callable[[str], Finding]]] = [
+    comparing: list[tuple[str, float, Callable[[str], Finding]]] = [
         ("in the order of the prompts", once, lambda check: _order(check, predictor, task, prompts, first)),
         ("the same one by one", _FEW * once, lambda check: _alone(check, predictor, task, prompts, first)),
         (
@@ -57,14 +52,36 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
             2 * once * max(len(example.prompt) for example in longer) / characters,
             lambda check: _among_longer(check, predictor, task, prompts, longer, first),
         ),
+    ]
+    others: list[tuple[str, float, Callable[[str], Finding]]] = [
+        ("every other task", len(tasks) * once, lambda check: _every_task(check, predictor, suite, tasks[1:])),
         (
             "the longest prompt",
             once * len(longest.prompt) / characters,
             lambda check: _longest_prompt(check, predictor, longest),
         ),
     ]
-    for name, seconds, check in checks:
+    if len(tasks) == 1:
+        others = others[1:]
+    if repeated.state == "problem":
+        for name, _, _ in comparing:
+            yield Finding(name, "untried", "replies that change on a repeat tell nothing of it")
+        comparing = []
+    for name, seconds, check in comparing + others:
         yield check(name) if clock.has(seconds) else _untried(name, seconds)
+
+
+def _repeated(
+    predictor: Predictor, task: str, prompts: Sequence[str], first: Sequence[str], clock: Clock, once: float
+) -> tuple[Finding, float]:
+    """Whether the same prompts get the same replies, and how long that took: the first call may have warmed up."""
+    check = "the same on a repeat"
+    if not clock.has(once):
+        return _untried(check, once), once
+    begun = time.perf_counter()
+    again = _ask(predictor, prompts, task)
+    took = time.perf_counter() - begun
+    return _same(check, first, again, "Decode greedily, or fix the seed of each reply."), took
 
 
 def _ask(predictor: Predictor, prompts: Sequence[str], task: str) -> list[str]:
@@ -134,6 +151,22 @@ def _empty(predictor: Predictor, task: str) -> Finding:
     except ModelError as error:
         return Finding(check, "warning", str(error), "Return [] for []; lgbench never asks it.")
     return Finding(check, "ok", "[] for []")
+
+
+def _every_task(check: str, predictor: Predictor, suite: Suite, tasks: Sequence[str]) -> Finding:
+    """A model that looks its tasks up may lack one of them, which a run would find hours later."""
+    failed: dict[str, ModelError] = {}
+    for task in tasks:
+        examples = checked_cell(suite, Cell(task, suite.grid(task)[0]))[:_OF_EVERY_TASK]
+        try:
+            _ask(predictor, [example.prompt for example in examples], task)
+        except ModelError as error:
+            failed[task] = error
+    if failed:
+        first = next(iter(failed.values()))
+        detail = f"fails on {', '.join(failed)}: {first}"
+        return Finding(check, "problem", detail, first.user_traceback.strip() or "Answer every task, if only with ''.")
+    return Finding(check, "ok", f"{len(tasks)} answered, with {_OF_EVERY_TASK} prompts each")
 
 
 def _longest(suite: Suite, tasks: Sequence[str]) -> Example:

@@ -7,6 +7,7 @@ arrived). When it is done it holds `result.json` and `replies.jsonl.gz` instead.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from lgbench.running.grading import Reply
 from lgbench.running.replies import StoredReplies, parse_reply_line, reply_line
 from lgbench.task import Example
 
+_log = logging.getLogger(__name__)
 RESULT_FILE = "result.json"
 REPLIES_FILE = "replies.jsonl.gz"
 RUN_FILE = "run.json"
@@ -195,6 +197,8 @@ def open_run(path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool)
             record = read_record(run_file, _RunRecord)
             _check_same(path, key, record.run, resume=resume, state="unfinished")
             _drop_torn_line(path / PARTIAL_FILE)
+            if not set(sources) <= set(record.source_sha256):
+                _log.warning("The model's file has changed since this run began: its result cannot be submitted.")
             record = record.model_copy(update={"source_sha256": _union(record.source_sha256, sources)})
         else:
             (path / PARTIAL_FILE).unlink(missing_ok=True)

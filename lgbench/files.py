@@ -14,6 +14,9 @@ from typing import IO
 from lgbench.errors import FolderTakenError, LgbenchError
 
 LOCK_FILE = ".lock"
+TEMPORARY = ".lgbench-tmp"
+"""How the names of files end that are not whole yet. No one else's file is called so: what is left is removed."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -23,7 +26,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: It could not be written; what stood at `path` is untouched.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -46,6 +49,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def new_folder(path: Path) -> Path:
+    """Make a folder, or take an empty one.
+
+    Raises:
+        LgbenchError: It holds something, is a file, or cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise LgbenchError(f"{str(path)!r} is not empty. Choose another folder, or empty it.")
+    except OSError as error:
+        raise LgbenchError(f"Cannot write to {str(path)!r}: {error.strerror or error}.") from None
+    return path
+
+
 @contextlib.contextmanager
 def owned_folder(folder: Path) -> Iterator[None]:
     """Make a folder and own it until the block ends. The operating system lets go of it if the process dies.
@@ -57,7 +75,7 @@ def owned_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOCK_FILE).open("wb") as file:
             _lock(file.fileno(), folder)
-            for left in folder.glob(".*.tmp"):  # by a process that was killed as it wrote
+            for left in folder.glob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
                 left.unlink()
             try:
                 yield
@@ -87,7 +105,12 @@ def _lock(descriptor: int, folder: Path) -> None:
     import fcntl
 
     with contextlib.suppress(BlockingIOError, FileNotFoundError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:  # some clusters' shared disks: nor are they noticed here
+                return
+            raise
         # A lock on a file that its last owner has removed since keeps nobody out.
         if os.fstat(descriptor).st_ino == (folder / LOCK_FILE).stat().st_ino:
             return

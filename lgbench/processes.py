@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from lgbench.errors import LgbenchError
 
 Block = TypeVar("Block")
 
@@ -27,6 +31,11 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True, name="lgbench-end-with-parent").start()
 
 
+def _begin_work() -> None:
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent has the word
+
+
 def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> Iterator[Block]:
     """The endless blocks `draw(first)`, `draw(first + 1)` and so on, in order, drawn by other processes.
 
@@ -34,13 +43,21 @@ def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> It
         draw: Gives a block by its number. It crosses to the processes, so it is a function of a module, or a `partial`.
         first: The number of the first block.
         workers: Processes; each has one more block waiting than it draws.
+
+    Raises:
+        LgbenchError: One of them was killed.
     """
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_work)
     waiting: deque[Future[Block]] = deque()
     try:
         for number in itertools.count(first):
             waiting.append(pool.submit(draw, number))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise LgbenchError(
+            "A process that draws examples ahead has ended: was it killed for want of memory? Go on with --resume, and "
+            "--set workers=0 to draw them in between."
+        ) from None
     finally:  # whoever stops reading waits for the blocks that are being drawn, but not for those that wait
         pool.shutdown(cancel_futures=True)

@@ -28,7 +28,10 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 def _in_utc(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
         raise ValueError("a moment needs its offset from UTC, as in 2026-01-31T12:00:00Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment must lie in the years 1 to 9999, in UTC too") from None
 
 
 Moment = Annotated[datetime, AfterValidator(_in_utc)]

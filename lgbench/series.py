@@ -31,12 +31,15 @@ def split_revisions(text: str) -> list[str]:
     """The revisions in `a,b,c`, by step.
 
     Raises:
-        LgbenchError: One is empty, repeated, or names no step.
+        LgbenchError: One is empty or names no step, or two name the same.
     """
     revisions = [part.strip() for part in text.split(",")]
     if not all(revisions) or len(set(revisions)) < len(revisions):
         raise LgbenchError(f"revisions={text!r} must be different names with commas between, as step-1000,step-2000.")
-    return sorted(revisions, key=pretraining_step)
+    steps = {pretraining_step(revision): revision for revision in revisions}
+    if len(steps) < len(revisions):
+        raise LgbenchError(f"revisions={text!r} names a step twice: a series has one checkpoint of each.")
+    return [steps[step] for step in sorted(steps)]
 
 
 def by_step(results: Sequence[Result]) -> dict[int, Result]:

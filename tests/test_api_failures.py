@@ -101,10 +101,10 @@ def test_a_refused_prompt_may_be_left_with_an_empty_reply(
 
 def test_what_is_refused_every_time_is_not_passed_over(serve: Serve) -> None:
     model, server = serve(lambda number, body: failure(400, "no such field"), concurrency="1", refused="empty")
-    with pytest.raises(LgbenchError, match=r"refused 20 prompts one after the other\. .* no such field"):
+    with pytest.raises(LgbenchError, match=r"no such field\. It asked for .* It refused a harmless text too"):
         ask(model, 64)
-    assert len(server.bodies) == 21
-    assert server.bodies[20]["messages"][0]["content"] == "1+1="
+    assert len(server.bodies) == 2
+    assert server.bodies[1]["messages"][0]["content"] == "1+1="
 
 
 def test_a_context_that_is_too_short_for_many_prompts_does_not_end_the_run(serve: Serve) -> None:
@@ -114,16 +114,31 @@ def test_a_context_that_is_too_short_for_many_prompts_does_not_end_the_run(serve
 
     model, server = serve(rule, concurrency="1", refused="empty")
     assert ask(model, 50) == [""] * 50
-    assert len(server.bodies) == 50 + 2
+    assert len(server.bodies) == 2 * 50
+
+
+def test_a_server_that_is_busy_when_the_harmless_text_comes_is_asked_again(serve: Serve) -> None:
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        if body["messages"][0]["content"] == "1+1=":
+            return failure(429, "slow down", Retry_After="0") if number == 1 else completion("2")
+        return failure(400, "too long")
+
+    model, server = serve(rule, concurrency="1", refused="empty")
+    assert ask(model, 1) == [""]
+    assert len(server.bodies) == 3
 
 
 def test_a_filtered_reply_is_a_refusal(serve: Serve) -> None:
     def rule(number: int, body: dict[str, Any]) -> Answer:
-        return completion(None, finish="content_filter") if number else right_answer(body)
+        is_harmless = body["messages"][0]["content"] == "1+1="
+        return right_answer(body) if number == 0 or is_harmless else completion(None, finish="content_filter")
 
     with pytest.raises(LgbenchError, match=r"filtered the reply\. It asked for reverse of 'abc='"):
         ask(serve(rule, concurrency="1")[0], 2)
-    assert ask(serve(rule, concurrency="1", refused="empty")[0], 2) == ["c", ""]
+    model, _ = serve(rule, concurrency="1", refused="empty")
+    assert ask(model, 2) == ["c", ""]
+    used: Any = model.predictor
+    assert used.tokens == (300, 30)  # a filtered reply is paid for, and so is the harmless text
 
 
 def test_a_run_that_a_refusal_stopped_goes_on_past_it(serve: Serve, tmp_path: Path) -> None:
@@ -136,7 +151,7 @@ def test_a_run_that_a_refusal_stopped_goes_on_past_it(serve: Serve, tmp_path: Pa
     refused = sum(example.prompt.startswith("b") for example in checked_cell(MINI, Cell("reverse", 2)))
     assert (counts.total, counts.correct, counts.refused) == (256, 256 - refused, refused)
     assert rescore(tmp_path / "run").result.cells[0].counts == counts
-    assert len(server.bodies) == 256 + 1
+    assert len(server.bodies) == 256 + 1 + refused  # the one that stopped it, and a harmless text for each
 
 
 def test_a_key_in_a_reply_is_not_kept(serve: Serve) -> None:
@@ -156,7 +171,7 @@ def test_a_date_as_retry_after() -> None:
     ("fault", "tries", "message"),
     [
         (failure(401, f"Incorrect API key provided: {KEY}"), 1, r"refused the key \(status 401\).*provided: \*\*\*"),
-        (failure(403, "not for you"), 1, "refused the key"),
+        (failure(403, "not for you"), 1, r"forbids this.*\(status 403\): not for you"),
         (failure(429, "You exceeded your quota", "insufficient_quota"), 1, "quota is used up: You exceeded"),
         (failure(402, "Pay first"), 1, "quota is used up: Pay first"),
         (failure(404, "no model tiny"), 1, "knows no such model or address .*: no model tiny"),
@@ -225,7 +240,7 @@ def test_a_server_that_renamed_the_cap(serve: Serve) -> None:
             return failure(400, "Use 'max_completion_tokens' instead of 'max_tokens'.")
         return right_answer(body)
 
-    model, server = serve(rule, concurrency="1")
+    model, server = serve(rule, concurrency="1", retries="0")
     assert ask(model) == RIGHT
     assert ["max_tokens" in body for body in server.bodies] == [True, False, False, False]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -20,6 +21,7 @@ pytest.importorskip("openai")
 from lgbench.cells import checked_cell
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
+from lgbench.models.api import predictor
 from lgbench.rescoring import rescore
 from lgbench.running.loop import Progress
 from lgbench.running.replies import parse_reply_line
@@ -40,13 +42,33 @@ def test_ctrl_c_waits_for_what_is_paid_for(serve: Serve) -> None:
         return right_answer(body)
 
     model, server = serve(rule, concurrency="6")
-    predictor: Any = model.predictor
+    adapter: Any = model.predictor
     parts: list[dict[int, str]] = []
     prompts = [f"{letter}bc=" for letter in "abcdefghijklmnopqrst"]
     with pytest.raises(KeyboardInterrupt):
-        parts.extend(predictor.stream(prompts, "reverse"))
+        parts.extend(adapter.stream(prompts, "reverse"))
     assert sorted(reply for part in parts for reply in part.values()) == [f"cb{letter}" for letter in "abcdef"]
     assert len(server.bodies) == 6
+
+
+def test_ctrl_c_between_two_replies_drops_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal may come when a reply is taken from the queue and not handed on yet."""
+    conversation = predictor._Conversation(lambda question, over: asyncio.sleep(0), 1)  # type: ignore[arg-type,return-value]
+    real = conversation._outcomes
+    real.put((0, None))
+
+    class Interrupted:
+        get = staticmethod(real.get)
+
+        def get_nowait(self) -> None:
+            raise KeyboardInterrupt
+
+    conversation._outcomes = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        conversation.arrived()
+    conversation._outcomes = real
+    real.put((1, None))
+    assert conversation.arrived() == [(0, None), (1, None)]
 
 
 def test_the_next_cell_begins_while_the_last_replies_are_awaited(serve: Serve, tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from lgbench.models.checkpoint import (
     save_checkpoint,
 )
 from lgbench.models.hf_export import export_hf
+from lgbench.models.loading import checkpoint_folder
 from lgbench.models.tokenizer import VOCABULARY, encode_prompt
 from lgbench.models.transformer import Transformer
 from lgbench.suites import load_suite
 from lgbench.training.plans import plan_training
-from lgbench.training.settings import preset_settings
 from lgbench.training.trainer import train
 
 MINI = load_suite("mini-v1")
@@ -42,8 +42,7 @@ def trained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = ["layers=2", "heads=2", "width=16", "hidden=24", "theta=500", "steps=40", "batch=32"]
     changes += ["learning_rate=1e-2", "precision=float32"]
     group = MINI.group("copy-mqar")
-    settings = preset_settings("mini", group, changes)
-    train(plan_training(MINI, group.name, "transfer", seed=0, preset="mini", settings=settings), folder)
+    train(plan_training(MINI, group.name, "transfer", seed=0, preset="mini", changes=changes), folder)
     return folder / "checkpoint"
 
 
@@ -99,6 +98,18 @@ def test_a_model_without_rotary_positions_is_no_llama(checkpoint: Path, tmp_path
 
 def load_record(checkpoint: Path) -> str:
     return (checkpoint / "checkpoint.json").read_text()
+
+
+def test_an_export_overwrites_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    before = (checkpoint / "model.safetensors").read_bytes()
+    for write in (export_hf, round_checkpoint):
+        with pytest.raises(LgbenchError, match="is not empty"):
+            write(checkpoint, checkpoint)
+    assert (checkpoint / "model.safetensors").read_bytes() == before
+
+
+def test_the_folder_of_a_run_stands_for_its_checkpoint(checkpoint: Path) -> None:
+    assert checkpoint_folder(str(checkpoint.parent)) == checkpoint_folder(str(checkpoint)) == checkpoint
 
 
 def test_rounding_halves_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:

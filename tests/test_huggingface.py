@@ -332,7 +332,7 @@ def test_the_step_of_a_checkpoint() -> None:
 
 def test_revisions_that_are_no_series() -> None:
     assert split_revisions("step-20, step-3") == ["step-3", "step-20"]
-    for text in ("step-1,,step-2", "step-1,step-1", "main,step-1"):
+    for text in ("step-1,,step-2", "step-1,step-1", "main,step-1", "a-step1,b-step1"):
         with pytest.raises(LgbenchError):
             split_revisions(text)
 

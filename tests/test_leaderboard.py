@@ -266,6 +266,15 @@ def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Pat
     assert sorted(path.name for path in (board / "systems").iterdir()) == ["my-system", "my-system.md"]
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\f", "\u2028"])
+def test_other_ends_of_lines_are_drift(submissions: Path, tmp_path: Path, end: str) -> None:
+    files = derive_files(read_submissions(submissions))
+    board = tmp_path / "leaderboard"
+    write_files(files, board)
+    (board / "README.md").write_bytes(files["README.md"].replace("\n", end).encode())
+    assert f"--- {board / 'README.md'}" in list(differences(files, board))
+
+
 def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None:
     board, elsewhere = tmp_path / "leaderboard", tmp_path / "elsewhere.md"
     files = derive_files(read_submissions(submissions))

@@ -119,6 +119,23 @@ def test_a_module_on_the_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert replies("models:Fixed", text="m") == ["m"]
 
 
+def test_a_module_that_lacks_a_dependency_is_not_called_unknown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    for package, source in (("needy", "import nowhere"), ("angry", "raise RuntimeError('no')")):
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").write_text(source)
+    with pytest.raises(ModelError, match="raised ModuleNotFoundError: No module named 'nowhere'"):
+        load_model("needy.inner:Model")
+    with pytest.raises(ModelError, match="raised RuntimeError: no"):
+        load_model("angry.inner:Model")
+
+
+def test_a_file_that_changes_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "inner").mkdir()
+    (folder / "wander.py").write_text("import os\n\nos.chdir('inner')\n\nfrom lgbench.models.builtin import Echo\n")
+    assert isinstance(load_model("wander.py:Echo").predictor, Echo)
+
+
 def test_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("mine", "lgbench.models.builtin:Echo", "lgbench.models")
     monkeypatch.setattr(

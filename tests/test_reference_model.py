@@ -21,7 +21,7 @@ from lgbench.models import decoding, tokenizer
 from lgbench.models.contract import CappedReply
 from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.loaded import Model
-from lgbench.models.loading import bundled_checkpoint, load_model
+from lgbench.models.loading import checkpoint_folder, load_model
 from lgbench.models.tokenizer import (
     END,
     VOCABULARY,
@@ -270,7 +270,7 @@ def test_a_checkpoint_knows_the_tokens_of_its_time(tmp_path: Path, monkeypatch: 
     for module in (tokenizer, checkpoints):
         monkeypatch.setattr(module, "VOCABULARY", (*VOCABULARY, "<rotate>"))
     monkeypatch.setitem(tokenizer._TAG, "rotate", len(VOCABULARY))
-    old = checkpoints.load_checkpoint(bundled_checkpoint("transfer"))
+    old = checkpoints.load_checkpoint(checkpoint_folder("tiny:transfer"))
     assert old.predict(["hEllO="], "reverse") == ["OllEh"]
     with pytest.raises(LgbenchError, match="older than the task 'rotate'"):
         old.predict(["hEllO="], "rotate")

@@ -91,15 +91,18 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: 
 
 
 def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
-    """Run in processes of their own: one raises, one vanishes as if it was killed."""
+    """Run in processes of their own: one raises at more length than a pipe holds, one vanishes as if it was killed."""
     runs: list[Run] = []
-    for name, statement in (("raises", "raise OSError"), ("vanishes", "os._exit(3)")):
+    for name, statement in (
+        ("raises", "import lgbench; raise lgbench.LgbenchError('x' * 200_000)"),
+        ("vanishes", "os._exit(3)"),
+    ):
         source = tmp_path / f"{name}.py"
         source.write_text(f"import os\n\ndef build(size):\n    {statement}\n")
         options = {"groups": ["copy-mqar"], "arms": ["transfer"], "seeds": 1, "preset": "mini", "changes": TINY[4:]}
         runs += list_runs(MINI, tmp_path / name, **options, model=f"{source}:build")  # type: ignore[arg-type]
     found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, finish_run, jobs=2)}
-    assert "raised OSError" in found["raises"]
+    assert found["raises"] == "x" * 200_000
     assert found["vanishes"] == "its process ended with exit status 3"
 
 

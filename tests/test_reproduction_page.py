@@ -92,7 +92,6 @@ def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
     pytest.importorskip("torch")
     from lgbench.training.plans import plan_training
     from lgbench.training.record import read_training_record
-    from lgbench.training.settings import preset_settings
 
     record = read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name)
     result = Result.model_validate_json((folder / "result.json").read_text())
@@ -101,11 +100,10 @@ def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
     suite = load_suite(result.suite)
     assert result.group is not None
     changes = ["position=nope"] if folder.parent.name == "reference-nope" else []
-    settings = preset_settings(record.plan.preset, suite.group(result.group), changes)
     plan = plan_training(
-        suite, result.group, result.arm, seed=record.plan.seed, preset=record.plan.preset, settings=settings
+        suite, result.group, result.arm, seed=record.plan.seed, preset=record.plan.preset, changes=changes
     )
-    assert record.plan.settings.model_dump(exclude=BY_MACHINE) == settings.model_dump(exclude=BY_MACHINE)
+    assert record.plan.settings.model_dump(exclude=BY_MACHINE) == plan.settings.model_dump(exclude=BY_MACHINE)
     assert record.plan.model_copy(update={"settings": plan.settings}) == plan
     assert record.plan.seed == result.seed
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import random
@@ -203,6 +205,22 @@ def test_a_model_that_never_replied_leaves_nothing(tmp_path: Path) -> None:
 def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
     with owned_folder(tmp_path), pytest.raises(LgbenchError, match="Another process"):
         run(Oracle(), tmp_path)
+
+
+def test_a_file_of_someone_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".notes.tmp").write_text("mine")
+    (tmp_path / ".replies.jsonl.gz.lgbench-tmp").write_text("left by a process that was killed")
+    evaluate(Echo(), tasks="reverse", lengths=[2], output=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.tmp", "replies.jsonl.gz", "result.json"]
+
+
+def test_a_disk_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    evaluate(Echo(), tasks="reverse", lengths=[2], output=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["replies.jsonl.gz", "result.json"]
 
 
 def test_a_damaged_line_in_the_middle_is_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
+from lgbench.models.builtin import Echo
 from lgbench.submissions.checking import check, read_submissions
 from lgbench.suites import Cell
 from tests.submitted import OTHER_SEED, RUN, Change, RightUpTo, edit, problems
@@ -238,6 +239,24 @@ def test_one_file_of_weights_in_a_group_that_is_none(system: Path) -> None:
     assert {path for path, _ in problems(system)} == {"two/result.json"}
 
 
+def test_one_run_under_two_groups_with_the_same_cells(system: Path) -> None:
+    for name, group in (("one", "maze-trace"), ("two", "maze-path")):
+        run = system / name
+        evaluate(RightUpTo(100), arm="transfer", group=group, seed=0, output=run)
+    found = problems(system)
+    assert set(found) == {("two/result.json", "replies_sha256")}
+    assert "equals that of one (arm 'transfer' of group 'maze-trace'" in found["two/result.json", "replies_sha256"]
+
+
+def test_one_model_may_be_asked_two_suites(system: Path) -> None:
+    weights = {"kind": "hf", "source_sha256": ["a" * 64]}
+    for suite, seed in (("mini-v1", 0), ("standard-v1", 0), ("standard-v1", 1)):
+        folder = system / f"{suite}-{seed}"
+        evaluate(Echo(), suite=suite, seed=seed, output=folder)
+        edit(folder / "result.json", lambda result: result["system"].update(weights, model="hf:a/b"))
+    assert set(problems(system)) == {("standard-v1-1/result.json", "system.source_sha256")}
+
+
 def test_two_seeds_that_are_right_throughout_are_not_suspicious(system: Path) -> None:
     for seed in (5, 6):
         run = system / f"perfect-{seed}"
@@ -260,8 +279,8 @@ def test_two_systems_that_are_right_throughout_are_no_copies(submissions: Path) 
         edit(submissions / system / "system.json", lambda record: record.update(name=system))  # noqa: B023
         for run in (RUN, OTHER_SEED):
             shutil.rmtree(submissions / system / run)
-        run = submissions / system / "run"
-        evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=0, output=run)
+        folder = submissions / system / "run"
+        evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=0, output=folder)
     assert problems(submissions) == {}
 
 

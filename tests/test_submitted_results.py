@@ -54,6 +54,12 @@ ALL_CELLS = {f"cells[{number}]" for number in range(5)}
         pytest.param(top(limit=256), {"limit"}, "every example", id="limited"),
         pytest.param(of_system(kind="builtin"), {"system.model"}, "plumbing", id="built-in"),
         pytest.param(
+            of_system(kind="object", model="lgbench.models.builtin.Oracle"),
+            {"system.model"},
+            "plumbing",
+            id="a built-in made in Python",
+        ),
+        pytest.param(
             of_system(kind="module", model="lgbench.models.builtin:Oracle"),
             {"system.model"},
             "plumbing",
@@ -87,6 +93,7 @@ ALL_CELLS = {f"cells[{number}]" for number in range(5)}
         pytest.param(lambda result: result["cells"].append(result["cells"][0]), {""}, "repeated", id="cell twice"),
         pytest.param(top(cells=[]), {"cells"}, "at least 1", id="no cells"),
         pytest.param(top(started="2026-01-31T12:00:00"), {"started"}, "offset", id="time without zone"),
+        pytest.param(top(started="0001-01-01T00:00:00+23:00"), {"started"}, "years 1 to 9999", id="before all time"),
     ],
 )
 def test_a_spoiled_result(system: Path, change: Change, fields: set[str], said: str) -> None:

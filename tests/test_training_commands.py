@@ -80,7 +80,7 @@ def test_a_run_says_where_it_starts_and_what_shapes_it(lgbench: Shell) -> None:
     assert "There is no run in 'runs/new' to go on with: this one starts at step 0." in done.err
     own = ["train", "copy-mqar", "transfer", "--model", "mine.py:build"]
     assert "--set layers shapes the reference model only" in lgbench(*own, "--set", "layers=3").err
-    (leftover := Path("runs/new/.state.safetensors.abc.tmp")).write_text("")
+    (leftover := Path("runs/new/.state.safetensors.abc.lgbench-tmp")).write_text("")
     assert lgbench("train", "copy-mqar", "transfer", *SMALL, "--resume", "--output", "runs/new").status == 0
     assert not leftover.exists()
 

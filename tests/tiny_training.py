@@ -12,7 +12,6 @@ from torch import Tensor
 from lgbench.models.checkpoint import load_checkpoint
 from lgbench.suites import load_suite
 from lgbench.training.plans import TrainingPlan, plan_training
-from lgbench.training.settings import preset_settings
 from lgbench.training.trainer import Progress
 
 MINI = load_suite("mini-v1")
@@ -21,8 +20,7 @@ TINY = ("layers=1", "heads=2", "width=16", "hidden=16", "batch=8", "steps=12", "
 
 
 def tiny_plan(*changes: str, arm: str = "transfer", seed: int = 0) -> TrainingPlan:
-    settings = preset_settings("mini", STRINGS, [*TINY, *changes])
-    return plan_training(MINI, STRINGS.name, arm, seed=seed, preset="mini", settings=settings)
+    return plan_training(MINI, STRINGS.name, arm, seed=seed, preset="mini", changes=[*TINY, *changes])
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from lgbench.extras import install_command
 from lgbench.models.checkpoint import CheckpointPredictor
 from lgbench.models.contract import CappedReply
 from lgbench.models.hf_export import export_hf
-from lgbench.models.loading import bundled_checkpoint, load_model
+from lgbench.models.loading import checkpoint_folder, load_model
 from lgbench.models.parallel import limited_threads
 from lgbench.suites import load_suite
 
@@ -108,7 +108,7 @@ def _transformers() -> Predict:
 
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
-        export_hf(bundled_checkpoint(MODEL.removeprefix("tiny:")), Path(folder))
+        export_hf(checkpoint_folder(MODEL), Path(folder))
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
 

@@ -95,8 +95,9 @@ def command(
     )
     results, summaries = [], []
     for folder, chosen in _runs(base, options, model):
-        with _telling_how_to_go_on(folder, base):
-            results.append(_run(wanted, model, chosen, folder, quiet=quiet))
+        place = folder.absolute()  # the model may change the working directory
+        with _telling_how_to_go_on(place, base):
+            results.append(_run(wanted, model, chosen, place, quiet=quiet))
         summaries.append(summary(results[-1], folder))
         if not as_json and not quiet:
             print_result(results[-1], folder)

@@ -31,20 +31,24 @@ def command(
     Exit status 1 means that at least one problem was found.
     """
     typer.echo(f"Loading {model} ...", err=True)
+    tasks = listed(task)
 
     from lgbench.cli.evaluation import model_options
     from lgbench.cli.report import describe
     from lgbench.doctor.examining import examine
     from lgbench.models.loading import load_model
+    from lgbench.running.planning import make_plan
     from lgbench.suites import load_suite
 
+    # Asked for in vain should fail before a model takes minutes to load.
+    make_plan(suite, tasks=tasks)
     begun = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):
         loaded = load_model(model, model_options(model_option or []))
     took = f"in {time.perf_counter() - begun:.1f} s"
     typer.echo(f"{_MARKS['ok']}  loads: {', '.join(filter(None, (took, describe(loaded))))}")
     states = set()
-    findings = examine(loaded, suite=load_suite(suite), tasks=listed(task), seconds=time_limit)
+    findings = examine(loaded, suite=load_suite(suite), tasks=tasks, seconds=time_limit)
     while True:
         with contextlib.redirect_stdout(sys.stderr):
             finding = next(findings, None)

@@ -25,8 +25,9 @@ def hf(checkpoint: Source, folder: Target) -> None:
     """Write a folder that transformers opens as LlamaForCausalLM with a fast tokenizer."""
     require_extra("hf", "torch", "safetensors", "transformers", purpose="`lgbench export hf`")
     from lgbench.models.hf_export import export_hf
+    from lgbench.models.loading import checkpoint_folder
 
-    export_hf(_folder_of(checkpoint), folder)
+    export_hf(checkpoint_folder(checkpoint), folder)
     template = shlex.quote("template=<begin><{task}>{prompt}")
     typer.echo(f"Wrote {folder}. Evaluate it with:\n  lgbench eval hf:{folder} --model-option {template}")
 
@@ -36,16 +37,10 @@ def bfloat16(checkpoint: Source, folder: Target) -> None:
     """Write the checkpoint with its weights rounded to bfloat16, at half the size."""
     require_extra("torch", "torch", "safetensors", purpose="`lgbench export bfloat16`")
     from lgbench.models.checkpoint import round_checkpoint
+    from lgbench.models.loading import checkpoint_folder
 
-    round_checkpoint(_folder_of(checkpoint), folder)
+    round_checkpoint(checkpoint_folder(checkpoint), folder)
     typer.echo(f"Wrote {folder}")
-
-
-def _folder_of(checkpoint: str) -> Path:
-    from lgbench.models.loading import bundled_checkpoint
-
-    scheme, _, name = checkpoint.partition(":")
-    return bundled_checkpoint(name) if scheme == "tiny" else Path(checkpoint)
 
 
 @app.command("lm-eval")

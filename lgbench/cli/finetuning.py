@@ -54,7 +54,6 @@ def command(
     from lgbench.suites import load_suite
     from lgbench.training.finetuning import load_pretrained, write_finetuned
     from lgbench.training.plans import plan_training
-    from lgbench.training.settings import preset_settings
     from lgbench.training.trainer import CHECKPOINT, train
 
     found, chosen = load_suite(suite).group(group), choose_device(device)
@@ -64,7 +63,7 @@ def command(
         arm,
         seed=seed,
         preset="mini",
-        settings=preset_settings("mini", found, [*(_LORA if lora else _FULL), *(change or [])], reference=False),
+        changes=[*(_LORA if lora else _FULL), *(change or [])],
         model=f"{model}, lora rank {lora}" if lora else model,
         device=chosen,
     )

@@ -41,7 +41,6 @@ def command(
     from lgbench.models.loading import load_build
     from lgbench.suites import load_suite
     from lgbench.training.plans import plan_training
-    from lgbench.training.settings import preset_settings
     from lgbench.training.trainer import train
 
     found = load_suite(suite).group(group)
@@ -52,7 +51,7 @@ def command(
         arm,
         seed=seed,
         preset=preset,
-        settings=preset_settings(preset, found, change or [], reference=model is None),
+        changes=change or [],
         model=model,
         device=chosen,
     )

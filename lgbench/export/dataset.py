@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lgbench.cells import checked_cell
-from lgbench.export.folder import new_folder
+from lgbench.files import new_folder
 from lgbench.suites import TRAINED_ARMS, Suite
 from lgbench.task import Example
 from lgbench.training_data import training_stream

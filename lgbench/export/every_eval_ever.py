@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lgbench.cells import checked_cell, limited_indices
-from lgbench.export.folder import new_folder
+from lgbench.files import new_folder
 from lgbench.rescoring import rescore
 from lgbench.results import CellResult, Result
 from lgbench.running.folder import REPLIES_FILE
@@ -113,6 +113,7 @@ def _aggregate(result: Result, model: str) -> dict[str, Any]:
                 "model_availability": "unknown",
                 "arm": result.arm,
                 **{key: str(value) for key, value in hidden.items() if value is not None},
+                **{f"option_{key}": value for key, value in system.options.items()},
             },
         },
         "evaluation_results": [_cell(result, cell) for cell in result.cells],
@@ -196,11 +197,14 @@ def _moment(result: Result) -> str:
 
 
 def _model_id(result: Result) -> str:
-    """`organization/name`: the Hub's for a model from there; a file or folder by its own name."""
+    """`organization/name`: the Hub's for a model from there; a file or folder by its own name. `@REVISION` follows."""
     name = result.system.model.partition(":")[2] or result.system.model
-    if result.system.kind == "hf" and re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not name.startswith("."):
-        return name
-    return f"unknown/{_slug(Path(name).name)}"
+    revision = result.system.options.get("revision")
+    at = f"@{_slug(revision)}" if revision else ""
+    is_of_hub = result.system.kind == "hf" and not name.startswith(".") and not Path(name).exists()
+    if is_of_hub and re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name):
+        return name + at
+    return f"unknown/{_slug(Path(name).name)}{at}"
 
 
 def _slug(text: str) -> str:

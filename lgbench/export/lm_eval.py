@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgbench.cells import checked_cell, committed_digest
-from lgbench.export.folder import new_folder
+from lgbench.files import new_folder
 from lgbench.models.prompting import generation_cap, prompt_style, question
 from lgbench.running.planning import Plan
 from lgbench.suites import Cell, Suite

@@ -76,9 +76,10 @@ def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
         elif committed is None:
             yield f"{folder / path}: missing"
         elif committed != derived.encode():
-            lines = committed.decode(errors="replace").splitlines()
+            # At line feeds alone: `splitlines` takes other characters for ends of lines, and drops which it was.
+            lines = committed.decode(errors="backslashreplace").split("\n")
             yield from difflib.unified_diff(
-                lines, derived.splitlines(), f"{folder / path}", "derived from the submissions", lineterm=""
+                lines, derived.split("\n"), f"{folder / path}", "derived from the submissions", lineterm=""
             )
 
 

@@ -158,8 +158,8 @@ def _runs_section(submission: Submission) -> list[str]:
     rows = [_run_row(submission.system, run) for run in submission.runs]
     return [
         "## Runs",
-        "Replies that changed when asked again one by one, that were cut at 4096 characters, and that "
-        "the model's own cap ended.",
+        "Replies that changed when asked again one by one, that were cut at 4096 characters, that "
+        "the model's own cap ended; and prompts that the server refused, which count as wrong.",
         table(rows, left=5),
     ]
 
@@ -173,6 +173,8 @@ def _run_row(system: SystemRecord, run: SubmittedRun) -> dict[str, str]:
         "arm": result.arm,
         "seed": _seed(result),
         "changed": NONE if check is None else f"{check.changed} of {check.checked}",
-        "cut": f"{sum(cell.counts.cut for cell in result.cells):,}",
-        "capped": f"{sum(cell.counts.capped for cell in result.cells):,}",
+        **{
+            name: f"{sum(getattr(cell.counts, name) for cell in result.cells):,}"
+            for name in ("cut", "capped", "refused")
+        },
     }

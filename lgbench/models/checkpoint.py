@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
-from lgbench.files import write_atomically
+from lgbench.files import new_folder, write_atomically
 from lgbench.models.contract import CappedReply, user_code
 from lgbench.models.decoding import Reader, greedy, make_reader
 from lgbench.models.parallel import MOST_PARTS, in_parts
@@ -138,12 +138,12 @@ def round_checkpoint(source: Path, folder: Path) -> None:
     """Write a checkpoint anew with its weights rounded to bfloat16. It is still computed with in float32.
 
     Raises:
-        LgbenchError: The source is damaged.
+        LgbenchError: The source is damaged, or the folder is not empty.
         OSError: The folder could not be written.
     """
     record, weights = read_checkpoint_record(source), read_tensors(source / WEIGHTS)
     rounded = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
-    folder.mkdir(parents=True, exist_ok=True)
+    new_folder(folder)
     write_atomically(folder / WEIGHTS, packed(rounded))
     write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode() + b"\n")
 

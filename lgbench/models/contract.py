@@ -38,6 +38,10 @@ class Tokens(NamedTuple):
     prompt: int = 0
     completion: int = 0
 
+    def plus(self, other: Tokens) -> Tokens:
+        """The sum of two."""
+        return Tokens(self.prompt + other.prompt, self.completion + other.completion)
+
 
 class StreamingPredictor(ABC):
     """What lgbench's own adapters offer beyond `predict`. A user's class need not, and its methods are left alone.

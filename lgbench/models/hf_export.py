@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lgbench.errors import LgbenchError
-from lgbench.files import write_atomically
+from lgbench.files import new_folder, write_atomically
 from lgbench.models.checkpoint import WEIGHTS, packed, read_checkpoint_record, read_tensors
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
 from lgbench.models.transformer import NORM_EPSILON, Architecture
@@ -34,7 +34,7 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
             f"{str(checkpoint)!r} has no form as LlamaForCausalLM: only reference models with position=rope have."
         )
     weights = _renamed(read_tensors(checkpoint / WEIGHTS), shape)
-    folder.mkdir(parents=True, exist_ok=True)
+    new_folder(folder)
     write_atomically(folder / "model.safetensors", packed(weights, {"format": "pt"}))
     for name, content in (
         ("config.json", _config(shape, vocabulary)),

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.errors import LgbenchError, ModelError, UnknownNameError
 from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import construct
@@ -54,7 +54,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     if scheme.endswith(".py"):
         return _from_file(name, Path(scheme), rest, given)
     if name and Path(name).is_dir():
-        return _from_folder(name, given)
+        return _from_checkpoint(name, given)
     if rest:
         return _from_module(name, scheme, rest, given)
     return _from_entry_point(name, given)
@@ -67,7 +67,20 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
     return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
 
 
-def bundled_checkpoint(name: str) -> Path:
+def checkpoint_folder(name: str) -> Path:
+    """The folder of the checkpoint that is meant by `tiny:NAME`, by itself, or by the training run that it lies in.
+
+    Raises:
+        UnknownNameError: No such checkpoint is bundled.
+    """
+    scheme, _, rest = name.partition(":")
+    if scheme == "tiny":
+        return _bundled_checkpoint(rest)
+    inner = Path(name) / "checkpoint"
+    return inner if inner.is_dir() else Path(name)
+
+
+def _bundled_checkpoint(name: str) -> Path:
     """The folder of a checkpoint that comes with the package, as `transfer` for `tiny:transfer`.
 
     Raises:
@@ -81,7 +94,7 @@ def bundled_checkpoint(name: str) -> Path:
 
 
 def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
-    return _from_checkpoint(name, bundled_checkpoint(rest), options)
+    return _from_checkpoint(name, options)
 
 
 def _hugging_face(name: str, rest: str, options: dict[str, str]) -> Model:
@@ -107,9 +120,8 @@ SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:
     if not path.is_file():
         raise LgbenchError(f"There is no file {str(path)!r}. MODEL {name!r} reads as file.py:attribute.")
-    module = _run_file(path)
-    found = _attribute(module, attribute, name, where=str(path))
     system = SystemInfo(model=name, kind="file", options=options, source_sha256=(_sha256(path),))
+    found = _attribute(_run_file(path), attribute, name, where=str(path))
     return _model(construct(found, options, name), system)
 
 
@@ -127,13 +139,7 @@ def _run_file(path: Path) -> ModuleType:
     return module
 
 
-def _from_folder(name: str, options: dict[str, str]) -> Model:
-    # The folder of a training run will do: its checkpoint lies in it.
-    inner = Path(name) / "checkpoint"
-    return _from_checkpoint(name, inner if inner.is_dir() else Path(name), options)
-
-
-def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
+def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
     require_extra("torch", "torch", "safetensors", purpose=f"The checkpoint {name!r}")
 
     from lgbench.models.checkpoint import WEIGHTS, load_checkpoint, read_checkpoint_record
@@ -141,6 +147,7 @@ def _from_checkpoint(name: str, folder: Path, options: dict[str, str]) -> Model:
 
     if unknown := options.keys() - {"build", "device"}:
         raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
+    folder = checkpoint_folder(name)
     build = load_build(options["build"]) if "build" in options else None
     predictor = load_checkpoint(folder, build=build, device=choose_device(options.get("device", "cpu")))
     system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
@@ -176,15 +183,16 @@ def load_build(name: str) -> Callable[[int], Any]:
 
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:
     try:
-        if importlib.util.find_spec(module_name) is None:
-            raise ModuleNotFoundError(module_name)
-    except (ModuleNotFoundError, ValueError):
+        with user_code(f"Importing {module_name!r}"):
+            module = importlib.import_module(module_name)
+    except ModelError as error:
+        missing = error.__cause__
+        if not isinstance(missing, ModuleNotFoundError) or not f"{module_name}.".startswith(f"{missing.name}."):
+            raise
         raise LgbenchError(
             f"MODEL {name!r} is nothing known: {module_name!r} is no scheme ({', '.join(SCHEMES)}), no .py file and no "
             "module that can be imported here."
         ) from None
-    with user_code(f"Importing {module_name!r}"):
-        module = importlib.import_module(module_name)
     found = _attribute(module, attribute, name, where=module_name)
     source = getattr(module, "__file__", None)
     hashes = (_sha256(Path(source)),) if source and Path(source).is_file() else ()

@@ -27,8 +27,7 @@ class Spent(NamedTuple):
 
     def plus(self, other: Spent) -> Spent:
         """Both together."""
-        tokens = Tokens(*map(sum, zip(self.tokens, other.tokens, strict=True)))
-        return Spent(self.seconds + other.seconds, tokens)
+        return Spent(self.seconds + other.seconds, self.tokens.plus(other.tokens))
 
 
 class Answers(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from lgbench.errors import FolderTakenError, LgbenchError
-from lgbench.files import owned_folder, write_atomically
+from lgbench.files import TEMPORARY, owned_folder, write_atomically
 from lgbench.models.api.options import MAY_CHANGE
 from lgbench.models.contract import Tokens
 from lgbench.records import read_record
@@ -113,7 +114,7 @@ class RunFolder:
         self.spent = Spent()
         self.resumed = 0
         self._partial = (path / PARTIAL_FILE).open("ab")
-        self._stored_file: BinaryIO = (path / f".{REPLIES_FILE}.tmp").open("wb")
+        self._stored_file: BinaryIO = (path / f".{REPLIES_FILE}{TEMPORARY}").open("wb")
         self._stored = StoredReplies(self._stored_file)
         self._earlier = _lines(path / PARTIAL_FILE)
         self._aside: deque[_Line] = deque()
@@ -159,6 +160,8 @@ class RunFolder:
     def finish(self, result: Result) -> None:
         """Leave the folder with the result and the stored replies only."""
         self._stored.close()
+        self._stored_file.flush()
+        os.fsync(self._stored_file.fileno())  # before the partial file, which holds the same replies, is removed
         self._stored_file.close()
         Path(self._stored_file.name).replace(self.path / REPLIES_FILE)
         write_atomically(self.path / RESULT_FILE, result.to_json().encode())

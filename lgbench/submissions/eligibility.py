@@ -10,14 +10,15 @@ from lgbench.models import builtin
 from lgbench.records import Problem
 from lgbench.results import Result
 from lgbench.scoring.measures import expected_cells
-from lgbench.suites import Cell, load_suite
+from lgbench.suites import OPEN_ARM, Cell, load_suite
 
 
 def ineligible(result: Result) -> Iterator[Problem]:
     """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
     if result.limit is not None:
         yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
-    if result.system.kind == "builtin" or result.system.model.startswith(f"{builtin.__name__}:"):
+    places = (f"{builtin.__name__}:", f"{builtin.__name__}.")  # as named on the command line, and as made in Python
+    if result.system.kind == "builtin" or result.system.model.startswith(places):
         yield Problem("system.model", "is a built-in model, which is a check of the plumbing, not a system.")
     if len(result.system.source_sha256) > 1:
         yield Problem(
@@ -101,6 +102,8 @@ def _identity(result: Result) -> tuple[str, str, str | None, int | None]:
 def _same_weights(result: Result, other: Result) -> bool:
     """Whether one file of weights is said to come from two trainings."""
     one, two = result.system, other.system
+    if result.arm == other.arm == OPEN_ARM and result.suite != other.suite:
+        return False  # one model, asked two suites
     same_file = one.kind == two.kind and one.kind in ("checkpoint", "hf") and one.source_sha256 == two.source_sha256
     return same_file and one.source_sha256 != () and not _same_training(result, other)
 
@@ -119,7 +122,7 @@ def _same_training(result: Result, other: Result) -> bool:
 
 
 def _suspiciously_equal(result: Result, other: Result) -> bool:
-    if result.replies_sha256 != other.replies_sha256 or (result.arm, result.seed) == (other.arm, other.seed):
+    if result.replies_sha256 != other.replies_sha256 or _same_training(result, other):
         return False
     return not _is_perfect(result)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lgbench.models.devices import fast_bfloat16
 from lgbench.suites import Arm, ArmTask, Suite
 from lgbench.tasks import get_task
-from lgbench.training.settings import TrainingSettings
+from lgbench.training.settings import TrainingSettings, preset_settings
 
 
 class TrainedPart(BaseModel):
@@ -65,7 +66,7 @@ def plan_training(
     *,
     seed: int,
     preset: str,
-    settings: TrainingSettings,
+    changes: Sequence[str] = (),
     model: str | None = None,
     device: str = "cpu",
 ) -> TrainingPlan:
@@ -76,14 +77,16 @@ def plan_training(
         group: A group of it.
         arm: A trained arm.
         seed: Of the initial weights.
-        preset: The preset that the settings started from.
-        settings: Every hyperparameter.
+        preset: `mini` or `paper`.
+        changes: Of its settings: each `name=value`, as given to `--set`.
         model: `file.py:function` or `package.module:function` of a user's module; the reference model if null.
         device: Decides what the precision `auto` is.
 
     Raises:
-        UnknownNameError: No such group or arm.
+        UnknownNameError: No such group, arm, preset or setting.
+        LgbenchError: A value that a setting cannot have, or the shape of another model.
     """
+    settings = preset_settings(preset, suite.group(group), changes, reference=model is None)
     if settings.precision == "auto":
         precision = "bfloat16" if fast_bfloat16(device) else "float32"
         settings = settings.model_copy(update={"precision": precision})

@@ -17,7 +17,6 @@ from lgbench.suites import Suite, load_suite
 from lgbench.training.curve import zones_line
 from lgbench.training.plans import plan_training
 from lgbench.training.runs import Run, train_run
-from lgbench.training.settings import preset_settings
 from lgbench.training.trainer import CHECKPOINT
 
 RESULT = "result"
@@ -65,7 +64,7 @@ def list_runs(
                 arm,
                 seed=seed,
                 preset=preset,
-                settings=preset_settings(preset, group, changes, reference=model is None),
+                changes=changes,
                 model=model,
                 device=device,
             )

@@ -70,14 +70,14 @@ def execute(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, device: str =
         return
     threads = max(1, _cores() // jobs)
     waiting = deque(runs)
-    active: dict[int, _Active] = {}
+    active: dict[connection.Connection, _Active] = {}
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
                 started = _start(waiting.popleft(), finish, device, threads)
-                active[started.process.sentinel] = started
-            for sentinel in connection.wait(list(active)):
-                yield _ended(active.pop(cast(int, sentinel)))
+                active[started.failures] = started
+            for failures in connection.wait(list(active)):
+                yield _ended(active.pop(cast(connection.Connection, failures)))
     finally:
         for left in active.values():
             left.process.terminate()
@@ -112,11 +112,14 @@ def _work(run: Run, finish: Finish, device: str, threads: int, sender: connectio
 
 
 def _ended(active: _Active) -> Outcome:
-    active.process.join()
     try:
-        return Outcome(active.run, active.failures.recv())
+        failure = active.failures.recv()
     except EOFError:
-        return Outcome(active.run, f"its process ended with exit status {active.process.exitcode}")
+        active.process.join()
+        failure = f"its process ended with exit status {active.process.exitcode}"
+    active.process.join()
+    active.failures.close()
+    return Outcome(active.run, failure)
 
 
 def _failure(run: Run, finish: Finish, device: str) -> str | None:

@@ -16,7 +16,6 @@ from lgbench.tasks import get_task
 from lgbench.training.plans import TrainingPlan, plan_training
 from lgbench.training.record import CurvePoint, TrainingRecord
 from lgbench.training.runs import Run, train_run
-from lgbench.training.settings import preset_settings
 
 
 def list_sweep(
@@ -49,11 +48,10 @@ def list_sweep(
     Raises:
         LgbenchError: A task has no prompts of such a length, or the group, the preset or a setting does not exist.
     """
-    settings = preset_settings(preset, suite.group(group), changes, reference=model is None)
     runs = []
     for seed, main, aux in itertools.product(range(seeds), main_lengths, aux_lengths):
         plan = plan_training(
-            suite, group, "transfer", seed=seed, preset=preset, settings=settings, model=model, device=device
+            suite, group, "transfer", seed=seed, preset=preset, changes=changes, model=model, device=device
         )
         name = f"main to {main}, auxiliaries to {aux}, seed {seed}"
         runs.append(Run(_at_lengths(plan, main, aux), root / f"main{main}-aux{aux}-seed{seed}", name=name))

@@ -134,9 +134,9 @@ class ApiPredictor(PipelinedPredictor):
         return await self._endpoint.complete(body, cap=generation_cap(asked.prompt), about=about, over=over)
 
     def _reply(self, completion: Completion) -> str:
+        self.tokens = self.tokens.plus(completion.tokens)
         if completion.refused:
             return RefusedReply()
-        self.tokens = Tokens(*map(sum, zip(self.tokens, completion.tokens, strict=True)))
         text = completion.text
         if self._style.style == "instruct" and not self._style.chat:
             # The stop ends the text and is left out of it; some servers know no stop, or leave it in.
@@ -169,6 +169,7 @@ class _Conversation:
         self._over = asyncio.Event()
         self._concurrency = concurrency
         self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._taken: list[_Outcome] = []
 
     def put(self, questions: Iterable[tuple[int, Question]]) -> None:
         """Add questions, with their numbers. Called in the event loop."""
@@ -196,9 +197,14 @@ class _Conversation:
         self._over.set()
 
     def arrived(self) -> list[_Outcome]:
-        """Wait for an outcome, and take what else is there. A question without a completion failed or was not asked."""
-        outcomes = [self._outcomes.get()]
+        """Wait for an outcome, and take what else is there. A question without a completion failed or was not asked.
+
+        What a Ctrl-C meanwhile leaves untold is told by the next call.
+        """
+        if not self._taken:
+            self._taken.append(self._outcomes.get())
         with contextlib.suppress(queue.Empty):
             while True:
-                outcomes.append(self._outcomes.get_nowait())
+                self._taken.append(self._outcomes.get_nowait())
+        outcomes, self._taken = self._taken, []
         return outcomes

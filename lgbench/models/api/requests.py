@@ -28,7 +28,6 @@ _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not
 _SHORTEST_KEY = 8  # characters of a key that is a secret
 _BUSY = (408, 409, 425, 429)
 _OF_THE_PROMPT = (400, 413, 422)  # a content filter, a context that is too short
-_REFUSALS_IN_A_ROW = 20  # after so many, a harmless text shows whether they are the prompts' fault
 
 
 class Completion(NamedTuple):
@@ -55,6 +54,18 @@ class Unusable(Exception):  # noqa: N818  # not an error of ours: the reason to 
         self.overload = overload
 
 
+class _Refused(Exception):  # noqa: N818  # what comes of it is for the options to say
+    """A request that the server will not answer for what it asks, though it may answer others."""
+
+    def __init__(self, reason: str, tokens: Tokens) -> None:
+        super().__init__(reason)
+        self.tokens = tokens
+
+
+class _OtherNameWanted(Exception):  # noqa: N818  # sent again at once
+    """The server calls the cap on tokens `max_completion_tokens`."""
+
+
 class Endpoint:
     """A path of a server.
 
@@ -72,14 +83,13 @@ class Endpoint:
         self._retries = retries
         self._secret = secret
         self._passes_over = passes_over
-        self._refused_in_a_row = 0
         self._told_of_refusals = False
         self._succeeded = False
         self._quiet_until = 0.0
         self._cap_field = "max_tokens"
 
     async def complete(self, body: dict[str, Any], *, cap: int, about: str, over: asyncio.Event) -> Completion:
-        """Send a request until it is answered.
+        """Send a request until it is answered, or refused for the prompt's sake.
 
         Args:
             body: What to send.
@@ -90,12 +100,38 @@ class Endpoint:
         Raises:
             LgbenchError: It was refused for good, failed too often, or is no longer wanted.
         """
+        try:
+            return await self._answered(body, cap, over)
+        except _Refused as refused:
+            refusal, tokens = f"{refused}. It asked for {about}", refused.tokens
+        if not self._passes_over:
+            how = "If it refuses only some prompts, run it with --model-option refused=empty, and --resume"
+            raise self._error(f"{refusal}. {how}")
+        # A server in trouble may refuse everything, and an empty reply that is stored stays.
+        try:
+            harmless = await self._answered(body | _harmless(body), cap, over)
+        except _Refused:
+            raise self._error(f"{refusal}. It refused a harmless text too") from None
+        if not self._told_of_refusals:
+            self._told_of_refusals = True
+            _log.warning("The server %s. The reply is left empty, as others like it will be.", self._cleaned(refusal))
+        return Completion("", capped=False, tokens=tokens.plus(harmless.tokens), refused=True)
+
+    async def _answered(self, body: dict[str, Any], cap: int, over: asyncio.Event) -> Completion:
+        """Send a request until it is answered.
+
+        Raises:
+            _Refused: It was refused for what it asks.
+            LgbenchError: It was refused for good, failed too often, or is no longer wanted.
+        """
         attempt = 0
         while True:
             if (quiet := self._quiet_until - time.monotonic()) > 0:
                 await self._rest(quiet, over)
             try:
-                return await self._once(body | {self._cap_field: cap}, about)
+                return await self._once(body | {self._cap_field: cap})
+            except _OtherNameWanted:
+                self._cap_field = "max_completion_tokens"
             except Unusable as failure:
                 await self._wait(failure, attempt, over)
                 attempt += 1
@@ -124,16 +160,16 @@ class Endpoint:
         if over.is_set():
             raise self._error("was not asked again: another request failed for good")
 
-    async def _once(self, body: dict[str, Any], about: str) -> Completion:
+    async def _once(self, body: dict[str, Any]) -> Completion:
         try:
             raw = await self._client.post(self._path, body=body, cast_to=str)
         except openai.APIStatusError as error:
             self._check_worth_it(error, body)
             if 300 <= error.status_code < 500 and error.status_code not in _BUSY:
-                refusal = f"refused the request (status {error.status_code}){_said(error)}. It asked for {about}"
+                refusal = f"refused the request (status {error.status_code}){_said(error)}"
                 if error.status_code not in _OF_THE_PROMPT:
                     raise self._error(refusal) from None
-                return await self._refused(refusal, body)
+                raise _Refused(refusal, Tokens()) from None
             raise Unusable(
                 f"answered with status {error.status_code}{_said(error)}",
                 wait=_retry_after(error.response.headers),
@@ -148,8 +184,7 @@ class Endpoint:
         completion = parse_completion(raw)
         self._succeeded = True
         if completion.refused:
-            return await self._refused(f"filtered the reply. It asked for {about}", body)
-        self._refused_in_a_row = 0
+            raise _Refused("filtered the reply", completion.tokens)
         if len(self._secret) >= _SHORTEST_KEY and self._secret in completion.text:
             raise self._error("wrote the key into its reply, which is not kept. Do not trust this server")
         return completion
@@ -159,40 +194,17 @@ class Endpoint:
         status, said = error.status_code, _said(error)
         # Other requests that were sent under the old name meanwhile come back here too.
         if status == 400 and "max_tokens" in body and "max_completion_tokens" in said:
-            self._cap_field = "max_completion_tokens"
-            raise Unusable("wants max_completion_tokens", wait=0.0, overload=False)
+            raise _OtherNameWanted
         if status in (401, 403):
             hint = (
                 "Check the environment variable that holds it" if self._secret else "None was set: see OPENAI_API_KEY"
             )
-            raise self._error(f"refused the key (status {status}){said}. {hint}")
+            refused = "refused the key" if status == 401 else "forbids this, to this key or from this place"
+            raise self._error(f"{refused} (status {status}){said}. {hint}")
         if status == 402 or _code(error) in _QUOTA_CODES:
             raise self._error(f"says that the quota is used up{said}. Add credit, then resume the run")
         if status == 404:
             raise self._error(f"knows no such model or address (status 404){said}. Check MODEL and base_url")
-
-    async def _refused(self, refusal: str, body: Mapping[str, Any]) -> Completion:
-        """An empty reply to a prompt that the server will not answer, if that is wanted."""
-        if not self._passes_over:
-            how = "If it refuses only some prompts, run it with --model-option refused=empty, and --resume"
-            raise self._error(f"{refusal}. {how}")
-        self._refused_in_a_row += 1
-        if self._refused_in_a_row >= _REFUSALS_IN_A_ROW and not await self._answers_anything(body):
-            raise self._error(f"refused {self._refused_in_a_row} prompts one after the other. Last it {refusal}")
-        if not self._told_of_refusals:
-            self._told_of_refusals = True
-            _log.warning("The server %s. The reply is left empty, as others like it will be.", self._cleaned(refusal))
-        return Completion("", capped=False, tokens=Tokens(), refused=True)
-
-    async def _answers_anything(self, body: Mapping[str, Any]) -> bool:
-        """Whether the server answers the same request with a harmless text in it."""
-        text = {"messages": [{"role": "user", "content": "1+1="}]} if "messages" in body else {"prompt": "1+1="}
-        try:
-            parse_completion(await self._client.post(self._path, body={**body, **text}, cast_to=str))
-        except (openai.APIError, aiohttp.ClientError, Unusable):
-            return False
-        self._refused_in_a_row = 0
-        return True
 
     def _error(self, what: str) -> LgbenchError:
         return LgbenchError(self._cleaned(f"{self._client.base_url} {what}."))
@@ -202,6 +214,12 @@ class Endpoint:
             return text.replace(self._secret, "***")
         # A placeholder such as "x". Within words it would be cut out of our own.
         return re.sub(rf"(?<!\w){re.escape(self._secret)}(?!\w)", "***", text) if self._secret else text
+
+
+def _harmless(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What to put into a request so that no server should mind it."""
+    text = "1+1="
+    return {"messages": [{"role": "user", "content": text}]} if "messages" in body else {"prompt": text}
 
 
 def parse_completion(raw: str) -> Completion:

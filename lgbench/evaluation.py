@@ -127,7 +127,8 @@ def _evaluate(
         options=model.system.options,
         cells=plan.cell_digests,
     )
-    with open_run(output, key, model.system.source_sha256, resume=resume) as run:
+    sources, may_change = model.system.source_sha256, model.may_change
+    with open_run(output, key, sources, resume=resume, may_change=may_change) as run:
         if isinstance(run, Result):
             return run
         prepare(model.predictor, plan.suite, list(dict.fromkeys(cell.task for cell in plan.cells)))

@@ -210,7 +210,7 @@ class Environment(_Record):
         numpy: Version of NumPy.
         platform: Operating system and processor architecture.
         device: What the model ran on, as it reports it; "cpu" where it does not.
-        packages: Versions of the packages that a reply may depend on, where installed.
+        packages: Versions of the packages that a reply may depend on, of those that were loaded.
         git_commit: The commit of the working directory, where it lies in a Git repository.
         git_dirty: Whether tracked files differed from that commit.
     """

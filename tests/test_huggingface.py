@@ -259,6 +259,13 @@ def test_a_vocabulary_without_the_suites_characters_says_which(tmp_path: Path) -
     evaluate(model, tasks=["string_copy"], lengths=[2], limit=2)
 
 
+def test_a_tokenizer_of_another_model_is_told(tmp_path: Path) -> None:
+    folder = make_llama(tmp_path)
+    make_tokenizer("".join(map(chr, range(0x400, 0x500))) + SIGNS).save_pretrained(folder)
+    with pytest.raises(LgbenchError, match=r"reverse_add with token \d+, but the model knows only \d+ tokens"):
+        evaluate(load_model(f"hf:{folder}"), tasks=["reverse_add"])
+
+
 def test_tasks_that_look_alike_are_warned_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     def warned(tasks: list[str], **options: str) -> str:
         caplog.clear()

@@ -18,7 +18,7 @@ from lgbench.suites import load_suite
 from lgbench.training.batching import IGNORED, Batch, batches
 from lgbench.training.modules import build_module
 from lgbench.training.settings import TrainingSettings, preset_settings
-from lgbench.training.steps import backward, make_optimizer
+from lgbench.training.steps import make_optimizer, take_step
 
 SUITE, GROUP, ARM = "mini-v1", "capitalize-reverse", "transfer"
 STEPS, ROUNDS = 20, 3
@@ -59,13 +59,11 @@ def _batches(settings: TrainingSettings, chunks: int) -> list[Batch]:
 def _step(settings: TrainingSettings, precision: str, made: list[Batch]) -> Callable[[], object]:
     module = build_module(settings, None, seed=0, device="cpu")
     optimizer = make_optimizer(module, settings)
+    chosen = settings.model_copy(update={"precision": precision})
 
     def run() -> None:
-        for batch in made:
-            backward(module, batch, device="cpu", precision=precision)
-            nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        for step, batch in enumerate(made):
+            take_step(module, optimizer, batch, chosen, step=step, device="cpu", forward=module)
 
     return run
 

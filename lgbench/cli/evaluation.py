@@ -27,8 +27,9 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A built-in (oracle, random, echo), hf:FOLDER_OR_ID, api:NAME, replay:FILE.jsonl, FILE.py:ATTRIBUTE, "
-            "a checkpoint folder, PACKAGE.MODULE:ATTRIBUTE, or an entry point of the group lgbench.models.",
+            help="A built-in (oracle, random, echo), hf:FOLDER_OR_ID, api:NAME, replay:FILE.jsonl, tiny:ARM, "
+            "FILE.py:ATTRIBUTE, a checkpoint folder, PACKAGE.MODULE:ATTRIBUTE, or an entry point of the group "
+            "lgbench.models.",
         ),
     ],
     suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
@@ -39,7 +40,10 @@ def command(
     task: Tasks = None,
     length: Lengths = None,
     arm: Annotated[
-        str, typer.Option(help="How the model was trained: main_only, transfer, control, direct, or open for neither.")
+        str,
+        typer.Option(
+            help="How the model was trained: main_only, transfer, control, direct, or open for none of these."
+        ),
     ] = "open",
     seed: Annotated[int | None, typer.Option(help="The model's training seed, recorded in the result.")] = None,
     limit: Annotated[

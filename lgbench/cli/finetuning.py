@@ -90,7 +90,7 @@ def command(
         module, tokenizer = load_pretrained(source, lora_rank=lora)
     template = write_finetuned(folder / CHECKPOINT / WEIGHTS, module, tokenizer, folder / "model")
     if not quiet:
-        typer.echo(summary(record, folder).splitlines()[0])
+        typer.echo(summary(record))
     command = ["lgbench", "eval", f"hf:{folder / 'model'}", "--suite", suite, "--group", group, "--arm", arm]
     command += ["--seed", str(seed), "--model-option", f"template={template}"]
     typer.echo(f"Evaluate it with:\n  {shlex.join(command)}")

@@ -38,7 +38,7 @@ def command(
     from lgbench.models.devices import choose_device
     from lgbench.suites import load_suite
     from lgbench.training.record import read_training_record
-    from lgbench.training.sweep import dev_gap, finish_swept, list_sweep
+    from lgbench.training.sweep import finish_swept, gap_line, list_sweep
 
     chosen = choose_device(device)
     root = output or Path("runs") / f"sweep-{suite}-{group}"
@@ -57,7 +57,7 @@ def command(
     failed = finish_all(runs, finish_swept, jobs=jobs, device=chosen)
     for run in runs:
         if run not in failed:
-            typer.echo(f"{run.name}: gap {float(dev_gap(read_training_record(run.folder)).gap):.3f}")
+            typer.echo(f"{run.name}: {gap_line(run.plan, read_training_record(run.folder).curve[-1])}")
     if len(failed) < len(runs):
         typer.echo(f"Draw it: lgbench plot {root} --kind gap -o gap.svg")
     tell_failures(failed, runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +68,8 @@ def command(
     finally:
         display.close()
     if not quiet:
-        typer.echo(summary(record, folder))
+        typer.echo(summary(record))
+        typer.echo(f"Evaluate it:\n  {_evaluation(record, folder)}")
 
 
 def say_where_it_starts(folder: Path, *, resume: bool, quiet: bool) -> None:
@@ -129,17 +131,23 @@ class Display:
         self._bar.stop()
 
 
-def summary(record: TrainingRecord, folder: Path) -> str:
-    """What to print when a run is done: cost, and the command that evaluates it."""
-    plan = record.plan
-    arm = f"--suite {plan.suite} --group {plan.group} --arm {plan.arm} --seed {plan.seed}"
-    build = f" --model-option build={plan.model}" if plan.model != "reference" else ""
-    examples = plan.settings.steps * plan.settings.batch
+def summary(record: TrainingRecord) -> str:
+    """What a finished run has cost."""
+    examples = record.plan.settings.steps * record.plan.settings.batch
     return (
         f"Trained {record.parameters:,} parameters on {examples:,} examples ({record.tokens:,} tokens, of which "
-        f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s{utilization(record)}.\n"
-        f"Evaluate it:\n  lgbench eval {folder / 'checkpoint'} {arm}{build}"
+        f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s{utilization(record)}."
     )
+
+
+def _evaluation(record: TrainingRecord, folder: Path) -> str:
+    """The command that evaluates the checkpoint of a run."""
+    plan = record.plan
+    command = ["lgbench", "eval", str(folder / "checkpoint"), "--suite", plan.suite, "--group", plan.group]
+    command += ["--arm", plan.arm, "--seed", str(plan.seed)]
+    if plan.model != "reference":
+        command += ["--model-option", f"build={plan.model}"]
+    return shlex.join(command)
 
 
 def utilization(record: TrainingRecord) -> str:

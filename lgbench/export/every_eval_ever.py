@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lgbench.cells import checked_cell, limited_indices
+from lgbench.cells import checked_cell, evaluated
 from lgbench.files import new_folder
 from lgbench.rescoring import rescore
 from lgbench.results import CellResult, Result
@@ -157,10 +157,7 @@ def _samples(result: Result, replies: Mapping[str, Reply]) -> Iterator[dict[str,
     suite = load_suite(result.suite)
     for recorded in result.cells:
         cell = Cell(recorded.task, recorded.length)
-        examples = checked_cell(suite, cell)
-        if result.limit is not None:
-            examples = [examples[index] for index in limited_indices(suite, cell, result.limit)]
-        for example in examples:
+        for example in evaluated(suite, cell, checked_cell(suite, cell), result.limit):
             yield _sample(result, example, replies.get(example.id, Reply(example.target)))
 
 

@@ -29,11 +29,13 @@ class Model:
         predictor: What is asked.
         system: What the result says of it.
         trained: How it was trained, where the model itself says so.
+        may_change: Options on which no reply depends, so that a run may go on with others.
     """
 
     predictor: Predictor | RecordedReplies
     system: SystemInfo
     trained: Trained | None = None
+    may_change: frozenset[str] = frozenset()
 
     @property
     def device(self) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict
 
 from lgbench.errors import FolderTakenError, LgbenchError
 from lgbench.files import TEMPORARY, owned_folder, write_atomically
-from lgbench.models.api.options import MAY_CHANGE
 from lgbench.models.contract import Tokens
 from lgbench.records import read_record
 from lgbench.results import Moment, Result, Sha256
@@ -49,12 +48,11 @@ class RunKey(BaseModel):
     options: dict[str, str]
     cells: tuple[str, ...]
 
-    def difference(self, other: RunKey) -> str:
-        """What differs in another run, in words; empty where nothing does."""
+    def difference(self, other: RunKey, *, may_change: Collection[str] = ()) -> str:
+        """What differs in another run, in words, but for some options; empty where nothing does."""
         here, there = self.model_dump(), other.model_dump()
-        if self.model.startswith("api:"):
-            for each in (here, there):
-                each["options"] = {name: each["options"][name] for name in each["options"].keys() - MAY_CHANGE}
+        for each in (here, there):
+            each["options"] = {name: value for name, value in each["options"].items() if name not in may_change}
         if here["cells"] != there["cells"]:
             here["cells"], there["cells"] = f"{len(self.cells)} chosen", f"{len(other.cells)} chosen or of other hashes"
         return ", ".join(f"{key}: {there[key]!r}, now {here[key]!r}" for key in here if here[key] != there[key])
@@ -177,8 +175,17 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def open_run(path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool) -> Iterator[RunFolder | Result]:
+def open_run(
+    path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool, may_change: Collection[str] = ()
+) -> Iterator[RunFolder | Result]:
     """Open the folder of a run, or hand back the result of one that is done.
+
+    Args:
+        path: The folder.
+        key: The run.
+        sources: The hashes of the model's file.
+        resume: Whether to go on with what the folder holds of this run.
+        may_change: Options of the model that may be others than when the run began.
 
     Raises:
         LgbenchError: The folder holds another run, this one while `resume` is false, or a finished one of another
@@ -187,7 +194,9 @@ def open_run(path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool)
     with owned_folder(path):
         if (path / RESULT_FILE).exists():
             result = read_record(path / RESULT_FILE, Result)
-            _check_same(path, key, result_key(result), resume=resume, state="finished")
+            _check_same(
+                path, key.difference(result_key(result), may_change=may_change), resume=resume, state="finished"
+            )
             if not set(sources) <= set(result.system.source_sha256):
                 raise LgbenchError(
                     f"{str(path)!r} holds this run, finished, but the model's file has changed since. Choose another "
@@ -198,7 +207,7 @@ def open_run(path: Path, key: RunKey, sources: tuple[str, ...], *, resume: bool)
         run_file = path / RUN_FILE
         if run_file.exists() and _has_replies(path):
             record = read_record(run_file, _RunRecord)
-            _check_same(path, key, record.run, resume=resume, state="unfinished")
+            _check_same(path, key.difference(record.run, may_change=may_change), resume=resume, state="unfinished")
             _drop_torn_line(path / PARTIAL_FILE)
             if not set(sources) <= set(record.source_sha256):
                 _log.warning("The model's file has changed since this run began: its result cannot be submitted.")
@@ -222,8 +231,8 @@ def _has_replies(path: Path) -> bool:
     return partial.exists() and partial.stat().st_size > 0
 
 
-def _check_same(path: Path, key: RunKey, found: RunKey, *, resume: bool, state: str) -> None:
-    if difference := key.difference(found):
+def _check_same(path: Path, difference: str, *, resume: bool, state: str) -> None:
+    if difference:
         raise FolderTakenError(f"{str(path)!r} holds another {state} run ({difference}). Choose another --output.")
     if not resume:
         hint = "Add --resume to show it" if state == "finished" else "Add --resume to go on with it"

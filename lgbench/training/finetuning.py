@@ -123,6 +123,7 @@ def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, fol
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
+    tokenizer.chat_template = None  # it was trained on bare prompts, and would be asked in chats otherwise
     with quiet_loading():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -73,7 +73,7 @@ def finish_swept(run: Run, device: str) -> None:
     Raises:
         LgbenchError: Training failed.
     """
-    train_run(run, device, tell=partial(_gap_line, run.plan))
+    train_run(run, device, tell=partial(gap_line, run.plan))
 
 
 class Gap(NamedTuple):
@@ -116,9 +116,10 @@ def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:
     return Fraction(sum(distances), DEV_EXAMPLES * len(distances))
 
 
-def _gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
+def gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
+    """The gap at a point of a run's curve, and the accuracies over all lengths: of nothing learned it is 0 too."""
     shares = {
         task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in point.correct.items()
     }
     told = ", ".join(f"{task} {float(100 * share):.1f} %" for task, share in shares.items())
-    return f"over all lengths {told}; gap {float(_gap(plan, point)):.3f}"
+    return f"gap {float(_gap(plan, point)):.3f}; over all lengths {told}"

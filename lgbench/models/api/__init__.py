@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
-from lgbench.models.api.options import OPENAI_URL, Options
+from lgbench.models.api.options import MAY_CHANGE, OPENAI_URL, Options
 from lgbench.models.construction import arguments_for
 from lgbench.models.loaded import Model
 from lgbench.models.prompting import prompt_style
@@ -37,9 +37,8 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
 
     chat = options.endpoint == "chat"
     style = prompt_style(options.style, chat=chat, has_chat=chat, template=options.template, shots=options.shots)
-    return Model(
-        ApiPredictor(rest, options, style, key=key), SystemInfo(model=name, kind="api", options=given, prompt=style)
-    )
+    system = SystemInfo(model=name, kind="api", options=given, prompt=style)
+    return Model(ApiPredictor(rest, options, style, key=key), system, may_change=MAY_CHANGE)
 
 
 def _check(options: Options) -> None:

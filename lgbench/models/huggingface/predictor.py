@@ -44,6 +44,7 @@ class HuggingFacePredictor(StreamingPredictor):
         self._ends = _end_tokens(checkpoint)
         self._suite = load_suite("mini-v1")
         self._context = context_limit(checkpoint.model)
+        self._known: int = checkpoint.model.get_input_embeddings().weight.shape[0]
         self._told_of_context = False
         self._batcher = Batcher(checkpoint.model)
         pad = self._tokenizer.pad_token_id
@@ -60,10 +61,10 @@ class HuggingFacePredictor(StreamingPredictor):
         """Draw worked examples from this suite from now on, and check that the vocabulary can express the tasks.
 
         Raises:
-            LgbenchError: The vocabulary lacks characters of the suite.
+            LgbenchError: The vocabulary lacks characters of the suite, or is larger than the model's.
         """
         self._suite = suite
-        check_vocabulary(self._tokenizer, suite, tasks)
+        check_vocabulary(self._tokenizer, suite, tasks, known=self._known)
         warn_of_confusion(self._style, suite, tasks)
         if not self._ends:
             _log.warning("Neither the tokenizer nor the model names an end token: every reply will reach its cap.")

@@ -161,6 +161,10 @@ class Usage(_Record):
     completion_tokens: Annotated[int, Field(ge=0, le=10**12)]
     cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
+    def __str__(self) -> str:
+        cost = "" if self.cost is None else f", cost {self.cost:.4f}"
+        return f"{self.prompt_tokens:,} tokens read, {self.completion_tokens:,} written{cost}"
+
 
 class SystemInfo(_Record):
     """What was evaluated.

@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from lgbench.running.loop import Progress
 
@@ -45,8 +46,19 @@ class _Rate:
         return (progress.done - progress.resumed) / max(time.monotonic() - self._begun, 1e-9)
 
 
-def _bar(console: Console) -> Bar:
-    return Bar(
+class _Bar(Bar):
+    """A bar with a line below it, for what would not fit beside it in a narrow terminal."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(self.below)
+
+
+def _bar(console: Console) -> _Bar:
+    return _Bar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:.0f} %"),
@@ -58,17 +70,8 @@ def _bar(console: Console) -> Bar:
     )
 
 
-def _spent(progress: Progress) -> str:
-    """Tokens and cost so far, where the model counts them."""
-    if progress.usage is None:
-        return ""
-    tokens = progress.usage.prompt_tokens + progress.usage.completion_tokens
-    cost = "" if progress.usage.cost is None else f", cost {progress.usage.cost:.4f}"
-    return f"{tokens:,} tokens{cost}"
-
-
 class _Live:
-    def __init__(self, bar: Bar, *, again: bool) -> None:
+    def __init__(self, bar: _Bar, *, again: bool) -> None:
         self._bar = bar
         self._again = again
         self._rate = _Rate()
@@ -76,8 +79,8 @@ class _Live:
 
     def show(self, progress: Progress) -> None:
         accuracy = f"{100 * progress.correct / progress.done:.1f} % right" if progress.done else ""
-        if spent := _spent(progress):
-            accuracy += f", {spent}"
+        if progress.usage is not None:
+            self._bar.below = str(progress.usage)
         self._bar.update(
             self._row,
             description=_AGAIN
@@ -105,7 +108,7 @@ class _Lines:
         self._last = time.monotonic()
         rate = self._rate(progress)
         left = f", {(progress.total - progress.done) / rate:,.0f} s left" if rate else ""
-        spent = f"; {_spent(progress)}" if progress.usage else ""
+        spent = "" if progress.usage is None else f"; {progress.usage}"
         of_cell = "" if done else f" (of {progress.cell_total})"
         print(
             f"[{progress.cell_number}/{progress.cell_count}] {progress.cell}: "

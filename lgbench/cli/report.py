@@ -158,8 +158,7 @@ def notes(result: Result) -> list[str]:
     if (accuracy := _main_transfer(result)) is not None:
         lines.append(f"Transfer-zone accuracy of the main task: {_percent(accuracy)} %.")
     if (used := result.usage) is not None:
-        cost = "" if used.cost is None else f", cost {used.cost:.4f}"
-        lines.append(f"{used.prompt_tokens:,} tokens read and {used.completion_tokens:,} written{cost}.")
+        lines.append(f"{used}.")
     if is_partial(result):
         lines.append("Partial: it lacks cells of the suite, so it has no score and cannot be submitted.")
     if result.limit is not None:

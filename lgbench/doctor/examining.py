@@ -44,10 +44,7 @@ def examine(model: Model, *, suite: Suite, tasks: Sequence[str] = (), seconds: f
         shown = error.user_traceback if isinstance(error, ModelError) else ""
         yield Finding("works", "problem", str(error), shown.strip() or "Mend this and run the doctor again.")
     if (used := usage(model, tokens_of(model))) is not None:
-        cost = "" if used.cost is None else f", cost {used.cost:.4f}"
-        yield Finding(
-            "used by the doctor", "ok", f"{used.prompt_tokens:,} tokens read, {used.completion_tokens:,} written{cost}"
-        )
+        yield Finding("used by the doctor", "ok", str(used))
 
 
 def _coverage(replies: RecordedReplies, suite: Suite, tasks: Sequence[str]) -> Finding:

@@ -31,6 +31,16 @@ def describe_environment(device: str) -> Environment:
     )
 
 
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has held so far; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

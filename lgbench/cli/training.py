@@ -134,9 +134,10 @@ class Display:
 def summary(record: TrainingRecord) -> str:
     """What a finished run has cost."""
     examples = record.plan.settings.steps * record.plan.settings.batch
+    memory = "" if record.peak_memory is None else f", with {record.peak_memory / 1e6:,.0f} MB of memory at most"
     return (
         f"Trained {record.parameters:,} parameters on {examples:,} examples ({record.tokens:,} tokens, of which "
-        f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s{utilization(record)}."
+        f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s{utilization(record)}{memory}."
     )
 
 

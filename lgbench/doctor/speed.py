@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from lgbench.cells import checked_cell, draw_prompts
 from lgbench.doctor.findings import Clock, Finding, duration
+from lgbench.environment import peak_memory
 from lgbench.errors import ModelError
 from lgbench.models.contract import DEFAULT_BATCH_SIZE, Predictor, ask, own_batch_size
 from lgbench.suites import SUITES, Cell, Suite
@@ -64,12 +65,8 @@ def measure_speed(predictor: Predictor, suite: Suite, tasks: Sequence[str], cloc
 
 
 def _memory() -> str:
-    if sys.platform == "win32":
-        return "memory not known"
-    import resource
-
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
-    text = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:,.0f} MB of memory at most so far"
+    held = peak_memory()
+    text = "memory not known" if held is None else f"{held / 1e6:,.0f} MB of memory at most so far"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         text += f", {torch.cuda.max_memory_allocated() / 1e6:,.0f} MB on the GPU"

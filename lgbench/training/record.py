@@ -67,6 +67,8 @@ class TrainingRecord(_Record):
         tokens: Tokens read in these steps, without padding.
         target_tokens: Those that the loss was taken on.
         seconds: Time spent on them, over all the run's pieces.
+        peak_memory: The most bytes that the training process held in any piece, without the processes that draw ahead
+            and a GPU's memory; null where that is not known.
         curve: Points at intervals.
     """
 
@@ -77,6 +79,7 @@ class TrainingRecord(_Record):
     tokens: int = 0
     target_tokens: int = 0
     seconds: float = 0.0
+    peak_memory: int | None = None
     curve: tuple[CurvePoint, ...] = ()
 
     @property

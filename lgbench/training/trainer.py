@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lgbench.environment import peak_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
@@ -149,6 +150,7 @@ class _Run:
                 "tokens": record.tokens + since.tokens,
                 "target_tokens": record.target_tokens + since.target_tokens,
                 "seconds": round(record.seconds + since.seconds, 1),
+                "peak_memory": max(filter(None, (record.peak_memory, peak_memory())), default=None),
                 "curve": (*record.curve, point),
             }
         )

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from lgbench.cells import checked_cell, committed_digest, evaluated
 from lgbench.errors import LgbenchError
 from lgbench.records import InvalidFileError, Problem, read_record
+from lgbench.replies import Reply
 from lgbench.results import CellCounts, CellResult, Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.running.grading import CellGrader, Reply
+from lgbench.running.grading import CellGrader
 from lgbench.running.replies import RepliesDigest, read_stored_replies
 from lgbench.suites import Cell, Suite, load_suite
 from lgbench.task import Example

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,8 @@ def test_accuracy_by_length_where_a_task_lacks_lengths_or_on_request(lgbench: Sh
     assert ["mqar", "0", "0"] in rows
     assert lgbench("eval", f"{EXAMPLE}:MyModel", "--task", "reverse_add", "-q", "-o", "whole").status == 0
     heading = "exact match in %"
+    arm = ["--group", "add-multiply", "--arm", "main_only"]  # whose grid ends where that of reverse_add goes on
+    assert heading not in lgbench("eval", f"{EXAMPLE}:MyModel", *arm).out
     assert heading not in lgbench("show", "whole").out
     shown = lgbench("show", "whole", "--lengths").out
     assert ["reverse_add", *["100"] * 6, *["0"] * 4] in [line.split() for line in shown.splitlines()]
@@ -301,6 +304,10 @@ def test_runs_behind_links_are_found_once(lgbench: Shell) -> None:
     Path("runs/linked").symlink_to(Path("disk").absolute())
     Path("runs/loop").symlink_to(Path("runs").absolute())
     assert lgbench("show", "runs").out.count("Result: runs/linked/run") == 1
+    assert lgbench("eval", "echo", "--task", "mqar", "--length", "2", "--output", "runs/own", "--quiet").status == 0
+    Path("runs/alias").symlink_to(Path("runs/own").absolute())
+    shown = re.findall("^Result: (.*)$", lgbench("show", "runs").out, flags=re.MULTILINE)
+    assert shown == ["runs/linked/run", "runs/own"]
 
 
 def test_only_trained_arms_compare(lgbench: Shell) -> None:

@@ -22,7 +22,9 @@ from lgbench.evaluation import evaluate
 from lgbench.export.every_eval_ever import export_every_eval_ever
 from lgbench.export.lm_eval import export_lm_eval
 from lgbench.models.builtin import Random
+from lgbench.models.loaded import Model
 from lgbench.records import InvalidFileError
+from lgbench.results import SystemInfo
 from lgbench.running.planning import make_plan
 from lgbench.suites import TRAINED_ARMS, Cell, load_suite
 from lgbench.training_data import training_stream
@@ -148,6 +150,23 @@ def test_every_eval_ever_holds_every_reply(tmp_path: Path) -> None:
     prompts = [each["input"]["raw"] for each in samples]
     assert [each["output"]["raw"][0] for each in samples] == Random().predict(prompts, "any")
     _validate(record, samples)
+
+
+@pytest.mark.parametrize(
+    ("model", "model_id"),
+    [("hf:me/base", "me/base@step-3"), ("hf:made/here", "unknown/here@step-3"), ("hf:./here", "unknown/here@step-3")],
+)
+def test_every_eval_ever_tells_models_of_one_base_apart(
+    model: str, model_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("made/here").mkdir(parents=True)
+    system = SystemInfo(model=model, kind="hf", options={"revision": "step-3", "adapter": "me/lora"})
+    evaluate(Model(Random(), system), tasks=["mqar"], lengths=[4], limit=5, output="run")
+    record_path, _ = export_every_eval_ever(Path("run"), Path("out"))
+    described = json.loads(record_path.read_text())["model_info"]
+    assert described["id"] == model_id
+    assert described["additional_details"]["option_adapter"] == "me/lora"
 
 
 def _validate(record: dict[str, Any], samples: list[dict[str, Any]]) -> None:

@@ -30,7 +30,8 @@ MINI = load_suite("mini-v1")
 @pytest.fixture(name="folder", scope="module")
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    return make_llama(folder, hidden_size=32, intermediate_size=64, num_attention_heads=2, initializer_range=0.05)
+    small: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    return make_llama(folder, chat=True, initializer_range=0.05, **small)
 
 
 def finetune(folder: Path, output: Path, *options: str, group: str = "capitalize-reverse") -> str:
@@ -109,7 +110,9 @@ def test_the_loss_is_over_the_models_whole_vocabulary(folder: Path) -> None:
 
 def test_new_tokens_survive_in_the_written_tokenizer(folder: Path, tmp_path: Path) -> None:
     finetune(folder, tmp_path / "run", "--set", "steps=1", "--set", "evaluate_every=1", group="maze-path")
+    assert AutoTokenizer.from_pretrained(folder).chat_template
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
+    assert tokenizer.chat_template is None  # it was trained on bare prompts
     tokens = tokenizer("<shortest_path>[2]:[64]=", add_special_tokens=False)["input_ids"]
     assert [tokenizer.decode([token]) for token in tokens] == ["<shortest_path>", "[2]", ":", "[64]", "="]
 

@@ -93,6 +93,8 @@ def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
         ("oracle", {"text": "b"}, r"'oracle' has no model option 'text'"),
         ("nonsense:thing", {}, r"'nonsense' is no scheme"),
         ("os.path.nonsense:thing", {}, r"is nothing known"),
+        (":Fixed", {}, r"is nothing known"),
+        ("./models:Fixed", {}, r"is nothing known"),
         ("json:Encoder", {}, r"has no attribute 'Encoder'"),
         ("orcale", {}, r"Did you mean 'oracle'"),
         ("models", {}, r"'models' is not a model"),

@@ -265,12 +265,14 @@ def test_two_seeds_that_are_right_throughout_are_not_suspicious(system: Path) ->
 
 
 def test_a_copy_under_the_name_of_another_system(submissions: Path) -> None:
-    shutil.copytree(submissions / "my-system", submissions / "your-system")
-    edit(submissions / "your-system" / "system.json", lambda record: record.update(name="your-system"))
+    """Which of two was first cannot be seen, so both are told of."""
+    shutil.copytree(submissions / "my-system", submissions / "a-system")
+    edit(submissions / "a-system" / "system.json", lambda record: record.update(name="a-system"))
     found = problems(submissions)
-    assert set(found) == {(f"your-system/{run}/result.json", "replies_sha256") for run in (RUN, OTHER_SEED)}
-    assert f"equals that of my-system/{RUN}" in found[f"your-system/{RUN}/result.json", "replies_sha256"]
-    assert [kept.system.name for kept in check([submissions]).submissions] == ["my-system"]
+    both = [(system, run) for system in ("a-system", "my-system") for run in (RUN, OTHER_SEED)]
+    assert set(found) == {(f"{system}/{run}/result.json", "replies_sha256") for system, run in both}
+    assert f"equals that of my-system/{RUN}" in found[f"a-system/{RUN}/result.json", "replies_sha256"]
+    assert check([submissions]).submissions == ()
 
 
 def test_two_systems_that_are_right_throughout_are_no_copies(submissions: Path) -> None:

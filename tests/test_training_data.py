@@ -6,6 +6,8 @@ After a deliberate change of what is drawn, `python -m tests.test_training_data`
 import hashlib
 import itertools
 import json
+import os
+import signal
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.processes import drawn_ahead
 from lgbench.suites import TRAINED_ARMS, Arm, load_suite
 from lgbench.task import Example
 from lgbench.training_data import BLOCK_EXAMPLES, TrainingData, training_stream
@@ -105,6 +108,26 @@ def test_a_block_does_not_depend_on_blocks_drawn_before() -> None:
     forwards = [data.block(number) for number in (0, 1, 2)]
     assert [data.block(number) for number in (2, 1, 0)][::-1] == forwards
     assert forwards[0] == block("add-carry", "transfer")
+
+
+def vanish(number: int) -> int:
+    os._exit(1)
+
+
+def test_a_worker_that_is_killed_is_told() -> None:
+    with pytest.raises(LgbenchError, match="--set workers=0"):
+        next(drawn_ahead(vanish, first=0, workers=1))
+
+
+def interrupted(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
+
+
+def test_ctrl_c_is_not_for_the_workers() -> None:
+    """It reaches every process of a terminal, and the one that trains has the word."""
+    blocks = drawn_ahead(interrupted, first=3, workers=1)
+    assert [next(blocks), next(blocks)] == [3, 4]
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -63,6 +63,7 @@ def _walk(folder: Path, name: str) -> Iterator[Path]:
             inner.clear()
             continue
         seen.add(real)
+        inner.sort(key=lambda inside: Path(place, inside).is_symlink())  # last: a run is named by its own path
         if name in files:
             yield Path(place, name)
 

@@ -19,12 +19,13 @@ from lgbench.scoring.measures import (
     TaskSummary,
     ZoneSummary,
     counts_by_task,
+    expected_cells,
     is_partial,
     open_score,
     summarize,
     zone_accuracy,
 )
-from lgbench.suites import OPEN_ARM, ZONES, load_suite
+from lgbench.suites import OPEN_ARM, ZONES, Cell, load_suite
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 500
@@ -101,8 +102,8 @@ def _table(result: Result) -> Table:
 
 
 def _lacks_lengths(result: Result) -> bool:
-    suite = load_suite(result.suite)
-    return any(counts.keys() != set(suite.grid(task)) for task, counts in counts_by_task(result).items())
+    tasks, present = counts_by_task(result), {Cell(cell.task, cell.length) for cell in result.cells}
+    return any(cell.task in tasks and cell not in present for cell in expected_cells(result))
 
 
 def _by_length(result: Result) -> Table:

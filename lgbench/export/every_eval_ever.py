@@ -16,10 +16,10 @@ from typing import Any
 
 from lgbench.cells import checked_cell, evaluated
 from lgbench.files import new_folder
+from lgbench.replies import Reply
 from lgbench.rescoring import rescore
 from lgbench.results import CellResult, Result
 from lgbench.running.folder import REPLIES_FILE
-from lgbench.running.grading import Reply
 from lgbench.running.replies import read_stored_replies
 from lgbench.scoring.measures import wilson_interval
 from lgbench.suites import Cell, load_suite

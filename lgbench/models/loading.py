@@ -147,7 +147,7 @@ def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
 
     if unknown := options.keys() - {"build", "device"}:
         raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
-    folder = checkpoint_folder(name)
+    folder = checkpoint_folder(name).absolute()  # what builds the module may change the working directory
     build = load_build(options["build"]) if "build" in options else None
     predictor = load_checkpoint(folder, build=build, device=choose_device(options.get("device", "cpu")))
     system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
@@ -182,17 +182,20 @@ def load_build(name: str) -> Callable[[int], Any]:
 
 
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:
+    unknown = LgbenchError(
+        f"MODEL {name!r} is nothing known: {module_name!r} is no scheme ({', '.join(SCHEMES)}), no .py file and no "
+        "module that can be imported here."
+    )
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise unknown
     try:
         with user_code(f"Importing {module_name!r}"):
             module = importlib.import_module(module_name)
     except ModelError as error:
         missing = error.__cause__
-        if not isinstance(missing, ModuleNotFoundError) or not f"{module_name}.".startswith(f"{missing.name}."):
-            raise
-        raise LgbenchError(
-            f"MODEL {name!r} is nothing known: {module_name!r} is no scheme ({', '.join(SCHEMES)}), no .py file and no "
-            "module that can be imported here."
-        ) from None
+        if isinstance(missing, ModuleNotFoundError) and f"{module_name}.".startswith(f"{missing.name}."):
+            raise unknown from None
+        raise
     found = _attribute(module, attribute, name, where=module_name)
     source = getattr(module, "__file__", None)
     hashes = (_sha256(Path(source)),) if source and Path(source).is_file() else ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgbench.errors import LgbenchError
-from lgbench.running.replies import parse_reply_line
+from lgbench.replies import parse_reply_line
 from lgbench.suites import Suite
 
 

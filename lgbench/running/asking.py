@@ -12,8 +12,9 @@ from lgbench.cells import checked_cell, evaluated
 from lgbench.models.contract import PipelinedPredictor, Question, StreamingPredictor, Tokens, ask_in_parts
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
+from lgbench.replies import Reply
 from lgbench.results import Usage
-from lgbench.running.grading import Reply, as_reply
+from lgbench.running.grading import as_reply
 from lgbench.running.planning import Plan
 from lgbench.suites import Cell
 from lgbench.task import Example

@@ -21,10 +21,10 @@ from lgbench.errors import FolderTakenError, LgbenchError
 from lgbench.files import TEMPORARY, owned_folder, write_atomically
 from lgbench.models.contract import Tokens
 from lgbench.records import read_record
+from lgbench.replies import Reply, parse_reply_line, reply_line
 from lgbench.results import Moment, Result, Sha256
 from lgbench.running.asking import Answers, Spent
-from lgbench.running.grading import Reply
-from lgbench.running.replies import StoredReplies, parse_reply_line, reply_line
+from lgbench.running.replies import StoredReplies
 from lgbench.task import Example
 
 _log = logging.getLogger(__name__)
@@ -209,9 +209,9 @@ def open_run(
             record = read_record(run_file, _RunRecord)
             _check_same(path, key.difference(record.run, may_change=may_change), resume=resume, state="unfinished")
             _drop_torn_line(path / PARTIAL_FILE)
-            if not set(sources) <= set(record.source_sha256):
-                _log.warning("The model's file has changed since this run began: its result cannot be submitted.")
             record = record.model_copy(update={"source_sha256": _union(record.source_sha256, sources)})
+            if len(record.source_sha256) > 1:
+                _log.warning("The model's file has changed since this run began: its result cannot be submitted.")
         else:
             (path / PARTIAL_FILE).unlink(missing_ok=True)
             record = _RunRecord(run=key, started=datetime.now(UTC).replace(microsecond=0), source_sha256=sources)

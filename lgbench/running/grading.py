@@ -4,38 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from lgbench.models.contract import CappedReply, RefusedReply
+from lgbench.replies import FLAGS, Reply
 from lgbench.results import MAX_REPLY_CHARS, CellCounts, FirstWrong
 from lgbench.suites import Cell
 from lgbench.task import Example, Task
 from lgbench.tasks import get_task
-
-
-class Reply(NamedTuple):
-    """A reply as it is scored, stored and digested.
-
-    Attributes:
-        text: At most 4096 characters.
-        cut: Whether the model wrote more.
-        capped: Whether its generation cap ended it.
-        refused: Whether it stands, empty, for one that a server refused to give.
-    """
-
-    text: str
-    cut: bool = False
-    capped: bool = False
-    refused: bool = False
-
-    @property
-    def flags(self) -> dict[str, bool]:
-        """What is so of this reply, by name: what its text does not tell."""
-        return {name: True for name in FLAGS if getattr(self, name)}
-
-
-FLAGS = ("cut", "capped", "refused")
-"""What may be so of a reply beside its text, each counted."""
 
 
 def as_reply(text: str) -> Reply:

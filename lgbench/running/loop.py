@@ -9,10 +9,11 @@ from typing import TypeGuard
 from lgbench.models.contract import Predictor, StreamingPredictor, ask_each_alone
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
+from lgbench.replies import Reply
 from lgbench.results import BatchInvariance, CellResult, Usage
 from lgbench.running.asking import answers, drawn_ahead, usage
 from lgbench.running.folder import RunFolder
-from lgbench.running.grading import OpenCell, Reply, as_reply
+from lgbench.running.grading import OpenCell, as_reply
 from lgbench.running.planning import Plan
 from lgbench.running.replies import RepliesDigest
 from lgbench.suites import Cell

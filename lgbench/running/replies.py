@@ -1,7 +1,4 @@
-"""Layer 3: replies on disk, one JSON line each, and the digest that pins them all.
-
-A line is `{"id": ..., "reply": ...}`, and `"cut": true` or `"capped": true` where that holds (see `Reply`).
-"""
+"""Layer 3: the replies of a result on disk, and the digest that pins them all."""
 
 from __future__ import annotations
 
@@ -11,11 +8,10 @@ import io
 import json
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from lgbench.records import InvalidFileError, Problem, parse_json, read_capped
-from lgbench.results import MAX_REPLY_CHARS
-from lgbench.running.grading import FLAGS, Reply
+from lgbench.records import InvalidFileError, Problem, read_capped
+from lgbench.replies import Reply, parse_reply_line, reply_line
 
 MAX_PACKED_BYTES = 8_000_000
 MAX_UNPACKED_BYTES = 64_000_000
@@ -37,40 +33,6 @@ class RepliesDigest:
     def hexdigest(self) -> str:
         """The digest of the replies so far."""
         return self._hash.hexdigest()
-
-
-def reply_line(example_id: str, reply: Reply, **extra: float) -> bytes:
-    """The line of one reply, with `extra` keys behind those it always has."""
-    record: dict[str, Any] = {"id": example_id, "reply": reply.text}
-    return json.dumps(record | reply.flags | extra, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-def parse_reply_line(line: bytes, *, strict: bool = True) -> tuple[str, Reply, dict[str, Any]]:
-    """The id, the reply and all keys of a line.
-
-    Args:
-        line: One line, with or without its end.
-        strict: Whether keys other than those of a stored reply, and replies too long to be one, are refused.
-
-    Raises:
-        ValueError: The line is none; the message says why.
-    """
-    record = parse_json(line)
-    if not isinstance(record, dict):
-        raise ValueError('it is not an object like {"id": ..., "reply": ...}')
-    for key in ("id", "reply"):
-        if not isinstance(record.get(key), str):
-            raise ValueError(f"{key!r} must be a string")
-    for key in FLAGS:
-        if not isinstance(record.get(key, False), bool):
-            raise ValueError(f"{key!r} must be true or false")
-    if record.get("refused", False) and record["reply"]:
-        raise ValueError("a refused reply must be empty")
-    if strict and (unknown := sorted(record.keys() - {"id", "reply", *FLAGS})):
-        raise ValueError(f"unknown key {unknown[0]!r}")
-    if strict and len(record["reply"]) > MAX_REPLY_CHARS:
-        raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
-    return record["id"], Reply(record["reply"], **{flag: record.get(flag, False) for flag in FLAGS}), record
 
 
 class StoredReplies:

@@ -19,10 +19,10 @@ from pydantic import BaseModel
 
 from lgbench.errors import LgbenchError
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, plain, read_record
+from lgbench.replies import Reply
 from lgbench.rescoring import check_cells, check_result
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.running.grading import Reply
 from lgbench.running.replies import read_stored_replies
 from lgbench.submissions.eligibility import copied, ineligible, repeated
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE, SystemRecord, check_system_name

@@ -76,21 +76,23 @@ def repeated(results: Mapping[str, Result]) -> Iterator[tuple[str, Problem]]:
 def copied(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[str, str, Problem]]:
     """The runs whose replies are those of another system's run, each with its system and the name of its folder.
 
-    Equal weights are none of these: one model asked in two ways is two systems.
+    Nothing tells which of them was first, so each is told of the other. Equal weights are none of these: one model
+    asked in two ways is two systems.
 
     Args:
-        systems: The runs of each system, by the name of their folder. The earlier system counts as the first.
+        systems: The runs of each system, by the name of their folder.
     """
-    first: dict[str, tuple[str, str]] = {}
+    alike: dict[str, list[tuple[str, str]]] = {}
     for system, runs in systems.items():
         for run, result in runs.items():
-            if _is_perfect(result):
-                continue
-            owner, original = first.setdefault(result.replies_sha256, (system, run))
-            if owner != system:
+            if not _is_perfect(result):
+                alike.setdefault(result.replies_sha256, []).append((system, run))
+    for found in alike.values():
+        for system, run in found:
+            if others := [f"{other}/{its_run}" for other, its_run in found if other != system]:
                 message = (
-                    f"equals that of {owner}/{original}: no two systems give the same wrong replies throughout. A "
-                    "system is on the board once."
+                    f"equals that of {others[0]}: no two systems give the same wrong replies throughout. A system is "
+                    "on the board once, and one that is trained in the same way again has other seeds."
                 )
                 yield system, run, Problem("replies_sha256", message)
 

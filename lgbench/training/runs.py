@@ -114,7 +114,7 @@ def _work(run: Run, finish: Finish, device: str, threads: int, sender: connectio
 def _ended(active: _Active) -> Outcome:
     try:
         failure = active.failures.recv()
-    except EOFError:
+    except (EOFError, OSError):  # it ended before, or as it told
         active.process.join()
         failure = f"its process ended with exit status {active.process.exitcode}"
     active.process.join()

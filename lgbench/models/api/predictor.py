@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import itertools
 import logging
-import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -105,7 +103,7 @@ class ApiPredictor(PipelinedPredictor):
                 if asked == answered:
                     break
                 try:
-                    outcomes = conversation.arrived()
+                    outcomes = conversation.arrived(answered)
                 except KeyboardInterrupt as interrupt:
                     if conversation.failures:
                         raise
@@ -168,8 +166,9 @@ class _Conversation:
         self._ask = ask
         self._over = asyncio.Event()
         self._concurrency = concurrency
-        self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
-        self._taken: list[_Outcome] = []
+        self._outcomes: list[_Outcome] = []
+        self._released = 0
+        self._news = threading.Event()
 
     def put(self, questions: Iterable[tuple[int, Question]]) -> None:
         """Add questions, with their numbers. Called in the event loop."""
@@ -189,22 +188,23 @@ class _Conversation:
                     completion = await self._ask(question, self._over)
                 except Exception as failure:  # noqa: BLE001  # raised in the other thread, which would wait for ever
                     self.end(failure)
-            self._outcomes.put((number, completion))
+            self._outcomes.append((number, completion))
+            self._news.set()
 
     def end(self, failure: BaseException) -> None:
         """Begin no further question. Called in the event loop."""
         self.failures.append(failure)
         self._over.set()
 
-    def arrived(self) -> list[_Outcome]:
-        """Wait for an outcome, and take what else is there. A question without a completion failed or was not asked.
+    def arrived(self, after: int) -> list[_Outcome]:
+        """Wait until there are more than `after` outcomes, and give those that follow; the ones before were handed on.
 
-        What a Ctrl-C meanwhile leaves untold is told by the next call.
+        An outcome has no completion where the question failed or was not asked. None is taken out, so that a Ctrl-C at
+        any point loses none: the next call gives the same.
         """
-        if not self._taken:
-            self._taken.append(self._outcomes.get())
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._taken.append(self._outcomes.get_nowait())
-        outcomes, self._taken = self._taken, []
-        return outcomes
+        self._outcomes[self._released : after] = [(0, None)] * (after - self._released)  # their texts need not stay
+        self._released = after
+        while len(self._outcomes) <= after:
+            self._news.wait()
+            self._news.clear()
+        return self._outcomes[after:]

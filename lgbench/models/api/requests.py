@@ -28,6 +28,7 @@ _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not
 _SHORTEST_KEY = 8  # characters of a key that is a secret
 _BUSY = (408, 409, 425, 429)
 _OF_THE_PROMPT = (400, 413, 422)  # a content filter, a context that is too short
+_HARMLESS, _HARMLESS_CAP = "1+1=", 16  # a context holds prompt and cap
 
 
 class Completion(NamedTuple):
@@ -109,7 +110,7 @@ class Endpoint:
             raise self._error(f"{refusal}. {how}")
         # A server in trouble may refuse everything, and an empty reply that is stored stays.
         try:
-            harmless = await self._answered(body | _harmless(body), cap, over)
+            harmless = await self._answered(body | _harmless(body), _HARMLESS_CAP, over)
         except _Refused:
             raise self._error(f"{refusal}. It refused a harmless text too") from None
         if not self._told_of_refusals:
@@ -218,8 +219,7 @@ class Endpoint:
 
 def _harmless(body: Mapping[str, Any]) -> dict[str, Any]:
     """What to put into a request so that no server should mind it."""
-    text = "1+1="
-    return {"messages": [{"role": "user", "content": text}]} if "messages" in body else {"prompt": text}
+    return {"messages": [{"role": "user", "content": _HARMLESS}]} if "messages" in body else {"prompt": _HARMLESS}
 
 
 def parse_completion(raw: str) -> Completion:

@@ -32,7 +32,7 @@ def check_vocabulary(tokenizer: Any, suite: Suite, tasks: Sequence[str], *, know
         examples = draw_cell(suite, task, suite.grid(task)[-1], split="dev")
         texts = [text for example in examples for text in (example.prompt, example.target)]
         encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-        if (highest := max(token for tokens in encoded for token in tokens)) >= known:
+        if (highest := max((token for tokens in encoded for token in tokens), default=0)) >= known:
             raise LgbenchError(
                 f"The tokenizer writes {task} with token {highest}, but the model knows only {known} tokens: is it the "
                 "tokenizer of another model?"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgbench.cli.group import Group
-from lgbench.cli.options import Tasks, listed
+from lgbench.cli.options import SuiteName, Tasks, listed
 from lgbench.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _group() -> None:
 
 @app.command("export")
 def export(
-    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    suite: SuiteName = "mini-v1",
     split: Annotated[str, typer.Option(help="test, or train for a training stream.")] = "test",
     group: Annotated[
         list[str] | None,

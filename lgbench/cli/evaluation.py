@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lgbench.cli.options import Lengths, Tasks, listed, listed_lengths
+from lgbench.cli.options import (
+    Lengths,
+    ModelOptions,
+    Quiet,
+    Resume,
+    RunFolder,
+    SuiteName,
+    Tasks,
+    listed,
+    listed_lengths,
+)
 from lgbench.errors import FolderTakenError, LgbenchError
 
 if TYPE_CHECKING:
@@ -32,7 +42,7 @@ def command(
             "lgbench.models.",
         ),
     ],
-    suite: Annotated[str, typer.Option(help="The suite.")] = "mini-v1",
+    suite: SuiteName = "mini-v1",
     group: Annotated[
         list[str] | None,
         typer.Option(help="A group, or several joined by commas; a trained arm takes one.", show_default="all"),
@@ -50,21 +60,16 @@ def command(
         int | None, typer.Option(help="Evaluate N examples a cell, drawn by a fixed key. Not submittable.")
     ] = None,
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Prompts in one call of the model.")] = "auto",
-    model_option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option for the model; may be repeated.")
-    ] = None,
+    model_option: ModelOptions = None,
     shots: Annotated[
         int | None, typer.Option(help="Worked examples in a prompt, for hf: and api:. The same as the model option.")
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The folder for the result.", show_default="a new one in runs/"),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+    output: RunFolder = None,
+    resume: Resume = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a summary as JSON on stdout, and nothing else.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no table.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a model through a suite and write a result that anyone can check."""
     if resume and output is None:

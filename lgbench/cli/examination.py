@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.options import Tasks, listed
+from lgbench.cli.options import ModelOptions, Tasks, listed
 from lgbench.doctor.findings import TIME_LIMIT
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM", "untried": "skipped"}
@@ -19,9 +19,7 @@ def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="As for `lgbench eval`.")],
     suite: Annotated[str, typer.Option(help="The suite whose prompts are asked.")] = "mini-v1",
     task: Tasks = None,
-    model_option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option for the model; may be repeated.")
-    ] = None,
+    model_option: ModelOptions = None,
     time_limit: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="What the checks together should take, without loading.")
     ] = TIME_LIMIT,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.options import Device, SuiteName
+from lgbench.cli.options import ArmName, Device, GroupName, Quiet, Resume, RunFolder, SuiteName
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
@@ -21,8 +21,8 @@ def command(
     model: Annotated[
         str, typer.Argument(metavar="hf:FOLDER_OR_ID", help="A Hugging Face model; @REVISION may follow.")
     ],
-    group: Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")],
-    arm: Annotated[str, typer.Argument(metavar="ARM", help="main_only, transfer, control or direct.")],
+    group: GroupName,
+    arm: ArmName,
     suite: SuiteName = "mini-v1",
     lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train adapters of this rank; 0: all weights.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the new tokens' and adapters' initial weights.")] = 0,
@@ -31,11 +31,9 @@ def command(
         typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter, as for `lgbench train`."),
     ] = None,
     device: Device = "auto",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="one in runs/")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    output: RunFolder = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
 ) -> None:
     """Finetune a pretrained language model under an arm, and leave a folder that `lgbench eval hf:...` reads."""
     if not model.startswith("hf:"):

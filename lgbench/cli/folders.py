@@ -14,7 +14,7 @@ from lgbench.errors import LgbenchError
 if TYPE_CHECKING:
     from lgbench.results import Result
 
-Run = TypeVar("Run")
+Found = TypeVar("Found")
 
 
 def finished_runs(folders: Sequence[Path]) -> list[Path]:
@@ -94,7 +94,7 @@ def read_result(folder: Path) -> Result:
     return read_record(folder / RESULT_FILE, Result)
 
 
-def fitting(runs: Mapping[Path, Run], why_not: Callable[[Run], str | None]) -> list[Run]:
+def fitting(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) -> list[Found]:
     """The runs for which there is no reason why not; of the others a line says it."""
     reasons = {folder: why_not(run) for folder, run in runs.items()}
     for folder, reason in reasons.items():

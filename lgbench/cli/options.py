@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lgbench.errors import LgbenchError
 
+GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")]
+ArmName = Annotated[str, typer.Argument(metavar="ARM", help="main_only, transfer, control or direct.")]
 SuiteName = Annotated[str, typer.Option("--suite", help="The suite.")]
 Preset = Annotated[str, typer.Option("--preset", help="Hyperparameters to start from: mini or paper.")]
 Changes = Annotated[
@@ -24,6 +27,15 @@ Build = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+RunFolder = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="a new one in runs/")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary.")]
+ModelOptions = Annotated[
+    list[str] | None,
+    typer.Option("--model-option", metavar="KEY=VALUE", help="An option for the model; may be repeated."),
+]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each with its share of the cores.")]
 _LISTED = "or several joined by commas; may be repeated."
 Groups = Annotated[list[str] | None, typer.Option("--group", help=f"A group, {_LISTED}", show_default="all")]

@@ -15,7 +15,7 @@ from lgbench.extras import require_extra
 if TYPE_CHECKING:
     from lgbench.training.record import TrainingRecord
 
-Run = TypeVar("Run")
+Found = TypeVar("Found")
 KINDS = ("lengths", "training", "gap", "series")
 
 
@@ -53,7 +53,7 @@ def command(
     typer.echo(f"Wrote {output}")
 
 
-def _drawn(runs: Mapping[Path, Run], why_not: Callable[[Run], str | None]) -> list[Run]:
+def _drawn(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) -> list[Found]:
     if not (fit := fitting(runs, why_not)):
         raise LgbenchError("None of these runs fits into the picture: see above, and --kind.")
     return fit

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, Jobs, Preset, SuiteName, listed_lengths
+from lgbench.cli.options import Build, Changes, Device, GroupName, Jobs, Preset, SuiteName, listed_lengths
 from lgbench.cli.runs import finish_all, tell_failures
 from lgbench.extras import require_extra
 
 
 def command(
-    group: Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")],
+    group: GroupName,
     main_lengths: Annotated[str, typer.Option(help="Lengths to train the main task to, as in 2,4,8.")],
     aux_lengths: Annotated[str, typer.Option(help="Lengths to train the auxiliaries to, as in 4,8,16.")],
     suite: SuiteName = "mini-v1",

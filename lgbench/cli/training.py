@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, Preset, SuiteName
+from lgbench.cli.options import ArmName, Build, Changes, Device, GroupName, Preset, Quiet, Resume, RunFolder, SuiteName
 from lgbench.extras import require_extra
 
 if TYPE_CHECKING:
@@ -19,19 +19,17 @@ if TYPE_CHECKING:
 
 
 def command(
-    group: Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")],
-    arm: Annotated[str, typer.Argument(metavar="ARM", help="main_only, transfer, control or direct.")],
+    group: GroupName,
+    arm: ArmName,
     suite: SuiteName = "mini-v1",
     seed: Annotated[int, typer.Option(min=0, help="Of the model's initial weights.")] = 0,
     preset: Preset = "mini",
     change: Changes = None,
     model: Build = None,
     device: Device = "auto",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="one in runs/")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    output: RunFolder = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads."""
     require_extra("torch", "torch", "safetensors", purpose="`lgbench train`")

@@ -38,7 +38,7 @@ class Answers(NamedTuple):
     spent: Spent
 
 
-def drawn_ahead(plan: Plan) -> Iterator[list[Example]]:
+def examples_ahead(plan: Plan) -> Iterator[list[Example]]:
     """The examples of each cell of a plan. While the model works on one cell, the next is drawn.
 
     Raises:

@@ -11,7 +11,7 @@ from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.replies import Reply
 from lgbench.results import BatchInvariance, CellResult, Usage
-from lgbench.running.asking import answers, drawn_ahead, usage
+from lgbench.running.asking import answers, examples_ahead, usage
 from lgbench.running.folder import RunFolder
 from lgbench.running.grading import OpenCell, as_reply
 from lgbench.running.planning import Plan
@@ -102,7 +102,7 @@ class Running:
 
     def _opened(self) -> Iterator[list[Example]]:
         """Open one cell after another, and give its examples that no earlier piece of the run has replies to."""
-        for number, examples in enumerate(drawn_ahead(self._plan)):
+        for number, examples in enumerate(examples_ahead(self._plan)):
             self._close_complete()
             cell = self._plan.cells[number]
             self._open[cell] = opened = OpenCell(number, cell, examples, self._run.earlier(examples))

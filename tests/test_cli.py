@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from lgbench.cli import main
-from lgbench.cli.report import sparkline
 from lgbench.results import Result
-from lgbench.scoring.measures import summarize
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_model.py"
 
@@ -64,21 +61,6 @@ def test_eval_prints_the_table_and_where_the_result_is(lgbench: Shell) -> None:
 def test_names_may_be_joined_by_commas(lgbench: Shell) -> None:
     done = lgbench("eval", "echo", "--task", "reverse,mqar", "--task", "capitalize", "--limit", "1", "--json")
     assert [task["task"] for task in json.loads(done.out)["tasks"]] == ["reverse", "capitalize", "mqar"]
-
-
-def test_accuracy_by_length_where_a_task_lacks_lengths_or_on_request(lgbench: Shell) -> None:
-    chosen = lgbench("eval", f"{EXAMPLE}:MyModel", "--task", "reverse_add,mqar", "--length", "4,14,4", "-o", "chosen")
-    rows = [line.split() for line in chosen.out.splitlines()]
-    assert ["reverse_add", "100", "0"] in rows
-    assert ["mqar", "0", "0"] in rows
-    assert lgbench("eval", f"{EXAMPLE}:MyModel", "--task", "reverse_add", "-q", "-o", "whole").status == 0
-    heading = "exact match in %"
-    arm = ["--group", "add-multiply", "--arm", "main_only"]  # whose grid ends where that of reverse_add goes on
-    assert heading not in lgbench("eval", f"{EXAMPLE}:MyModel", *arm).out
-    assert heading not in lgbench("show", "whole").out
-    shown = lgbench("show", "whole", "--lengths").out
-    assert ["reverse_add", *["100"] * 6, *["0"] * 4] in [line.split() for line in shown.splitlines()]
-    assert heading in shown
 
 
 def test_a_model_file_that_changed_is_told_when_its_run_goes_on(
@@ -132,21 +114,6 @@ def test_a_limited_run_says_so(lgbench: Shell) -> None:
     done = lgbench("eval", "oracle", "--limit", "2", "--task", "mqar")
     assert "Limited to 2 examples a cell: it cannot be submitted." in done.out
     assert "Built-in models cannot be submitted." in done.out
-
-
-def test_compare_leaves_out_what_is_not_compared(lgbench: Shell) -> None:
-    whole = ["--group", "add-multiply", "--arm", "main_only", "--seed", "0", "-q"]
-    lgbench("eval", "echo", *whole, "--output", "runs/whole")
-    lgbench(
-        "eval", "echo", "--suite", "standard-v1", "--task", "reverse", "--limit", "1", "-q", "--output", "runs/a-part"
-    )
-    done = lgbench("compare", "runs")
-    assert done.status == 0, done.err
-    assert "Left out: runs/a-part, as it is of arm open." in done.err
-    assert "add-multiply: reverse_add by length" in done.out
-    alone = lgbench("compare", "runs/a-part")
-    assert alone.status == 1
-    assert "None of these runs is a complete one of a trained arm" in alone.err
 
 
 @pytest.mark.parametrize(
@@ -265,56 +232,6 @@ def test_version_and_help(lgbench: Shell) -> None:
     assert lgbench("--version").out.startswith("lgbench 0.")
     for command in ("eval", "rescore", "tasks", "suites", "data", "schema", "bench"):
         assert lgbench(command, "--help").status == 0
-
-
-def test_a_sparkline_keeps_nothing_and_everything_apart(lgbench: Shell) -> None:
-    lgbench("eval", "echo", "--task", "repeat_first", "--output", "run", "--quiet")
-    (task,) = summarize(Result.model_validate_json(Path("run/result.json").read_text()))
-    assert sparkline(task) == "▂" + "▁" * 9  # 4 of 256 two-letter strings repeat their first letter
-
-
-def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
-    for arm, digits in (("main_only", "8"), ("transfer", "14"), ("control", "8")):
-        options = ["--group", "add-carry", "--arm", arm, "--model-option", f"max_digits={digits}", "--output", arm]
-        assert lgbench("eval", f"{EXAMPLE}:MyModel", *options, "--quiet").status == 0
-    assert "arm transfer" in " ".join(lgbench("show", "transfer").out.split())  # a long path may break the line there
-    last = lgbench("compare", "main_only", "transfer", "control").out.splitlines()[-1]
-    assert last.startswith("add-carry: transfer was seen: +75.0 points")
-    limited = ["--group", "add-carry", "--arm", "control", "--limit", "3", "--output", "limited"]
-    assert lgbench("eval", "echo", *limited, "--quiet").status == 0
-    done = lgbench("compare", "main_only", "transfer", "limited")
-    assert "no control ran" in done.out
-    assert done.err == "Left out: limited, as it is limited to 3 examples of a cell.\n"
-
-
-def test_arms_of_two_systems_are_not_mixed(lgbench: Shell) -> None:
-    for system in ("one", "two"):
-        folder = f"submissions/{system}"
-        options = ["--group", "add-multiply", "--arm", "main_only", "--output", f"{folder}/run", "--quiet"]
-        assert lgbench("eval", "echo", *options).status == 0
-        Path(folder, "system.json").write_text("{}")
-    for command in (["compare", "submissions"], ["plot", "submissions", "-o", "x.svg"]):
-        assert "These runs are of 2 systems, one, two: name those of one." in lgbench(*command).err
-    assert lgbench("compare", "submissions/one").status == 0
-
-
-def test_runs_behind_links_are_found_once(lgbench: Shell) -> None:
-    assert lgbench("eval", "echo", "--task", "mqar", "--length", "2", "--output", "disk/run", "--quiet").status == 0
-    Path("runs").mkdir()
-    Path("runs/linked").symlink_to(Path("disk").absolute())
-    Path("runs/loop").symlink_to(Path("runs").absolute())
-    assert lgbench("show", "runs").out.count("Result: runs/linked/run") == 1
-    assert lgbench("eval", "echo", "--task", "mqar", "--length", "2", "--output", "runs/own", "--quiet").status == 0
-    Path("runs/alias").symlink_to(Path("runs/own").absolute())
-    shown = re.findall("^Result: (.*)$", lgbench("show", "runs").out, flags=re.MULTILINE)
-    assert shown == ["runs/linked/run", "runs/own"]
-
-
-def test_only_trained_arms_compare(lgbench: Shell) -> None:
-    assert lgbench("eval", "echo", "--task", "mqar", "--output", "run", "--quiet").status == 0
-    done = lgbench("compare", "run")
-    assert (done.status, done.out) == (1, "")
-    assert "None of these runs is a complete one of a trained arm" in done.err
 
 
 def test_json_is_alone_on_stdout_even_if_a_child_process_prints(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ Build = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 RunFolder = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="a new one in runs/")
+    Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="one in runs/")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary.")]

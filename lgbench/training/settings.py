@@ -95,7 +95,7 @@ _MINI: Mapping[Domain, TrainingSettings] = {
     "arithmetic": _MINI_STRINGS.model_copy(
         update={"heads": 8, "width": 256, "hidden": 768, "initial_std": 0.06, "steps": 6000}
     ),
-    "mazes": _MINI_STRINGS.model_copy(update={"initial_std": 0.06, "steps": 6000, "learning_rate": 2e-3, "workers": 1}),
+    "mazes": _MINI_STRINGS.model_copy(update={"layers": 6, "initial_std": 0.06, "steps": 4500, "workers": 1}),
 }
 _PAPER = TrainingSettings(
     layers=6,

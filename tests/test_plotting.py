@@ -107,7 +107,7 @@ def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.Captur
     gap = dev_gap(read_training_record(runs[0].folder))
     assert (gap.main_length, gap.aux_length) == (2, 6)
     assert "main to 2, auxiliaries to 6, seed 0, step 2/2: loss" in (told := capsys.readouterr().err)
-    assert told.endswith(f"gap {float(gap.gap):.3f}\n")
+    assert f"; gap {float(gap.gap):.3f}; over all lengths " in told
     with pytest.raises(LgbenchError, match="mqar has no prompts of length 1"):
         list_sweep(MINI, GROUP.name, tmp_path, main_lengths=[2], aux_lengths=[1], **options)
 

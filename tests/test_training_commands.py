@@ -49,7 +49,7 @@ def test_train_says_what_it_cost_and_how_to_go_on(lgbench: Shell) -> None:
     done = lgbench("train", "copy-mqar", "transfer", *SMALL, "--output", "runs/a")
     assert done.status == 0, done.err
     assert re.search(r"step 4/4: loss \d\.\d+, [\d,]+ examples/s; string_copy in-distribution 0\.0 %", done.err)
-    assert re.search(r"on 16 examples \(\d+ tokens, of which \d+ in targets\) .* \d+ MB of memory at most", done.out)
+    assert re.search(r"on 16 examples \(\d+ tokens, of which \d+ in targets\) .* [\d,]+ MB of memory at most", done.out)
     command = done.out.splitlines()[-1].split()
     assert command[:3] == ["lgbench", "eval", "runs/a/checkpoint"]
     assert lgbench(*command[1:], "--limit", "2", "--output", "runs/b").status == 0

@@ -127,7 +127,7 @@ def _order(check: str, predictor: Predictor, task: str, prompts: list[str], firs
     if len(set(first)) == 1:
         detail = f"every reply is {first[0][:40]!r}, so that their order cannot be seen"
         return Finding(check, "warning", detail, "Does the model read its prompts?")
-    if backwards == first and len(set(first)) > 1:
+    if backwards == first:
         return Finding(check, "problem", "reversing the prompts changed nothing", advice)
     return _same(check, first, backwards[::-1], advice)
 

@@ -37,6 +37,9 @@ class Needy:
     def __init__(self, path):
         raise OSError("no such disk")
 
+def predict(prompts, task):
+    return list(prompts)
+
 instance = Fixed(suffix)
 number = 3
 not_a_model = list
@@ -87,8 +90,9 @@ def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
         ("models.py:Fixed", {"times": "two"}, r"times='two' of 'models.py:Fixed' must be of type int"),
         ("models.py:Fixed", {"upper": "maybe"}, r"upper='maybe' .* must be of type bool"),
         ("models.py:factory", {}, r"needs the model option 'text': add --model-option text=VALUE"),
+        ("models.py:predict", {}, r"takes prompts itself.* put the function into a class"),
         ("models.py:instance", {"text": "b"}, r"is an instance and takes no model options"),
-        ("models.py:number", {}, r"is a int: it has no predict method and cannot be called"),
+        ("models.py:number", {}, r"is of type int: it has no predict method and cannot be called"),
         ("models.py:not_a_model", {}, r"made a list, which has no predict"),
         ("oracle", {"text": "b"}, r"'oracle' has no model option 'text'"),
         ("nonsense:thing", {}, r"'nonsense' is no scheme"),

@@ -122,11 +122,11 @@ def _same(
 
 
 def _order(check: str, predictor: Predictor, task: str, prompts: list[str], first: list[str]) -> Finding:
-    backwards = _ask(predictor, prompts[::-1], task)
-    advice = "Return the replies in the order of the prompts."
     if len(set(first)) == 1:
         detail = f"every reply is {first[0][:40]!r}, so that their order cannot be seen"
         return Finding(check, "warning", detail, "Does the model read its prompts?")
+    advice = "Return the replies in the order of the prompts."
+    backwards = _ask(predictor, prompts[::-1], task)
     if backwards == first:
         return Finding(check, "problem", "reversing the prompts changed nothing", advice)
     return _same(check, first, backwards[::-1], advice)

@@ -31,7 +31,9 @@ def construct(found: Any, options: Mapping[str, str], name: str) -> Predictor:
         made: Predictor = found
         return made
     if not callable(found):
-        raise LgbenchError(f"{name!r} is a {type(found).__name__}: it has no predict method and cannot be called.")
+        raise LgbenchError(
+            f"{name!r} is of type {type(found).__name__}: it has no predict method and cannot be called."
+        )
     arguments = arguments_for(found, options, name)
     with user_code(f"Making {name!r}"):
         made = found(**arguments)
@@ -66,6 +68,11 @@ def arguments_for(factory: Callable[..., Any], options: Mapping[str, str], name:
             valid = f"Valid: {', '.join(named)}." if named else "It takes none."
             raise LgbenchError(f"{name!r} has no model option {option!r}. {valid}")
     if missing := [key for key, p in named.items() if p.default is p.empty and key not in options]:
+        if missing == ["prompts", "task"]:
+            raise LgbenchError(
+                f"{name!r} takes prompts itself. MODEL is an object with the method predict(prompts, task), or what "
+                "makes one: put the function into a class."
+            )
         raise LgbenchError(f"{name!r} needs the model option {missing[0]!r}: add --model-option {missing[0]}=VALUE.")
     return {key: _convert(text, named[key], name) if key in named else text for key, text in options.items()}
 

@@ -1,1 +1,1 @@
-"""Layer 3: how a model is found, loaded and asked."""
+"""Layer 2: how a model is found, loaded and asked."""

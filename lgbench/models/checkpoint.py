@@ -1,4 +1,4 @@
-"""Layer 3: a trained model as a folder of two files, `model.safetensors` and `checkpoint.json`.
+"""Layer 2: a trained model as a folder of two files, `model.safetensors` and `checkpoint.json`.
 
 `checkpoint.json` says which vocabulary the weights were trained with and how to build the module: from an architecture
 of the reference model, or by a function of the user's, which is named but never called without being asked for.

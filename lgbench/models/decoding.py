@@ -1,4 +1,4 @@
-"""Layer 3: greedy decoding of a batch of rows of equal length."""
+"""Layer 2: greedy decoding of a batch of rows of equal length."""
 
 from __future__ import annotations
 

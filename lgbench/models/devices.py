@@ -1,4 +1,4 @@
-"""Layer 3: which device a model runs on."""
+"""Layer 2: which device a model runs on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer 3: a reference model as a folder that Hugging Face transformers opens, written without that library."""
+"""Layer 2: a reference model as a folder that Hugging Face transformers opens, written without that library."""
 
 from __future__ import annotations
 

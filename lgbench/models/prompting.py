@@ -1,4 +1,4 @@
-"""Layer 3: how a language model is asked, and what of its text is the reply (docs/models-huggingface.md)."""
+"""Layer 2: how a language model is asked, and what of its text is the reply (docs/models-huggingface.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer 3: the fixed vocabulary of the reference model, and how an example becomes a row of tokens.
+"""Layer 2: the fixed vocabulary of the reference model, and how an example becomes a row of tokens.
 
 A row is `<begin> <task> prompt target <end>`. The task's tag is what tells `reverse_add` from `no_carry`, whose prompts
 look alike. A character is one token, except that a maze node such as `[17]` is one token.

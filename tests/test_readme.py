@@ -59,3 +59,18 @@ def test_every_option_shown_exists() -> None:
 def test_nothing_is_left_to_fill_in() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     assert not [page.name for page in pages if re.search(r"@[A-Z0-9]+@|^BENCH$|TODO", page.read_text("utf-8"), re.M)]
+
+
+def test_the_gains_told_are_those_on_the_board() -> None:
+    page = (ROOT / "leaderboard" / "systems" / "reference-rope.md").read_text("utf-8")
+    on_board = {}
+    for section in re.split("^### ", page, flags=re.MULTILINE)[1:]:
+        tables = [[each.strip() for each in line.split("|")[1:-1]] for line in section.splitlines() if line[:1] == "|"]
+        for heading, row in zip(tables, tables[2:], strict=False):
+            if heading[0] == "transfer gain":
+                gains = dict(zip(heading, row, strict=True))
+        (seeds,) = [row[1] for row in tables if row[0] == "transfer"]
+        told = (gains["transfer gain"], gains["gain over control"])
+        on_board[section.split("\n")[0]] = [*(gain.removesuffix("†") for gain in told), seeds]
+    rows = re.findall(r"^\| `([\w-]+)` \| (\S+ \[.*) \|$", README, flags=re.MULTILINE)
+    assert {group: rest.split(" | ") for group, rest in rows} == on_board

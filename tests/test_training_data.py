@@ -8,6 +8,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -217,6 +219,14 @@ def test_no_training_prompt_stands_in_a_test_or_dev_cell(group: str, arm: str) -
 def test_lengths_without_a_cell_hold_nothing_out() -> None:
     drawn = {example.prompt for example in block("copy-mqar", "main_only") if example.length == 1}
     assert drawn == {f"{letter}=" for letter in redraw.LETTERS}
+
+
+@pytest.mark.parametrize(("module", "expected"), [("rows", False), ("batching", True)])
+def test_a_process_that_draws_rows_ahead_is_spared_torch(module: str, expected: bool) -> None:
+    pytest.importorskip("torch")
+    code = f"import sys, lgbench.training.{module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(expected)
 
 
 def test_wrong_names_are_refused_at_once() -> None:

@@ -1,36 +1,21 @@
-"""Layer 4: batches of token rows, from the training stream of an arm."""
+"""Layer 4: batches of token rows as tensors."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lgbench.models.tokenizer import END, encode, encode_prompt
-from lgbench.processes import drawn_ahead
 from lgbench.suites import Arm, Suite
-from lgbench.task import Example
-from lgbench.training_data import BLOCK_EXAMPLES, TrainingData
+from lgbench.training.rows import Row, row_blocks
+from lgbench.training_data import BLOCK_EXAMPLES
 
 IGNORED = -100
 """The label of a position that the loss leaves out."""
-
-
-class Row(NamedTuple):
-    """One example as tokens.
-
-    Attributes:
-        tokens: One byte a token: begin, tag, prompt, target, end.
-        start: Where the target begins.
-    """
-
-    tokens: bytes
-    start: int
 
 
 class Chunk(NamedTuple):
@@ -57,12 +42,6 @@ class Batch(NamedTuple):
     chunks: list[Chunk]
     tokens: int
     target_tokens: int
-
-
-def encode_row(example: Example) -> Row:
-    """An example as a row of tokens."""
-    prompt = encode_prompt(example.task, example.prompt)
-    return Row(bytes([*prompt, *encode(example.target), END]), len(prompt))
 
 
 def pad(rows: Sequence[Row], multiple: int = 1) -> Chunk:
@@ -94,7 +73,7 @@ def batches(
         multiple: Chunks are padded to a multiple of this, for fewer shapes.
     """
     first, skip = divmod(start * size, BLOCK_EXAMPLES)
-    blocks = _blocks(suite, arm, first, workers)
+    blocks = row_blocks(suite, arm, first, workers)
     rows = itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
     while True:
         yield _batch(list(itertools.islice(rows, size)), chunks, multiple)
@@ -108,17 +87,3 @@ def _batch(rows: list[Row], chunks: int, multiple: int) -> Batch:
     part = -(-len(rows) // chunks)
     parts = [pad(rows[first : first + part], multiple) for first in range(0, len(rows), part)]
     return Batch(parts, tokens, target_tokens)
-
-
-def _blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Row]]:
-    if workers:
-        return drawn_ahead(partial(_encoded_block, suite, arm), first=first, workers=workers)
-    data = TrainingData(suite, arm)
-    return ([encode_row(example) for example in data.block(number)] for number in itertools.count(first))
-
-
-_worker_data = cache(TrainingData)
-
-
-def _encoded_block(suite: Suite, arm: Arm, number: int) -> list[Row]:
-    return [encode_row(example) for example in _worker_data(suite, arm).block(number)]

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from lgbench.cells import DEV_EXAMPLES, draw_cell
 from lgbench.models.prompting import generation_cap
 from lgbench.suites import ZONES, Cell, Group, Suite, Zone
-from lgbench.training.batching import IGNORED, Chunk, encode_row, pad
+from lgbench.training.batching import IGNORED, Chunk, pad
 from lgbench.training.record import CurvePoint
+from lgbench.training.rows import encode_row
 
 
 class DevSet:

@@ -147,6 +147,13 @@ class PromptStyle(_Record):
             raise ValueError("style 'raw' has a template and no shots, style 'instruct' has shots and no template")
         return self
 
+    def __str__(self) -> str:
+        """In a line, for people."""
+        style = f"style {self.style}{' in a chat' if self.chat else ''}"
+        if self.template is not None:
+            return f"{style}, template {self.template!r}"
+        return f"{style}, {self.shots} worked example{'' if self.shots == 1 else 's'}"
+
 
 class Usage(_Record):
     """What a paid model used, over all pieces of a run.

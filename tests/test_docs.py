@@ -17,6 +17,8 @@ import pytest
 
 import lgbench
 from lgbench.cells import draw_cell, limited_indices
+from lgbench.models.prompting import question
+from lgbench.results import PromptStyle
 from lgbench.suites import SUITES, TRAINED_ARMS, Cell, Group, Suite, load_suite
 from lgbench.tasks import TASKS, get_task
 from lgbench.training_data import TrainingData
@@ -67,6 +69,24 @@ def test_the_table_of_tasks_holds_right_examples_of_every_task() -> None:
     rows = tables("task | prompt | target")
     assert [task for task, _, _ in rows] == [task.name for task in TASKS]
     assert all(get_task(task).solve(prompt) == target for task, prompt, target in rows)
+
+
+def test_the_shown_question_is_what_a_language_model_is_asked() -> None:
+    style = PromptStyle(style="instruct", shots=2, chat=True)
+    prompt = draw_cell(load_suite("mini-v1"), "reverse", 4)[0].prompt
+    assert f"```\n{question(style, load_suite('mini-v1'), prompt, 'reverse')}\n```" in PROTOCOL
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    found, waiting = set(), [DOCS.parent / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in found or page.suffix != ".md":
+            continue
+        found.add(page)
+        targets = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text("utf-8"))
+        waiting += [(page.parent / target).resolve() for target in targets]
+    assert set(DOCS.glob("*.md")) <= found
 
 
 def test_every_task_has_its_rule_on_the_page() -> None:

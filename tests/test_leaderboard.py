@@ -2,6 +2,7 @@
 
 import html
 import random
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -17,7 +18,7 @@ from lgbench.cli import app
 from lgbench.errors import LgbenchError
 from lgbench.leaderboard.build import derive_files, differences, write_files
 from lgbench.leaderboard.markdown import escape, percent, points, table
-from lgbench.results import SystemInfo
+from lgbench.results import PromptStyle, SystemInfo
 from lgbench.submissions.checking import Submission, SubmittedRun, read_submissions
 from lgbench.submissions.system import SystemRecord
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
@@ -152,6 +153,22 @@ def test_an_open_system() -> None:
     assert by_length[0]["18"] == "100.0"
     assert by_length[0]["20"] == "0.0"
     assert by_length[0]["24"] == ""
+
+
+def test_the_board_says_how_a_language_model_was_asked() -> None:
+    styles = [
+        None,
+        PromptStyle(style="raw", template="<{task}>|{prompt}"),
+        PromptStyle(style="instruct", shots=2, chat=True),
+    ]
+    systems = [SystemInfo(model="hf:m", kind="hf", prompt=style) for style in styles]
+    made = [made_up(f"model-{number}", [make_run(lambda _: 9, system=system)]) for number, system in enumerate(systems)]
+    files = derive_files(made)
+    ranked, _ = tables(files["README.md"])
+    assert [row["asked"] for row in ranked] == ["-", "raw", "instruct, 2 shots"]
+    pages = [html.unescape(files[f"systems/model-{number}.md"].replace("\\", "")) for number in range(3)]
+    asked = [re.findall(r"^Asked in (.*)$", page, flags=re.MULTILINE) for page in pages]
+    assert asked == [[], ["style raw, template '<{task}>|{prompt}'."], ["style instruct in a chat, 2 worked examples."]]
 
 
 def test_every_accuracy_by_length_stands_on_the_system_page() -> None:

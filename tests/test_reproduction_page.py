@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +86,20 @@ def test_the_page_says_how_long_training_took() -> None:
     records = [read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name) for folder in RUNS]
     minutes = [round(record.seconds / 60) for record in records]
     assert f"in {min(minutes)} to {max(minutes)} minutes a run" in " ".join(text.split())
+
+
+def test_training_says_how_long_the_runs_of_a_domain_took() -> None:
+    pytest.importorskip("torch")
+    from lgbench.training.record import read_training_record
+
+    records = [read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name) for folder in RUNS]
+    text = (ROOT / "docs" / "training.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[^|]*`) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, flags=re.MULTILINE)
+    assert sum(int(row[1]) for row in rows) == len(records)
+    for groups, *figures in rows:
+        minutes = [round(each.seconds / 60) for each in records if f"`{each.plan.group}`" in groups]
+        expected = (len(minutes), statistics.median_low(minutes), min(minutes), max(minutes))
+        assert tuple(map(int, figures)) == expected
 
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")

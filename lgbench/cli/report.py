@@ -54,12 +54,8 @@ def describe(model: Model) -> str:
     parts = []
     if model.system.parameters is not None:
         parts += [f"{model.system.parameters:,} parameters", model.device]
-    if (prompt := model.system.prompt) is not None:
-        parts.append(f"style {prompt.style}{' in a chat' if prompt.chat else ''}")
-        if prompt.template is not None:
-            parts.append(f"template {prompt.template!r}")
-        else:
-            parts.append(f"{prompt.shots} worked example{'' if prompt.shots == 1 else 's'}")
+    if model.system.prompt is not None:
+        parts.append(str(model.system.prompt))
     return ", ".join(parts)
 
 

@@ -104,6 +104,7 @@ def _open_section(suite: Suite, scores: Sequence[tuple[SuiteScores, OpenScores]]
             "#": str(place),
             "system": link(on_suite.system),
             "open score": estimated(each.score, of=len(suite.main_tasks)),
+            "asked": _asked(each),
             "seeds": str(len(each.results)),
         }
         | _about(on_suite)
@@ -126,6 +127,16 @@ def _open_section(suite: Suite, scores: Sequence[tuple[SuiteScores, OpenScores]]
 def _open_rank(entry: tuple[SuiteScores, OpenScores]) -> tuple[Fraction, str]:
     on_suite, scores = entry
     return -(scores.score.value if scores.score else Fraction()), on_suite.system.name
+
+
+def _asked(scores: OpenScores) -> str:
+    """How a language model was asked: its score depends on it."""
+    styles = []
+    for result in scores.results:
+        prompt = result.system.prompt
+        shots = "" if prompt is None or prompt.shots is None else f", {prompt.shots} shots"
+        styles.append(NONE if prompt is None else prompt.style + shots)
+    return "; ".join(dict.fromkeys(styles))
 
 
 def _about(on_suite: SuiteScores) -> _Row:

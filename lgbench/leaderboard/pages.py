@@ -131,6 +131,7 @@ def _open_section(suite: Suite, scores: OpenScores, picture: Picture) -> list[st
     return [
         "### Not trained under an arm (`open`)",
         f"Open score: {estimated(scores.score, of=len(suite.main_tasks))}.",
+        *dict.fromkeys(f"Asked in {escape(str(each.system.prompt))}." for each in scores.results if each.system.prompt),
         _embedded(picture),
         table(of_tasks),
         table(rows, left=2),

@@ -23,7 +23,7 @@ _FIRST_TASKS = (
     *("string_copy", "reverse", "capitalize", "capitalize_reverse", "mqar", "repeat_first"),
     *("shortest_path", "dfs_trace", "node_list"),
 )
-# Tags are only ever added at the end, so that every token keeps its number and checkpoints of before stay of use.
+# Tags are only ever added at the end, so that every token keeps its number and older checkpoints remain usable.
 _LATER_TASKS: tuple[str, ...] = ()
 _PUNCTUATION = "+-*=,:?>"
 VOCABULARY: tuple[str, ...] = (

@@ -63,9 +63,21 @@ def evaluate(
     groups = (group,) if isinstance(group, str) else tuple(group)
     tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     plan = make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
-    if batch_size != "auto" and batch_size < 1:
-        raise LgbenchError(f"Batch size {batch_size} is out of range. Give 1 or more, or 'auto'.")
     model = predictor if isinstance(predictor, Model) else _unnamed(predictor)
+    return evaluate_plan(model, plan, batch_size=batch_size, output=output, resume=resume, on_progress=on_progress)
+
+
+def evaluate_plan(
+    model: Model,
+    plan: Plan,
+    *,
+    batch_size: int | Literal["auto"] = "auto",
+    output: str | Path | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Run a model through a plan: `evaluate`, with the same arguments and errors, after its choice of cells."""
+    check_batch_size(batch_size)
     if model.trained is not None and plan.group is not None:
         plan = _as_trained(plan, model.trained)
     if isinstance(model.predictor, RecordedReplies):
@@ -76,6 +88,12 @@ def evaluate(
         return _evaluate(model, plan, Path(output).absolute(), batch_size=size, resume=resume, on_progress=on_progress)
     with tempfile.TemporaryDirectory(prefix="lgbench-") as folder:
         return _evaluate(model, plan, Path(folder), batch_size=size, resume=False, on_progress=on_progress)
+
+
+def check_batch_size(batch_size: int | Literal["auto"]) -> None:
+    """Raise an `LgbenchError` for a batch size out of range."""
+    if batch_size != "auto" and batch_size < 1:
+        raise LgbenchError(f"Batch size {batch_size} is out of range. Give 1 or more, or 'auto'.")
 
 
 def _as_trained(plan: Plan, trained: Trained) -> Plan:

@@ -122,7 +122,7 @@ def test_a_limited_run_says_so(lgbench: Shell) -> None:
         (["eval", "gone.py:Model"], "There is no file 'gone.py'"),
         (["eval", "oracle", "--suite", "maxi"], "'maxi' is not a suite"),
         (["eval", "oracle", "--batch-size", "many"], "'many' is neither a number nor 'auto'"),
-        (["eval", "oracle", "--batch-size", "0"], "Give 1 or more"),
+        (["eval", "gone.py:Gone", "--batch-size", "0"], "Give 1 or more"),
         (["eval", "oracle", "--model-option", "a"], "does not read as key=value"),
         (["eval", "oracle", "--model-option", "a=1", "--model-option", "a=2"], "'a' is given twice"),
         (["eval", "oracle", "--resume"], "--resume needs --output"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import json
 import os
@@ -30,6 +29,7 @@ from lgbench.errors import FolderTakenError, LgbenchError
 
 if TYPE_CHECKING:
     from lgbench.results import Result
+    from lgbench.running.planning import Plan
 
 
 def command(
@@ -78,35 +78,23 @@ def command(
         typer.echo(f"Loading {model} for {suite}, arm {arm} ...", err=True)
 
     from lgbench.cli.report import print_result, summary
-    from lgbench.evaluation import evaluate
     from lgbench.running.planning import make_plan
 
-    groups, tasks, lengths = listed(group), listed(task), listed_lengths(length)
-    # Asked for in vain should fail before a model takes minutes to load.
-    make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
+    groups, lengths = listed(group), listed_lengths(length)
+    # What is asked for in vain fails before a model takes minutes to load.
+    plan = make_plan(suite, arm=arm, groups=groups, tasks=listed(task), lengths=lengths, seed=seed, limit=limit)
+    size = _batch_size(batch_size)
     if resume and output is not None and not output.exists() and not quiet:
         typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
     base = output or _new_folder(model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"]))
     options = model_options([*(model_option or []), *_shots(shots)])
     if output is None and not quiet:
         typer.echo(f"The result will be in {base}", err=True)
-    wanted = functools.partial(
-        evaluate,
-        suite=suite,
-        arm=arm,
-        group=groups,
-        tasks=tasks,
-        lengths=lengths,
-        seed=seed,
-        limit=limit,
-        batch_size=_batch_size(batch_size),
-        resume=resume,
-    )
     results, summaries = [], []
     for folder, chosen in _runs(base, options, model):
         place = folder.absolute()  # the model may change the working directory
         with _telling_how_to_go_on(place, base):
-            results.append(_run(wanted, model, chosen, place, quiet=quiet))
+            results.append(_run(plan, model, chosen, place, batch_size=size, resume=resume, quiet=quiet))
         summaries.append(summary(results[-1], folder))
         if not as_json and not quiet:
             print_result(results[-1], folder)
@@ -137,11 +125,19 @@ def _telling_how_to_go_on(folder: Path, base: Path) -> Iterator[None]:
 
 
 def _run(
-    wanted: functools.partial[Result], model: str, options: dict[str, str], folder: Path, *, quiet: bool
+    plan: Plan,
+    model: str,
+    options: dict[str, str],
+    folder: Path,
+    *,
+    batch_size: int | Literal["auto"],
+    resume: bool,
+    quiet: bool,
 ) -> Result:
     """Load the model and evaluate it. What it prints goes to stderr, so that it cannot mix with the JSON."""
     from lgbench.cli.progress import reporter
     from lgbench.cli.report import describe
+    from lgbench.evaluation import evaluate_plan
     from lgbench.models.loading import load_model
     from lgbench.running.loop import asks_again
     from lgbench.suites import OPEN_ARM
@@ -150,7 +146,7 @@ def _run(
         loaded = load_model(model, options)
         if not quiet and (description := describe(loaded)):
             typer.echo(f"Loaded: {description}", err=True)
-        if not quiet and loaded.trained is not None and wanted.keywords["arm"] == OPEN_ARM:
+        if not quiet and loaded.trained is not None and plan.arm == OPEN_ARM:
             suite, group, arm, seed = loaded.trained
             typer.echo(
                 f"It was trained as arm {arm} of {group} in {suite}, seed {seed}. To evaluate it as such: "
@@ -158,7 +154,7 @@ def _run(
                 err=True,
             )
         with reporter(quiet=quiet, again=asks_again(loaded.predictor)) as report:
-            return wanted(loaded, output=folder, on_progress=report)
+            return evaluate_plan(loaded, plan, batch_size=batch_size, output=folder, resume=resume, on_progress=report)
 
 
 @contextlib.contextmanager
@@ -212,12 +208,16 @@ def _show_series(results: list[Result], base: Path, *, quiet: bool) -> None:
 
 
 def _batch_size(text: str) -> int | Literal["auto"]:
+    from lgbench.evaluation import check_batch_size
+
     if text == "auto":
         return "auto"
     try:
-        return int(text)
+        size = int(text)
     except ValueError:
         raise LgbenchError(f"--batch-size {text!r} is neither a number nor 'auto'.") from None
+    check_batch_size(size)
+    return size
 
 
 def _shots(shots: int | None) -> list[str]:

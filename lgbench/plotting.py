@@ -21,10 +21,9 @@ from lgbench.scoring.curves import ARM_COLORS, ARM_DASHES, ZONE_SHADES, axis_end
 from lgbench.scoring.measures import counts_by_task
 from lgbench.series import by_step
 from lgbench.suites import TRAINED_ARMS, ZONES, Group, Suite, Zone, load_suite
-from lgbench.training.curve import zone_accuracies
 from lgbench.training.plans import difference
+from lgbench.training.points import dev_gap, zone_accuracies
 from lgbench.training.record import TrainingRecord
-from lgbench.training.sweep import dev_gap
 
 ZONE_COLORS: Mapping[Zone, str] = {"in_distribution": "#1b9e77", "transfer": "#1f77b4", "beyond": "#d95f02"}
 # No creation date, no version of the program that wrote it.

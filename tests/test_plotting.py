@@ -18,8 +18,9 @@ from lgbench.cli.plotting import command as plot
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
 from lgbench.suites import Cell, load_suite
+from lgbench.training.points import Gap, dev_gap
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
-from lgbench.training.sweep import Gap, dev_gap, finish_swept, list_sweep
+from lgbench.training.sweep import finish_swept, list_sweep
 from tests.made_up import make_result
 
 MINI = load_suite("mini-v1")

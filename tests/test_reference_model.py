@@ -18,6 +18,7 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
 from lgbench.models import decoding, tokenizer
+from lgbench.models.architecture import Architecture
 from lgbench.models.contract import CappedReply
 from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.loaded import Model
@@ -30,7 +31,7 @@ from lgbench.models.tokenizer import (
     encode,
     encode_prompt,
 )
-from lgbench.models.transformer import Architecture, Block, KeyValueCache, Transformer
+from lgbench.models.transformer import Block, KeyValueCache, Transformer
 from lgbench.suites import load_suite
 
 MINI = load_suite("mini-v1")

@@ -130,8 +130,8 @@ def test_every_training_record_belongs_to_a_submitted_run() -> None:
 
 def test_the_gaps_are_those_of_the_sweep() -> None:
     pytest.importorskip("torch")
+    from lgbench.training.points import dev_gap
     from lgbench.training.record import read_training_record
-    from lgbench.training.sweep import dev_gap
 
     text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
     sweep = ROOT / "docs" / "sweeps" / "mini-v1-capitalize-reverse"

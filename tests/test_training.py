@@ -23,8 +23,9 @@ from lgbench.models.devices import choose_device, peak_flops
 from lgbench.models.tokenizer import END, VOCABULARY, decode
 from lgbench.training import trainer
 from lgbench.training.batching import IGNORED, batches
-from lgbench.training.curve import DevSet, zone_accuracies
+from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module
+from lgbench.training.points import zone_accuracies
 from lgbench.training.record import CurvePoint, read_training_record
 from lgbench.training.settings import TrainingSettings, learning_rate, preset_settings
 from lgbench.training.steps import backward, make_optimizer, take_step

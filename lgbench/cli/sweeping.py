@@ -37,8 +37,9 @@ def command(
 
     from lgbench.models.devices import choose_device
     from lgbench.suites import load_suite
+    from lgbench.training.points import gap_line
     from lgbench.training.record import read_training_record
-    from lgbench.training.sweep import finish_swept, gap_line, list_sweep
+    from lgbench.training.sweep import finish_swept, list_sweep
 
     chosen = choose_device(device)
     root = output or Path("runs") / f"sweep-{suite}-{group}"

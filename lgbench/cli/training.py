@@ -116,7 +116,7 @@ class Display:
 
     def show(self, progress: Progress) -> None:
         """Take in a report of the run."""
-        from lgbench.training.curve import zones_line
+        from lgbench.training.points import zones_line
 
         speed = f"loss {progress.loss:.3f}, {progress.examples_per_second:,.0f} examples/s"
         self._bar.update(self._row, completed=progress.step, description=speed)

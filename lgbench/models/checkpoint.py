@@ -20,12 +20,13 @@ from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
 from lgbench.files import new_folder, write_atomically
+from lgbench.models.architecture import Architecture
 from lgbench.models.contract import CappedReply, user_code
 from lgbench.models.decoding import Reader, greedy, make_reader
 from lgbench.models.parallel import MOST_PARTS, in_parts
 from lgbench.models.prompting import generation_cap
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt, task_tag
-from lgbench.models.transformer import Architecture, Transformer
+from lgbench.models.transformer import Transformer
 from lgbench.records import read_record
 
 WEIGHTS = "model.safetensors"

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from lgbench.errors import LgbenchError
 from lgbench.files import new_folder, write_atomically
+from lgbench.models.architecture import Architecture
 from lgbench.models.checkpoint import WEIGHTS, packed, read_checkpoint_record, read_tensors
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
-from lgbench.models.transformer import NORM_EPSILON, Architecture
+from lgbench.models.transformer import NORM_EPSILON
 
 _LONGEST = 4096
 

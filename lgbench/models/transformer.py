@@ -8,46 +8,15 @@ logits in `transformers`' LlamaForCausalLM.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from lgbench.errors import LgbenchError
+from lgbench.models.architecture import Architecture
 
 NORM_EPSILON = 1e-6
 # Tokens. The CPU's kernels for softmax and small matrices are fast from 16 numbers on, and at multiples of them.
 _BLOCK = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """The shape of a reference model.
-
-    Attributes:
-        layers: Number of blocks.
-        heads: Attention heads of a block; they divide `width` into even parts.
-        width: Size of a token's vector between blocks.
-        hidden: Size of the feed-forward layer's inner vector.
-        theta: Base of the rotary wavelengths.
-        position: `rope`, or `nope` for no position encoding.
-    """
-
-    layers: int
-    heads: int
-    width: int
-    hidden: int
-    theta: float
-    position: Literal["rope", "nope"]
-
-    def __post_init__(self) -> None:
-        if self.width % (2 * self.heads):
-            raise LgbenchError(
-                f"A width of {self.width} does not divide into {self.heads} heads of even size. "
-                f"Choose a multiple of {2 * self.heads}."
-            )
 
 
 class KeyValueCache:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lgbench.cells import DEV_EXAMPLES, draw_cell
+from lgbench.cells import draw_cell
 from lgbench.models.prompting import generation_cap
-from lgbench.suites import ZONES, Cell, Group, Suite, Zone
+from lgbench.suites import Cell, Group, Suite
 from lgbench.training.batching import IGNORED, Chunk, pad
-from lgbench.training.record import CurvePoint
 from lgbench.training.rows import encode_row
 
 
@@ -61,21 +60,3 @@ def exact_matches(logits: Tensor, labels: Tensor) -> Tensor:
         labels: Shape (rows, time), `IGNORED` where nothing is asked.
     """
     return ((logits.argmax(dim=-1) == labels) | (labels == IGNORED)).all(dim=1)
-
-
-def zone_accuracies(group: Group, point: CurvePoint) -> dict[Zone, float | None]:
-    """The main task's mean accuracy over the lengths of each zone; null where the grid has none."""
-    counts = point.correct[group.main]
-    accuracies: dict[Zone, float | None] = {}
-    for zone in ZONES:
-        lengths = group.zone_lengths(zone)
-        right = sum(counts[length] for length in lengths)
-        accuracies[zone] = right / (DEV_EXAMPLES * len(lengths)) if lengths else None
-    return accuracies
-
-
-def zones_line(group: Group, point: CurvePoint) -> str:
-    """The main task's accuracy by zone, as in `reverse_add in-distribution 98.4 %, transfer 12.0 %`."""
-    known = [(zone, share) for zone, share in zone_accuracies(group, point).items() if share is not None]
-    shares = ", ".join(f"{zone.replace('_', '-')} {100 * share:.1f} %" for zone, share in known)
-    return f"{group.main} {shares}"

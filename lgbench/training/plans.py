@@ -10,7 +10,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lgbench.models.devices import fast_bfloat16
 from lgbench.suites import Arm, ArmTask, Suite
 from lgbench.tasks import get_task
 from lgbench.training.settings import TrainingSettings, preset_settings
@@ -88,6 +87,8 @@ def plan_training(
     """
     settings = preset_settings(preset, suite.group(group), changes, reference=model is None)
     if settings.precision == "auto":
+        from lgbench.models.devices import fast_bfloat16  # loads PyTorch, which no reader of plans needs
+
         precision = "bfloat16" if fast_bfloat16(device) else "float32"
         settings = settings.model_copy(update={"precision": precision})
     return TrainingPlan(

@@ -14,8 +14,8 @@ from lgbench.results import Result
 from lgbench.running.folder import RESULT_FILE
 from lgbench.scoring.comparison import same_experiment
 from lgbench.suites import Suite, load_suite
-from lgbench.training.curve import zones_line
 from lgbench.training.plans import plan_training
+from lgbench.training.points import zones_line
 from lgbench.training.runs import Run, train_run
 from lgbench.training.trainer import CHECKPOINT
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.models.transformer import Architecture
+from lgbench.models.architecture import Architecture
 from lgbench.suites import Group
 from lgbench.tasks.arithmetic import ARITHMETIC
 from lgbench.tasks.mazes import MAZES

@@ -1,20 +1,16 @@
-"""Layer 4: the arm `transfer` at other training lengths than the suite's, and its generalization gap."""
+"""Layer 4: the arm `transfer` at other training lengths than the suite's, for its generalization gap."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from lgbench.cells import DEV_EXAMPLES
-from lgbench.errors import LgbenchError
 from lgbench.suites import Suite
 from lgbench.tasks import get_task
 from lgbench.training.plans import TrainingPlan, plan_training
-from lgbench.training.record import CurvePoint, TrainingRecord
+from lgbench.training.points import gap_line
 from lgbench.training.runs import Run, train_run
 
 
@@ -74,52 +70,3 @@ def finish_swept(run: Run, device: str) -> None:
         LgbenchError: Training failed.
     """
     train_run(run, device, tell=partial(gap_line, run.plan))
-
-
-class Gap(NamedTuple):
-    """The generalization gap of a run, on dev examples: the paper's Figure 10 in one number.
-
-    Attributes:
-        main_length: To which the main task was trained.
-        aux_length: To which the auxiliaries were trained.
-        gap: The mean over the grid of the distance between the accuracies of the main task and of an auxiliary, then
-            the mean over the auxiliaries: from 0 to 1.
-    """
-
-    main_length: int
-    aux_length: int
-    gap: Fraction
-
-
-def dev_gap(record: TrainingRecord) -> Gap:
-    """The gap of a finished run of arm `transfer`, whatever lengths it was trained to.
-
-    Raises:
-        LgbenchError: The run is of another arm or has not finished.
-    """
-    plan = record.plan
-    if plan.arm != "transfer" or not record.finished:
-        raise LgbenchError(
-            f"A gap needs a finished run of arm transfer, not {plan.arm} after {record.steps_done} steps."
-        )
-    main, *auxiliaries = plan.parts
-    return Gap(main.max_length, auxiliaries[0].max_length, _gap(plan, record.curve[-1]))
-
-
-def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:
-    main, *auxiliaries = plan.parts
-    distances = [
-        abs(point.correct[main.task][length] - point.correct[auxiliary.task][length])
-        for auxiliary in auxiliaries
-        for length in point.correct[main.task]
-    ]
-    return Fraction(sum(distances), DEV_EXAMPLES * len(distances))
-
-
-def gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
-    """The gap at a point of a run's curve, and the accuracies over all lengths: of nothing learned it is 0 too."""
-    shares = {
-        task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in point.correct.items()
-    }
-    told = ", ".join(f"{task} {float(100 * share):.1f} %" for task, share in shares.items())
-    return f"gap {float(_gap(plan, point)):.3f}; over all lengths {told}"

@@ -1,0 +1,38 @@
+"""Layer 2: the shape of a reference model, apart from the model, so that reading one needs no PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lgbench.errors import LgbenchError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The shape of a reference model.
+
+    Attributes:
+        layers: Number of blocks.
+        heads: Attention heads of a block; they divide `width` into even parts.
+        width: Size of a token's vector between blocks.
+        hidden: Size of the feed-forward layer's inner vector.
+        theta: Base of the rotary wavelengths.
+        position: `rope`, or `nope` for no position encoding.
+    """
+
+    layers: int
+    heads: int
+    width: int
+    hidden: int
+    theta: float
+    position: Literal["rope", "nope"]
+
+    def __post_init__(self) -> None:
+        if min(self.layers, self.heads, self.width, self.hidden) < 1:
+            raise LgbenchError("A reference model has at least 1 layer, 1 head, and a width and hidden size of 1.")
+        if self.width % (2 * self.heads):
+            raise LgbenchError(
+                f"A width of {self.width} does not divide into {self.heads} heads of even size. "
+                f"Choose a multiple of {2 * self.heads}."
+            )

@@ -1,0 +1,79 @@
+"""Layer 4: what the points of a training curve amount to: accuracies by zone, and the generalization gap."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+from lgbench.cells import DEV_EXAMPLES
+from lgbench.errors import LgbenchError
+from lgbench.suites import ZONES, Group, Zone
+from lgbench.training.plans import TrainingPlan
+from lgbench.training.record import CurvePoint, TrainingRecord
+
+
+def zone_accuracies(group: Group, point: CurvePoint) -> dict[Zone, float | None]:
+    """The main task's mean accuracy over the lengths of each zone; null where the grid has none."""
+    counts = point.correct[group.main]
+    accuracies: dict[Zone, float | None] = {}
+    for zone in ZONES:
+        lengths = group.zone_lengths(zone)
+        right = sum(counts[length] for length in lengths)
+        accuracies[zone] = right / (DEV_EXAMPLES * len(lengths)) if lengths else None
+    return accuracies
+
+
+def zones_line(group: Group, point: CurvePoint) -> str:
+    """The main task's accuracy by zone, as in `reverse_add in-distribution 98.4 %, transfer 12.0 %`."""
+    known = [(zone, share) for zone, share in zone_accuracies(group, point).items() if share is not None]
+    shares = ", ".join(f"{zone.replace('_', '-')} {100 * share:.1f} %" for zone, share in known)
+    return f"{group.main} {shares}"
+
+
+class Gap(NamedTuple):
+    """The generalization gap of a run, on dev examples: the paper's Figure 10 in one number.
+
+    Attributes:
+        main_length: To which the main task was trained.
+        aux_length: To which the auxiliaries were trained.
+        gap: The mean over the grid of the distance between the accuracies of the main task and of an auxiliary, then
+            the mean over the auxiliaries: from 0 to 1.
+    """
+
+    main_length: int
+    aux_length: int
+    gap: Fraction
+
+
+def dev_gap(record: TrainingRecord) -> Gap:
+    """The gap of a finished run of arm `transfer`, whatever lengths it was trained to.
+
+    Raises:
+        LgbenchError: The run is of another arm or has not finished.
+    """
+    plan = record.plan
+    if plan.arm != "transfer" or not record.finished:
+        raise LgbenchError(
+            f"A gap needs a finished run of arm transfer, not {plan.arm} after {record.steps_done} steps."
+        )
+    main, *auxiliaries = plan.parts
+    return Gap(main.max_length, auxiliaries[0].max_length, _gap(plan, record.curve[-1]))
+
+
+def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:
+    main, *auxiliaries = plan.parts
+    distances = [
+        abs(point.correct[main.task][length] - point.correct[auxiliary.task][length])
+        for auxiliary in auxiliaries
+        for length in point.correct[main.task]
+    ]
+    return Fraction(sum(distances), DEV_EXAMPLES * len(distances))
+
+
+def gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
+    """The gap at a point of a run's curve, and the accuracies over all lengths: of nothing learned it is 0 too."""
+    shares = {
+        task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in point.correct.items()
+    }
+    told = ", ".join(f"{task} {float(100 * share):.1f} %" for task, share in shares.items())
+    return f"gap {float(_gap(plan, point)):.3f}; over all lengths {told}"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from lgbench.errors import LgbenchError
+from lgbench.files import write_atomically
 
 MAX_RECORD_BYTES = 1_000_000
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -57,6 +58,15 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
         return kind.model_validate_json(text)
     except ValidationError as error:
         raise InvalidFileError(path, [_problem(detail) for detail in error.errors()]) from None
+
+
+def write_record(path: Path, record: BaseModel) -> None:
+    """Write a record as `read_record` reads it, whole or not at all.
+
+    Raises:
+        OSError: It could not be written; what stood at `path` is untouched.
+    """
+    write_atomically(path, record.model_dump_json(indent=1).encode() + b"\n")
 
 
 def _problem(detail: Any) -> Problem:

@@ -20,7 +20,8 @@ Count = Annotated[int, Field(ge=0, le=10**9)]
 MAX_PARAMETERS = 10**14
 Parameters = Annotated[int, Field(ge=0, le=MAX_PARAMETERS)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-Text = Annotated[str, StringConstraints(max_length=2000)]
+MAX_TEXT = 2000
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -114,8 +114,15 @@ class Suite:
         raise UnknownNameError("group", name, (group.name for group in self.groups))
 
     def home_group(self, task: str) -> Group:
-        """The first group that names the task. Under the arm `open` it gives the task its zones."""
-        return next(group for group in self.groups if task in group.tasks)
+        """The first group that names the task. Under the arm `open` it gives the task its zones.
+
+        Raises:
+            UnknownNameError: No group does.
+        """
+        for group in self.groups:
+            if task in group.tasks:
+                return group
+        raise UnknownNameError("task", task, (each.name for each in self.tasks))
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,34 @@ def test_a_model_without_rotary_positions_is_no_llama(checkpoint: Path, tmp_path
     save_checkpoint(tmp_path / "nope", module, CheckpointRecord.model_validate_json(record))
     with pytest.raises(LgbenchError, match="only reference models with position=rope"):
         export_hf(tmp_path / "nope", tmp_path / "hf")
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "said"),
+    [
+        ("layers", 1, "do not fit the model that checkpoint.json describes"),
+        ("layers", 3, "do not fit the model that checkpoint.json describes"),
+        ("heads", 0, "at least 1 layer, 1 head"),
+    ],
+)
+def test_a_record_that_does_not_fit_its_weights_is_not_exported(
+    name: str, number: int, said: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(checkpoint, tmp_path / "odd")
+    record = json.loads(load_record(checkpoint))
+    record["architecture"][name] = number
+    (tmp_path / "odd" / "checkpoint.json").write_text(json.dumps(record))
+    with pytest.raises(LgbenchError, match=said):
+        export_hf(tmp_path / "odd", tmp_path / "hf")
+    assert not (tmp_path / "hf").exists()
+
+
+def test_what_a_killed_process_left_of_a_checkpoint_is_removed(checkpoint: Path, tmp_path: Path) -> None:
+    _, module = reference(checkpoint)
+    for name in (".model.safetensors.x.lgbench-tmp", "mine.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    save_checkpoint(tmp_path, module, CheckpointRecord.model_validate_json(load_record(checkpoint)))
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.tmp", "model.safetensors", "checkpoint.json"}
 
 
 def load_record(checkpoint: Path) -> str:

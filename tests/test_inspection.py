@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lgbench.cli.folders import finished_runs
 from lgbench.cli.report import sparkline
 from lgbench.results import Result
 from lgbench.scoring.measures import summarize
@@ -67,6 +68,15 @@ def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
     done = lgbench("compare", "main_only", "transfer", "limited")
     assert "no control ran" in done.out
     assert done.err == "Left out: limited, as it is limited to 3 examples of a cell.\n"
+
+
+def test_a_run_that_is_named_twice_is_found_once_in_its_first_place(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text("{}")
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert finished_runs([a, b, a]) == [a, b]
+    assert finished_runs([b, tmp_path]) == [b, a]
 
 
 def test_arms_of_two_systems_are_not_mixed(lgbench: Shell) -> None:

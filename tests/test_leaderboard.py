@@ -262,6 +262,8 @@ def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Pat
     assert set(files) == {"README.md", "systems/my-system.md", "systems/my-system/mini-v1-add-multiply.svg"}
     assert write_files(files, board) == [board / "README.md", board / "systems" / "my-system.md", picture]
     assert list(differences(files, board)) == []
+    for folder in (board, board / "systems", picture.parent):
+        (folder / ".page.md.x.lgbench-tmp").write_text("left by a process that was killed")
     assert write_files(files, board) == []
     (board / "systems" / "gone.md").write_text("old")
     (board / "systems" / "gone").mkdir()

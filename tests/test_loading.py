@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import lgbench
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
@@ -32,6 +33,11 @@ def factory(*, text):
 
 def anything(**options):
     return Fixed(repr(options))
+
+class Annotated:
+    def __init__(self, text: "os.nowhere" = "annotated", other: "not valid" = None): ...
+    def predict(self, prompts, task):
+        return ["annotated"] * len(prompts)
 
 class Needy:
     def __init__(self, path):
@@ -62,6 +68,10 @@ def replies(name: str, **options: str) -> list[str]:
     return list(model.predictor.predict(["x="], "reverse"))  # type: ignore[union-attr]
 
 
+def test_annotations_that_cannot_be_read_are_no_hindrance(folder: Path) -> None:
+    assert replies("models.py:Annotated") == ["annotated"]
+
+
 @pytest.mark.parametrize("name", ["models.py:Fixed", "./models.py:factory", "models.py:anything", "models.py:instance"])
 def test_a_class_a_function_and_an_instance_will_do(name: str, folder: Path) -> None:
     options = {"text": "b"} if "factory" in name else {}
@@ -84,8 +94,8 @@ def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
     ("name", "options", "sentence"),
     [
         ("gone.py:Fixed", {}, r"There is no file 'gone.py'"),
-        ("models.py:Fixd", {}, r"models.py has no attribute 'Fixd'.* It has: Fixed, instance"),
-        ("models.py", {}, r"needs an attribute.* It has: Fixed, instance"),
+        ("models.py:Fixd", {}, r"models.py has no attribute 'Fixd'.* It has: Fixed, Annotated, instance"),
+        ("models.py", {}, r"needs an attribute.* It has: Fixed, Annotated, instance"),
         ("models.py:Fixed", {"tines": "2"}, r"has no model option 'tines'. Valid: text, times, upper, scale"),
         ("models.py:Fixed", {"times": "two"}, r"times='two' of 'models.py:Fixed' must be of type int"),
         ("models.py:Fixed", {"upper": "maybe"}, r"upper='maybe' .* must be of type bool"),
@@ -106,6 +116,8 @@ def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
         ("replay:models.py", {}, r"Line 2 of 'models.py' is no reply"),
         ("replay:", {}, r"is not a model|is nothing known"),
         (".", {}, r"holds no checkpoint"),
+        ("models.py:Fixed", {"text": "x" * 2001}, r"The model option 'text' has 2,001 characters.* at most 2,000"),
+        ("models\udcff.py:Fixed", {}, r"The MODEL .* is not UTF-8"),
     ],
 )
 def test_what_cannot_be_loaded_is_told(name: str, options: dict[str, str], sentence: str, folder: Path) -> None:
@@ -169,6 +181,16 @@ def test_a_file_that_raises_on_import(source: str, sentence: str, shown: str, fo
     assert shown in caught.value.user_traceback
     assert "importlib" not in caught.value.user_traceback
     assert "loading.py" not in caught.value.user_traceback
+
+
+def test_a_file_whose_path_begins_like_ours_is_the_users_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lgbench, "__file__", str(folder / "bad" / "__init__.py"))
+    (folder / "bad_too.py").write_text("raise ValueError('at import')\n")
+    with pytest.raises(ModelError) as caught:
+        load_model(f"{folder}/bad_too.py:Model")
+    assert "raise ValueError('at import')" in caught.value.user_traceback
 
 
 def test_a_class_that_raises_when_made(folder: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.records import InvalidFileError, Problem, parse_json, plain, read_capped, read_record
+from lgbench.records import InvalidFileError, Problem, parse_json, plain, read_capped, read_record, write_record
 from lgbench.rescoring import check_result
 from lgbench.results import Result
 from lgbench.running.replies import read_stored_replies
@@ -49,6 +49,12 @@ def test_only_regular_files_of_at_most_the_cap_are_read(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InvalidFileError, match=said):
             read_capped(path, cap)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    result = make_result(lambda cell: 7)
+    write_record(tmp_path / "result.json", result)
+    assert read_record(tmp_path / "result.json", Result) == result
 
 
 def test_every_problem_of_a_record_names_its_field(tmp_path: Path) -> None:

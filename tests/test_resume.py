@@ -172,6 +172,16 @@ def test_without_resume_a_run_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "result.json").read_bytes() == before
 
 
+def test_replies_that_nothing_describes_are_left_alone(tmp_path: Path) -> None:
+    interrupted(tmp_path, 300)
+    (tmp_path / "run.json").unlink()
+    before = (tmp_path / PARTIAL_FILE).read_bytes()
+    for resume in (True, False):
+        with pytest.raises(LgbenchError, match=r"holds replies of an unfinished run, and no run.json"):
+            run(Echo(), tmp_path, resume=resume)
+    assert (tmp_path / PARTIAL_FILE).read_bytes() == before
+
+
 def test_without_resume_an_unfinished_run_is_left_alone(tmp_path: Path) -> None:
     interrupted(tmp_path, 300)
     before = (tmp_path / PARTIAL_FILE).read_bytes()

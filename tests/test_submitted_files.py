@@ -31,6 +31,13 @@ def test_a_system_or_a_run_can_be_checked_by_itself(system: Path) -> None:
     assert check([system / RUN])[1:3] == (0, 1)
 
 
+def test_a_folder_may_be_named_from_within(submissions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(submissions / "my-system" / RUN)
+    for named, counted in (("../..", (1, 2)), ("..", (1, 2)), (".", (0, 1))):
+        checked = check([Path(named)])
+        assert (checked.problems, (checked.systems, checked.runs)) == ((), counted)
+
+
 def test_a_readme_beside_the_systems_is_allowed(submissions: Path) -> None:
     (submissions / "README.md").write_text("Data only.")
     assert problems(submissions) == {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lgbench.cells import draw_cell
-from lgbench.running.replies import MAX_PACKED_BYTES, MAX_UNPACKED_BYTES
+from lgbench.submissions.checking import SUBMITTED_CAPS
 from lgbench.suites import load_suite
 from tests.submitted import RUN, problems
 
@@ -82,13 +82,13 @@ def test_replies_that_unpack_without_end_are_not_unpacked(system: Path) -> None:
     start = packer.compress(bytes(10**6)) + packer.flush(zlib.Z_FULL_FLUSH)
     again = packer.compress(bytes(10**6)) + packer.flush(zlib.Z_FULL_FLUSH)
     (system / RUN / "replies.jsonl.gz").write_bytes(start + 5000 * again)  # five gigabytes in as many megabytes
-    assert (system / RUN / "replies.jsonl.gz").stat().st_size < MAX_PACKED_BYTES
+    assert (system / RUN / "replies.jsonl.gz").stat().st_size < SUBMITTED_CAPS.packed
     tracemalloc.start()
     found = problems(system)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found == {(f"{RUN}/replies.jsonl.gz", ""): "unpacks to more than 64,000,000 bytes."}
-    assert peak < 3 * MAX_UNPACKED_BYTES
+    assert peak < 3 * SUBMITTED_CAPS.unpacked
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_replies_that_unpack_without_end_are_not_unpacked(system: Path) -> None:
     [
         (b"not gzip", "not a gzip file"),
         (gzip.compress(b'{"id":"a","reply":""}\n')[:-9], "cut short"),
-        (os.urandom(MAX_PACKED_BYTES + 1), "too large: 8,000,001 bytes"),
+        (os.urandom(SUBMITTED_CAPS.packed + 1), "too large: 8,000,001 bytes"),
     ],
     ids=["no gzip", "cut short", "too large"],
 )

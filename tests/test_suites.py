@@ -209,3 +209,8 @@ def test_unknown_names_are_refused() -> None:
         suite.cells("closed")
     with pytest.raises(UnknownNameError, match=r"'mini' is not a suite.*Valid: mini-v1, standard-v1"):
         load_suite("mini")
+
+
+def test_a_task_without_a_group_has_no_zones() -> None:
+    with pytest.raises(UnknownNameError, match=r"'revers' is not a task.* Did you mean 'reverse'"):
+        load_suite("mini-v1").home_group("revers")

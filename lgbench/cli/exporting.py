@@ -23,7 +23,7 @@ Target = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write
 @app.command()
 def hf(checkpoint: Source, folder: Target) -> None:
     """Write a folder that transformers opens as LlamaForCausalLM with a fast tokenizer."""
-    require_extra("hf", "torch", "safetensors", "transformers", purpose="`lgbench export hf`")
+    require_extra("torch", "torch", "safetensors", purpose="`lgbench export hf`")
     from lgbench.models.hf_export import export_hf
     from lgbench.models.loading import checkpoint_folder
 

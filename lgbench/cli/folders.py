@@ -38,7 +38,10 @@ def finished_runs(folders: Sequence[Path]) -> list[Path]:
         for left_out in unfinished:
             typer.echo(f"Left out: {left_out}, as its evaluation is not finished.", err=True)
         found += finished
-    return list({folder.resolve(): folder for folder in reversed(found)}.values())[::-1]
+    unique: dict[Path, Path] = {}
+    for folder in found:
+        unique.setdefault(folder.resolve(), folder)
+    return list(unique.values())
 
 
 def files_named(name: str, folders: Sequence[Path]) -> list[Path]:

@@ -80,11 +80,10 @@ def say_where_it_starts(folder: Path, *, resume: bool, quiet: bool) -> None:
 
 def say_interrupted(folder: Path) -> None:
     """Say what an interrupted run has left."""
-    from lgbench.training.record import read_training_record
-    from lgbench.training.state import STATE
+    from lgbench.training.state import read_state
 
-    if (folder / STATE).exists():
-        saved = read_training_record(folder).steps_done
+    if (state := read_state(folder)) is not None:
+        saved = state[0].steps_done
         typer.echo(f"\nInterrupted. Go on from step {saved} with --resume --output {folder}", err=True)
     else:
         typer.echo("\nInterrupted before anything was saved. See --set evaluate_every.", err=True)

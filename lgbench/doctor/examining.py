@@ -32,6 +32,10 @@ def examine(model: Model, *, suite: Suite, tasks: Sequence[str] = (), seconds: f
     plan = make_plan(suite, tasks=tasks)
     names = list(dict.fromkeys(cell.task for cell in plan.cells))
     if isinstance(model.predictor, RecordedReplies):
+        try:
+            model.predictor.check_ids(suite)
+        except LgbenchError as error:
+            yield Finding("known ids", "problem", str(error), "Leave these lines out, or name their suite.")
         yield _coverage(model.predictor, suite, names)
         return
     clock = Clock(seconds)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from lgbench.errors import LgbenchError
-from lgbench.files import write_atomically
+from lgbench.files import remove_leftovers, write_atomically
 from lgbench.leaderboard.board import front_page
 from lgbench.leaderboard.pages import system_page
 from lgbench.leaderboard.pictures import system_pictures
@@ -40,6 +40,8 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     Raises:
         LgbenchError: The folder holds something that is no part of a leaderboard, or cannot be written to.
     """
+    for each in (folder, folder / SYSTEMS, *(folder / SYSTEMS).glob("*/")):
+        remove_leftovers(each)
     present = _present(folder)
     stale = sorted(present.keys() - files.keys())
     if strange := [path for path in stale if not _is_generated(path)]:

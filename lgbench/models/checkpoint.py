@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
-from lgbench.files import new_folder, write_atomically
+from lgbench.files import new_folder, remove_leftovers, write_atomically
 from lgbench.models.architecture import Architecture
 from lgbench.models.contract import CappedReply, user_code
 from lgbench.models.decoding import Reader, greedy, make_reader
@@ -27,7 +27,7 @@ from lgbench.models.parallel import MOST_PARTS, in_parts
 from lgbench.models.prompting import generation_cap
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt, task_tag
 from lgbench.models.transformer import Transformer
-from lgbench.records import read_record
+from lgbench.records import read_record, write_record
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
@@ -131,8 +131,13 @@ def save_checkpoint(folder: Path, module: nn.Module, record: CheckpointRecord) -
         OSError: It could not be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / WEIGHTS, packed(module.state_dict()))
-    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode() + b"\n")
+    remove_leftovers(folder)
+    _write(folder, module.state_dict(), record)
+
+
+def _write(folder: Path, weights: Mapping[str, Tensor], record: CheckpointRecord) -> None:
+    write_atomically(folder / WEIGHTS, packed(weights))
+    write_record(folder / RECORD, record)
 
 
 def round_checkpoint(source: Path, folder: Path) -> None:
@@ -144,9 +149,7 @@ def round_checkpoint(source: Path, folder: Path) -> None:
     """
     record, weights = read_checkpoint_record(source), read_tensors(source / WEIGHTS)
     rounded = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
-    new_folder(folder)
-    write_atomically(folder / WEIGHTS, packed(rounded))
-    write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode() + b"\n")
+    _write(new_folder(folder), rounded, record)
 
 
 def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
@@ -165,6 +168,16 @@ def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "
     Raises:
         LgbenchError: It is no checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
     """
+    record, module = load_module(folder, build=build)
+    return CheckpointPredictor(module, device=device, vocabulary_size=record.vocabulary_size)
+
+
+def load_module(folder: Path, *, build: Build | None = None) -> tuple[CheckpointRecord, nn.Module]:
+    """What `checkpoint.json` says, and the module of a checkpoint, in float32.
+
+    Raises:
+        LgbenchError: As `load_checkpoint`.
+    """
     record = read_checkpoint_record(folder)
     module = _module(folder, record, build)
     weights = read_tensors(folder / WEIGHTS)
@@ -173,7 +186,7 @@ def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise LgbenchError(f"The weights in {folder} do not fit the model that {RECORD} describes: {detail}") from None
-    return CheckpointPredictor(module.float(), device=device, vocabulary_size=record.vocabulary_size)
+    return record, module.float()
 
 
 def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.Module:

@@ -59,7 +59,8 @@ def arguments_for(factory: Callable[..., Any], options: Mapping[str, str], name:
     """
     try:
         parameters = inspect.signature(factory, eval_str=True).parameters
-    except (NameError, TypeError, ValueError):  # no signature, or annotations that only a type checker can read
+    # No signature, or annotations that only a type checker can read.
+    except (NameError, AttributeError, SyntaxError, TypeError, ValueError):
         return dict(options)
     named = {key: p for key, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -218,7 +219,7 @@ def user_code(what: str) -> Iterator[None]:
 
 def _user_traceback(error: BaseException) -> str:
     """The traceback of an error without the leading frames of lgbench and of Python's import machinery."""
-    own = str(Path(lgbench.__file__).parent)
+    own = f"{Path(lgbench.__file__).parent}{os.sep}"
     frame: TracebackType | None = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith((own, "<frozen importlib")):
         frame = frame.tb_next

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from lgbench.errors import LgbenchError
 from lgbench.files import new_folder, write_atomically
 from lgbench.models.architecture import Architecture
-from lgbench.models.checkpoint import WEIGHTS, packed, read_checkpoint_record, read_tensors
+from lgbench.models.checkpoint import load_module, packed, read_checkpoint_record
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
 from lgbench.models.transformer import NORM_EPSILON
 
@@ -34,7 +34,8 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
         raise LgbenchError(
             f"{str(checkpoint)!r} has no form as LlamaForCausalLM: only reference models with position=rope have."
         )
-    weights = _renamed(read_tensors(checkpoint / WEIGHTS), shape)
+    _, module = load_module(checkpoint)
+    weights = _renamed(module.state_dict(), shape)
     new_folder(folder)
     write_atomically(folder / "model.safetensors", packed(weights, {"format": "pt"}))
     for name, content in (
@@ -72,7 +73,7 @@ def _config(shape: Architecture, vocabulary: Sequence[str]) -> dict[str, object]
     }
 
 
-def _renamed(weights: dict[str, Tensor], shape: Architecture) -> dict[str, Tensor]:
+def _renamed(weights: Mapping[str, Tensor], shape: Architecture) -> dict[str, Tensor]:
     renamed = {
         "model.embed_tokens.weight": weights["embedding.weight"],
         "model.norm.weight": weights["norm.weight"],
@@ -93,7 +94,7 @@ def _renamed(weights: dict[str, Tensor], shape: Architecture) -> dict[str, Tenso
             theirs + "mlp.up_proj.weight": up,
             theirs + "mlp.down_proj.weight": weights[own + "feed_forward.down.weight"],
         }
-    return {name: tensor.float() for name, tensor in renamed.items()}
+    return renamed
 
 
 def _tokenizer(vocabulary: Sequence[str]) -> dict[str, object]:

@@ -20,7 +20,7 @@ from lgbench.models.construction import construct
 from lgbench.models.contract import user_code
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
-from lgbench.results import MAX_PARAMETERS, SystemInfo
+from lgbench.results import MAX_PARAMETERS, MAX_TEXT, SystemInfo
 
 ENTRY_POINTS = "lgbench.models"
 
@@ -46,6 +46,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
         ModelError: The model's own code raised.
     """
     given = dict(options or {})
+    _check_texts({"MODEL": name} | {f"model option {key!r}": text for key, text in given.items()})
     scheme, _, rest = name.partition(":")
     if name in BUILTINS:
         return Model(construct(BUILTINS[name], given, name), SystemInfo(model=name, kind="builtin"))
@@ -58,6 +59,17 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     if rest:
         return _from_module(name, scheme, rest, given)
     return _from_entry_point(name, given)
+
+
+def _check_texts(texts: Mapping[str, str]) -> None:
+    """Refuse what could not be written into a result, before a model takes minutes to load."""
+    for what, text in texts.items():
+        if len(text) > MAX_TEXT:
+            raise LgbenchError(f"The {what} has {len(text):,} characters. It is recorded: at most {MAX_TEXT:,}.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise LgbenchError(f"The {what} {text!r} is not UTF-8. It is recorded: give it another name.") from None
 
 
 def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
@@ -149,7 +161,7 @@ def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
         raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
     folder = checkpoint_folder(name).absolute()  # what builds the module may change the working directory
     build = load_build(options["build"]) if "build" in options else None
-    predictor = load_checkpoint(folder, build=build, device=choose_device(options.get("device", "cpu")))
+    predictor = load_checkpoint(folder, build=build, device=choose_device(options.get("device", "auto")))
     system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
     record = read_checkpoint_record(folder)
     trained = Trained(record.suite, record.group, record.arm, record.seed)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from lgbench.errors import FolderTakenError, LgbenchError
 from lgbench.files import TEMPORARY, owned_folder, write_atomically
 from lgbench.models.contract import Tokens
-from lgbench.records import read_record
+from lgbench.records import read_record, write_record
 from lgbench.replies import Reply, parse_reply_line, reply_line
 from lgbench.results import Moment, Result, Sha256
 from lgbench.running.asking import Answers, Spent
@@ -212,10 +212,14 @@ def open_run(
             record = record.model_copy(update={"source_sha256": _union(record.source_sha256, sources)})
             if len(record.source_sha256) > 1:
                 _log.warning("The model's file has changed since this run began: its result cannot be submitted.")
+        elif _has_replies(path):
+            raise FolderTakenError(
+                f"{str(path)!r} holds replies of an unfinished run, and no {RUN_FILE} that says of which. "
+                "Choose another --output."
+            )
         else:
-            (path / PARTIAL_FILE).unlink(missing_ok=True)
             record = _RunRecord(run=key, started=datetime.now(UTC).replace(microsecond=0), source_sha256=sources)
-        write_atomically(run_file, record.model_dump_json(indent=1).encode() + b"\n")
+        write_record(run_file, record)
         folder = RunFolder(path, record)
         try:
             yield folder

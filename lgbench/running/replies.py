@@ -8,15 +8,24 @@ import io
 import json
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from lgbench.records import InvalidFileError, Problem, read_capped
 from lgbench.replies import Reply, parse_reply_line, reply_line
 
-MAX_PACKED_BYTES = 8_000_000
-MAX_UNPACKED_BYTES = 64_000_000
-# A hostile file of 64 MB can hold millions of wrong lines.
+# A hostile file can hold millions of wrong lines.
 _MAX_PROBLEMS = 100
+
+
+class Caps(NamedTuple):
+    """How large a file of replies may be, in bytes as it lies on disk, and unpacked."""
+
+    packed: int
+    unpacked: int
+
+
+LOCAL_CAPS = Caps(500_000_000, 2_000_000_000)
+"""Of one's own runs: every reply to `standard-v1` could be at its full length."""
 
 
 class RepliesDigest:
@@ -52,7 +61,7 @@ class StoredReplies:
         self._gzip.close()
 
 
-def read_stored_replies(path: Path) -> dict[str, Reply]:
+def read_stored_replies(path: Path, caps: Caps = LOCAL_CAPS) -> dict[str, Reply]:
     """Read `replies.jsonl.gz`, by example id.
 
     Raises:
@@ -61,7 +70,7 @@ def read_stored_replies(path: Path) -> dict[str, Reply]:
     """
     replies: dict[str, Reply] = {}
     problems: list[Problem] = []
-    for number, line in enumerate(io.BytesIO(_unpack(path)), start=1):
+    for number, line in enumerate(io.BytesIO(_unpack(path, caps)), start=1):
         if len(problems) == _MAX_PROBLEMS:
             problems.append(Problem(f"line {number}", "and what follows was not read: too much before it is wrong."))
             break
@@ -77,15 +86,15 @@ def read_stored_replies(path: Path) -> dict[str, Reply]:
     return replies
 
 
-def _unpack(path: Path) -> bytes:
-    packed = read_capped(path, MAX_PACKED_BYTES)
+def _unpack(path: Path, caps: Caps) -> bytes:
+    packed = read_capped(path, caps.packed)
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        content = unpacker.decompress(packed, MAX_UNPACKED_BYTES)
+        content = unpacker.decompress(packed, caps.unpacked)
     except zlib.error:
         raise InvalidFileError(path, [Problem("", "is not a gzip file, or is damaged.")]) from None
     if unpacker.unconsumed_tail:
-        raise InvalidFileError(path, [Problem("", f"unpacks to more than {MAX_UNPACKED_BYTES:,} bytes.")])
+        raise InvalidFileError(path, [Problem("", f"unpacks to more than {caps.unpacked:,} bytes.")])
     if not unpacker.eof:
         raise InvalidFileError(path, [Problem("", "is cut short.")])
     if unpacker.unused_data:

@@ -23,13 +23,14 @@ from lgbench.replies import Reply
 from lgbench.rescoring import check_cells, check_result
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.running.replies import read_stored_replies
+from lgbench.running.replies import Caps, read_stored_replies
 from lgbench.submissions.eligibility import copied, ineligible, repeated
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE, SystemRecord, check_system_name
 from lgbench.suites import Cell
 
 README_FILE = "README.md"
 MAX_SYSTEM_BYTES = 100_000
+SUBMITTED_CAPS = Caps(8_000_000, 64_000_000)
 _Record = TypeVar("_Record", bound=BaseModel)
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -118,6 +119,11 @@ def read_submissions(folder: Path) -> tuple[Submission, ...]:
     return checked.submissions
 
 
+def _name(folder: Path) -> str:
+    """What a folder is called, be it named as `.` or `..`; links are not followed."""
+    return Path(os.path.normpath(folder.absolute())).name
+
+
 class _Checker:
     """Walks a tree from above and never leaves it, gathering what is good and what is not."""
 
@@ -130,7 +136,7 @@ class _Checker:
 
     def check(self, path: Path) -> None:
         """Check a folder of submissions, of a system or of a run, as what it holds or is called says."""
-        is_root = path.absolute().name == SUBMISSIONS_FOLDER
+        is_root = _name(path) == SUBMISSIONS_FOLDER
         if not is_root and (path / RESULT_FILE).exists():
             self._run(path)
         elif not is_root and ((path / SYSTEM_FILE).exists() or any(path.glob(f"*/{RESULT_FILE}"))):
@@ -158,7 +164,7 @@ class _Checker:
     def _system(self, folder: Path) -> None:
         self.systems += 1
         before = len(self.problems)
-        name = folder.absolute().name
+        name = _name(folder)
         try:
             check_system_name(name)
         except ValueError as error:
@@ -184,7 +190,7 @@ class _Checker:
     def _run(self, folder: Path) -> SubmittedRun | None:
         """Check a run. It is given back, for comparison with others, as soon as its result can be read."""
         self.runs += 1
-        if not _RUN_NAME.fullmatch(folder.absolute().name):
+        if not _RUN_NAME.fullmatch(_name(folder)):
             self._add(folder, "", "is not a name for a run: use letters, digits, dots, hyphens and underscores.")
         for entry in self._entries(folder):
             if entry.name not in (RESULT_FILE, REPLIES_FILE):
@@ -216,7 +222,7 @@ class _Checker:
 
     def _replies(self, path: Path) -> dict[str, Reply] | None:
         try:
-            return read_stored_replies(path)
+            return read_stored_replies(path, SUBMITTED_CAPS)
         except InvalidFileError as error:
             self._add_all(error)
             return None

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from lgbench.evaluation import evaluate
+from lgbench.models.devices import choose_device
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.records import read_record
@@ -81,7 +82,8 @@ def finish_run(run: Run, device: str) -> None:
     """
     plan = run.plan
     train_run(run, device, tell=partial(zones_line, load_suite(plan.suite).group(plan.group)))
-    options = {"device": device} if device != "cpu" else {}
+    # Recorded only where it is not the usual one, so that the same run is the same on every machine.
+    options = {"device": device} if device != choose_device("auto") else {}
     own = {"build": plan.model} if plan.model != "reference" else {}
     model = load_model(str(run.folder / CHECKPOINT), options | own)
     if _is_evaluated(run, model):

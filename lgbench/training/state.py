@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
 from lgbench.models.checkpoint import packed, read_tensors
+from lgbench.records import write_record
 from lgbench.training.record import RECORD, TrainingRecord
 
 STATE = "state.safetensors"
@@ -33,10 +34,9 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
     tensors[_GENERATOR] = torch.get_rng_state()
     if (device := _device(module)).type == "cuda":
         tensors[_CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
-    text = record.model_dump_json(indent=1) + "\n"
     try:
-        write_atomically(folder / STATE, packed(tensors, {"record": text}))
-        write_atomically(folder / RECORD, text.encode())
+        write_atomically(folder / STATE, packed(tensors, {"record": record.model_dump_json()}))
+        write_record(folder / RECORD, record)
     except OSError as error:
         kept = "The state saved before is intact: make room, then go on with --resume."
         lost = "Nothing was saved before: make room, then train again."

@@ -18,12 +18,13 @@ from lgbench.files import owned_folder
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
+from lgbench.records import write_record
 from lgbench.suites import OPEN_ARM, Suite, load_suite
 from lgbench.training.batching import Batch, batches
 from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module, check_length
 from lgbench.training.plans import TrainingPlan, difference
-from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
+from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord, read_training_record
 from lgbench.training.state import STATE, read_state, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
 
@@ -118,6 +119,7 @@ class _Run:
                 mean, rate = meter.read(examples=settings.batch)
                 _check_finite(mean, done, saved=self.record.steps_done, folder=self._folder)
                 point = self._take_point(done, dev, meter) if due else None
+                meter.go_on()
                 report(Progress(done, mean, rate, point))
             if done == settings.steps:
                 return
@@ -149,7 +151,7 @@ class _Run:
                 "steps_done": step,
                 "tokens": record.tokens + since.tokens,
                 "target_tokens": record.target_tokens + since.target_tokens,
-                "seconds": round(record.seconds + since.seconds, 1),
+                "seconds": round(record.seconds + since.seconds, 3),
                 "peak_memory": max(filter(None, (record.peak_memory, peak_memory())), default=None),
                 "curve": (*record.curve, point),
             }
@@ -158,7 +160,7 @@ class _Run:
         return point
 
     def finish(self) -> None:
-        """Write the checkpoint and drop the state, which is no longer needed."""
+        """Write the checkpoint and the record, then drop the state, which is no longer needed."""
         plan = self._plan
         record = CheckpointRecord(
             vocabulary_version=VOCABULARY_VERSION,
@@ -172,6 +174,7 @@ class _Run:
             steps=plan.settings.steps,
         )
         save_checkpoint(self._folder / CHECKPOINT, self._module, record)
+        write_record(self._folder / RECORD, self.record)  # a run killed between the two has a state newer than that
         (self._folder / STATE).unlink(missing_ok=True)
 
 
@@ -209,6 +212,10 @@ class _Meter:
         self._loss, self._steps, self._read_at = torch.zeros_like(self._loss), 0, now
         self._point_loss, self._point_steps = self._point_loss + loss, self._point_steps + steps
         return loss / steps, rate
+
+    def go_on(self) -> None:
+        """Leave out of the examples a second what was done since the last call of `read`."""
+        self._read_at = time.perf_counter()
 
     def since_point(self) -> _Since:
         """What has been read since the last call."""

@@ -29,7 +29,7 @@ def find_folder(path_or_id: str, *, revision: str | None, code: bool = False) ->
         LgbenchError: There is no such folder, or the Hub does not hand it out.
     """
     place, at, written = path_or_id.rpartition("@")
-    if not at or Path(path_or_id).exists():
+    if not at or Path(path_or_id).expanduser().exists():
         place, written = path_or_id, ""
     if written and revision and written != revision:
         raise LgbenchError(f"{path_or_id!r} names the revision {written!r}, but the option says {revision!r}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
     assert "arm transfer" in " ".join(lgbench("show", "transfer").out.split())  # a long path may break the line there
     last = lgbench("compare", "main_only", "transfer", "control").out.splitlines()[-1]
     assert last.startswith("add-carry: transfer was seen: +75.0 points")
+    (group,) = json.loads(lgbench("compare", "main_only", "transfer", "control", "--json").out)
+    assert (group["suite"], group["group"], group["main"]) == ("mini-v1", "add-carry", "reverse_add")
+    assert group["transfer_gain"]["value"] == 0.75
+    assert (group["transfer_seen"], group["recovered_share"]) == (True, None)
+    transfer = group["arms"]["transfer"]
+    assert transfer["zones"] == {"in_distribution": 1.0, "transfer": 0.75, "beyond": 0.0}
+    assert [each["by_seed"] for each in transfer["lengths"]] == [[1.0]] * 7 + [[0.0]] * 3
+    assert list(group["arms"]) == ["main_only", "transfer", "control"]
     limited = ["--group", "add-carry", "--arm", "control", "--limit", "3", "--output", "limited"]
     assert lgbench("eval", "echo", *limited, "--quiet").status == 0
     done = lgbench("compare", "main_only", "transfer", "limited")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -12,7 +13,7 @@ from lgbench.cli.report import blocks, print_table, wide_console
 from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
 from lgbench.scoring.measures import counts_by_task
 from lgbench.scoring.systems import TrainedScores
-from lgbench.suites import ZONES
+from lgbench.suites import ZONES, Group
 
 
 def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> None:
@@ -98,15 +99,56 @@ def _points(gain: Estimate) -> str:
     return f"{float(100 * gain.value):+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
 
 
+def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
+    """The content of `--json`, one object for each group. Accuracies are shares from 0 to 1; null where there is none."""
+    return [
+        {
+            "suite": scores.suite.name,
+            "group": group.group.name,
+            "main": group.group.main,
+            "arms": {name: _arm_record(arm, group.group) for name, arm in group.arms.items()},
+            "transfer_gain": _estimate_record(group.transfer_gain),
+            "control_gain": _estimate_record(group.control_gain),
+            "gain_over_control": _estimate_record(group.gain_over_control),
+            "recovered_share": _share(group.recovered_share),
+            "transfer_seen": group.transfer_seen,
+        }
+        for group in scores.groups
+    ]
+
+
+def _arm_record(arm: ArmScores, group: Group) -> dict[str, Any]:
+    by_length = zip(group.grid, _accuracies(arm, group.main), strict=True)
+    return {
+        "seeds": [seed.result.seed for seed in arm.seeds],
+        "zones": {zone: _share(arm.zone(zone)) for zone in ZONES},
+        "transfer": _estimate_record(arm.transfer),
+        "success_rate": _share(arm.success_rate),
+        "best_seed": _share(arm.best_seed),
+        "horizon_90": None if arm.horizon_90 is None else arm.horizon_90.length,
+        "gap": _share(arm.gap),
+        "lengths": [{"length": length, "by_seed": [float(share) for share in shares]} for length, shares in by_length],
+    }
+
+
+def _estimate_record(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {"value": float(estimate.value), "interval": [*estimate.interval], "one_seed": estimate.one_seed}
+
+
+def _share(share: Fraction | None) -> float | None:
+    return None if share is None else float(share)
+
+
 def verdict(scores: GroupScores) -> str:
-    """Whether transfer was seen: gained over main-only and over the control, both with intervals above 0."""
+    """Whether transfer was seen, in a sentence."""
     name, gain, over_control = scores.group.name, scores.transfer_gain, scores.gain_over_control
     if gain is None:
         return f"{name}: not decided, as it needs runs of both transfer and main_only."
-    seen = gain.interval.low > 0
+    seen = scores.transfer_seen
     gained = f"{_points(gain)} over main_only"
     if over_control is not None:
-        seen = seen and over_control.interval.low > 0
         gained += f", {_points(over_control)} over the control"
     elif seen:
         gained += "; no control ran, so length alone may be why"

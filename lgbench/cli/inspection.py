@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +27,12 @@ def compare(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs of trained arms; searched.")
     ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the comparison as JSON on stdout, and nothing else.")
+    ] = False,
 ) -> None:
     """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
-    from lgbench.cli.comparison import print_comparison
+    from lgbench.cli.comparison import comparison_record, print_comparison
     from lgbench.rescoring import rescore
     from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
@@ -43,7 +47,11 @@ def compare(
             "without --limit, --task or --length."
         )
     suites = dict.fromkeys(run.result.suite for run in compared)
-    for suite in suites:
-        if len(suites) > 1:
-            typer.echo(f"Suite {suite}\n")
-        print_comparison(score_trained(compared, load_suite(suite)))
+    scored = [score_trained(compared, load_suite(suite)) for suite in suites]
+    if as_json:
+        typer.echo(json.dumps([group for scores in scored for group in comparison_record(scores)], indent=1))
+        return
+    for scores in scored:
+        if len(scored) > 1:
+            typer.echo(f"Suite {scores.suite.name}\n")
+        print_comparison(scores)

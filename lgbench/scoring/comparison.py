@@ -249,6 +249,17 @@ class GroupScores:
             return None
         return gain.value / ceiling.value
 
+    @property
+    def transfer_seen(self) -> bool | None:
+        """Whether the intervals of the transfer gain and of the gain over the control both lie above 0.
+
+        Where no control ran, the first decides; None without a transfer gain.
+        """
+        gains = [self.transfer_gain, self.gain_over_control]
+        if gains[0] is None:
+            return None
+        return all(gain.interval.low > 0 for gain in gains if gain is not None)
+
     def _transfer(self, arm: str) -> Estimate | None:
         return self.arms[arm].transfer if arm in self.arms else None
 

@@ -91,11 +91,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a character must not end a run
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has seen enough
-        sys.stdout = None  # Python would flush it at exit, and complain
-        sys.exit(1)
+        app()  # exits, and takes a reader that has seen enough for no error
     except OSError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.stdout = None

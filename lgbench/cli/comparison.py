@@ -100,7 +100,7 @@ def _points(gain: Estimate) -> str:
 
 
 def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
-    """The content of `--json`, one object for each group. Accuracies are shares from 0 to 1; null where there is none."""
+    """The content of `--json`: each group. Accuracies are shares from 0 to 1; null where there is none."""
     return [
         {
             "suite": scores.suite.name,

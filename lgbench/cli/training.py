@@ -117,10 +117,9 @@ class Display:
         """Take in a report of the run."""
         from lgbench.training.points import zones_line
 
-        speed = f"loss {progress.loss:.3f}, {progress.examples_per_second:,.0f} examples/s"
-        self._bar.update(self._row, completed=progress.step, description=speed)
+        self._bar.update(self._row, completed=progress.step, description=progress.pace)
         if progress.point is not None and not self._quiet:
-            line = f"step {progress.step}/{self._steps}: {speed}; {zones_line(self._group, progress.point)}"
+            line = f"step {progress.step}/{self._steps}: {progress.pace}; {zones_line(self._group, progress.point)}"
             self._bar.console.print(line, highlight=False, soft_wrap=True)
 
     def close(self) -> None:

@@ -70,11 +70,12 @@ def export_every_eval_ever(source: Path, folder: Path) -> tuple[Path, Path]:
         for record in _samples(result, replies):
             line = json.dumps(identity | {"model_id": model} | record).encode() + b"\n"
             digest.update(line)
-            rows += file.write(line) > 0
+            file.write(line)
+            rows += 1
     aggregate = identity | _aggregate(result, model)
     aggregate["detailed_evaluation_results"] = {
         "format": "jsonl",
-        "file_path": str((place / samples.name).as_posix()),
+        "file_path": (place / samples.name).as_posix(),
         "hash_algorithm": "sha256",
         "checksum": digest.hexdigest(),
         "total_rows": rows,

@@ -57,9 +57,10 @@ class StreamingPredictor(ABC):
     prices: tuple[float, float] | None = None
     one_by_one: bool = True
 
-    @abstractmethod
     def predict(self, prompts: Sequence[str], task: str) -> Sequence[str]:
         """Reply to prompts of one task."""
+        replies = {position: reply for part in self.stream(prompts, task) for position, reply in part.items()}
+        return [replies[position] for position in range(len(prompts))]
 
     @abstractmethod
     def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:

@@ -151,9 +151,8 @@ def train_run(run: Run, device: str, *, tell: Callable[[CurvePoint], str]) -> Tr
 
     def report(progress: Progress) -> None:
         if progress.point is not None:
-            speed = f"loss {progress.loss:.3f}, {progress.examples_per_second:,.0f} examples/s"
             where = f"{run.name}, step {progress.step}/{run.plan.settings.steps}"
-            print(f"{where}: {speed}; {tell(progress.point)}", file=sys.stderr, flush=True)
+            print(f"{where}: {progress.pace}; {tell(progress.point)}", file=sys.stderr, flush=True)
 
     build = load_build(run.plan.model) if run.plan.model != "reference" else None
     return train(run.plan, run.folder, build=build, device=device, resume=True, report=report)

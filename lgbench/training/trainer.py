@@ -49,6 +49,11 @@ class Progress(NamedTuple):
     examples_per_second: float
     point: CurvePoint | None
 
+    @property
+    def pace(self) -> str:
+        """Loss and speed, in words."""
+        return f"loss {self.loss:.3f}, {self.examples_per_second:,.0f} examples/s"
+
 
 def train(
     plan: TrainingPlan,

@@ -69,11 +69,6 @@ class ApiPredictor(PipelinedPredictor):
         self._suite = suite
         warn_of_confusion(self._style, suite, tasks)
 
-    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
-        """Reply to prompts of one task."""
-        replies = {position: reply for part in self.stream(prompts, task) for position, reply in part.items()}
-        return [replies[position] for position in range(len(prompts))]
-
     def stream(self, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
         """Reply to prompts of one task, in the order in which the server answers.
 

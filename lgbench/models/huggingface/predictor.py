@@ -69,11 +69,6 @@ class HuggingFacePredictor(StreamingPredictor):
         if not self._ends:
             _log.warning("Neither the tokenizer nor the model names an end token: every reply will reach its cap.")
 
-    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
-        """Reply to prompts of one task."""
-        replies = {position: reply for part in self.stream(prompts, task) for position, reply in part.items()}
-        return [replies[position] for position in range(len(prompts))]
-
     def stream(self, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
         """Reply to prompts of one task, a batch at a time, longest first."""
         rows = [self._row(prompt, task) for prompt in prompts]

@@ -1,0 +1,117 @@
+"""The leaderboard's files: written, compared with what the submissions give, and nothing else touched."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lgbench.cli import app
+from lgbench.errors import LgbenchError
+from lgbench.leaderboard.build import derive_files, differences, write_files
+from lgbench.submissions.checking import read_submissions
+from tests.submitted import RUN, edit
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Path) -> None:
+    board = tmp_path / "leaderboard"
+    files = derive_files(read_submissions(submissions))
+    picture = board / "systems" / "my-system" / "mini-v1-add-multiply.svg"
+    assert set(files) == {"README.md", "systems/my-system.md", "systems/my-system/mini-v1-add-multiply.svg"}
+    assert write_files(files, board) == [board / "README.md", board / "systems" / "my-system.md", picture]
+    assert list(differences(files, board)) == []
+    for folder in (board, board / "systems", picture.parent):
+        (folder / ".page.md.x.lgbench-tmp").write_text("left by a process that was killed")
+    assert write_files(files, board) == []
+    (board / "systems" / "gone.md").write_text("old")
+    (board / "systems" / "gone").mkdir()
+    (board / "systems" / "gone" / "mini-v1-open.svg").write_text("old")
+    picture.write_text(picture.read_text().replace(">100<", ">200<"))
+    (board / "README.md").write_text(files["README.md"].replace("mini-v1", "mini-v2"))
+    (board / "systems" / "my-system.md").unlink()
+    told = list(differences(files, board))
+    assert told[:2] == [f"--- {board / 'README.md'}", "+++ derived from the submissions"]
+    assert "-## mini-v2" in told
+    assert "+## mini-v1" in told
+    for gone in ("gone.md", "gone/mini-v1-open.svg"):
+        assert f"{board / 'systems' / gone}: no submission gives this file" in told
+    assert f"{board / 'systems' / 'my-system.md'}: missing" in told
+    assert f"--- {picture}" in told
+    assert [line.strip()[-11:] for line in told if line.startswith("-  <text")] == [">200</text>"]
+    assert len(write_files(files, board)) == 5
+    assert list(differences(files, board)) == []
+    assert sorted(path.name for path in (board / "systems").iterdir()) == ["my-system", "my-system.md"]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\f", "\u2028"])
+def test_other_ends_of_lines_are_drift(submissions: Path, tmp_path: Path, end: str) -> None:
+    files = derive_files(read_submissions(submissions))
+    board = tmp_path / "leaderboard"
+    write_files(files, board)
+    (board / "README.md").write_bytes(files["README.md"].replace("\n", end).encode())
+    assert f"--- {board / 'README.md'}" in list(differences(files, board))
+
+
+def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None:
+    board, elsewhere = tmp_path / "leaderboard", tmp_path / "elsewhere.md"
+    files = derive_files(read_submissions(submissions))
+    write_files(files, board)
+    (board / "README.md").rename(elsewhere)
+    (board / "README.md").symlink_to(elsewhere)
+    assert list(differences(files, board)) != []
+    write_files(files, board)
+    assert list(differences(files, board)) == []
+    assert not (board / "README.md").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "path", ["thesis.tex", "thesis.md", "systems/thesis.tex", "systems/mine/thesis.tex", "systems/mine/old/thesis.svg"]
+)
+def test_what_is_no_part_of_a_board_is_not_removed(path: str, tmp_path: Path) -> None:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text("years of work")
+    with pytest.raises(LgbenchError, match=r"thesis.* is no part of a leaderboard"):
+        write_files(derive_files([]), tmp_path)
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [tmp_path / path]
+
+
+def test_nothing_is_written_through_a_link_to_a_folder(submissions: Path, tmp_path: Path) -> None:
+    board, elsewhere = tmp_path / "leaderboard", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (board / "systems").mkdir(parents=True)
+    (board / "systems" / "my-system").symlink_to(elsewhere)
+    with pytest.raises(LgbenchError, match="is no part of a leaderboard"):
+        write_files(derive_files(read_submissions(submissions)), board)
+    assert list(elsewhere.iterdir()) == []
+
+
+def lgbench(*arguments: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return done.exit_code, done.output
+
+
+def test_build_and_check_as_typed(submissions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(submissions.parent)
+    status, out = lgbench("leaderboard", "build", "--check")
+    assert status == 1
+    assert "leaderboard/README.md: missing" in out
+    assert "Run: lgbench leaderboard build" in out
+    assert not Path("leaderboard").exists()
+    assert lgbench("leaderboard", "build")[0] == 0
+    assert lgbench("leaderboard", "build", "--check") == (
+        0,
+        "leaderboard/ is up to date with submissions/ (pages and pictures: 3).\n",
+    )
+    edit(submissions / "my-system" / "system.json", lambda record: record.update(description="Adds more."))
+    status, out = lgbench("leaderboard", "build", "--check")
+    assert status == 1
+    assert "-Adds\\.\n+Adds more\\.\n" in out
+    edit(submissions / "my-system" / RUN / "result.json", lambda result: result.update(limit=3))
+    with pytest.raises(LgbenchError, match="limit: is 3"):
+        lgbench("leaderboard", "build")
+
+
+def test_the_committed_board_is_what_the_committed_submissions_give() -> None:
+    files = derive_files(read_submissions(ROOT / "submissions"))
+    assert list(differences(files, ROOT / "leaderboard")) == []

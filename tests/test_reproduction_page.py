@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from pathlib import Path
@@ -76,6 +77,19 @@ def test_characters_right_are_those_of_the_runs() -> None:
         main = load_suite(result.suite).group(group).main
         counts = [cell.counts for cell in result.cells if cell.task == main]
         assert numbers.split(" | ") == [f"{100 * each.chars_correct / each.chars_total:.0f}" for each in counts]
+
+
+@pytest.mark.parametrize("system", ["reference-rope", "reference-nope"])
+def test_a_system_says_what_was_run(system: str) -> None:
+    pytest.importorskip("torch")
+    from lgbench.training.record import read_training_record
+
+    told = json.loads((ROOT / "submissions" / system / "system.json").read_text("utf-8"))
+    runs = [folder for folder in RUNS if folder.parent.name == system]
+    records = [read_training_record(ROOT / "docs" / "runs" / system / folder.name) for folder in runs]
+    for record in records:
+        assert f"{record.parameters / 1e6:.2f} million" in told["training_notes"]
+        assert re.search(rf"\b{record.plan.settings.layers}\b", told["description"])
 
 
 def test_the_page_says_how_long_training_took() -> None:

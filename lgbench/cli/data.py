@@ -31,7 +31,9 @@ def export(
     split: Annotated[str, typer.Option(help="test, or train for a training stream.")] = "test",
     group: Annotated[
         list[str] | None,
-        typer.Option(help="A group, or several joined by commas; train and trained arms take exactly one."),
+        typer.Option(
+            help="A group, or several joined by commas; train and trained arms take exactly one.", show_default="all"
+        ),
     ] = None,
     arm: Annotated[str, typer.Option(help="main_only, transfer, control, direct or open.")] = "open",
     task: Tasks = None,

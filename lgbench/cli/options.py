@@ -9,13 +9,13 @@ import typer
 
 from lgbench.errors import LgbenchError
 
-GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="A group of the suite.")]
+GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="A group, as `lgbench suites show` lists them.")]
 ArmName = Annotated[str, typer.Argument(metavar="ARM", help="main_only, transfer, control or direct.")]
-SuiteName = Annotated[str, typer.Option("--suite", help="The suite.")]
+SuiteName = Annotated[str, typer.Option("--suite", help="As `lgbench suites` lists them: mini-v1, standard-v1.")]
 Preset = Annotated[str, typer.Option("--preset", help="Hyperparameters to start from: mini or paper.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter; may be repeated."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter of docs/training.md; may be repeated."),
 ]
 Build = Annotated[
     str | None,
@@ -38,8 +38,12 @@ ModelOptions = Annotated[
 ]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each with its share of the cores.")]
 _LISTED = "or several joined by commas; may be repeated."
-Groups = Annotated[list[str] | None, typer.Option("--group", help=f"A group, {_LISTED}", show_default="all")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help=f"A task, {_LISTED}", show_default="all")]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", help=f"A group (`lgbench suites show`), {_LISTED}", show_default="all")
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help=f"A task (`lgbench tasks`), {_LISTED}", show_default="all")
+]
 Lengths = Annotated[
     list[str] | None, typer.Option("--length", metavar="N", help=f"A length, {_LISTED}", show_default="all")
 ]

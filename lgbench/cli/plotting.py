@@ -32,7 +32,7 @@ def command(
         ),
     ] = "lengths",
 ) -> None:
-    """Draw curves by length, by training step, or the generalization gap of a sweep."""
+    """Draw curves by length, training step or pretraining step, or the generalization gap of a sweep."""
     if kind not in KINDS:
         raise UnknownNameError("kind of picture", kind, KINDS)
     require_extra("plot", "matplotlib", purpose="A picture")

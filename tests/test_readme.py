@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.board import gains
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -62,15 +64,7 @@ def test_nothing_is_left_to_fill_in() -> None:
 
 
 def test_the_gains_told_are_those_on_the_board() -> None:
-    page = (ROOT / "leaderboard" / "systems" / "reference-rope.md").read_text("utf-8")
-    on_board = {}
-    for section in re.split("^### ", page, flags=re.MULTILINE)[1:]:
-        tables = [[each.strip() for each in line.split("|")[1:-1]] for line in section.splitlines() if line[:1] == "|"]
-        for heading, row in zip(tables, tables[2:], strict=False):
-            if heading[0] == "transfer gain":
-                gains = dict(zip(heading, row, strict=True))
-        (seeds,) = [row[1] for row in tables if row[0] == "transfer"]
-        told = (gains["transfer gain"], gains["gain over control"])
-        on_board[section.split("\n")[0]] = [*(gain.removesuffix("†") for gain in told), seeds]
     rows = re.findall(r"^\| `([\w-]+)` \| (\S+ \[.*) \|$", README, flags=re.MULTILINE)
+    columns = ("transfer gain", "gain over control", "seeds")
+    on_board = {group: [shown[name] for name in columns] for group, shown in gains("reference-rope").items()}
     assert {group: rest.split(" | ") for group, rest in rows} == on_board

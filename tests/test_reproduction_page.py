@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from lgbench.rescoring import rescore
 from lgbench.results import Result
 from lgbench.scoring.measures import counts_by_task, zone_accuracy
 from lgbench.suites import load_suite
+from tests.board import gains
 
 ROOT = Path(__file__).parent.parent
 # What a machine decides; the rest is the preset's.
@@ -65,6 +67,31 @@ def test_a_row_is_what_its_run_re_scores_to(folder: Path) -> None:
     transfer = zone_accuracy(result, main, "transfer")
     assert transfer is not None
     assert ROWS[row_of(folder, result)] == [f"{share:.1f}" for share in [*shares, 100 * float(transfer)]]
+
+
+def test_the_gains_told_are_those_on_the_board() -> None:
+    text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
+    told = re.findall(
+        r"### `([\w-]+)`, `([\w-]+)` (?:(?!###).)*?`transfer` gains ([\d.]+) points (?:(?!###).)*?"
+        r"\(95 % interval ([-\d.]+) to ([\d.]+)",
+        text,
+    )
+    assert len(told) == 8  # of nine; in add-subtract nothing is gained
+    for system, group, value, low, high in told:
+        assert gains(system)[group]["transfer gain"] == f"+{value} [{low}, {high}]"
+    assert gains("reference-rope")["add-subtract"]["transfer gain"] == "0.0 [0.0, 0.0]"
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_every_main_task_is_learned_alone_and_no_reply_depends_on_its_batch(folder: Path) -> None:
+    result = Result.model_validate_json((folder / "result.json").read_text())
+    assert result.batch_invariance is not None
+    assert result.batch_invariance.changed == 0
+    assert result.group is not None
+    if result.arm == "main_only":
+        learned = zone_accuracy(result, load_suite(result.suite).group(result.group).main, "in_distribution")
+        assert learned is not None
+        assert learned >= Fraction(95, 100)
 
 
 def test_characters_right_are_those_of_the_runs() -> None:

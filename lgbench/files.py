@@ -49,6 +49,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed as they wrote into a folder have left. Call it as the folder's owner."""
+    for left in folder.glob(f".*{TEMPORARY}"):
+        left.unlink()
+
+
 def new_folder(path: Path) -> Path:
     """Make a folder, or take an empty one.
 
@@ -75,8 +81,7 @@ def owned_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOCK_FILE).open("wb") as file:
             _lock(file.fileno(), folder)
-            for left in folder.glob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
-                left.unlink()
+            remove_unfinished(folder)
             try:
                 yield
             finally:

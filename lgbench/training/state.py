@@ -33,16 +33,28 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
     tensors[_GENERATOR] = torch.get_rng_state()
     if (device := _device(module)).type == "cuda":
         tensors[_CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
-    text = record.model_dump_json(indent=1) + "\n"
     try:
-        write_atomically(folder / STATE, packed(tensors, {"record": text}))
-        write_atomically(folder / RECORD, text.encode())
+        write_atomically(folder / STATE, packed(tensors, {"record": _text(record)}))
+        write_record(folder, record)
     except OSError as error:
         kept = "The state saved before is intact: make room, then go on with --resume."
         lost = "Nothing was saved before: make room, then train again."
         raise LgbenchError(
             f"Cannot write to {str(folder)!r}: {error.strerror or error}. {kept if (folder / STATE).exists() else lost}"
         ) from error
+
+
+def write_record(folder: Path, record: TrainingRecord) -> None:
+    """Write `training.json`.
+
+    Raises:
+        OSError: It cannot be written; what stood there is intact.
+    """
+    write_atomically(folder / RECORD, _text(record).encode())
+
+
+def _text(record: TrainingRecord) -> str:
+    return record.model_dump_json(indent=1) + "\n"
 
 
 def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:

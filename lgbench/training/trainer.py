@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lgbench.environment import peak_memory
 from lgbench.errors import LgbenchError
-from lgbench.files import owned_folder
+from lgbench.files import owned_folder, remove_unfinished
 from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
@@ -24,7 +24,7 @@ from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module, check_length
 from lgbench.training.plans import TrainingPlan, difference
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
-from lgbench.training.state import STATE, read_state, restore, save_state
+from lgbench.training.state import STATE, read_state, restore, save_state, write_record
 from lgbench.training.steps import make_optimizer, take_step
 
 CHECKPOINT = "checkpoint"
@@ -95,6 +95,8 @@ class _Run:
         if saved is not None:
             self.record = saved[0].model_copy(update={"machine": self.record.machine})
             restore(saved[1], self._module, self._optimizer)
+            # A kill between the two files of a point leaves the record of the point before: after the last, for good.
+            write_record(folder, self.record)
 
     def train(self, report: Callable[[Progress], None]) -> None:
         """Take all steps that remain."""
@@ -171,6 +173,7 @@ class _Run:
             seed=plan.seed,
             steps=plan.settings.steps,
         )
+        remove_unfinished(self._folder / CHECKPOINT)
         save_checkpoint(self._folder / CHECKPOINT, self._module, record)
         (self._folder / STATE).unlink(missing_ok=True)
 

@@ -23,6 +23,8 @@ from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import PAD, VOCABULARY, encode, encode_prompt
 from lgbench.suites import load_suite
 from lgbench.training.finetuning import load_pretrained
+from lgbench.training.record import read_training_record
+from lgbench.training.state import STATE
 
 MINI = load_suite("mini-v1")
 
@@ -64,8 +66,10 @@ def test_the_written_folder_replies_as_the_trained_module_did(folder: Path, tmp_
 def test_a_run_in_two_pieces_ends_in_the_same_weights(folder: Path, tmp_path: Path) -> None:
     finetune(folder, tmp_path / "whole", "--set", "steps=8", "--lora", "2")
     command = [sys.executable, "-c", _KILLED, f"hf:{folder}", str(tmp_path / "pieces")]
-    subprocess.run(command, capture_output=True, check=False)
-    assert not (tmp_path / "pieces" / "model").exists()
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == 9, killed.stderr
+    assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == [".lock", STATE, "training.json"]
+    assert read_training_record(tmp_path / "pieces").steps_done == 4
     finetune(folder, tmp_path / "pieces", "--set", "steps=8", "--lora", "2", "--resume")
     whole, pieces = weights(tmp_path / "whole" / "model"), weights(tmp_path / "pieces" / "model")
     assert all(torch.equal(whole[name], pieces[name]) for name in whole)

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from lgbench.records import read_record
+from lgbench.results import Result
 from tests.board import gains
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +49,25 @@ def test_the_shown_demo_is_what_its_committed_results_give() -> None:
         [sys.executable, "-m", "lgbench", "compare", *folders], capture_output=True, text=True, check=True
     )
     assert normal(done.stdout) == normal(shown)
+
+
+def test_the_demo_prints_what_is_shown_and_gives_the_committed_replies(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (shown,) = [block for block in blocks("") if block.startswith("capitalize-reverse: ")]
+    command = [sys.executable, "-m", "lgbench", "demo", "--json", str(tmp_path)]
+    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    *printed, where = normal(first.stdout)
+    assert (printed, where) == (normal(shown), f"Results: {tmp_path}")
+    committed = ROOT / "lgbench" / "checkpoints" / "results"
+    for arm in ("main_only", "transfer", "control"):
+        ours, theirs = (read_record(folder / arm / "result.json", Result) for folder in (tmp_path, committed))
+        assert ours.replies_sha256 == theirs.replies_sha256
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
+    assert len(written) == 3 * 2
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stdout == first.stdout
+    read = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
+    assert read == written, "what is there is read, not evaluated again"
 
 
 def test_every_option_shown_exists() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +17,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from lgbench.cli.comparison import verdict  # after the skip
+import torch  # after the skip
+
+from lgbench.cli.comparison import print_comparison, verdict
+from lgbench.cli.reproduction import _arms
+from lgbench.records import read_record
 from lgbench.rescoring import Rescored, rescore
+from lgbench.results import Result
 from lgbench.scoring.systems import score_trained
 from lgbench.suites import Cell, load_suite
 from lgbench.training import reproduction
@@ -28,6 +35,13 @@ from tests.made_up import make_result
 MINI = load_suite("mini-v1")
 ARMS = ("main_only", "transfer", "control")
 TINY = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "evaluate_every=1", "precision=float32")
+
+
+def test_the_ceiling_comes_on_top_of_the_usual_arms() -> None:
+    assert _arms([]) == [*ARMS]
+    assert _arms(["direct"]) == [*ARMS, "direct"]
+    assert _arms(["transfer", "main_only", "transfer"]) == ["transfer", "main_only"]
+    assert _arms(["direct", "transfer"]) == ["direct", "transfer"]
 
 
 def test_arms_that_groups_share_run_once() -> None:
@@ -106,6 +120,46 @@ def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
     assert found["vanishes"] == "its process ended with exit status 3"
 
 
+# Its first choice is always the end, token 2, so that evaluating it takes a moment in any process.
+_SILENT = """
+from torch import nn
+
+def build(size):
+    module = nn.Sequential(nn.Embedding(size, 4), nn.Linear(4, size))
+    nn.init.zeros_(module[1].bias)
+    module[1].bias.data[2] = 9.0
+    return module
+"""
+
+
+def test_runs_side_by_side_end_in_the_weights_and_replies_of_runs_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lgbench.training.runs._cores", lambda: 2)  # so that each of two has one thread
+    (source := tmp_path / "silent.py").write_text(_SILENT)
+    found = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for jobs in (1, 2):
+            options = {"groups": ["copy-mqar"], "arms": ARMS[:2], "seeds": 1, "preset": "mini", "changes": TINY[4:]}
+            runs = list_runs(MINI, tmp_path / str(jobs), **options, model=f"{source}:build")  # type: ignore[arg-type]
+            outcomes = list(execute(runs, finish_run, jobs=jobs))
+            assert [outcome.failure for outcome in outcomes] == [None] * 2
+            assert sorted(outcome.run.name for outcome in outcomes) == sorted(run.name for run in runs)
+            found.append([digests(run.folder) for run in runs])
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
+    assert len({weights for weights, _ in found[0]}) == 2
+
+
+def digests(folder: Path) -> tuple[str, str]:
+    """Of the weights and of the replies of a run."""
+    weights = (folder / "checkpoint" / "model.safetensors").read_bytes()
+    return hashlib.sha256(weights).hexdigest(), read_record(folder / "result" / "result.json", Result).replies_sha256
+
+
 def test_nothing_runs_on_when_the_command_is_killed(tmp_path: Path) -> None:
     """Its processes, and their workers, end with it: they would train on unseen."""
     changes = [*TINY, "steps=100000", "workers=1"]
@@ -170,3 +224,27 @@ def rescored(arm: str, seed: int, share: float) -> Rescored:
 def test_the_verdict_needs_both_gains(shares: dict[str, float], words: str) -> None:
     runs = [rescored(arm, seed, share) for arm, share in shares.items() for seed in range(3)]
     assert words in verdict(score_trained(runs, MINI).groups[0])
+
+
+def test_the_comparison_shows_the_spread_of_seeds_and_the_share_of_the_ceiling(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shares = {"main_only": (0.125, 0.125), "transfer": (0.25, 0.75, 0.5), "direct": (0.875,)}
+    runs = [rescored(arm, seed, share) for arm, own in shares.items() for seed, share in enumerate(own)]
+    print_comparison(score_trained(runs, MINI))
+    lines = capsys.readouterr().out.splitlines()
+    known, beyond = ["100"] * 4, ["100"] * 2  # the lengths before and after the transfer zone's four
+    by_length = lines[: next(number for number, line in enumerate(lines) if "by zone" in line)]
+    rows = [line.split() for line in by_length if re.match(" (main_only|transfer|direct|  (low|high)est) ", line)]
+    assert [(row[0], row[1:11]) for row in rows] == [
+        ("main_only", [*known, *["12"] * 4, *beyond]),
+        ("lowest", [*known, *["12"] * 4, *beyond]),
+        ("highest", [*known, *["12"] * 4, *beyond]),
+        ("transfer", [*known, *["50"] * 4, *beyond]),
+        ("lowest", [*known, *["25"] * 4, *beyond]),
+        ("highest", [*known, *["75"] * 4, *beyond]),
+        ("direct", [*known, *["88"] * 4, *beyond]),
+    ]
+    assert "Recovered share of what direct training gains: 50.0 %" in lines
+    print_comparison(score_trained(runs[:-1], MINI))
+    assert "Recovered" not in capsys.readouterr().out

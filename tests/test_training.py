@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,13 +54,6 @@ def test_settings_are_typed_and_named() -> None:
         preset_settings("large", STRINGS)
 
 
-@pytest.mark.parametrize("preset", ["mini", "paper"])
-@pytest.mark.parametrize("group", [group.name for group in MINI.groups])
-def test_every_preset_fits_every_group(preset: str, group: str) -> None:
-    settings = preset_settings(preset, MINI.group(group))
-    assert settings.architecture.width % settings.heads == 0
-
-
 def test_the_learning_rate_warms_up_holds_and_falls() -> None:
     settings = preset_settings("mini", STRINGS, ["steps=100", "warmup=0.1", "decay=0.4", "learning_rate=1.0"])
     rates = [learning_rate(settings, step) for step in range(100)]
@@ -96,12 +90,15 @@ def test_batches_are_the_stream_whatever_their_parts(chunks: int) -> None:
         assert batch.tokens == batch.target_tokens + sum(len(each.prompt) + 2 for each in expected)
 
 
-def test_batches_start_anywhere() -> None:
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_batches_start_anywhere_with_any_number_of_workers(workers: int) -> None:
     arm = MINI.group("maze-trace").arm("main_only")
-    whole = batches(MINI, arm, size=3000, chunks=1)
-    later = [next(whole) for _ in range(4)][3]  # across the border of the first block of 8192
-    again = next(batches(MINI, arm, size=3000, chunks=1, start=3))
-    assert torch.equal(later.chunks[0].inputs, again.chunks[0].inputs)
+    whole = itertools.islice(batches(MINI, arm, size=3000, chunks=2), 2, 4)  # over the end of the first block of 8192
+    later = itertools.islice(batches(MINI, arm, size=3000, chunks=2, start=2, workers=workers), 2)
+    for one, two in zip(whole, later, strict=True):
+        assert (one.tokens, one.target_tokens, len(one.chunks)) == (two.tokens, two.target_tokens, 2)
+        tensors = zip(itertools.chain(*one.chunks), itertools.chain(*two.chunks), strict=True)
+        assert all(torch.equal(expected, found) for expected, found in tensors)
 
 
 def test_the_gradient_does_not_depend_on_the_parts_of_a_batch() -> None:
@@ -160,14 +157,27 @@ def test_training_learns_and_records(tmp_path: Path) -> None:
     assert reports[-1].point == record.curve[-1]
 
 
-def test_the_seed_sets_the_weights_and_nothing_else(tmp_path: Path) -> None:
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        torch.manual_seed(99)  # whatever the process did before
-        torch.rand(len(name))
+def test_the_seed_sets_the_weights_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[Tensor]] = {}
+    take = take_step
+
+    for earlier, (name, seed) in enumerate((("a", 1), ("b", 1), ("c", 2))):
+        tensors = seen.setdefault(name, [])
+
+        def step(*arguments: Any, into: list[Tensor] = tensors, **options: Any) -> Tensor:
+            into += itertools.chain(*arguments[2].chunks)
+            return take(*arguments, **options)
+
+        monkeypatch.setattr(trainer, "take_step", step)
+        torch.manual_seed(earlier)  # whatever the process did before
         train(tiny_plan(seed=seed), tmp_path / name)
     first, same, other = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+    assert len(seen["a"]) == 12 * 2 * 2, "steps, parts, inputs and labels"
+    for name in "bc":
+        assert all(map(torch.equal, seen["a"], seen[name]))
+        assert len(seen[name]) == len(seen["a"])
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile wants a C++ compiler")

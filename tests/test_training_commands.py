@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from lgbench.models.checkpoint import CheckpointPredictor
 from lgbench.models.loading import load_build, load_model
 from lgbench.rescoring import rescore
 from lgbench.suites import Cell, load_suite
+from lgbench.training import trainer
+from lgbench.training.steps import take_step
 
 from .test_cli import Shell
 
@@ -124,6 +127,38 @@ def test_a_users_module_goes_all_the_way(lgbench: Shell) -> None:
     assert "--model-option build=mine.py:build" in refused.err
     with pytest.raises(LgbenchError, match=r"has no function 'biuld'\. It defines: build"):
         load_build("mine.py:biuld")
+
+
+def test_train_refuses_an_unfit_module(lgbench: Shell) -> None:
+    Path("bad.py").write_text(MODULE.replace("nn.Linear(4, size)", "nn.Linear(4, 100)"))
+    done = lgbench("train", "copy-mqar", "main_only", *SHORT, "--model", "bad.py:build", "--output", "a")
+    assert done.status == 1
+    assert "The module returned shape (3, 7, 100). It must map int64 tokens" in " ".join(done.err.split())
+    assert not Path("a").exists()
+
+
+def test_a_module_whose_file_has_changed_does_not_go_on(lgbench: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tensors would fit: only the file tells that the rest of the run would be another model's."""
+    take = take_step
+
+    def cut(*arguments: Any, **options: Any) -> object:
+        if options["step"] == 3:
+            raise KeyboardInterrupt
+        return take(*arguments, **options)
+
+    (file := Path("mine.py")).write_text(MODULE)
+    command = ["train", "copy-mqar", "main_only", *SHORT, "--model", "mine.py:build", "--output", "a"]
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "take_step", cut)
+        stopped = lgbench(*command)
+    assert stopped.status == 130
+    assert "Go on from step 2 with --resume" in stopped.err
+    file.write_text(MODULE.replace("nn.Linear(4, size))", "nn.Linear(4, size), nn.Tanh())"))
+    refused = lgbench(*command, "--resume")
+    assert refused.status == 1
+    assert "'a' holds another run (the file of mine.py:build has changed since)" in " ".join(refused.err.split())
+    file.write_text(MODULE)
+    assert lgbench(*command, "--resume").status == 0
 
 
 def test_reproduce_ends_with_a_verdict(lgbench: Shell) -> None:

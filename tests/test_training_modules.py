@@ -72,9 +72,11 @@ class _Raises(nn.Module):
         (_Detached(math.inf), "not finite, before any training"),
     ],
 )
-def test_an_unfit_module_is_refused_before_training(module: nn.Module, message: str) -> None:
+def test_an_unfit_module_is_refused_before_training(module: nn.Module, message: str, tmp_path: Path) -> None:
+    plan = tiny_plan().model_copy(update={"model": "mine.py:build"})
     with pytest.raises(LgbenchError, match=message):
-        check_module(module, device="cpu")
+        train(plan, tmp_path / "run", build=lambda _: module)
+    assert not (tmp_path / "run").exists(), "neither record nor state"
 
 
 def test_a_module_that_raises_is_the_users() -> None:

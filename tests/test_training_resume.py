@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,28 +21,135 @@ pytest.importorskip("torch")
 import torch  # after the skip
 
 from lgbench.errors import LgbenchError
-from lgbench.files import owned_folder, write_atomically
+from lgbench.files import TEMPORARY, owned_folder, write_atomically
 from lgbench.training import state as states
+from lgbench.training import trainer
 from lgbench.training.record import read_training_record
+from lgbench.training.steps import take_step
 from lgbench.training.trainer import train
 from tests.tiny_training import Interrupted, stop_at, tiny_plan, weights
 
+PLAN = tiny_plan("steps=23")
+
+
+@pytest.fixture(name="whole", scope="module")
+def _whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `PLAN`, undisturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "whole"
+    train(PLAN, folder)
+    return folder
+
+
+def assert_same_run(whole: Path, pieces: Path) -> None:
+    """Two finished runs have the same weights, bit by bit, the same curve, and nothing else is left of them."""
+    one, two = weights(whole), weights(pieces)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    first, second = read_training_record(whole), read_training_record(pieces)
+    assert (second.curve, second.tokens, second.target_tokens) == (first.curve, first.tokens, first.target_tokens)
+    assert sorted(path.name for path in pieces.rglob("*")) == sorted(path.name for path in whole.rglob("*"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file in a run's folder but its lock."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
 
 @pytest.mark.parametrize("step", [5, 10])
-def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, step: int) -> None:
-    plan = tiny_plan("steps=23")
-    whole = train(plan, tmp_path / "whole")
+def test_an_interrupted_run_resumes_to_the_same_weights(whole: Path, tmp_path: Path, step: int) -> None:
     with pytest.raises(Interrupted):
-        train(plan, tmp_path / "cut", report=stop_at(step))  # type: ignore[arg-type]
+        train(PLAN, tmp_path, report=stop_at(step))  # type: ignore[arg-type]
     with pytest.raises(LgbenchError, match=r"holds this run after \d+ of 23 steps\. Go on with --resume"):
-        train(plan, tmp_path / "cut")
-    resumed = train(plan, tmp_path / "cut", resume=True)
-    one, two = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert (resumed.curve, resumed.tokens) == (whole.curve, whole.tokens)
-    assert train(plan, tmp_path / "cut", resume=True) == resumed, "a finished run is only read"
+        train(PLAN, tmp_path)
+    resumed = train(PLAN, tmp_path, resume=True)
+    assert_same_run(whole, tmp_path)
+    assert train(PLAN, tmp_path, resume=True) == resumed, "a finished run is only read"
     with pytest.raises(LgbenchError, match="holds this run, finished"):
-        train(plan, tmp_path / "cut")
+        train(PLAN, tmp_path)
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 22])
+def test_a_run_may_end_at_steps_that_save_nothing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    take = take_step
+
+    def cut(*arguments: Any, **options: Any) -> torch.Tensor:
+        if options["step"] == step:
+            raise Interrupted
+        return take(*arguments, **options)
+
+    monkeypatch.setattr(trainer, "take_step", cut)
+    with pytest.raises(Interrupted):
+        train(PLAN, tmp_path)
+    monkeypatch.undo()
+    train(PLAN, tmp_path, resume=True)
+    assert_same_run(whole, tmp_path)
+
+
+def test_a_run_may_end_after_any_file_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the state and `training.json`, and between weights, their record and the removal of the state."""
+    plan = tiny_plan("steps=7")
+    written: list[str] = []
+    last = 0
+
+    def write(path: Path, content: bytes) -> None:
+        write_atomically(path, content)
+        written.append(path.name)
+        if len(written) == last:
+            raise Interrupted
+
+    for module in ("lgbench.training.state", "lgbench.models.checkpoint", "lgbench.records"):
+        monkeypatch.setattr(f"{module}.write_atomically", write)
+    train(plan, tmp_path / "whole")
+    assert written == [*(states.STATE, "training.json") * 2, "model.safetensors", "checkpoint.json"]
+    for last in range(1, len(written) + 1):
+        written.clear()
+        with pytest.raises(Interrupted):
+            train(plan, tmp_path / str(last))
+        train(plan, tmp_path / str(last), resume=True)
+        assert_same_run(tmp_path / "whole", tmp_path / str(last))
+
+
+# Never ends by itself, so that whoever kills it is not late.
+_ENDLESS = """
+import sys, time
+from pathlib import Path
+from lgbench.training import trainer
+from tests.tiny_training import tiny_plan
+take = trainer.take_step
+
+def slowly(*arguments, **options):
+    time.sleep(0.02 if options["step"] < 22 else 600)
+    return take(*arguments, **options)
+
+trainer.take_step = slowly
+trainer.train(tiny_plan("steps=23"), Path(sys.argv[1]))
+"""
+
+
+def test_a_run_may_be_killed_at_any_moment(whole: Path, tmp_path: Path) -> None:
+    moment = random.random() / 2
+    process = subprocess.Popen([sys.executable, "-c", _ENDLESS, str(tmp_path)], cwd=Path(__file__).parent.parent)
+    try:
+        while process.poll() is None and not (tmp_path / states.STATE).exists():
+            time.sleep(0.005)
+        time.sleep(moment)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL, f"killed {moment} s after the first state"
+    train(PLAN, tmp_path, resume=True)
+    assert_same_run(whole, tmp_path)
+
+
+def test_what_a_killed_process_had_not_written_whole_is_removed(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(PLAN, tmp_path, report=stop_at(23))  # type: ignore[arg-type]
+    (tmp_path / "checkpoint").mkdir()
+    for name in (f".state.safetensors.abc{TEMPORARY}", f"checkpoint/.model.safetensors.abc{TEMPORARY}"):
+        (tmp_path / name).write_bytes(b"half")
+    train(PLAN, tmp_path, resume=True)
+    assert_same_run(whole, tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -64,22 +180,35 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
         other.join(30)
 
 
-def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = tiny_plan("steps=23")
-    whole = train(plan, tmp_path / "whole")
-    write = write_atomically
+@pytest.mark.parametrize(
+    ("number", "done", "sentence"),
+    [(3, 5, "saved before is intact"), (11, 23, "What it holds already is kept")],
+    ids=["second state", "weights"],
+)
+def test_a_full_disk_leaves_what_was_written_before(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, done: int, sentence: str
+) -> None:
+    """Full when the bytes of file `number` are written, before they are kept for certain."""
+    sync, calls = os.fsync, itertools.count(1)
+    kept: dict[str, bytes] = {}
 
-    def full(path: Path, content: bytes) -> None:
-        if path.name == states.STATE and b'\\"step\\": 10,' in content:
-            raise OSError(28, "No space left on device")
-        write(path, content)
+    def full(descriptor: int) -> None:
+        if next(calls) == number:
+            assert os.fstat(descriptor).st_size > 0
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
 
-    monkeypatch.setattr("lgbench.training.state.write_atomically", full)
-    with pytest.raises(LgbenchError, match=r"No space left on device.*saved before is intact"):
-        train(plan, tmp_path / "cut")
-    monkeypatch.setattr("lgbench.training.state.write_atomically", write)
-    assert read_training_record(tmp_path / "cut").steps_done == 5
-    assert train(plan, tmp_path / "cut", resume=True).curve == whole.curve
+    def keep(_: trainer.Progress) -> None:
+        kept.update(contents(tmp_path))
+
+    monkeypatch.setattr("lgbench.files.os.fsync", full)
+    with pytest.raises(LgbenchError, match=f"No space left on device.*{sentence}"):
+        train(PLAN, tmp_path, report=keep)
+    monkeypatch.undo()
+    assert contents(tmp_path) == kept
+    assert read_training_record(tmp_path).steps_done == done
+    train(PLAN, tmp_path, resume=True)
+    assert_same_run(whole, tmp_path)
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
@@ -92,11 +221,11 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
         train(plan, tmp_path, resume=True)
 
 
-def test_workers_may_differ_when_a_run_goes_on(tmp_path: Path) -> None:
+def test_workers_may_differ_when_a_run_goes_on(whole: Path, tmp_path: Path) -> None:
     """The examples do not depend on them."""
-    plan = tiny_plan("steps=10")
     with pytest.raises(Interrupted):
-        train(plan, tmp_path, report=stop_at(5))  # type: ignore[arg-type]
-    train(tiny_plan("steps=10", "workers=1"), tmp_path, resume=True)
+        train(PLAN, tmp_path, report=stop_at(5))  # type: ignore[arg-type]
+    train(tiny_plan("steps=23", "workers=1"), tmp_path, resume=True)
+    assert_same_run(whole, tmp_path)
     with pytest.raises(LgbenchError, match="evaluate_every is 5 there and 6 here"):
-        train(tiny_plan("steps=10", "evaluate_every=6"), tmp_path, resume=True)
+        train(tiny_plan("steps=23", "evaluate_every=6"), tmp_path, resume=True)

@@ -123,4 +123,6 @@ def difference(old: TrainingPlan, new: TrainingPlan) -> str | None:
         plan.model_dump(exclude={"settings"}) | plan.settings.model_dump(exclude={"workers"}) for plan in (old, new)
     )
     name = next((name for name in before if before[name] != after[name]), None)
+    if name == "model_sha256":
+        return f"the file of {new.model} has changed since"
     return None if name is None else f"{name} is {before[name]!r} there and {after[name]!r} here"

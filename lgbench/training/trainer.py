@@ -101,6 +101,8 @@ class _Run:
         if saved is not None:
             self.record = saved[0].model_copy(update={"machine": self.record.machine})
             restore(saved[1], self._module, self._optimizer)
+            # A kill between the two files of a point leaves the record of the point before: after the last, for good.
+            write_record(folder / RECORD, self.record)
 
     def train(self, report: Callable[[Progress], None]) -> None:
         """Take all steps that remain."""
@@ -165,7 +167,7 @@ class _Run:
         return point
 
     def finish(self) -> None:
-        """Write the checkpoint and the record, then drop the state, which is no longer needed."""
+        """Write the checkpoint and drop the state, which is no longer needed."""
         plan = self._plan
         record = CheckpointRecord(
             vocabulary_version=VOCABULARY_VERSION,
@@ -179,7 +181,6 @@ class _Run:
             steps=plan.settings.steps,
         )
         save_checkpoint(self._folder / CHECKPOINT, self._module, record)
-        write_record(self._folder / RECORD, self.record)  # a run killed between the two has a state newer than that
         (self._folder / STATE).unlink(missing_ok=True)
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
-from collections.abc import Callable
-from fractions import Fraction
+import matplotlib  # after the skip
+from matplotlib.colors import to_hex
 
 from lgbench import plotting
 from lgbench.cli.plotting import command as plot
 from lgbench.errors import LgbenchError
-from lgbench.results import Result
+from lgbench.results import Result, SystemInfo
+from lgbench.scoring.curves import ZONE_SHADES
 from lgbench.suites import Cell, load_suite
 from lgbench.training.points import Gap, dev_gap
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
@@ -46,26 +49,133 @@ def record(main: int, aux: int, counts: dict[str, dict[int, int]], *, seed: int 
     return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
 
 
-def test_length_curves_show_each_seed_and_the_mean() -> None:
-    axes = plotting.length_curves(results()).axes[0]
-    lines = [[float(y) for y in line.get_ydata()] for line in axes.get_lines()]  # type: ignore[union-attr, arg-type]
-    main_only = [100.0] * 4 + [0.0] * 6, [100.0] * 4 + [25.0] * 6, [100.0] * 4 + [12.5] * 6
-    for line in main_only:
-        assert line in lines
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [  # type: ignore[union-attr]
-        "main_only (2 seeds)",
-        "transfer (2 seeds)",
-        "control (2 seeds)",
+class Drawn(NamedTuple):
+    """A line of a panel as it was drawn."""
+
+    points: tuple[tuple[float, float], ...]
+    style: str
+    width: float
+    color: str
+    label: str
+
+
+def lines(axes: Any) -> list[Drawn]:
+    """The curves of a panel, in the order they were drawn; without the upright lines at the training lengths."""
+    drawn = [
+        Drawn(
+            tuple((float(x), float(y)) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)),
+            line.get_linestyle(),
+            line.get_linewidth(),
+            to_hex(line.get_color()),
+            "" if line.get_label().startswith("_") else line.get_label(),
+        )
+        for line in axes.get_lines()
     ]
-    dashed = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 2]  # type: ignore[index, arg-type]
-    assert dashed == [8, 16]
+    return [line for line in drawn if line.points[0][0] != line.points[-1][0]]
+
+
+def at_lengths(*values: float) -> tuple[tuple[float, float], ...]:
+    return tuple(zip(map(float, GROUP.grid), values, strict=True))
+
+
+def test_length_curves_show_each_seed_thin_and_the_mean_bold() -> None:
+    axes = plotting.length_curves(results()).axes[0]
+    shown = [(line.points, line.width, line.style, line.label) for line in lines(axes)]
+    assert shown == [
+        (at_lengths(*[100] * 4, *[0] * 6), 0.6, "-", ""),
+        (at_lengths(*[100] * 4, *[25] * 6), 0.6, "-", ""),
+        (at_lengths(*[100] * 4, *[12.5] * 6), 2.0, "-", "main_only (2 seeds)"),
+        (at_lengths(*[100] * 8, *[0] * 2), 0.6, "-", ""),
+        (at_lengths(*[100] * 8, *[25] * 2), 0.6, "-", ""),
+        (at_lengths(*[100] * 8, *[12.5] * 2), 2.0, "-", "transfer (2 seeds)"),
+        (at_lengths(*[100] * 5, *[0] * 5), 0.6, "--", ""),
+        (at_lengths(*[100] * 5, *[25] * 5), 0.6, "--", ""),
+        (at_lengths(*[100] * 5, *[12.5] * 5), 2.0, "--", "control (2 seeds)"),
+    ]
+    assert len({line.color for line in lines(axes)}) == 3
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [each[-1] for each in shown if each[-1]]
+
+
+def test_length_curves_stand_on_their_zones() -> None:
+    axes: Any = plotting.length_curves(results()).axes[0]
+    shades = [
+        (patch.get_x(), patch.get_x() + patch.get_width(), to_hex(patch.get_facecolor())) for patch in axes.patches
+    ]
+    assert shades == [
+        (1, 8, ZONE_SHADES["in_distribution"]),
+        (8, 16, ZONE_SHADES["transfer"]),
+        (16, 21, ZONE_SHADES["beyond"]),
+    ]
+    upright = [line for line in axes.get_lines() if line.get_xdata()[0] == line.get_xdata()[-1]]
+    assert [(line.get_xdata()[0], line.get_linestyle()) for line in upright] == [(8, "--"), (16, "--")]
+    assert axes.get_xlim() == (1, 21)
 
 
 @pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
-def test_the_same_input_gives_the_same_bytes(kind: str) -> None:
-    first, second = (plotting.picture(plotting.length_curves(results()), kind) for _ in range(2))
-    assert first == second
-    assert b"20" + b"26" not in first[:500], "no date"
+def test_the_same_input_gives_the_same_bytes_at_any_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two times as matplotlib takes them from the environment, and the time of now."""
+    drawn = []
+    for time in ("0", "1700000000"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", time)
+        drawn.append(plotting.picture(plotting.length_curves(results()), kind))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    drawn.append(plotting.picture(plotting.length_curves(results()), kind))
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert matplotlib.__version__.encode() not in drawn[0]
+
+
+def test_training_curves_show_each_zone_by_step() -> None:
+    """In distribution are the lengths to 8, transfer those to 16, beyond the last two."""
+
+    def point(step: int, known: int, transfer: int, beyond: int) -> CurvePoint:
+        right = {each: known if each <= 8 else transfer if each <= 16 else beyond for each in GROUP.grid}
+        none = dict.fromkeys(GROUP.grid, 0)
+        return CurvePoint(step=step, loss=1.0, correct={"string_copy": right, "mqar": none})
+
+    runs = [record(8, 16, {}), record(8, 16, {}, seed=1)]
+    curves = [point(5, 32, 16, 0), point(10, 64, 48, 8)], [point(5, 64, 0, 0), point(10, 64, 64, 64)]
+    runs = [run.model_copy(update={"curve": tuple(points)}) for run, points in zip(runs, curves, strict=True)]
+    main_only = runs[0].model_copy(update={"plan": runs[0].plan.model_copy(update={"arm": "main_only"})})
+    figure = plotting.training_curves([*runs, main_only])
+    assert [axes.get_title() for axes in figure.axes] == [
+        "copy-mqar, main_only: string_copy",
+        "copy-mqar, transfer: string_copy",
+    ]
+    assert [(line.points, line.style, line.label) for line in lines(figure.axes[1])] == [
+        (((5, 50), (10, 100)), "-", "in-distribution"),
+        (((5, 100), (10, 100)), "-", ""),
+        (((5, 25), (10, 75)), "-", "transfer"),
+        (((5, 0), (10, 100)), "-", ""),
+        (((5, 0), (10, 12.5)), "--", "beyond"),
+        (((5, 0), (10, 100)), "--", ""),
+    ]
+    assert len({line.color for line in lines(figure.axes[1])}) == 3
+    assert lines(figure.axes[0]) == lines(figure.axes[1])[::2]
+
+
+def checkpoint(step: int, right: Callable[[Cell], int], arm: str = "transfer") -> Result:
+    system = SystemInfo(model=f"hf:me/tiny@step-{step}", kind="hf")
+    return make_result(right, arm=arm, group=GROUP.name, seed=0, system=system)
+
+
+def test_series_curves_show_each_length_by_step() -> None:
+    early, late = checkpoint(500, lambda cell: 64), checkpoint(2000, lambda cell: 2 * cell.length)
+    figure = plotting.series_curves([late, early])
+    assert [axes.get_title() for axes in figure.axes] == ["string_copy", "mqar"]
+    for axes in figure.axes:
+        assert [(line.points, line.label) for line in lines(axes)] == [
+            (((500, 25), (2000, 100 * 2 * length / 256)), str(length)) for length in GROUP.grid
+        ]
+        assert len({line.color for line in lines(axes)}) == len(GROUP.grid)
+
+
+def test_a_series_of_other_cells_is_refused() -> None:
+    with pytest.raises(LgbenchError, match="must hold the same cells"):
+        plotting.series_curves([checkpoint(1, lambda cell: 1), checkpoint(2, lambda cell: 1, arm="main_only")])
+    with pytest.raises(LgbenchError, match="Two results are of step 1"):
+        plotting.series_curves([checkpoint(1, lambda cell: 1), checkpoint(1, lambda cell: 1)])
 
 
 def test_training_curves_and_gaps(tmp_path: Path) -> None:

@@ -172,41 +172,6 @@ def test_a_subfolder_is_a_revision(folder: Path, tmp_path: Path) -> None:
         load_model(f"hf:{tmp_path}@step-7")
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
-def test_an_adapter_changes_replies(folder: Path, tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
-    torch.manual_seed(0)
-    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(tmp_path / "lora")
-    prompts = [example.prompt for example in draw_cell(MINI, "reverse_add", 4)[:8]]
-    options = {"adapter": str(tmp_path / "lora")}
-    assert replies_of(folder, prompts) != replies_of(folder, prompts, **options)
-    assert load_model(f"hf:{folder}").system.source_sha256 != load_model(f"hf:{folder}", options).system.source_sha256
-    with pytest.raises(LgbenchError, match="is a PEFT adapter"):
-        load_model(f"hf:{tmp_path / 'lora'}")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"temperature": "1"}, "has no model option 'temperature'. Valid: revision, dtype, device_map"),
-        ({"dtype": "int3"}, "'int3' is not a valid dtype for .* Valid: auto, float32, bfloat16, float16"),
-        ({"trust_remote_code": "maybe"}, "must be of type bool"),
-        ({"style": "chatty"}, "Valid: raw, instruct"),
-        ({"template": "{task}"}, "lacks {prompt}"),
-        ({"template": "{prompt}", "style": "instruct"}, "template is for style=raw"),
-        ({"shots": "2", "style": "raw"}, "shots is for style=instruct"),
-        ({"shots": "99"}, "shots=99 is out of range. Valid: 0 to 16"),
-        ({"style": "instruct", "chat": "true"}, "has no chat template"),
-        ({"adapter": "./nowhere"}, "There is no folder './nowhere'"),
-        ({"attn_implementation": "fancy"}, "cannot be loaded"),
-    ],
-)
-def test_options_that_do_not_fit(folder: Path, options: dict[str, str], message: str) -> None:
-    with pytest.raises(LgbenchError, match=message):
-        load_model(f"hf:{folder}", options)
-
-
 def test_folders_that_hold_no_model(folder: Path, tmp_path: Path) -> None:
     def copy(name: str, *leave_out: str) -> Path:
         (tmp_path / name).mkdir()
@@ -236,19 +201,6 @@ def test_folders_that_hold_no_model(folder: Path, tmp_path: Path) -> None:
     foreign = copy("foreign")
     (foreign / "config.json").write_text(json.dumps({"model_type": "nothing-known"}))
     assert "cannot be loaded" in message(foreign)
-
-
-def test_pickled_weights_are_refused_with_a_command_that_converts_them(folder: Path, tmp_path: Path) -> None:
-    pickled = tmp_path / "pickled"
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    model.config.save_pretrained(pickled)
-    make_tokenizer().save_pretrained(pickled)
-    torch.save(model.state_dict(), pickled / "pytorch_model.bin")
-    with pytest.raises(LgbenchError, match="are pickled") as caught:
-        load_model(f"hf:{pickled}")
-    command = str(caught.value).splitlines()[-1].strip().replace("python ", f"{sys.executable} ", 1)
-    subprocess.run(command, shell=True, check=True, capture_output=True)
-    assert load_model(f"hf:{pickled}-safetensors").system.kind == "hf"
 
 
 def test_a_vocabulary_without_the_suites_characters_says_which(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from transformers import (
 
 from lgbench.bench.llama import SIGNS, make_llama, make_tokenizer
 from lgbench.cells import draw_cell
+from lgbench.cli import main
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.models.contract import CappedReply
@@ -34,7 +35,7 @@ from lgbench.models.prompting import generation_cap, worked_examples
 from lgbench.records import read_record
 from lgbench.rescoring import rescore
 from lgbench.results import Result, SystemInfo
-from lgbench.series import by_step, pretraining_step, split_revisions
+from lgbench.series import by_step, pretraining_step, split_revisions, spread_revisions
 from lgbench.suites import load_suite
 from tests.made_up import make_result
 
@@ -264,15 +265,50 @@ def test_a_series_evaluates_each_checkpoint_and_draws_them_by_step(tmp_path: Pat
         assert (tmp_path / "out" / "series.svg").read_text().startswith("<?xml")
 
 
+def test_a_list_of_revisions_behind_the_name_is_a_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (3, 20):
+        make_llama(tmp_path / "series" / f"step-{step}", seed=step)
+    model, out = f"hf:{tmp_path / 'series'}", tmp_path / "out"
+    command = ["lgbench", "eval", f"{model}@step-20,step-3", "--task", "mqar", "--length", "2", "--limit", "1"]
+    monkeypatch.setattr("sys.argv", [*command, "--output", str(out), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    results = [read_record(out / revision / "result.json", Result) for revision in ("step-3", "step-20")]
+    assert [each["model"] for each in json.loads(capsys.readouterr().out)] == [model, model]
+    assert [result.system.options for result in results] == [{"revision": "step-3"}, {"revision": "step-20"}]
+    assert list(by_step(results)) == [3, 20]
+
+
+def test_revisions_are_named_in_one_place(tmp_path: Path) -> None:
+    assert spread_revisions("hf:me/tiny@a,b", {"dtype": "auto"}) == (
+        "hf:me/tiny",
+        {"dtype": "auto", "revisions": "a,b"},
+    )
+    for single in ("hf:me/tiny@step-1", "hf:me/tiny", "api:me/tiny@a,b", f"hf:{tmp_path}"):
+        assert spread_revisions(single, {"dtype": "auto"}) == (single, {"dtype": "auto"})
+    (tmp_path / "odd@a,b").mkdir()
+    assert spread_revisions(f"hf:{tmp_path}/odd@a,b", {}) == (f"hf:{tmp_path}/odd@a,b", {})
+    for option in ("revision", "revisions"):
+        with pytest.raises(LgbenchError, match=f"'hf:x@a,b' names revisions, and so does the model option {option}\\."):
+            spread_revisions("hf:x@a,b", {option: "c"})
+    for model, options in (("hf:x", {"revision": "a", "revisions": "a,b"}), ("api:x", {"revisions": "a,b"})):
+        with pytest.raises(LgbenchError, match="is for hf: models, and takes the place of revision"):
+            spread_revisions(model, options)
+
+
 def test_a_series_with_a_checkpoint_that_is_missing_evaluates_none(tmp_path: Path) -> None:
     make_llama(tmp_path / "series" / "step-1")
     (tmp_path / "series" / "step-3").mkdir()
-    for revisions, message in (
-        ("step-1,step-2", "no checkpoint 'step-2'. It has: step-1."),
-        ("step-1,step-3", "no config.json"),
+    model = f"hf:{tmp_path / 'series'}"
+    for arguments, message in (
+        ([model, "--model-option", "revisions=step-1,step-2"], "no checkpoint 'step-2'. It has: step-1."),
+        ([f"{model}@step-1,step-3"], "no config.json"),
     ):
-        command = [sys.executable, "-m", "lgbench", "eval", f"hf:{tmp_path / 'series'}", "--task", "mqar"]
-        command += ["--model-option", f"revisions={revisions}", "--output", str(tmp_path / "out")]
+        command = [sys.executable, "-m", "lgbench", "eval", *arguments, "--task", "mqar"]
+        command += ["--output", str(tmp_path / "out")]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 1
         assert message in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,25 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill under a temporary name beside `path`, renamed to it when the block ends well.
+
+    Raises:
+        OSError: It could not be written, or there is something at `path`, which is untouched.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+    try:
+        yield temporary
+        for written in filter(Path.is_file, temporary.rglob("*")):
+            with written.open("r+b") as file:
+                os.fsync(file.fileno())
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -76,7 +96,7 @@ def owned_folder(folder: Path) -> Iterator[None]:
         with (folder / LOCK_FILE).open("wb") as file:
             _lock(file.fileno(), folder)
             for left in folder.glob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             try:
                 yield
             finally:

@@ -82,6 +82,24 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest
     assert train(plan, tmp_path / "cut", resume=True).curve == whole.curve
 
 
+def test_a_run_whose_checkpoint_could_not_be_written_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("lgbench.training.trainer.save_checkpoint", full)
+        with pytest.raises(LgbenchError, match="No space left on device"):
+            train(tiny_plan(), tmp_path)
+    with pytest.raises(
+        LgbenchError, match=r"trained, but its folder 'checkpoint' was not written\. Go on with --resume"
+    ):
+        train(tiny_plan(), tmp_path)
+    assert train(tiny_plan(), tmp_path, resume=True).finished
+    assert weights(tmp_path)
+
+
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     plan = tiny_plan("steps=23")
     with pytest.raises(Interrupted):

@@ -16,6 +16,8 @@ from lgbench.extras import require_extra
 _FULL = ("steps=1000", "learning_rate=5e-5", "evaluate_every=100", "length_chunks=1")
 _LORA = ("steps=1000", "learning_rate=3e-4", "evaluate_every=100", "length_chunks=1")
 
+_MODEL = "model"
+
 
 def command(
     model: Annotated[
@@ -46,11 +48,12 @@ def command(
     import torch
 
     from lgbench.cli.training import Display, say_interrupted, say_where_it_starts, summary
+    from lgbench.files import owned_folder
     from lgbench.models.checkpoint import WEIGHTS
     from lgbench.models.devices import choose_device
     from lgbench.models.huggingface.folder import check_folder, find_folder
     from lgbench.suites import load_suite
-    from lgbench.training.finetuning import load_pretrained, write_finetuned
+    from lgbench.training.finetuning import evaluation_template, load_pretrained, write_finetuned
     from lgbench.training.plans import plan_training
     from lgbench.training.trainer import CHECKPOINT, train
 
@@ -77,18 +80,21 @@ def command(
             build=lambda _: load_pretrained(source, lora_rank=lora)[0],
             device=chosen,
             resume=resume,
+            leaves=(CHECKPOINT, _MODEL),
             report=display.show,
         )
+        with owned_folder(folder):
+            if not (folder / _MODEL).exists():
+                with torch.random.fork_rng():
+                    module, tokenizer = load_pretrained(source, lora_rank=lora)
+                write_finetuned(folder / CHECKPOINT / WEIGHTS, module, tokenizer, folder / _MODEL)
     except KeyboardInterrupt:
         say_interrupted(folder)
         raise typer.Exit(130) from None
     finally:
         display.close()
-    with torch.random.fork_rng():
-        module, tokenizer = load_pretrained(source, lora_rank=lora)
-    template = write_finetuned(folder / CHECKPOINT / WEIGHTS, module, tokenizer, folder / "model")
     if not quiet:
         typer.echo(summary(record))
-    command = ["lgbench", "eval", f"hf:{folder / 'model'}", "--suite", suite, "--group", group, "--arm", arm]
-    command += ["--seed", str(seed), "--model-option", f"template={template}"]
+    command = ["lgbench", "eval", f"hf:{folder / _MODEL}", "--suite", suite, "--group", group, "--arm", arm]
+    command += ["--seed", str(seed), "--model-option", f"template={evaluation_template(folder / _MODEL)}"]
     typer.echo(f"Evaluate it with:\n  {shlex.join(command)}")

@@ -80,10 +80,9 @@ def say_where_it_starts(folder: Path, *, resume: bool, quiet: bool) -> None:
 
 def say_interrupted(folder: Path) -> None:
     """Say what an interrupted run has left."""
-    from lgbench.training.record import read_training_record
-    from lgbench.training.state import STATE
+    from lgbench.training.record import RECORD, read_training_record
 
-    if (folder / STATE).exists():
+    if (folder / RECORD).exists():
         saved = read_training_record(folder).steps_done
         typer.echo(f"\nInterrupted. Go on from step {saved} with --resume --output {folder}", err=True)
     else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ CHECKPOINT = "checkpoint"
 _REPORT_STEPS = 10
 # Compiled, each new shape costs a compilation: chunks are padded to a multiple of this.
 _COMPILED_MULTIPLE = 32
+_Check = Callable[[TrainingRecord], None]
 
 
 class Progress(NamedTuple):
@@ -56,6 +58,7 @@ def train(
     build: Build | None = None,
     device: str = "cpu",
     resume: bool = False,
+    leaves: Sequence[str] = (CHECKPOINT,),
     report: Callable[[Progress], None] = lambda _: None,
 ) -> TrainingRecord:
     """Train one model and leave `training.json` and the folder `checkpoint` in `folder`.
@@ -66,15 +69,17 @@ def train(
         build: Builds the user's module that the plan names; null for the reference model.
         device: As PyTorch names it.
         resume: Go on from the state in the folder, if there is one.
+        leaves: What the caller leaves in the folder in the end; while some of it lacks, the run is not done.
         report: Called every few steps.
 
     Raises:
         LgbenchError: The folder holds another run or is in use, the module is unfit, or the loss is not a number.
     """
     with owned_folder(folder):
-        if (done := _finished(plan, folder, resume=resume)) is not None:
+        check = functools.partial(_check_same, plan, folder, resume=resume, leaves=leaves)
+        if (done := _finished(folder, check)) is not None:
             return done
-        run = _Run(plan, folder, build=build, device=device, resume=resume)
+        run = _Run(plan, folder, check, build=build, device=device)
         if run.record.steps_done < plan.settings.steps:
             run.train(report)
         run.finish()
@@ -84,9 +89,9 @@ def train(
 class _Run:
     """A module in training, with all that its next step depends on."""
 
-    def __init__(self, plan: TrainingPlan, folder: Path, *, build: Build | None, device: str, resume: bool) -> None:
+    def __init__(self, plan: TrainingPlan, folder: Path, check: _Check, *, build: Build | None, device: str) -> None:
         self._plan, self._folder, self._device = plan, folder, device
-        saved = _saved(plan, folder, resume=resume)
+        saved = _saved(folder, check)
         settings = plan.settings
         self._module = build_module(settings, build, seed=plan.seed, device=device)
         self._optimizer = make_optimizer(self._module, settings)
@@ -220,33 +225,41 @@ class _Meter:
         return since
 
 
-def _saved(plan: TrainingPlan, folder: Path, *, resume: bool) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
+def _saved(folder: Path, check: _Check) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
     """The state to go on from, after checking that it is this run's."""
     state = read_state(folder)
     if state is not None:
-        _check_same(plan, state[0], folder, resume=resume)
+        check(state[0])
     return state
 
 
-def _finished(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingRecord | None:
-    """The record of this run if it is done: then nothing but its checkpoint and its record are left."""
+def _finished(folder: Path, check: _Check) -> TrainingRecord | None:
+    """The record of this run if it is trained: then nothing but its checkpoint and its record are left of that."""
     if (folder / STATE).exists() or not (folder / CHECKPOINT).exists():
         return None
     record = read_training_record(folder)
-    _check_same(plan, record, folder, resume=resume)
+    check(record)
     return record
 
 
-def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool) -> None:
+def _check_same(
+    plan: TrainingPlan, folder: Path, found: TrainingRecord, *, resume: bool, leaves: Sequence[str]
+) -> None:
     if (differs := difference(found.plan, plan)) is not None:
         raise LgbenchError(f"{str(folder)!r} holds another run ({differs}). Choose another --output.")
-    if not resume and found.finished:
-        raise LgbenchError(f"{str(folder)!r} holds this run, finished. Evaluate it, or choose another --output.")
-    if not resume:
+    if resume:
+        return
+    if found.finished and (lacking := [name for name in leaves if not (folder / name).exists()]):
         raise LgbenchError(
-            f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "
-            "Go on with --resume, or choose another --output."
+            f"{str(folder)!r} holds this run, trained, but its folder {lacking[0]!r} was not written. Go on with "
+            "--resume, or choose another --output."
         )
+    if found.finished:
+        raise LgbenchError(f"{str(folder)!r} holds this run, finished. Evaluate it, or choose another --output.")
+    raise LgbenchError(
+        f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "
+        "Go on with --resume, or choose another --output."
+    )
 
 
 def _check_finite(loss: float, step: int, *, saved: int, folder: Path) -> None:

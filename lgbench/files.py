@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +40,25 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill under a temporary name beside `path`, renamed to it when the block ends well.
+
+    Raises:
+        OSError: It could not be written, or there is something at `path`, which is untouched.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+    try:
+        yield temporary
+        for written in filter(Path.is_file, temporary.rglob("*")):
+            with written.open("r+b") as file:
+                os.fsync(file.fileno())
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a reader sees the old content or the new.
 
@@ -50,9 +70,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that processes left in a folder when they were killed as they wrote."""
+    """Remove what processes left in a folder under temporary names when they were killed as they wrote."""
     for left in folder.glob(f".*{TEMPORARY}"):
-        left.unlink(missing_ok=True)
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def new_folder(path: Path) -> Path:

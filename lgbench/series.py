@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lgbench.errors import LgbenchError
 from lgbench.results import Result
@@ -40,6 +41,27 @@ def split_revisions(text: str) -> list[str]:
     if len(steps) < len(revisions):
         raise LgbenchError(f"revisions={text!r} names a step twice: a series has one checkpoint of each.")
     return [steps[step] for step in sorted(steps)]
+
+
+def spread_revisions(model: str, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """MODEL and its options, where `hf:X@a,b` is another way to write `hf:X` with the model option `revisions=a,b`.
+
+    Raises:
+        LgbenchError: An option names revisions too, or revisions are asked of another kind of model.
+
+    Examples:
+        >>> spread_revisions("hf:me/tiny@step-1,step-2", {"dtype": "float32"})
+        ('hf:me/tiny', {'dtype': 'float32', 'revisions': 'step-1,step-2'})
+    """
+    place, at, written = model.rpartition("@")
+    is_list = model.startswith("hf:") and at and "," in written and not Path(model.removeprefix("hf:")).exists()
+    if not is_list:
+        if "revisions" in options and (not model.startswith("hf:") or "revision" in options):
+            raise LgbenchError("The model option revisions is for hf: models, and takes the place of revision.")
+        return model, dict(options)
+    if given := options.keys() & {"revision", "revisions"}:
+        raise LgbenchError(f"{model!r} names revisions, and so does the model option {min(given)}. Leave one out.")
+    return place, {**options, "revisions": written}
 
 
 def by_step(results: Sequence[Result]) -> dict[int, Result]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from lgbench.models.api import requests
 from lgbench.models.loading import load_model
 from lgbench.rescoring import rescore
 from lgbench.suites import Cell, load_suite
-from tests.loopback import KEY, RIGHT, Answer, Serve, ask, completion, failure, right_answer
+from tests.loopback import KEY, RIGHT, Answer, Rule, Serve, ask, completion, failure, right_answer
 
 MINI = load_suite("mini-v1")
 
@@ -161,10 +163,40 @@ def test_a_key_in_a_reply_is_not_kept(serve: Serve) -> None:
     assert KEY not in str(caught.value)
 
 
-def test_a_date_as_retry_after() -> None:
-    assert requests._retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
-    assert requests._retry_after({"retry-after": "soon"}) is None
+@pytest.mark.parametrize("zone", [" GMT", "", " -0000", " +0000"])
+def test_a_date_as_retry_after(zone: str) -> None:
+    later = datetime.now(UTC) + timedelta(hours=10)
+    seconds = requests._retry_after({"retry-after": f"{later:%a, %d %b %Y %H:%M:%S}{zone}"})
+    assert seconds is not None
+    assert 9 * 3600 < seconds <= 10 * 3600
+    assert requests._retry_after({"retry-after": f"Wed, 21 Oct 2015 07:28:00{zone}"}) == 0
+
+
+@pytest.mark.parametrize(
+    "value", ["soon", "", "Wed, 99 Oct 2015 07:28:00 GMT", "Wed", "Wed, 21 Oct 99999 07:28:00 GMT", "nan", "inf"]
+)
+def test_nonsense_as_retry_after(value: str) -> None:
+    assert requests._retry_after({"retry-after": value}) is None
     assert requests._retry_after({}) is None
+
+
+def test_the_pause_doubles_and_has_a_limit(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that fails eleven times: each pause is twice the one before, give or take a quarter, up to a minute."""
+    pauses: list[float] = []
+
+    async def rest(self: requests.Endpoint, seconds: float, over: asyncio.Event) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(requests.Endpoint, "_rest", rest)
+    fault = failure(500, "oops")
+    rule: Rule = lambda number, body: fault if 1 <= number <= 11 else right_answer(body)  # noqa: E731
+    model, server = serve(rule, concurrency="1", retries="11")
+    monkeypatch.setattr(requests, "_FIRST_DELAY", 0.5)
+    assert ask(model, 2) == RIGHT[:2]
+    assert len(server.bodies) == 2 + 11
+    wanted = [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert all(0.75 * most <= pause <= 1.25 * most for pause, most in zip(pauses, wanted, strict=True))
+    assert len({pause / most for pause, most in zip(pauses, wanted, strict=True)}) > 1, "they differ by chance"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -14,10 +15,12 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from lgbench.bench.llama import SIGNS, make_llama
 from lgbench.cells import draw_cell
+from lgbench.cli import main
 from lgbench.errors import LgbenchError
 from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import PAD, VOCABULARY, encode, encode_prompt
@@ -88,6 +91,78 @@ sys.argv = ["lgbench", "finetune", sys.argv[1], "capitalize-reverse", "main_only
             "--output", sys.argv[2], *options]
 main()
 """
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["lgbench", "finetune", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device"), "Cannot write to {run!r}: No space left on device."),
+        (SafetensorError("No space left"), "Cannot write {model!r}: No space left. Make room, then go on with"),
+    ],
+)
+def test_a_model_that_could_not_be_written_is_written_by_resume(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    message: str,
+) -> None:
+    def fail(self: Any, place: Path) -> None:
+        (place / "config.json").write_text("{")
+        raise error
+
+    run = tmp_path / "run"
+    command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(run)]
+    command += ["--set", "steps=1", "--set", "batch=16", "--set", "evaluate_every=1"]
+    with monkeypatch.context() as broken:
+        broken.setattr(LlamaForCausalLM, "save_pretrained", fail)
+        assert run_command(broken, *command) == 1
+    assert message.format(run=str(run), model=str(run / "model")) in capsys.readouterr().err
+    assert {path.name for path in run.iterdir()} == {"training.json", "checkpoint"}
+    left = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert run_command(monkeypatch, *command) == 1
+    assert "holds this run, trained. Evaluate it, complete with --resume" in capsys.readouterr().err
+    killed = run / ".model.x.lgbench-tmp"  # what a kill leaves
+    killed.mkdir()
+    (killed / "config.json").write_text("{")
+    assert run_command(monkeypatch, *command, "--resume") == 0
+    template = capsys.readouterr().out.split("template=")[1].strip().rstrip("'")
+    assert len(load_model(f"hf:{run / 'model'}", {"template": template}).predictor.predict(["ab="], "reverse")) == 1  # type: ignore[union-attr]
+    assert not killed.exists()
+    assert {path: path.read_bytes() for path in left} == left, "nothing was trained again"
+    assert run_command(monkeypatch, *command) == 1
+    assert "holds this run, trained. Evaluate it" in capsys.readouterr().err
+    written = (run / "model" / "model.safetensors").stat().st_mtime_ns
+    assert run_command(monkeypatch, *command, "--resume") == 0
+    assert (run / "model" / "model.safetensors").stat().st_mtime_ns == written
+
+
+def test_what_cannot_be_finetuned_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def message(*arguments: str) -> str:
+        assert run_command(monkeypatch, *arguments, "--output", str(tmp_path / "run")) == 1
+        assert not (tmp_path / "run").exists()
+        return capsys.readouterr().err
+
+    told = message(str(folder), "capitalize-reverse", "main_only")
+    assert f"{str(folder)!r} is no pretrained model. Valid: hf:FOLDER or hf:ID on the Hub." in told
+    assert "'strings' is not a group" in (told := message(f"hf:{folder}", "strings", "main_only"))
+    assert "capitalize-reverse" in told
+    assert "'open' is not" in message(f"hf:{folder}", "capitalize-reverse", "open")
+    assert "There is no folder './nowhere'" in message("hf:./nowhere", "capitalize-reverse", "main_only")
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "peft" else find(name))
+    told = message(f"hf:{folder}", "capitalize-reverse", "main_only", "--lora", "2", "--set", "steps=1")
+    assert "`lgbench finetune` needs peft. Run, in a clone of lgbench: pip install" in told
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")

@@ -25,6 +25,7 @@ from transformers import (
 
 from lgbench.bench.llama import SIGNS, make_llama, make_tokenizer
 from lgbench.cells import draw_cell
+from lgbench.cli import main
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.models.contract import CappedReply
@@ -34,7 +35,7 @@ from lgbench.models.prompting import generation_cap, worked_examples
 from lgbench.records import read_record
 from lgbench.rescoring import rescore
 from lgbench.results import Result, SystemInfo
-from lgbench.series import by_step, pretraining_step, split_revisions
+from lgbench.series import by_step, pretraining_step, split_revisions, spread_revisions
 from lgbench.suites import load_suite
 from tests.made_up import make_result
 
@@ -172,41 +173,6 @@ def test_a_subfolder_is_a_revision(folder: Path, tmp_path: Path) -> None:
         load_model(f"hf:{tmp_path}@step-7")
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
-def test_an_adapter_changes_replies(folder: Path, tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
-    torch.manual_seed(0)
-    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(tmp_path / "lora")
-    prompts = [example.prompt for example in draw_cell(MINI, "reverse_add", 4)[:8]]
-    options = {"adapter": str(tmp_path / "lora")}
-    assert replies_of(folder, prompts) != replies_of(folder, prompts, **options)
-    assert load_model(f"hf:{folder}").system.source_sha256 != load_model(f"hf:{folder}", options).system.source_sha256
-    with pytest.raises(LgbenchError, match="is a PEFT adapter"):
-        load_model(f"hf:{tmp_path / 'lora'}")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"temperature": "1"}, "has no model option 'temperature'. Valid: revision, dtype, device_map"),
-        ({"dtype": "int3"}, "'int3' is not a valid dtype for .* Valid: auto, float32, bfloat16, float16"),
-        ({"trust_remote_code": "maybe"}, "must be of type bool"),
-        ({"style": "chatty"}, "Valid: raw, instruct"),
-        ({"template": "{task}"}, "lacks {prompt}"),
-        ({"template": "{prompt}", "style": "instruct"}, "template is for style=raw"),
-        ({"shots": "2", "style": "raw"}, "shots is for style=instruct"),
-        ({"shots": "99"}, "shots=99 is out of range. Valid: 0 to 16"),
-        ({"style": "instruct", "chat": "true"}, "has no chat template"),
-        ({"adapter": "./nowhere"}, "There is no folder './nowhere'"),
-        ({"attn_implementation": "fancy"}, "cannot be loaded"),
-    ],
-)
-def test_options_that_do_not_fit(folder: Path, options: dict[str, str], message: str) -> None:
-    with pytest.raises(LgbenchError, match=message):
-        load_model(f"hf:{folder}", options)
-
-
 def test_folders_that_hold_no_model(folder: Path, tmp_path: Path) -> None:
     def copy(name: str, *leave_out: str) -> Path:
         (tmp_path / name).mkdir()
@@ -236,19 +202,6 @@ def test_folders_that_hold_no_model(folder: Path, tmp_path: Path) -> None:
     foreign = copy("foreign")
     (foreign / "config.json").write_text(json.dumps({"model_type": "nothing-known"}))
     assert "cannot be loaded" in message(foreign)
-
-
-def test_pickled_weights_are_refused_with_a_command_that_converts_them(folder: Path, tmp_path: Path) -> None:
-    pickled = tmp_path / "pickled"
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    model.config.save_pretrained(pickled)
-    make_tokenizer().save_pretrained(pickled)
-    torch.save(model.state_dict(), pickled / "pytorch_model.bin")
-    with pytest.raises(LgbenchError, match="are pickled") as caught:
-        load_model(f"hf:{pickled}")
-    command = str(caught.value).splitlines()[-1].strip().replace("python ", f"{sys.executable} ", 1)
-    subprocess.run(command, shell=True, check=True, capture_output=True)
-    assert load_model(f"hf:{pickled}-safetensors").system.kind == "hf"
 
 
 def test_a_vocabulary_without_the_suites_characters_says_which(tmp_path: Path) -> None:
@@ -312,15 +265,50 @@ def test_a_series_evaluates_each_checkpoint_and_draws_them_by_step(tmp_path: Pat
         assert (tmp_path / "out" / "series.svg").read_text().startswith("<?xml")
 
 
+def test_a_list_of_revisions_behind_the_name_is_a_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (3, 20):
+        make_llama(tmp_path / "series" / f"step-{step}", seed=step)
+    model, out = f"hf:{tmp_path / 'series'}", tmp_path / "out"
+    command = ["lgbench", "eval", f"{model}@step-20,step-3", "--task", "mqar", "--length", "2", "--limit", "1"]
+    monkeypatch.setattr("sys.argv", [*command, "--output", str(out), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    results = [read_record(out / revision / "result.json", Result) for revision in ("step-3", "step-20")]
+    assert [each["model"] for each in json.loads(capsys.readouterr().out)] == [model, model]
+    assert [result.system.options for result in results] == [{"revision": "step-3"}, {"revision": "step-20"}]
+    assert list(by_step(results)) == [3, 20]
+
+
+def test_revisions_are_named_in_one_place(tmp_path: Path) -> None:
+    assert spread_revisions("hf:me/tiny@a,b", {"dtype": "auto"}) == (
+        "hf:me/tiny",
+        {"dtype": "auto", "revisions": "a,b"},
+    )
+    for single in ("hf:me/tiny@step-1", "hf:me/tiny", "api:me/tiny@a,b", f"hf:{tmp_path}"):
+        assert spread_revisions(single, {"dtype": "auto"}) == (single, {"dtype": "auto"})
+    (tmp_path / "odd@a,b").mkdir()
+    assert spread_revisions(f"hf:{tmp_path}/odd@a,b", {}) == (f"hf:{tmp_path}/odd@a,b", {})
+    for option in ("revision", "revisions"):
+        with pytest.raises(LgbenchError, match=f"'hf:x@a,b' names revisions, and so does the model option {option}\\."):
+            spread_revisions("hf:x@a,b", {option: "c"})
+    for model, options in (("hf:x", {"revision": "a", "revisions": "a,b"}), ("api:x", {"revisions": "a,b"})):
+        with pytest.raises(LgbenchError, match="is for hf: models, and takes the place of revision"):
+            spread_revisions(model, options)
+
+
 def test_a_series_with_a_checkpoint_that_is_missing_evaluates_none(tmp_path: Path) -> None:
     make_llama(tmp_path / "series" / "step-1")
     (tmp_path / "series" / "step-3").mkdir()
-    for revisions, message in (
-        ("step-1,step-2", "no checkpoint 'step-2'. It has: step-1."),
-        ("step-1,step-3", "no config.json"),
+    model = f"hf:{tmp_path / 'series'}"
+    for arguments, message in (
+        ([model, "--model-option", "revisions=step-1,step-2"], "no checkpoint 'step-2'. It has: step-1."),
+        ([f"{model}@step-1,step-3"], "no config.json"),
     ):
-        command = [sys.executable, "-m", "lgbench", "eval", f"hf:{tmp_path / 'series'}", "--task", "mqar"]
-        command += ["--model-option", f"revisions={revisions}", "--output", str(tmp_path / "out")]
+        command = [sys.executable, "-m", "lgbench", "eval", *arguments, "--task", "mqar"]
+        command += ["--output", str(tmp_path / "out")]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 1
         assert message in done.stderr

@@ -1,9 +1,8 @@
-"""Greedy decoding with `transformers` models of several architectures: batches, parts, caps and memory."""
+"""Greedy decoding with `transformers` models of several architectures: batches, parts and caps."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 import signal
 import threading
 import time
@@ -26,7 +25,6 @@ from transformers import (
 )
 
 from lgbench.errors import LgbenchError
-from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.decoding import Decoder, Row, Written, context_limit
 from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
 
@@ -232,44 +230,3 @@ def test_a_stop_ends_a_row() -> None:
         assert [len(each.tokens) for each in Decoder(model, ends=frozenset(), pad=0)(rows)] == [9] * 4
         stopping = Decoder(model, ends=frozenset(), pad=0, stops=lambda new: len(new) == 5)
         assert [(len(each.tokens), each.capped) for each in stopping(rows)] == [(5, False)] * 4
-
-
-def test_out_of_memory_halves_and_keeps_finished_work(caplog: pytest.LogCaptureFixture) -> None:
-    model = AutoModelForCausalLM.from_config(MODELS["gpt2"])
-    batcher = Batcher(model)
-    rows = [Row([1] * (40 - row), cap=10) for row in range(30)]
-    asked: list[int] = []
-
-    def decode(batch: Sequence[Row]) -> list[Row]:
-        asked.append(len(batch))
-        if len(batch) * (len(batch[0].tokens) + batch[0].cap) > 400:
-            raise torch.OutOfMemoryError("no room")
-        return list(batch)
-
-    with caplog.at_level(logging.WARNING):
-        done = [row for _, batch in batcher.run(rows, decode) for row in batch]
-    assert done == rows
-    assert asked[:3] == [30, 15, 7]
-    assert min(asked) > 1
-    assert [record.getMessage() for record in caplog.records] == [
-        "Out of memory with 30 prompts at once; going on with 15.",
-        "Out of memory with 15 prompts at once; going on with 7.",
-    ]
-
-
-def test_one_prompt_that_does_not_fit_is_an_error() -> None:
-    def decode(batch: Sequence[Row]) -> list[Row]:
-        raise torch.OutOfMemoryError("no room")
-
-    batcher = Batcher(AutoModelForCausalLM.from_config(MODELS["gpt2"]))
-    with pytest.raises(LgbenchError, match="single prompt with room for 11 tokens does not fit"):
-        list(batcher.run([Row([1], cap=10)], decode))
-
-
-def test_other_errors_of_a_model_are_not_taken_for_memory() -> None:
-    def decode(batch: Sequence[Row]) -> list[Row]:
-        raise RuntimeError("shapes differ")
-
-    batcher = Batcher(AutoModelForCausalLM.from_config(MODELS["gpt2"]))
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        list(batcher.run([Row([1], cap=10)], decode))

@@ -64,7 +64,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(whole: Path, tmp_path: P
     resumed = train(PLAN, tmp_path, resume=True)
     assert_same_run(whole, tmp_path)
     assert train(PLAN, tmp_path, resume=True) == resumed, "a finished run is only read"
-    with pytest.raises(LgbenchError, match="holds this run, finished"):
+    with pytest.raises(LgbenchError, match="holds this run, trained"):
         train(PLAN, tmp_path)
 
 
@@ -209,6 +209,24 @@ def test_a_full_disk_leaves_what_was_written_before(
     assert read_training_record(tmp_path).steps_done == done
     train(PLAN, tmp_path, resume=True)
     assert_same_run(whole, tmp_path)
+
+
+def test_a_run_whose_checkpoint_could_not_be_written_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("lgbench.training.trainer.save_checkpoint", full)
+        with pytest.raises(LgbenchError, match="No space left on device"):
+            train(tiny_plan(), tmp_path)
+    with pytest.raises(
+        LgbenchError, match=r"trained, but its folder 'checkpoint' was not written\. Go on with --resume"
+    ):
+        train(tiny_plan(), tmp_path)
+    assert train(tiny_plan(), tmp_path, resume=True).finished
+    assert weights(tmp_path)
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:

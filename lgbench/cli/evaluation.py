@@ -37,9 +37,9 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A built-in (oracle, random, echo), hf:FOLDER_OR_ID, api:NAME, replay:FILE.jsonl, tiny:ARM, "
-            "FILE.py:ATTRIBUTE, a checkpoint folder, PACKAGE.MODULE:ATTRIBUTE, or an entry point of the group "
-            "lgbench.models.",
+            help="A built-in (oracle, random, echo), hf:FOLDER_OR_ID or hf:FOLDER_OR_ID@REVISION,..., api:NAME, "
+            "replay:FILE.jsonl, tiny:ARM, FILE.py:ATTRIBUTE, a checkpoint folder, PACKAGE.MODULE:ATTRIBUTE, or an "
+            "entry point of the group lgbench.models.",
         ),
     ],
     suite: SuiteName = "mini-v1",
@@ -79,6 +79,7 @@ def command(
 
     from lgbench.cli.report import print_result, summary
     from lgbench.running.planning import make_plan
+    from lgbench.series import spread_revisions
 
     groups, lengths = listed(group), listed_lengths(length)
     # What is asked for in vain fails before a model takes minutes to load.
@@ -87,7 +88,7 @@ def command(
     if resume and output is not None and not output.exists() and not quiet:
         typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
     base = output or _new_folder(model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"]))
-    options = model_options([*(model_option or []), *_shots(shots)])
+    model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
     if output is None and not quiet:
         typer.echo(f"The result will be in {base}", err=True)
     results, summaries = [], []
@@ -181,8 +182,6 @@ def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Pat
     from lgbench.models.huggingface.folder import check_revisions
     from lgbench.series import split_revisions
 
-    if not model.startswith("hf:") or "revision" in options:
-        raise LgbenchError("The model option revisions is for hf: models, and takes the place of revision.")
     common = {key: value for key, value in options.items() if key != "revisions"}
     revisions = split_revisions(options["revisions"])
     check_revisions(model.removeprefix("hf:"), revisions)

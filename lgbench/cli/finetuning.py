@@ -43,18 +43,15 @@ def command(
     if not quiet:
         typer.echo(f"Loading {model} for {group}, arm {arm}, seed {seed} ...", err=True)
 
-    import torch
-
-    from lgbench.cli.training import Display, say_interrupted, say_where_it_starts, summary
-    from lgbench.models.checkpoint import WEIGHTS
+    from lgbench.cli.training import shown, summary
     from lgbench.models.devices import choose_device
     from lgbench.models.huggingface.folder import check_folder, find_folder
     from lgbench.suites import load_suite
-    from lgbench.training.finetuning import load_pretrained, write_finetuned
+    from lgbench.training.finetuning import MODEL, leave_model, load_pretrained
     from lgbench.training.plans import plan_training
-    from lgbench.training.trainer import CHECKPOINT, train
+    from lgbench.training.trainer import train
 
-    found, chosen = load_suite(suite).group(group), choose_device(device)
+    chosen = choose_device(device)
     plan = plan_training(
         load_suite(suite),
         group,
@@ -68,27 +65,13 @@ def command(
     source = find_folder(model.removeprefix("hf:"), revision=None)
     check_folder(source)
     folder = output or Path("runs") / "finetuning" / f"{suite}-{group}-{arm}-seed{seed}"
-    say_where_it_starts(folder, resume=resume, quiet=quiet)
-    display = Display(found, plan, quiet=quiet)
-    try:
-        record = train(
-            plan,
-            folder,
-            build=lambda _: load_pretrained(source, lora_rank=lora)[0],
-            device=chosen,
-            resume=resume,
-            report=display.show,
-        )
-    except KeyboardInterrupt:
-        say_interrupted(folder)
-        raise typer.Exit(130) from None
-    finally:
-        display.close()
-    with torch.random.fork_rng():
-        module, tokenizer = load_pretrained(source, lora_rank=lora)
-    template = write_finetuned(folder / CHECKPOINT / WEIGHTS, module, tokenizer, folder / "model")
-    if not quiet:
-        typer.echo(summary(record))
-    command = ["lgbench", "eval", f"hf:{folder / 'model'}", "--suite", suite, "--group", group, "--arm", arm]
+    with shown(plan, folder, resume=resume, quiet=quiet) as report:
+        build = lambda _: load_pretrained(source, lora_rank=lora)[0]  # noqa: E731
+        record = train(plan, folder, build=build, device=chosen, resume=resume, report=report)
+        template = leave_model(folder, source, lora_rank=lora)
+    if quiet:
+        return
+    typer.echo(summary(record))
+    command = ["lgbench", "eval", f"hf:{folder / MODEL}", "--suite", suite, "--group", group, "--arm", arm]
     command += ["--seed", str(seed), "--model-option", f"template={template}"]
     typer.echo(f"Evaluate it with:\n  {shlex.join(command)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,6 @@ from lgbench.cli.options import ArmName, Build, Changes, Device, GroupName, Pres
 from lgbench.extras import require_extra
 
 if TYPE_CHECKING:
-    from lgbench.suites import Group
     from lgbench.training.plans import TrainingPlan
     from lgbench.training.record import TrainingRecord
     from lgbench.training.trainer import Progress
@@ -42,7 +43,6 @@ def command(
     from lgbench.training.plans import plan_training
     from lgbench.training.trainer import train
 
-    found = load_suite(suite).group(group)
     chosen = choose_device(device)
     plan = plan_training(
         load_suite(suite),
@@ -56,34 +56,36 @@ def command(
     )
     folder = output or Path("runs") / "training" / f"{suite}-{group}-{arm}-seed{seed}"
     build = load_build(model) if model else None
-    say_where_it_starts(folder, resume=resume, quiet=quiet)
-    display = Display(found, plan, quiet=quiet)
-    try:
-        record = train(plan, folder, build=build, device=chosen, resume=resume, report=display.show)
-    except KeyboardInterrupt:
-        say_interrupted(folder)
-        raise typer.Exit(130) from None
-    finally:
-        display.close()
+    with shown(plan, folder, resume=resume, quiet=quiet) as report:
+        record = train(plan, folder, build=build, device=chosen, resume=resume, report=report)
     if not quiet:
         typer.echo(summary(record))
         typer.echo(f"Evaluate it:\n  {_evaluation(record, folder)}")
 
 
-def say_where_it_starts(folder: Path, *, resume: bool, quiet: bool) -> None:
-    """Warn where `--resume` finds nothing to go on from."""
+@contextlib.contextmanager
+def shown(plan: TrainingPlan, folder: Path, *, resume: bool, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """What a run reports to is shown within the block, and what Ctrl-C leaves of the run is said."""
     from lgbench.training.record import RECORD
 
     if resume and not quiet and not (folder / RECORD).exists():
         typer.echo(f"There is no run in {str(folder)!r} to go on with: this one starts at step 0.", err=True)
+    display = Display(plan, quiet=quiet)
+    try:
+        yield display.show
+    except KeyboardInterrupt:
+        _say_interrupted(folder)
+        raise typer.Exit(130) from None
+    finally:
+        display.close()
 
 
-def say_interrupted(folder: Path) -> None:
-    """Say what an interrupted run has left."""
+def _say_interrupted(folder: Path) -> None:
+    from lgbench.training.record import RECORD, read_training_record
     from lgbench.training.state import read_state
 
-    if (state := read_state(folder)) is not None:
-        saved = state[0].steps_done
+    if (state := read_state(folder)) is not None or (folder / RECORD).exists():
+        saved = (state[0] if state else read_training_record(folder)).steps_done
         typer.echo(f"\nInterrupted. Go on from step {saved} with --resume --output {folder}", err=True)
     else:
         typer.echo("\nInterrupted before anything was saved. See --set evaluate_every.", err=True)
@@ -93,20 +95,21 @@ class Display:
     """Loss and speed while a run trains, and a line for each point of its curve. On stderr.
 
     Args:
-        group: The group that is trained for.
         plan: The run.
         quiet: Show nothing.
     """
 
-    def __init__(self, group: Group, plan: TrainingPlan, *, quiet: bool) -> None:
+    def __init__(self, plan: TrainingPlan, *, quiet: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
+        from lgbench.suites import load_suite
+
         console = Console(stderr=True)
         columns = (TextColumn("step {task.completed} of {task.total}"), BarColumn(), TextColumn("{task.description}"))
         self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet)
-        self._quiet, self._group = quiet, group
+        self._quiet, self._group = quiet, load_suite(plan.suite).group(plan.group)
         self._terminal = console.is_terminal
         self._steps = plan.settings.steps
         self._row = self._bar.add_task("", total=self._steps)

@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, pre_tokenizers
 from torch import Tensor, nn
+from transformers import AutoTokenizer
 
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import read_tensors
+from lgbench.files import atomic_folder, owned_folder
+from lgbench.models.checkpoint import WEIGHTS, read_tensors
 from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
+from lgbench.training.trainer import CHECKPOINT
 
 BEGIN_TOKEN = "<begin>"
+MODEL = "model"
+"""The folder, within a run's, that transformers opens."""
 
 
 class PretrainedModule(nn.Module):
@@ -106,8 +112,30 @@ def _with_adapters(model: Any, rank: int) -> Any:
     return model
 
 
-def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, folder: Path) -> str:
-    """Write a trained model as a Hugging Face folder, its adapters merged.
+def leave_model(run: Path, source: Path, *, lora_rank: int) -> str:
+    """Write the model of a run that is trained to its folder `model`, unless it is there.
+
+    Args:
+        run: The run's folder.
+        source: The folder of the pretrained model.
+        lora_rank: Of the adapters that were trained; 0 where all weights were.
+
+    Returns:
+        The template to evaluate it with.
+
+    Raises:
+        LgbenchError: It could not be written, or another process writes to the folder.
+    """
+    with owned_folder(run):
+        if not (run / MODEL).exists():
+            with torch.random.fork_rng():
+                module, tokenizer = load_pretrained(source, lora_rank=lora_rank)
+            write_finetuned(run / CHECKPOINT / WEIGHTS, module, tokenizer, run / MODEL)
+    return evaluation_template(run / MODEL)
+
+
+def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, folder: Path) -> None:
+    """Write a trained model as a Hugging Face folder, its adapters merged: the whole folder or none.
 
     Args:
         weights: The safetensors file that training left.
@@ -115,8 +143,9 @@ def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, fol
         tokenizer: Its tokenizer.
         folder: Where to.
 
-    Returns:
-        The template to evaluate it with.
+    Raises:
+        LgbenchError: It could not be written.
+        OSError: Likewise.
     """
     module.load_state_dict(read_tensors(weights))
     model: Any = module.model
@@ -124,8 +153,17 @@ def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, fol
         model = model.merge_and_unload()
     model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
     tokenizer.chat_template = None  # it was trained on bare prompts, and would be asked in chats otherwise
+    with quiet_loading(), atomic_folder(folder) as unfinished:
+        try:
+            model.save_pretrained(unfinished)
+        except SafetensorError as error:  # what a full disk is to that library
+            raise LgbenchError(f"Cannot write {str(folder)!r}: {error}. Make room, then go on with --resume.") from None
+        tokenizer.save_pretrained(unfinished)
+
+
+def evaluation_template(folder: Path) -> str:
+    """The template to evaluate a model with that `write_finetuned` wrote."""
     with quiet_loading():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     begins = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
     return f"{'' if begins else tokenizer.bos_token}<{{task}}>{{prompt}}"

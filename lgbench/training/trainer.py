@@ -254,7 +254,10 @@ def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resu
     if (differs := difference(found.plan, plan)) is not None:
         raise LgbenchError(f"{str(folder)!r} holds another run ({differs}). Choose another --output.")
     if not resume and found.finished:
-        raise LgbenchError(f"{str(folder)!r} holds this run, finished. Evaluate it, or choose another --output.")
+        raise LgbenchError(
+            f"{str(folder)!r} holds this run, trained. Evaluate it, complete with --resume what was interrupted after "
+            "that, or choose another --output."
+        )
     if not resume:
         raise LgbenchError(
             f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "

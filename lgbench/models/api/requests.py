@@ -7,6 +7,7 @@ import contextlib
 import email.utils
 import json
 import logging
+import math
 import random
 import re
 import time
@@ -268,12 +269,12 @@ def _code(error: openai.APIStatusError) -> str:
 def _retry_after(headers: Any) -> float | None:
     """Seconds, from a number or a date; None where the header is missing or makes no sense."""
     value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value)) if math.isfinite(float(value)) else None
     try:
         moment = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
+    if moment.tzinfo is None:  # no zone, or "-0000", which means that none is told
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())

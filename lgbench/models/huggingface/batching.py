@@ -30,6 +30,7 @@ class Batcher:
         self._kind = model.device.type if model.device.type in _MOST_ROWS else "cpu"
         self._token_bytes = _cache_bytes_per_token(model)
         self._most_tokens: int | None = None
+        self._told_of_one = False
 
     def run(
         self, rows: Sequence[Row], decode: Callable[[Sequence[Row]], Sequence[_Done]]
@@ -41,7 +42,10 @@ class Batcher:
         """
         start = 0
         while start < len(rows):
-            batch = rows[start : start + self._size(_room(rows[start]))]
+            size = self._size(_room(rows[start]))
+            if size == 1 and len(rows) > 1:
+                self._tell_of_one(rows[start])
+            batch = rows[start : start + size]
             try:
                 done = decode(batch)
             except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -57,6 +61,16 @@ class Batcher:
         if self._most_tokens is None:
             self._most_tokens = int(_memory(self._kind) * _MEMORY_SHARE[self._kind] / max(self._token_bytes, 1))
         return max(1, min(_MOST_ROWS[self._kind], self._most_tokens // tokens))
+
+    def _tell_of_one(self, row: Row) -> None:
+        if not self._told_of_one:
+            self._told_of_one = True
+            _log.warning(
+                "The memory of %s has room for one prompt at once, of %d tokens with its reply: this will be slow. "
+                "Try --model-option dtype=bfloat16 or device_map=auto.",
+                self._model.device,
+                _room(row),
+            )
 
     def _shrink(self, batch: Sequence[Row]) -> None:
         tokens = _room(batch[0])
@@ -77,7 +91,7 @@ def _room(row: Row) -> int:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _memory(kind: str) -> int:

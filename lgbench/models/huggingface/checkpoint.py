@@ -15,10 +15,12 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lgbench.errors import LgbenchError
-from lgbench.models.huggingface.folder import check_folder, check_weights, find_folder
+from lgbench.models.huggingface.folder import check_adapter, check_folder, find_folder
 
 if TYPE_CHECKING:
     from lgbench.models.huggingface.options import Options
+
+_CODE_OPTION = "--model-option trust_remote_code=true"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +56,16 @@ def open_checkpoint(path_or_id: str, options: Options) -> Checkpoint:
     adapter = None
     if options.adapter is not None:
         adapter = find_folder(options.adapter, revision=None)
-        check_weights(adapter, "adapter_model.safetensors")
+        check_adapter(adapter)
     model, tokenizer = load_folder(
         folder,
         code=options.trust_remote_code,
+        code_option=_CODE_OPTION,
         dtype=options.dtype,
         device_map=options.device_map,
         attn_implementation=options.attn_implementation,
     )
-    with _told(folder):
+    with _told(folder, _CODE_OPTION):
         if adapter is not None:
             model = _with_adapter(model, adapter)
         if options.device_map is None:
@@ -70,18 +73,19 @@ def open_checkpoint(path_or_id: str, options: Options) -> Checkpoint:
     return Checkpoint(folder=folder, adapter=adapter, model=model.eval(), tokenizer=tokenizer)
 
 
-def load_folder(folder: Path, *, code: bool = False, **options: Any) -> tuple[Any, Any]:
+def load_folder(folder: Path, *, code: bool = False, code_option: str | None = None, **options: Any) -> tuple[Any, Any]:
     """The causal model and the tokenizer of a checked folder.
 
     Args:
         folder: The folder.
         code: Whether code that comes with the model may run.
+        code_option: What lets it run, for messages; None where nothing does.
         options: Of `from_pretrained`, for the model.
 
     Raises:
         LgbenchError: It cannot be loaded, or weights are missing.
     """
-    with _told(folder):
+    with _told(folder, code_option):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder, output_loading_info=True, trust_remote_code=code, use_safetensors=True, **options
@@ -108,7 +112,7 @@ def _best_device() -> str:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _told(folder: Path, code_option: str | None) -> Iterator[None]:
     """Turn what `transformers` raises while loading into a sentence."""
     try:
         yield
@@ -117,8 +121,8 @@ def _told(folder: Path) -> Iterator[None]:
     except Exception as error:  # it raises nearly everything: OSError, ValueError, ImportError, KeyError
         message = str(error).strip() or type(error).__name__
         if "trust_remote_code" in message:
-            message = "it needs the Python code that comes with it. If you trust that code, add --model-option "
-            message += "trust_remote_code=true."
+            message = "it needs the Python code that comes with it"
+            message += f". If you trust that code, add {code_option}." if code_option else ", which is not run here."
         raise LgbenchError(f"{str(folder)!r} cannot be loaded: {message}") from error
 
 

@@ -15,6 +15,14 @@ _CONVERT = (
     "M.from_pretrained({old!r}, use_safetensors=False).save_pretrained({new!r}); "
     "T.from_pretrained({old!r}).save_pretrained({new!r})"
 )
+# Without peft, which would have to find the base model.
+_CONVERT_ADAPTER = (
+    "import pathlib, shutil, torch; from safetensors.torch import save_file; "
+    "old, new = pathlib.Path({old!r}), pathlib.Path({new!r}); "
+    "weights = torch.load(old / 'adapter_model.bin', map_location='cpu', weights_only=True); new.mkdir(); "
+    "save_file({{name: weights[name].contiguous().clone() for name in weights}}, new / 'adapter_model.safetensors'); "
+    "shutil.copy(old / 'adapter_config.json', new)"
+)
 
 
 def find_folder(path_or_id: str, *, revision: str | None, code: bool = False) -> Path:
@@ -103,23 +111,29 @@ def check_folder(folder: Path) -> None:
                 f"{str(folder)!r} is a PEFT adapter. Name its base model, and add --model-option adapter={folder}."
             )
         raise LgbenchError(f"{str(folder)!r} has no config.json: it is no Hugging Face model.")
-    check_weights(folder, "*.safetensors")
+    _check_weights(folder, "*.safetensors", PICKLED, _CONVERT)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
         raise LgbenchError(f"{str(folder)!r} has no tokenizer (tokenizer.json). Save the model's tokenizer there.")
 
 
-def check_weights(folder: Path, pattern: str) -> None:
-    """Make sure that weights are there, and not as pickles.
+def check_adapter(folder: Path) -> None:
+    """Make sure that a folder holds a PEFT adapter whose weights are safetensors.
 
     Raises:
-        LgbenchError: They are missing or pickled.
+        LgbenchError: It lacks a config or weights, or has pickled weights only.
     """
+    if not (folder / "adapter_config.json").is_file():
+        raise LgbenchError(f"{str(folder)!r} has no adapter_config.json: it is no PEFT adapter.")
+    _check_weights(folder, "adapter_model.safetensors", ("adapter_model.bin",), _CONVERT_ADAPTER)
+
+
+def _check_weights(folder: Path, pattern: str, pickled: Sequence[str], convert: str) -> None:
     if any(folder.glob(pattern)):
         return
-    pickles = sorted(path.name for kind in PICKLED for path in folder.glob(kind) if path.name != "training_args.bin")
+    pickles = sorted(path.name for kind in pickled for path in folder.glob(kind) if path.name != "training_args.bin")
     if not pickles:
         raise LgbenchError(f"{str(folder)!r} has no weights ({pattern}).")
-    code = _CONVERT.format(old=str(folder), new=f"{folder}-safetensors")
+    code = convert.format(old=str(folder), new=f"{folder}-safetensors")
     raise LgbenchError(
         f"The weights in {str(folder)!r} are pickled ({pickles[0]}), and a pickle can run any code when it is loaded. "
         f"If you trust it, convert it to safetensors:\n  python -c {shlex.quote(code)}"

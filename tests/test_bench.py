@@ -91,20 +91,20 @@ def test_training_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch, group: st
     """The loader works as the group's preset has it."""
     pytest.importorskip("transformers")
     from lgbench.bench import train
-    from lgbench.training.batching import Batch
+    from lgbench.training.batching import Batch, batches
     from lgbench.training.settings import TrainingSettings, preset_settings
 
     def tiny(preset: str, of: Group) -> TrainingSettings:
         return preset_settings(preset, of, TINY)
 
-    made, asked = train.batches, []
+    asked: list[int] = []
 
-    def batches(*arguments: Any, **options: Any) -> Iterator[Batch]:
+    def made(*arguments: Any, **options: Any) -> Iterator[Batch]:
         asked.append(options.get("workers", 0))
-        return made(*arguments, **options)
+        return batches(*arguments, **options)
 
     monkeypatch.setattr(train, "preset_settings", tiny)
-    monkeypatch.setattr(train, "batches", batches)
+    monkeypatch.setattr(train, "batches", made)
     monkeypatch.setattr(train, "STEPS", 1)
     monkeypatch.setattr(train, "ROUNDS", 1)
     monkeypatch.setattr(train, "fast_bfloat16", lambda device: True)

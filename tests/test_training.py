@@ -101,6 +101,25 @@ def test_batches_start_anywhere_with_any_number_of_workers(workers: int) -> None
         assert all(torch.equal(expected, found) for expected, found in tensors)
 
 
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", 0), ("cuda", 2 * 2), ("cuda:1", 2 * 2)])
+def test_batches_for_cuda_lie_in_pinned_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, pinned: int
+) -> None:
+    """Inputs and labels of both parts; only so does a copy to the device not hold up the step."""
+    asked: list[Tensor] = []
+
+    def pin(tensor: Tensor) -> Tensor:
+        asked.append(tensor)
+        return tensor
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    run = trainer._Run(tiny_plan(), tmp_path, build=None, device="cpu", resume=False)
+    run._device = device
+    batch = next(run._batches(MINI))
+    assert len(asked) == pinned
+    assert {id(each) for each in asked} <= {id(each) for chunk in batch.chunks for each in chunk}
+
+
 def test_the_gradient_does_not_depend_on_the_parts_of_a_batch() -> None:
     gradients = []
     for chunks, multiple in ((1, 1), (4, 1), (2, 16)):

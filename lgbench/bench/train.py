@@ -14,25 +14,33 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from lgbench.extras import install_command
 from lgbench.models.devices import fast_bfloat16
 from lgbench.models.tokenizer import VOCABULARY
-from lgbench.suites import load_suite
+from lgbench.suites import Group, load_suite
 from lgbench.training.batching import IGNORED, Batch, batches
 from lgbench.training.modules import build_module
 from lgbench.training.settings import TrainingSettings, preset_settings
 from lgbench.training.steps import make_optimizer, take_step
+from lgbench.training_data import BLOCK_EXAMPLES
 
-SUITE, GROUP, ARM = "mini-v1", "capitalize-reverse", "transfer"
+SUITE, ARM = "mini-v1", "transfer"
 STEPS, ROUNDS = 20, 3
 
 
-def steps(preset: str = "mini") -> Iterator[str]:
+def steps(preset: str, of: str) -> Iterator[str]:
     """Examples a second of the preset's step, of what it gains from each of its parts, and of the plain loop.
 
     The variants take turns, and the best of three rounds counts for each: other programs only ever slow one down.
+
+    Args:
+        preset: `mini` or `paper`.
+        of: The name of the group whose preset and examples are taken.
+
+    Raises:
+        UnknownNameError: No such preset or group.
     """
-    suite = load_suite(SUITE)
-    settings = preset_settings(preset, suite.group(GROUP))
+    group = load_suite(SUITE).group(of)
+    settings = preset_settings(preset, group)
     precision = "bfloat16" if fast_bfloat16("cpu") else "float32"
-    whole, parted = (_batches(settings, chunks) for chunks in (1, max(2, settings.length_chunks)))
+    whole, parted = (_batches(group, settings, chunks) for chunks in (1, max(2, settings.length_chunks)))
     variants: dict[str, Callable[[], object]] = {
         f"lgbench, {precision}, batch in {len(parted[0].chunks)} parts by length": _step(settings, precision, parted),
         f"lgbench, {precision}, batch in one part": _step(settings, precision, whole),
@@ -47,13 +55,13 @@ def steps(preset: str = "mini") -> Iterator[str]:
     for name, rate in rates.items():
         against = f", {rate / rates[plain]:.2f} times the last" if plain in rates else ""
         yield f"training step of {preset}: {name}: {rate:,.0f} examples/s{against}"
-    yield _loader(settings, next(iter(rates.values())))
-    yield f"on {torch.get_num_threads()} threads; {GROUP}, {ARM}, batches of {settings.batch}"
+    yield _loader(group, settings, next(iter(rates.values())))
+    yield f"on {torch.get_num_threads()} threads; {of}, {ARM}, batches of {settings.batch}"
 
 
-def _batches(settings: TrainingSettings, chunks: int) -> list[Batch]:
-    arm = load_suite(SUITE).group(GROUP).arm(ARM)
-    return list(itertools.islice(batches(load_suite(SUITE), arm, size=settings.batch, chunks=chunks), STEPS))
+def _batches(group: Group, settings: TrainingSettings, chunks: int) -> list[Batch]:
+    made = batches(load_suite(SUITE), group.arm(ARM), size=settings.batch, chunks=chunks)
+    return list(itertools.islice(made, STEPS))
 
 
 def _step(settings: TrainingSettings, precision: str, made: list[Batch]) -> Callable[[], object]:
@@ -113,15 +121,21 @@ def _best_rates(variants: dict[str, Callable[[], object]], examples: int) -> dic
     return {name: examples / seconds for name, seconds in best.items()}
 
 
-def _loader(settings: TrainingSettings, rate: float) -> str:
-    """The data loader's share of a step, drawing and encoding in the training process."""
+def _loader(group: Group, settings: TrainingSettings, rate: float) -> str:
+    """The time that the data loader takes for a step's batch, against that of the step.
+
+    Without workers it is the loader's share of the time. With workers they draw while the step is taken, so that it
+    waits for them only if they take longer than it.
+    """
+    workers = settings.workers
     made = batches(
-        load_suite(SUITE), load_suite(SUITE).group(GROUP).arm(ARM), size=settings.batch, chunks=settings.length_chunks
+        load_suite(SUITE), group.arm(ARM), size=settings.batch, chunks=settings.length_chunks, workers=workers
     )
     next(made)  # draws the held-out cells and the first block
-    count = 8192 // settings.batch + 1  # so that the next block is drawn too
+    count = max(1, workers) * BLOCK_EXAMPLES // settings.batch + 1  # so that each draws one more
     begun = time.perf_counter()
     for _ in range(count):
         next(made)
     seconds = (time.perf_counter() - begun) / count
-    return f"data loader: {1000 * seconds:.2f} ms a step, {100 * seconds * rate / settings.batch:.1f} % of it"
+    ahead = f", {workers} worker{'s' if workers > 1 else ''} ahead" if workers else ""
+    return f"data loader{ahead}: {1000 * seconds:.2f} ms a step, {100 * seconds * rate / settings.batch:.1f} % of it"

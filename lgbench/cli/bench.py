@@ -66,12 +66,15 @@ def memory() -> None:
 
 
 @app.command()
-def train(preset: Annotated[str, typer.Option(help="mini or paper.")] = "mini") -> None:
+def train(
+    preset: Annotated[str, typer.Option(help="mini or paper.")] = "mini",
+    group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
+) -> None:
     """The training step of a preset against a plain loop around transformers' Llama, and the data loader's share."""
     require_extra("torch", "torch", "safetensors", purpose="`lgbench bench train`")
     from lgbench.bench import train as measured
 
-    _print(measured.steps(preset))
+    _print(measured.steps(preset, group))
 
 
 @app.command()

@@ -59,7 +59,15 @@ def pad(rows: Sequence[Row], multiple: int = 1) -> Chunk:
 
 
 def batches(
-    suite: Suite, arm: Arm, *, size: int, chunks: int, start: int = 0, workers: int = 0, multiple: int = 1
+    suite: Suite,
+    arm: Arm,
+    *,
+    size: int,
+    chunks: int,
+    start: int = 0,
+    workers: int = 0,
+    multiple: int = 1,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
     """The endless batches of an arm: batch number n holds the stream's examples n * size to (n + 1) * size - 1.
 
@@ -71,12 +79,18 @@ def batches(
         start: The number of the first batch.
         workers: Processes that draw and encode blocks ahead; 0 does it here. The batches do not depend on it.
         multiple: Chunks are padded to a multiple of this, for fewer shapes.
+        pinned: Whether to lay the tensors in page-locked memory, from which CUDA copies while the processor goes on.
     """
     first, skip = divmod(start * size, BLOCK_EXAMPLES)
     blocks = row_blocks(suite, arm, first, workers)
     rows = itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
     while True:
-        yield _batch(list(itertools.islice(rows, size)), chunks, multiple)
+        batch = _batch(list(itertools.islice(rows, size)), chunks, multiple)
+        yield _pinned(batch) if pinned else batch
+
+
+def _pinned(batch: Batch) -> Batch:
+    return batch._replace(chunks=[Chunk(*(tensor.pin_memory() for tensor in chunk)) for chunk in batch.chunks])
 
 
 def _batch(rows: list[Row], chunks: int, multiple: int) -> Batch:

@@ -146,6 +146,7 @@ class _Run:
             start=self.record.steps_done,
             workers=settings.workers,
             multiple=_COMPILED_MULTIPLE if settings.compile else 1,
+            pinned=self._device.startswith("cuda"),
         )
 
     def _take_point(self, step: int, dev: DevSet, meter: _Meter) -> CurvePoint:

@@ -15,17 +15,19 @@ from lgbench.doctor.examining import examine
 from lgbench.models.builtin import Echo, Oracle
 from lgbench.models.contract import CappedReply, Predictor, StreamingPredictor, Tokens
 from lgbench.models.loaded import Model
+from lgbench.models.loading import load_model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import SystemInfo
 from lgbench.suites import Cell, Suite, load_suite
+from tests.loopback import Serve, right_answer
 
 MINI = load_suite("mini-v1")
 
 
 def findings(predictor: Predictor | RecordedReplies, *tasks: str) -> dict[str, tuple[str, str]]:
-    """The state and the detail of each check."""
+    """The state and the detail of each check, with time for all of them."""
     model = Model(predictor, SystemInfo(model="x", kind="object"))
-    return {each.check: (each.state, each.detail) for each in examine(model, suite=MINI, tasks=tasks)}
+    return {each.check: (each.state, each.detail) for each in examine(model, suite=MINI, tasks=tasks, seconds=1e6)}
 
 
 class Changed:
@@ -87,6 +89,42 @@ def test_replies_that_depend_on_the_longest_prompt_beside_them() -> None:
     found = findings(Changed(lambda prompts, replies: [f"{max(map(len, prompts))}" for _ in prompts]), "reverse")
     always = {"the same among longer prompts", "in the order of the prompts"}  # the six are of one length
     assert bad_checks(found) == always | (bad_checks(found) & {"no prompts, no replies"})
+
+
+def test_a_model_that_takes_one_length_at_a_time_is_only_warned() -> None:
+    def of_one_length(prompts: list[str], replies: Sequence[str]) -> Sequence[str]:
+        if len({len(prompt) for prompt in prompts}) > 1:
+            raise ValueError("expected sequence of length 4")
+        return replies
+
+    found = findings(Changed(of_one_length), "reverse")
+    assert bad_checks(found) == {"the same among longer prompts"}
+    state, detail = found["the same among longer prompts"]
+    assert state == "warning"
+    assert detail.startswith("a call with prompts of two lengths failed: The model's predict, given 12 reverse prompts")
+    assert detail.endswith("raised ValueError: expected sequence of length 4")
+
+
+@pytest.mark.parametrize("kind", ["tiny", "hf", "api"])
+def test_any_kind_of_model_can_be_examined(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("openai" if kind == "api" else "torch")
+    if kind == "api":
+        serve: Serve = request.getfixturevalue("serve")
+        model, _ = serve(lambda number, body: right_answer(body), concurrency="8")
+    elif kind == "tiny":
+        model = load_model("tiny:transfer")
+    else:
+        pytest.importorskip("transformers")
+        pytest.importorskip("accelerate")
+        from lgbench.bench.llama import make_llama
+
+        model = load_model(f"hf:{make_llama(tmp_path, end_weight=4.0)}")
+    found = {each.check: each for each in examine(model, suite=MINI, tasks=["reverse"], seconds=1e6)}
+    assert {"one reply for each prompt", "the same one by one", "batch size 256", "time for mini-v1"} <= found.keys()
+    assert {each.check for each in found.values() if each.state in ("problem", "untried")} == set()
+    if kind == "api":
+        assert {each.state for each in found.values()} == {"ok"}
+        assert re.match("[0-9,]+ tokens read", found["used by the doctor"].detail)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +239,7 @@ def test_the_command_ends_with_a_verdict(
 ) -> None:
     (tmp_path / "broken.py").write_text("class Broken:\n    def predict(self, prompts, task):\n        return 'a'\n")
     for model, status in ((f"{tmp_path / 'broken.py'}:Broken", 1), ("oracle", 0)):
-        monkeypatch.setattr("sys.argv", ["lgbench", "doctor", model, "--task", "mqar"])
+        monkeypatch.setattr("sys.argv", ["lgbench", "doctor", model, "--task", "mqar", "--time-limit", "1000000"])
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == status

@@ -237,12 +237,38 @@ def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch, fold
         load_model(f"hf:{folder}")
 
 
+# Runs the command line, and then says what was loaded when the first text was written to stderr, and in the end.
+_WATCHED = """
+import io, json, sys
+
+def loaded():
+    return sorted({"torch", "transformers"} & sys.modules.keys())
+
+class Watched(io.TextIOWrapper):
+    at_first = None
+
+    def write(self, text):
+        if self.at_first is None:
+            self.at_first = loaded()
+        return super().write(text)
+
+sys.stderr = watched = Watched(sys.stderr.buffer, encoding="utf-8", line_buffering=True)
+sys.argv[0] = "lgbench"
+from lgbench.cli import main
+try:
+    main()
+finally:
+    print(json.dumps([watched.at_first, loaded()]))
+"""
+
+
 def test_the_command_says_at_once_what_it_loads(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lgbench", "eval", f"hf:{folder}", "--task", "mqar", "--length", "4"]
+    command = [sys.executable, "-c", _WATCHED, "eval", f"hf:{folder}", "--task", "mqar", "--length", "4"]
     options = ["--limit", "2", "--shots", "1", "--model-option", "style=instruct", "--output", str(tmp_path / "run")]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, *options], capture_output=True, encoding="utf-8", check=True)
     first, second, *_ = done.stderr.splitlines()
     assert first == f"Loading hf:{folder} for mini-v1, arm open ..."
+    assert json.loads(done.stdout.splitlines()[-1]) == [[], ["torch", "transformers"]]
     assert second.endswith("parameters, cpu, float32, style instruct, 1 worked example")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["system"]["prompt"]["shots"] == 1
 

@@ -90,7 +90,7 @@ def test_training_shows_loss_speed_and_zones(monkeypatch: pytest.MonkeyPatch, qu
     monkeypatch.setattr("rich.console.Console", terminal.console)
     right = {"in_distribution": 64, "transfer": 48, "beyond": 16}
     counts = {length: right[zone] for zone in right for length in STRINGS.zone_lengths(zone)}  # type: ignore[arg-type]
-    display = Display(STRINGS, tiny_plan(), quiet=quiet)
+    display = Display(tiny_plan(), quiet=quiet)
     try:
         display.show(Trained(10, 1.23456, 4321.0, CurvePoint(step=10, loss=1.5, correct={STRINGS.main: counts})))
         display.show(Trained(11, 0.98765, 5678.0, None))

@@ -203,6 +203,15 @@ def test_a_batch_larger_than_eval_gives_may_fail() -> None:
     assert "time for mini-v1" in found
 
 
+def test_replies_that_read_the_same_backwards_are_in_order() -> None:
+    prompts = [example.prompt for example in checked_cell(MINI, Cell("reverse", 4))[:6]]
+
+    def palindrome(asked: list[str], replies: Sequence[str]) -> Sequence[str]:
+        return ["yes" if prompt in (prompts[0], prompts[-1]) else "no" for prompt in asked]
+
+    assert bad_checks(findings(Changed(palindrome), "reverse")) == set()
+
+
 def test_tokens_and_their_cost_are_told() -> None:
     class Counting(StreamingPredictor):
         prices = (1.0, 2.0)

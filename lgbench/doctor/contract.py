@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from lgbench.cells import checked_cell
 from lgbench.doctor.findings import Clock, Finding, State, duration
@@ -16,6 +17,35 @@ from lgbench.task import Example
 _FEW = 6
 _OF_EVERY_TASK = 2
 _BATCHES = "Mask padding, use float32, or pad nothing: results that depend on the batch are hard to reproduce."
+
+
+class _Seen(NamedTuple):
+    """What a check saw: a finding without its name."""
+
+    state: State
+    detail: str
+    advice: str = ""
+
+
+class _Check(NamedTuple):
+    """A check, about how many seconds it takes, and how to look."""
+
+    name: str
+    seconds: float
+    look: Callable[[], _Seen]
+
+
+class _Asked(NamedTuple):
+    """A few short examples, and what the model replied when it was asked first."""
+
+    predictor: Predictor
+    task: str
+    examples: Sequence[Example]
+    replies: list[str]
+
+    @property
+    def prompts(self) -> list[str]:
+        return [example.prompt for example in self.examples]
 
 
 def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str], clock: Clock) -> Iterator[Finding]:
@@ -31,57 +61,57 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
         ModelError: The model raised, or did not return one string for each prompt.
     """
     task = tasks[0]
-    short, longer = (checked_cell(suite, Cell(task, suite.grid(task)[place]))[:_FEW] for place in (1, 3))
-    prompts = [example.prompt for example in short]
+    examples = checked_cell(suite, Cell(task, suite.grid(task)[1]))[:_FEW]
     begun = time.perf_counter()
-    first = _ask(predictor, prompts, task)
+    replies = _ask(predictor, [example.prompt for example in examples], task)
     once = time.perf_counter() - begun
-    yield Finding("one reply for each prompt", "ok", f"{len(first)} strings for {len(prompts)} {task} prompts")
-    yield _shown(short, first)
-    yield _empty(predictor, task)
-    repeated, once = _repeated(predictor, task, prompts, first, clock, once)
-    yield repeated
-
-    longest = _longest(suite, tasks)
-    characters = max(map(len, prompts))
-    comparing: list[tuple[str, float, Callable[[str], Finding]]] = [
-        ("in the order of the prompts", once, lambda check: _order(check, predictor, task, prompts, first)),
-        ("the same one by one", _FEW * once, lambda check: _alone(check, predictor, task, prompts, first)),
-        (
-            "the same among longer prompts",
-            2 * once * max(len(example.prompt) for example in longer) / characters,
-            lambda check: _among_longer(check, predictor, task, prompts, longer, first),
-        ),
-    ]
-    others: list[tuple[str, float, Callable[[str], Finding]]] = [
-        ("every other task", len(tasks) * once, lambda check: _every_task(check, predictor, suite, tasks[1:])),
-        (
-            "the longest prompt",
-            once * len(longest.prompt) / characters,
-            lambda check: _longest_prompt(check, predictor, longest),
-        ),
-    ]
-    if len(tasks) == 1:
-        others = others[1:]
-    if repeated.state == "problem":
-        for name, _, _ in comparing:
-            yield Finding(name, "untried", "replies that change on a repeat tell nothing of it")
-        comparing = []
-    for name, seconds, check in comparing + others:
-        yield check(name) if clock.has(seconds) else _untried(name, seconds)
+    asked = _Asked(predictor, task, examples, replies)
+    yield Finding("one reply for each prompt", "ok", f"{len(replies)} strings for {len(examples)} {task} prompts")
+    yield Finding("a reply", *_shown(asked))
+    yield Finding("no prompts, no replies", *_empty(predictor, task))
+    repeated, once = _repeated(asked, clock, once)
+    yield Finding("the same on a repeat", *repeated)
+    for check in _comparisons(asked, suite, once):
+        if repeated.state == "problem":
+            yield Finding(check.name, "untried", "replies that change on a repeat tell nothing of it")
+        else:
+            yield _tried(check, clock)
+    for check in _others(asked, suite, tasks, once):
+        yield _tried(check, clock)
 
 
-def _repeated(
-    predictor: Predictor, task: str, prompts: Sequence[str], first: Sequence[str], clock: Clock, once: float
-) -> tuple[Finding, float]:
+def _tried(check: _Check, clock: Clock) -> Finding:
+    return Finding(check.name, *(check.look() if clock.has(check.seconds) else _untried(check.seconds)))
+
+
+def _repeated(asked: _Asked, clock: Clock, once: float) -> tuple[_Seen, float]:
     """Whether the same prompts get the same replies, and how long that took: the first call may have warmed up."""
-    check = "the same on a repeat"
     if not clock.has(once):
-        return _untried(check, once), once
+        return _untried(once), once
     begun = time.perf_counter()
-    again = _ask(predictor, prompts, task)
+    again = _ask(asked.predictor, asked.prompts, asked.task)
     took = time.perf_counter() - begun
-    return _same(check, first, again, "Decode greedily, or fix the seed of each reply."), took
+    return _same(asked.replies, again, "Decode greedily, or fix the seed of each reply."), took
+
+
+def _comparisons(asked: _Asked, suite: Suite, once: float) -> list[_Check]:
+    """The first prompts asked again in other ways."""
+    longer = checked_cell(suite, Cell(asked.task, suite.grid(asked.task)[3]))[:_FEW]
+    times_longer = max(len(example.prompt) for example in longer) / max(map(len, asked.prompts))
+    return [
+        _Check("in the order of the prompts", once, lambda: _order(asked)),
+        _Check("the same one by one", _FEW * once, lambda: _alone(asked)),
+        _Check("the same among longer prompts", 2 * once * times_longer, lambda: _among_longer(asked, longer)),
+    ]
+
+
+def _others(asked: _Asked, suite: Suite, tasks: Sequence[str], once: float) -> list[_Check]:
+    """Other prompts than the first."""
+    predictor, longest = asked.predictor, _longest(suite, tasks)
+    times_longer = len(longest.prompt) / max(map(len, asked.prompts))
+    every = _Check("every other task", len(tasks) * once, lambda: _every_task(predictor, suite, tasks[1:]))
+    last = _Check("the longest prompt", once * times_longer, lambda: _longest_prompt(predictor, longest))
+    return [every, last] if len(tasks) > 1 else [last]
 
 
 def _ask(predictor: Predictor, prompts: Sequence[str], task: str) -> list[str]:
@@ -92,73 +122,69 @@ def _ask(predictor: Predictor, prompts: Sequence[str], task: str) -> list[str]:
     ]
 
 
-def _untried(check: str, seconds: float) -> Finding:
+def _untried(seconds: float) -> _Seen:
     detail = f"it would take about {duration(seconds)}" if seconds >= 1 else "there is no time left"
-    return Finding(check, "untried", detail, "Give the doctor more time with --time-limit SECONDS.")
+    return _Seen("untried", detail, "Give the doctor more time with --time-limit SECONDS.")
 
 
-def _shown(examples: Sequence[Example], replies: Sequence[str]) -> Finding:
-    right = sum(reply == example.target for reply, example in zip(replies, examples, strict=True))
-    detail = f"{examples[0].prompt!r} got {replies[0][:80]!r}; {right} of {len(replies)} are right"
-    return _not_too_long("a reply", detail, replies)
+def _shown(asked: _Asked) -> _Seen:
+    right = sum(reply == example.target for reply, example in zip(asked.replies, asked.examples, strict=True))
+    detail = f"{asked.prompts[0]!r} got {asked.replies[0][:80]!r}; {right} of {len(asked.replies)} are right"
+    return _not_too_long(detail, asked.replies)
 
 
-def _not_too_long(check: str, detail: str, replies: Sequence[str]) -> Finding:
+def _not_too_long(detail: str, replies: Sequence[str]) -> _Seen:
     if max(map(len, replies)) > MAX_REPLY_CHARS:
         advice = "Does the model know when to stop? Return what it wrote until then, and no prompt."
-        return Finding(check, "warning", f"{detail}; a reply is cut after {MAX_REPLY_CHARS} characters", advice)
-    return Finding(check, "ok", detail)
+        return _Seen("warning", f"{detail}; a reply is cut after {MAX_REPLY_CHARS} characters", advice)
+    return _Seen("ok", detail)
 
 
-def _same(
-    check: str, wanted: Sequence[str], got: Sequence[str], advice: str, *, otherwise: State = "problem"
-) -> Finding:
+def _same(wanted: Sequence[str], got: Sequence[str], advice: str, *, otherwise: State = "problem") -> _Seen:
     changed = [(before, after) for before, after in zip(wanted, got, strict=True) if before != after]
     if not changed:
-        return Finding(check, "ok", f"{len(wanted)} of {len(wanted)} replies are equal")
+        return _Seen("ok", f"{len(wanted)} of {len(wanted)} replies are equal")
     before, after = changed[0]
     detail = f"{len(changed)} of {len(wanted)} replies changed, as from {before[:40]!r} to {after[:40]!r}"
-    return Finding(check, otherwise, detail, advice)
+    return _Seen(otherwise, detail, advice)
 
 
-def _order(check: str, predictor: Predictor, task: str, prompts: list[str], first: list[str]) -> Finding:
+def _order(asked: _Asked) -> _Seen:
+    first = asked.replies
     if len(set(first)) == 1:
         detail = f"every reply is {first[0][:40]!r}, so that their order cannot be seen"
-        return Finding(check, "warning", detail, "Does the model read its prompts?")
+        return _Seen("warning", detail, "Does the model read its prompts?")
     advice = "Return the replies in the order of the prompts."
-    backwards = _ask(predictor, prompts[::-1], task)
-    if backwards == first:
-        return Finding(check, "problem", "reversing the prompts changed nothing", advice)
-    return _same(check, first, backwards[::-1], advice)
+    backwards = _ask(asked.predictor, asked.prompts[::-1], asked.task)
+    if backwards == first != first[::-1]:
+        return _Seen("problem", "reversing the prompts changed nothing", advice)
+    return _same(first, backwards[::-1], advice)
 
 
-def _alone(check: str, predictor: Predictor, task: str, prompts: list[str], first: list[str]) -> Finding:
-    alone = [ask(predictor, [prompt], task)[0] for prompt in prompts]
-    return _same(check, first, alone, _BATCHES, otherwise="warning")
+def _alone(asked: _Asked) -> _Seen:
+    alone = [ask(asked.predictor, [prompt], asked.task)[0] for prompt in asked.prompts]
+    return _same(asked.replies, alone, _BATCHES, otherwise="warning")
 
 
-def _among_longer(
-    check: str, predictor: Predictor, task: str, prompts: list[str], longer: Sequence[Example], first: list[str]
-) -> Finding:
-    mixed = [text for prompt, other in zip(prompts, longer, strict=True) for text in (prompt, other.prompt)]
+def _among_longer(asked: _Asked, longer: Sequence[Example]) -> _Seen:
+    mixed = [text for prompt, other in zip(asked.prompts, longer, strict=True) for text in (prompt, other.prompt)]
     try:
-        got = _ask(predictor, mixed, task)[::2]
-    except ModelError as error:  # it may, by the contract: prompts of one call have one length
-        advice = "No call of lgbench mixes lengths, so that no result depends on it."
-        return Finding(check, "warning", f"a call with prompts of two lengths failed: {error}", advice)
-    return _same(check, first, got, _BATCHES, otherwise="warning")
+        got = _ask(asked.predictor, mixed, asked.task)[::2]
+    except ModelError as error:  # it may: `lgbench eval` gives prompts of one length together
+        advice = "No call of lgbench eval mixes lengths, so that no result depends on it."
+        return _Seen("warning", f"a call with prompts of two lengths failed: {error}", advice)
+    return _same(asked.replies, got, _BATCHES, otherwise="warning")
 
 
-def _empty(predictor: Predictor, task: str) -> Finding:
-    check = "no prompts, no replies"
+def _empty(predictor: Predictor, task: str) -> _Seen:
     try:
         ask(predictor, [], task)
     except ModelError as error:
-        return Finding(check, "warning", str(error), "Return [] for []; lgbench never asks it.")
-    return Finding(check, "ok", "[] for []")
+        return _Seen("warning", str(error), "Return [] for []; lgbench never asks it.")
+    return _Seen("ok", "[] for []")
 
 
-def _every_task(check: str, predictor: Predictor, suite: Suite, tasks: Sequence[str]) -> Finding:
+def _every_task(predictor: Predictor, suite: Suite, tasks: Sequence[str]) -> _Seen:
     """A model that looks its tasks up may lack one of them, which a run would find hours later."""
     failed: dict[str, ModelError] = {}
     for task in tasks:
@@ -170,8 +196,8 @@ def _every_task(check: str, predictor: Predictor, suite: Suite, tasks: Sequence[
     if failed:
         first = next(iter(failed.values()))
         detail = f"fails on {', '.join(failed)}: {first}"
-        return Finding(check, "problem", detail, first.user_traceback.strip() or "Answer every task, if only with ''.")
-    return Finding(check, "ok", f"{len(tasks)} answered, with {_OF_EVERY_TASK} prompts each")
+        return _Seen("problem", detail, first.user_traceback.strip() or "Answer every task, if only with ''.")
+    return _Seen("ok", f"{len(tasks)} answered, with {_OF_EVERY_TASK} prompts each")
 
 
 def _longest(suite: Suite, tasks: Sequence[str]) -> Example:
@@ -181,12 +207,12 @@ def _longest(suite: Suite, tasks: Sequence[str]) -> Example:
     return max(examples, key=lambda each: len(each.prompt))
 
 
-def _longest_prompt(check: str, predictor: Predictor, longest: Example) -> Finding:
+def _longest_prompt(predictor: Predictor, longest: Example) -> _Seen:
     begun = time.perf_counter()
     (reply,) = ask(predictor, [longest.prompt], longest.task)
     seconds = time.perf_counter() - begun
     detail = f"{len(longest.prompt)} characters of {longest.task}: {len(reply)} back in {seconds:.2f} s"
     if isinstance(reply, CappedReply):
         advice = "Does the model write its end token? Is its context long enough for the prompt and a reply?"
-        return Finding(check, "warning", f"{detail}, ended by the cap", advice)
-    return _not_too_long(check, detail, [reply])
+        return _Seen("warning", f"{detail}, ended by the cap", advice)
+    return _not_too_long(detail, [reply])

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,53 @@ def test_lm_eval_folder_holds_the_published_cells(tmp_path: Path) -> None:
         export_lm_eval(plan, tmp_path / "out")
     with pytest.raises(LgbenchError, match=r"lacks \{prompt\}"):
         export_lm_eval(plan, tmp_path / "other", template="?")
+
+
+def written_loader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that was written into a task folder, with a list in the place of a data set."""
+    stub: Any = types.ModuleType("datasets")
+    stub.Dataset = types.SimpleNamespace(from_list=list)
+    monkeypatch.setitem(sys.modules, "datasets", stub)
+    spec = importlib.util.spec_from_file_location("written_loader", folder / "lgbench_cells.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_written_loader_takes_the_published_cells_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    export_lm_eval(make_plan("mini-v1", tasks=["carry_only", "shortest_path"], lengths=[4]), out)
+    loader = written_loader(out, monkeypatch)
+    for task in ("carry_only", "shortest_path"):
+        told = (out / f"lgbench_mini_v1_{task}_4.yaml").read_text("utf-8")
+        given = {key: told.split(f"  {key}: ")[1].split("\n")[0] for key in ("cell", "sha256")}
+        documents = loader.load(**given, revision=None)["test"]
+        examples = checked_cell(MINI, Cell(task, 4))
+        assert [(each["prompt"], each["target"]) for each in documents] == [
+            (each.prompt, each.target) for each in examples
+        ]
+        path = out / "data" / f"{task}-4.jsonl"
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        record = json.loads(lines[7])
+        for edited in (
+            [*lines[:7], json.dumps(record | {"target": record["target"] + "1"}) + "\n", *lines[8:]],
+            [*lines[:7], json.dumps(record | {"prompt": "1" + record["prompt"]}) + "\n", *lines[8:]],
+            [lines[1], lines[0], *lines[2:]],
+            lines[:-1],
+        ):
+            path.write_text("".join(edited), encoding="ascii")
+            with pytest.raises(ValueError, match=f"The examples of {task}-4 are not the published ones"):
+                loader.load(**given)
+
+
+def test_the_written_loader_scores_by_strict_exact_match(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_lm_eval(make_plan("mini-v1", tasks=["carry_only"], lengths=[4]), tmp_path / "out")
+    score = written_loader(tmp_path / "out", monkeypatch).score
+    assert score({"target": "0110"}, ["0110"]) == {"exact_match": 1.0}
+    for reply in ("0110\n", " 0110", "0110 ", "011", "110", ""):
+        assert score({"target": "0110"}, [reply]) == {"exact_match": 0.0}
 
 
 def make_constant_model(folder: Path) -> None:

@@ -88,3 +88,12 @@ def test_what_comes_with_extras_is_left_alone(arguments: list[str], tmp_path: Pa
     assert not loaded & OF_EXTRAS - by_pandas
     assert (tmp_path / "run" / "result.json").exists() == (arguments[0] == "eval")
     assert (tmp_path / "leaderboard").exists() == (arguments[0] == "leaderboard")
+
+
+def test_pictures_need_no_torch(tmp_path: Path) -> None:
+    for folder in ("submissions", "docs"):
+        shutil.copytree(SUBMISSIONS.parent / folder, tmp_path / folder)
+    of = {"lengths": "submissions/reference-nope", "training": "docs/runs/reference-nope", "gap": "docs/sweeps"}
+    for kind, place in of.items():
+        assert "torch" not in loaded_after("plot", place, "--kind", kind, "-o", f"{kind}.svg", folder=tmp_path)
+        assert (tmp_path / f"{kind}.svg").exists()

@@ -67,8 +67,9 @@ def command(
 def shown(plan: TrainingPlan, folder: Path, *, resume: bool, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """What a run reports to is shown within the block, and what Ctrl-C leaves of the run is said."""
     from lgbench.training.record import RECORD
+    from lgbench.training.state import STATE
 
-    if resume and not quiet and not (folder / RECORD).exists():
+    if resume and not quiet and not any((folder / name).exists() for name in (STATE, RECORD)):
         typer.echo(f"There is no run in {str(folder)!r} to go on with: this one starts at step 0.", err=True)
     display = Display(plan, quiet=quiet)
     try:

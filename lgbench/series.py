@@ -54,7 +54,8 @@ def spread_revisions(model: str, options: Mapping[str, str]) -> tuple[str, dict[
         ('hf:me/tiny', {'dtype': 'float32', 'revisions': 'step-1,step-2'})
     """
     place, at, written = model.rpartition("@")
-    is_list = model.startswith("hf:") and at and "," in written and not Path(model.removeprefix("hf:")).expanduser().exists()
+    folder = Path(model.removeprefix("hf:")).expanduser()
+    is_list = model.startswith("hf:") and at and "," in written and not folder.exists()
     if not is_list:
         if "revisions" in options and (not model.startswith("hf:") or "revision" in options):
             raise LgbenchError("The model option revisions is for hf: models, and takes the place of revision.")

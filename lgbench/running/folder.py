@@ -194,9 +194,8 @@ def open_run(
     with owned_folder(path):
         if (path / RESULT_FILE).exists():
             result = read_record(path / RESULT_FILE, Result)
-            _check_same(
-                path, key.difference(result_key(result), may_change=may_change), resume=resume, state="finished"
-            )
+            difference = key.difference(result_key(result), may_change=may_change)
+            _check_same(path, difference, resume=resume, state="finished")
             if not set(sources) <= set(result.system.source_sha256):
                 raise LgbenchError(
                     f"{str(path)!r} holds this run, finished, but the model's file has changed since. Choose another "
@@ -207,11 +206,9 @@ def open_run(
         run_file = path / RUN_FILE
         if run_file.exists() and _has_replies(path):
             record = read_record(run_file, _RunRecord)
-            _check_same(path, key.difference(record.run, may_change=may_change), resume=resume, state="unfinished")
-            _drop_torn_line(path / PARTIAL_FILE)
-            record = record.model_copy(update={"source_sha256": _union(record.source_sha256, sources)})
-            if len(record.source_sha256) > 1:
-                _log.warning("The model's file has changed since this run began: its result cannot be submitted.")
+            difference = key.difference(record.run, may_change=may_change)
+            _check_same(path, difference, resume=resume, state="unfinished")
+            record = _going_on(path, record, sources)
         elif _has_replies(path):
             raise FolderTakenError(
                 f"{str(path)!r} holds replies of an unfinished run, and no {RUN_FILE} that says of which. "
@@ -228,6 +225,15 @@ def open_run(
             if not _has_replies(path):  # a finished run, or a model that failed at once: there is nothing to go on with
                 (path / PARTIAL_FILE).unlink(missing_ok=True)
                 run_file.unlink(missing_ok=True)
+
+
+def _going_on(path: Path, record: _RunRecord, sources: tuple[str, ...]) -> _RunRecord:
+    """The record of an unfinished run, once its last reply is whole and it knows the model's file as it is now."""
+    _drop_torn_line(path / PARTIAL_FILE)
+    record = record.model_copy(update={"source_sha256": _union(record.source_sha256, sources)})
+    if len(record.source_sha256) > 1:
+        _log.warning("The model's file has changed since this run began: its result cannot be submitted.")
+    return record
 
 
 def _has_replies(path: Path) -> bool:

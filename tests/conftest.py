@@ -19,6 +19,9 @@ from tests.submitted import OTHER_SEED, RUN, RightUpTo
 # The models of the tests are so small that threads would wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What the tests' processes write is read as UTF-8, whatever the locale.
+os.environ.setdefault("PYTHONUTF8", "1")
+
 # A shell without job control starts what it puts in the background deaf to Ctrl-C, and the deafness is inherited:
 # the tests that press Ctrl-C would wait for nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -62,6 +65,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setattr(requests, "_FIRST_DELAY", 0.01)
+    for name in ("NO_PROXY", "no_proxy"):  # where there is a proxy, it does not know our servers
+        monkeypatch.setenv(name, "127.0.0.1")
     opened: list[Any] = []
 
     def serve(rule: Rule, **options: str) -> tuple[Model, Server]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,10 @@ def test_a_reply_that_the_cap_ended_says_so(serve: Serve) -> None:
 
 def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
     proxy = Server(lambda number, body: right_answer(body))
-    monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     try:
         model, _ = serve(lambda number, body: right_answer(body), base_url="http://model.invalid/v1")
         assert ask(model) == RIGHT
@@ -77,13 +79,19 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, s
 
 
 def test_concurrency_is_bounded_and_used(serve: Serve) -> None:
+    # The first five wait for each other, and then a while for a sixth, which must not come.
+    all_five = threading.Barrier(5, action=lambda: time.sleep(0.2))
+
     def rule(number: int, body: dict[str, Any]) -> Answer:
-        time.sleep(0.1)
+        if number < 5:
+            all_five.wait(30)
         return right_answer(body)
 
     model, server = serve(rule, concurrency="5")
     ask(model, 40)
+    assert not all_five.broken
     assert server.most_under_way == 5
+    assert len(server.bodies) == 40
 
 
 def test_a_megabyte_reply_is_cut(serve: Serve, tmp_path: Path) -> None:

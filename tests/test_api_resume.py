@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import signal
@@ -187,34 +186,48 @@ def test_a_run_that_failed_goes_on_with_more_patience(serve: Serve, tmp_path: Pa
         server.close()
 
 
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
 def test_a_killed_run_resumes_without_paying_twice(serve: Serve, tmp_path: Path) -> None:
+    """Killed when 150 replies are on disk and four more are under way: only those four are asked again."""
     asked: dict[str, int] = {}
+    killed = threading.Event()
 
     def rule(number: int, body: dict[str, Any]) -> Answer:
         prompt = body["messages"][0]["content"].splitlines()[-1]
         asked[prompt] = asked.get(prompt, 0) + 1
-        time.sleep(0.01)
+        if number >= 150 and not killed.is_set():
+            killed.wait(120)
+            return 0, {}, b""
         return right_answer(body)
 
     _, server = serve(rule)
     options = ["--task", "reverse", "--length", "6", "--length", "8", "--output", str(tmp_path / "run")]
     command = [sys.executable, "-m", "lgbench", "eval", "api:tiny", "--model-option", f"base_url={server.url}"]
     command += [*options, "--model-option", "concurrency=4", "--quiet"]
+    kept = tmp_path / "run" / "replies.partial.jsonl"
     process = subprocess.Popen(command, env=os.environ | {"OPENAI_API_KEY": KEY})
-    for _ in itertools.takewhile(lambda _: len(server.bodies) < 150 and process.poll() is None, itertools.count()):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = (tmp_path / "run" / "replies.partial.jsonl").read_bytes().splitlines(keepends=True)
-    whole = [line for line in kept if line.endswith(b"\n")]
-    assert 100 < len(whole) < 300
+    try:
+        latest = time.monotonic() + 100
+        while len(server.bodies) < 154 or len(lines_of(kept)) < 150:
+            assert process.poll() is None
+            assert time.monotonic() < latest
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed.set()
+    whole = lines_of(kept)
+    assert (len(whole), len(server.bodies)) == (150, 154)
     subprocess.run([*command, "--resume"], env=os.environ | {"OPENAI_API_KEY": KEY}, check=True)
-    assert len(server.bodies) <= 512 + 4 + 1  # twice are asked only those that were under way
+    assert len(server.bodies) == 512 + 4
     result = rescore(tmp_path / "run").result
     assert result.usage is not None
     assert result.usage.prompt_tokens == 100 * 512
     assert sum(cell.counts.correct for cell in result.cells) == 512
-    for line in whole[:50]:
+    for line in whole:
         example_id = parse_reply_line(line, strict=False)[0]
         index = int(example_id.rpartition("-")[2])
         length = int(example_id.split("-")[1])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +37,11 @@ def peak_memory() -> int | None:
     """The most bytes of memory that this process has held so far; None where the system does not tell."""
     if sys.platform == "win32":
         return None
+    # Where there is one, the peak of this program alone; `getrusage` counts that of the process that started it too.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere

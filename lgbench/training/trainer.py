@@ -254,7 +254,7 @@ def _finished(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingReco
 def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool) -> None:
     if (differs := difference(found.plan, plan)) is not None:
         raise LgbenchError(f"{str(folder)!r} holds another run ({differs}). Choose another --output.")
-    if not resume and found.finished:
+    if not resume and found.finished and not (folder / STATE).exists():
         raise LgbenchError(
             f"{str(folder)!r} holds this run, trained. Evaluate it, complete with --resume what was interrupted after "
             "that, or choose another --output."

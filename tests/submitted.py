@@ -38,6 +38,6 @@ def problems(folder: Path) -> dict[tuple[str, str], str]:
 
 def edit(path: Path, change: Change) -> None:
     """Change a JSON file."""
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text("utf-8"))
     change(record)
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(record), encoding="utf-8")

@@ -172,7 +172,7 @@ def test_hugging_face_models(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_
     pytest.importorskip("accelerate")
     from lgbench.bench import huggingface
 
-    (program := tmp_path / "lm_eval").write_text(_HARNESS.format(python=sys.executable))
+    (program := tmp_path / "lm_eval").write_text(_HARNESS.format(python=sys.executable), encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(huggingface, "_SIZE", {})

@@ -69,9 +69,9 @@ def test_a_model_file_that_changed_is_told_when_its_run_goes_on(
 ) -> None:
     model = "class M:\n    def predict(self, prompts, task):\n        {}\n        return list(prompts)\n"
     command = ["eval", "m.py:M", "--task", "reverse", "--length", "2,4", "-o", "out"]
-    Path("m.py").write_text(model.format("assert len(prompts[0]) < 5"))
+    Path("m.py").write_text(model.format("assert len(prompts[0]) < 5"), encoding="utf-8")
     assert lgbench(*command).status == 1
-    Path("m.py").write_text(model.format("pass"))
+    Path("m.py").write_text(model.format("pass"), encoding="utf-8")
     assert caplog.text == ""
     assert lgbench(*command, "--resume").status == 0
     assert "The model's file has changed since this run began" in caplog.text
@@ -90,7 +90,8 @@ def test_eval_json_is_alone_on_stdout(lgbench: Shell, tmp_path: Path) -> None:
         "class Loud(Oracle):\n"
         "    def predict(self, prompts, task):\n"
         "        print('asked')\n"
-        "        return super().predict(prompts, task)\n"
+        "        return super().predict(prompts, task)\n",
+        encoding="utf-8",
     )
     done = lgbench("eval", "loud.py:Loud", "--json", "--group", "add-carry", "--arm", "transfer", "--seed", "3")
     summary = json.loads(done.out)
@@ -148,7 +149,9 @@ def test_a_mistake_is_one_sentence_and_a_status(arguments: list[str], sentence: 
 
 
 def test_an_error_in_the_model_shows_the_models_traceback_only(lgbench: Shell, tmp_path: Path) -> None:
-    (tmp_path / "bad.py").write_text("class Bad:\n    def predict(self, prompts, task):\n        return 1 / 0\n")
+    (tmp_path / "bad.py").write_text(
+        "class Bad:\n    def predict(self, prompts, task):\n        return 1 / 0\n", encoding="utf-8"
+    )
     done = lgbench("eval", "bad.py:Bad")
     assert done.status == 1
     assert 'bad.py", line 3, in predict' in done.err
@@ -159,11 +162,11 @@ def test_an_error_in_the_model_shows_the_models_traceback_only(lgbench: Shell, t
 
 def test_exported_prompts_come_back_as_replies(lgbench: Shell, tmp_path: Path) -> None:
     assert lgbench("data", "export", "--task", "mqar", "--with-targets", "--output", "mqar.jsonl").status == 0
-    records = [json.loads(line) for line in (tmp_path / "mqar.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (tmp_path / "mqar.jsonl").read_text("utf-8").splitlines()]
     assert [sorted(record) for record in records[:1]] == [["id", "length", "prompt", "target", "task"]]
     assert len(records) == 10 * 256
     lines = [json.dumps({"id": record["id"], "reply": record["target"]}) for record in records]
-    (tmp_path / "replies.jsonl").write_text("\n".join(lines))
+    (tmp_path / "replies.jsonl").write_text("\n".join(lines), encoding="utf-8")
     done = lgbench("eval", "replay:replies.jsonl", "--task", "mqar", "--json")
     assert json.loads(done.out)["correct"] == 2560
 
@@ -216,7 +219,9 @@ def test_drifted_hashes_are_named(lgbench: Shell, monkeypatch: pytest.MonkeyPatc
     for name in ("mini-v1", "standard-v1"):
         suite = Suite(name=name, groups=(), examples_per_cell=1)
         copies[name] = tmp_path / f"{name}.json"
-        copies[name].write_text(original(suite).read_text().replace('"reverse@1/2": "', '"reverse@1/2": "0'))
+        copies[name].write_text(
+            original(suite).read_text("utf-8").replace('"reverse@1/2": "', '"reverse@1/2": "0'), encoding="utf-8"
+        )
     monkeypatch.setattr(cells, "lock_path", lambda suite: copies[suite.name])
     done = lgbench("suites", "lock", "--check")
     assert done.status == 1
@@ -242,10 +247,11 @@ def test_json_is_alone_on_stdout_even_if_a_child_process_prints(tmp_path: Path) 
         "class Loud(Oracle):\n"
         "    def predict(self, prompts, task):\n"
         "        os.system('echo noise')\n"
-        "        return super().predict(prompts, task)\n"
+        "        return super().predict(prompts, task)\n",
+        encoding="utf-8",
     )
     command = [sys.executable, "-m", "lgbench", "eval", "loud.py:Loud", "--json", "--task", "mqar", "--length", "4"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
     assert json.loads(done.stdout)["correct"] == 256
     assert "noise" in done.stderr
 
@@ -253,7 +259,7 @@ def test_json_is_alone_on_stdout_even_if_a_child_process_prints(tmp_path: Path) 
 def test_a_full_stdout_is_told() -> None:
     command = [sys.executable, "-m", "lgbench", "tasks"]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, encoding="utf-8", check=False)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
@@ -263,7 +269,11 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "lgbench", "tasks"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "lgbench", "tasks"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        check=False,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")

@@ -27,8 +27,8 @@ from . import redraw
 from .philox import philox_words
 
 DOCS = Path(__file__).parents[1] / "docs"
-PROTOCOL = (DOCS / "protocol.md").read_text()
-ADDING = (DOCS / "adding-a-task.md").read_text()
+PROTOCOL = (DOCS / "protocol.md").read_text("utf-8")
+ADDING = (DOCS / "adding-a-task.md").read_text("utf-8")
 Row = tuple[str, ...]
 
 
@@ -37,7 +37,7 @@ def marked_blocks() -> list[object]:
     return [
         pytest.param(block[1], id=f"{page.stem}-{number}")
         for page in sorted(DOCS.glob("*.md"))
-        for number, block in enumerate(re.finditer(r"^```python run\n(.*?)^```$", page.read_text(), re.M | re.S))
+        for number, block in enumerate(re.finditer(r"^```python run\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S))
     ]
 
 
@@ -53,7 +53,7 @@ def test_marked_code_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_links_between_pages_lead_somewhere() -> None:
     for page in DOCS.glob("*.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text()):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text("utf-8")):
             assert (DOCS / target).exists(), f"{page.name} links to {target}"
 
 
@@ -174,19 +174,19 @@ def copy_with_new_task(folder: Path) -> None:
         ("replace", tokenizer),
     ]
 
-    source = strings.read_text()
+    source = strings.read_text("utf-8")
     above, below = source.split("\nSTRINGS = (\n")
     assert below.endswith("\n)\n")
-    strings.write_text(f"{above}\n{function}\n\nSTRINGS = (\n{below[:-2]}{task})\n")
+    strings.write_text(f"{above}\n{function}\n\nSTRINGS = (\n{below[:-2]}{task})\n", encoding="utf-8")
 
-    source = suites.read_text()
+    source = suites.read_text("utf-8")
     end = source.index("\n)\n", source.index("\nSUITES = (\n")) + 1
-    suites.write_text(source[:end] + suite + source[end:])
+    suites.write_text(source[:end] + suite + source[end:], encoding="utf-8")
 
-    source = tokenizer.read_text()
+    source = tokenizer.read_text("utf-8")
     (before,) = re.findall(r"^_LATER_TASKS.*\n", source, re.M)
     assert before.split("=")[0] == tag.split("=")[0]
-    tokenizer.write_text(source.replace(before, tag))
+    tokenizer.write_text(source.replace(before, tag), encoding="utf-8")
 
 
 def test_a_task_is_added_as_the_page_says(tmp_path: Path) -> None:
@@ -195,22 +195,27 @@ def test_a_task_is_added_as_the_page_says(tmp_path: Path) -> None:
 
     def run(*command: str) -> str:
         finished = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
         assert finished.returncode == 0, finished.stderr
         return finished.stdout
 
     locks = tmp_path / "lgbench/locks"
-    before = {path.name: path.read_text() for path in locks.iterdir()}
+    before = {path.name: path.read_text("utf-8") for path in locks.iterdir()}
     commands = re.findall(r"^\$ lgbench (.*)$", ADDING, re.M)
     assert [command.split()[0] for command in commands] == ["suites", "tasks", "eval"]
     lock, show, _ = (run("-m", "lgbench", *command.split()) for command in commands)
-    assert before == {path.name: path.read_text() for path in locks.iterdir() if path.name != "mini-v2.json"}
-    cells = json.loads((locks / "mini-v2.json").read_text())
+    assert before == {path.name: path.read_text("utf-8") for path in locks.iterdir() if path.name != "mini-v2.json"}
+    cells = json.loads((locks / "mini-v2.json").read_text("utf-8"))
     assert f"mini-v2: {len(cells)} cells written" in lock
     assert sorted(int(cell.split("/")[1]) for cell in cells if cell.startswith("rotate@1/")) == list(range(2, 21, 2))
     assert len(re.findall(r"^([a-zA-Z])([a-zA-Z]{4})=\n +\2\1$", show, re.M)) == 5
-    result = json.loads((tmp_path / "runs/rotate-oracle/result.json").read_text())
+    result = json.loads((tmp_path / "runs/rotate-oracle/result.json").read_text("utf-8"))
     assert {cell["task"] for cell in result["cells"]} == {"rotate", "string_copy"}
     assert all(cell["counts"]["correct"] == cell["counts"]["total"] == 256 for cell in result["cells"])
     run("-m", "doctest", str(tmp_path / "lgbench/tasks/strings.py"))

@@ -239,14 +239,16 @@ def test_an_empty_call_that_fails_is_only_a_warning() -> None:
 def test_recorded_replies_are_checked_for_gaps(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl"
     ids = [example.id for example in checked_cell(MINI, Cell("reverse", 2))]
-    path.write_text("".join(json.dumps({"id": each, "reply": "a"}) + "\n" for each in ids))
+    path.write_text("".join(json.dumps({"id": each, "reply": "a"}) + "\n" for each in ids), encoding="utf-8")
     assert findings(RecordedReplies(path), "reverse") == {"replies recorded": ("warning", "1 of 10 cells are complete")}
 
 
 def test_the_command_ends_with_a_verdict(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "broken.py").write_text("class Broken:\n    def predict(self, prompts, task):\n        return 'a'\n")
+    (tmp_path / "broken.py").write_text(
+        "class Broken:\n    def predict(self, prompts, task):\n        return 'a'\n", encoding="utf-8"
+    )
     for model, status in ((f"{tmp_path / 'broken.py'}:Broken", 1), ("oracle", 0)):
         monkeypatch.setattr("sys.argv", ["lgbench", "doctor", model, "--task", "mqar", "--time-limit", "1000000"])
         with pytest.raises(SystemExit) as ended:

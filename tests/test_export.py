@@ -38,12 +38,12 @@ def test_lm_eval_folder_holds_the_published_cells(tmp_path: Path) -> None:
     plan = make_plan("mini-v1", tasks=["carry_only", "mqar"])
     assert export_lm_eval(plan, tmp_path / "out", template="<{task}>{prompt}") == "lgbench_mini_v1"
     for cell in plan.cells:
-        lines = (tmp_path / "out" / "data" / f"{cell.task}-{cell.length}.jsonl").read_text().splitlines()
+        lines = (tmp_path / "out" / "data" / f"{cell.task}-{cell.length}.jsonl").read_text("utf-8").splitlines()
         records = [json.loads(line) for line in lines]
         pairs = "".join(json.dumps([each["prompt"], each["target"]], separators=(",", ":")) + "\n" for each in records)
         assert hashlib.sha256(pairs.encode()).hexdigest() == committed_digest(MINI, cell)
         assert all(each["text"] == f"<{cell.task}>{each['prompt']}" for each in records)
-        task = (tmp_path / "out" / f"lgbench_mini_v1_{cell.task}_{cell.length}.yaml").read_text()
+        task = (tmp_path / "out" / f"lgbench_mini_v1_{cell.task}_{cell.length}.yaml").read_text("utf-8")
         longest = max(len(each["prompt"]) for each in records)
         assert f"max_gen_toks: {4 * longest + 32}\n" in task
     with pytest.raises(LgbenchError, match="is not empty"):
@@ -107,10 +107,10 @@ def make_constant_model(folder: Path) -> None:
     from lgbench.bench.llama import SIGNS, make_llama
 
     make_llama(folder, signs=f"{SIGNS}#", hidden_size=128, num_attention_heads=4)
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
     vocabulary = tokenizer["model"]["vocab"]
     carries = vocabulary[CARRIES] = vocabulary.pop("#")  # never read, since texts are cut into single characters
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     model = LlamaForCausalLM.from_pretrained(folder)
     size = model.config.vocab_size
     with torch.no_grad():
@@ -140,13 +140,13 @@ def test_lm_eval_counts_what_we_count(tmp_path: Path) -> None:
         env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")},
         cwd=tmp_path,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     theirs = {}
     for path in (tmp_path / "theirs").rglob("samples_*.jsonl"):
-        samples = [json.loads(line) for line in path.read_text().splitlines()]
+        samples = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         cell = samples[0]["doc"]["id"].rpartition("-")[0]
         theirs[cell] = (sum(int(sample["exact_match"]) for sample in samples), len(samples))
     assert theirs == {f"{cell.task}-{cell.length}": (cell.counts.correct, cell.counts.total) for cell in ours.cells}
@@ -174,7 +174,7 @@ def test_the_data_set_is_the_suite(tmp_path: Path) -> None:
     rows = pq.read_table(tmp_path / "train" / "copy-mqar" / "transfer.parquet").to_pylist()
     stream = training_stream(MINI, "copy-mqar", "transfer")
     assert [row["prompt"] for row in rows] == [next(stream).prompt for _ in range(9000)]
-    card = (tmp_path / "README.md").read_text()
+    card = (tmp_path / "README.md").read_text("utf-8")
     assert all(path.relative_to(tmp_path).as_posix() in card for path in written[:-1])
     with pytest.raises(LgbenchError, match="is not empty"):
         export_dataset(suite, tmp_path, train_examples=0)
@@ -183,8 +183,8 @@ def test_the_data_set_is_the_suite(tmp_path: Path) -> None:
 def test_every_eval_ever_holds_every_reply(tmp_path: Path) -> None:
     result = evaluate(Random(), tasks=["repeat_first", "dfs_trace"], lengths=[4], limit=30, output=tmp_path / "run")
     record_path, samples_path = export_every_eval_ever(tmp_path / "run", tmp_path / "out")
-    record = json.loads(record_path.read_text())
-    samples = [json.loads(line) for line in samples_path.read_text().splitlines()]
+    record = json.loads(record_path.read_text("utf-8"))
+    samples = [json.loads(line) for line in samples_path.read_text("utf-8").splitlines()]
     assert [each["score_details"]["score"] for each in record["evaluation_results"]] == [
         cell.counts.correct / cell.counts.total for cell in result.cells
     ]
@@ -212,7 +212,7 @@ def test_every_eval_ever_tells_models_of_one_base_apart(
     system = SystemInfo(model=model, kind="hf", options={"revision": "step-3", "adapter": "me/lora"})
     evaluate(Model(Random(), system), tasks=["mqar"], lengths=[4], limit=5, output="run")
     record_path, _ = export_every_eval_ever(Path("run"), Path("out"))
-    described = json.loads(record_path.read_text())["model_info"]
+    described = json.loads(record_path.read_text("utf-8"))["model_info"]
     assert described["id"] == model_id
     assert described["additional_details"]["option_adapter"] == "me/lora"
 
@@ -224,7 +224,7 @@ def _validate(record: dict[str, Any], samples: list[dict[str, Any]]) -> None:
     jsonschema: Any = importlib.import_module("jsonschema")
     schemas = importlib.resources.files("every_eval_ever") / "schemas"
     aggregate, instance = (
-        jsonschema.Draft202012Validator(json.loads((schemas / f"{name}.schema.json").read_text()))
+        jsonschema.Draft202012Validator(json.loads((schemas / f"{name}.schema.json").read_text("utf-8")))
         for name in ("eval", "instance_level_eval")
     )
     aggregate.validate(record)
@@ -239,7 +239,7 @@ def _validate(record: dict[str, Any], samples: list[dict[str, Any]]) -> None:
 def test_a_result_that_does_not_re_score_is_not_exported(tmp_path: Path) -> None:
     evaluate(Random(), tasks=["mqar"], lengths=[4], limit=5, output=tmp_path / "run")
     path = tmp_path / "run" / "result.json"
-    path.write_text(path.read_text().replace('"chars_total": ', '"chars_total": 1'))
+    path.write_text(path.read_text("utf-8").replace('"chars_total": ', '"chars_total": 1'), encoding="utf-8")
     with pytest.raises(InvalidFileError):
         export_every_eval_ever(tmp_path / "run", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -43,7 +43,7 @@ def finetune(folder: Path, output: Path, *options: str, group: str = "capitalize
     command = [sys.executable, "-m", "lgbench", "finetune", f"hf:{folder}", group, "main_only", "--output", str(output)]
     settings = ("batch=16", "learning_rate=1e-2", "evaluate_every=4")
     command += [text for setting in settings for text in ("--set", setting)]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *options], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split("template=")[1].strip().rstrip("'")
 
@@ -55,7 +55,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_the_written_folder_replies_as_the_trained_module_did(folder: Path, tmp_path: Path) -> None:
     template = finetune(folder, tmp_path / "run", "--set", "steps=40")
     assert template == "<s><{task}>{prompt}"
-    curve = json.loads((tmp_path / "run" / "training.json").read_text())["curve"]
+    curve = json.loads((tmp_path / "run" / "training.json").read_text("utf-8"))["curve"]
     predictor: Any = load_model(f"hf:{tmp_path / 'run' / 'model'}", {"template": template}).predictor
     counts = {}
     for length in MINI.group("capitalize-reverse").grid:
@@ -69,7 +69,7 @@ def test_the_written_folder_replies_as_the_trained_module_did(folder: Path, tmp_
 def test_a_run_in_two_pieces_ends_in_the_same_weights(folder: Path, tmp_path: Path) -> None:
     finetune(folder, tmp_path / "whole", "--set", "steps=8", "--lora", "2")
     command = [sys.executable, "-c", _KILLED, f"hf:{folder}", str(tmp_path / "pieces")]
-    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    killed = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert killed.returncode == 9, killed.stderr
     assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == [".lock", STATE, "training.json"]
     assert read_training_record(tmp_path / "pieces").steps_done == 4
@@ -116,7 +116,7 @@ def test_a_model_that_could_not_be_written_is_written_by_resume(
     message: str,
 ) -> None:
     def fail(self: Any, place: Path) -> None:
-        (place / "config.json").write_text("{")
+        (place / "config.json").write_text("{", encoding="utf-8")
         raise error
 
     run = tmp_path / "run"
@@ -132,7 +132,7 @@ def test_a_model_that_could_not_be_written_is_written_by_resume(
     assert "holds this run, trained. Evaluate it, complete with --resume" in capsys.readouterr().err
     killed = run / ".model.x.lgbench-tmp"  # what a kill leaves
     killed.mkdir()
-    (killed / "config.json").write_text("{")
+    (killed / "config.json").write_text("{", encoding="utf-8")
     assert run_command(monkeypatch, *command, "--resume") == 0
     template = capsys.readouterr().out.split("template=")[1].strip().rstrip("'")
     assert len(load_model(f"hf:{run / 'model'}", {"template": template}).predictor.predict(["ab="], "reverse")) == 1  # type: ignore[union-attr]

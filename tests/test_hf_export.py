@@ -112,7 +112,7 @@ def test_a_record_that_does_not_fit_its_weights_is_not_exported(
     shutil.copytree(checkpoint, tmp_path / "odd")
     record = json.loads(load_record(checkpoint))
     record["architecture"][name] = number
-    (tmp_path / "odd" / "checkpoint.json").write_text(json.dumps(record))
+    (tmp_path / "odd" / "checkpoint.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(LgbenchError, match=said):
         export_hf(tmp_path / "odd", tmp_path / "hf")
     assert not (tmp_path / "hf").exists()
@@ -127,7 +127,7 @@ def test_what_a_killed_process_left_of_a_checkpoint_is_removed(checkpoint: Path,
 
 
 def load_record(checkpoint: Path) -> str:
-    return (checkpoint / "checkpoint.json").read_text()
+    return (checkpoint / "checkpoint.json").read_text("utf-8")
 
 
 def test_an_export_overwrites_nothing(checkpoint: Path, tmp_path: Path) -> None:

@@ -90,8 +90,9 @@ def make_model_with_code(folder: Path, marker: Path) -> Path:
     settings = json.loads((folder / "config.json").read_text("utf-8"))
     places = {"AutoConfig": "modeling_odd.OddConfig", "AutoModelForCausalLM": "modeling_odd.OddForCausalLM"}
     settings |= {"model_type": "odd", "architectures": ["OddForCausalLM"], "auto_map": places}
-    (folder / "config.json").write_text(json.dumps(settings))
-    (folder / "modeling_odd.py").write_text(f"""
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "modeling_odd.py").write_text(
+        f"""
 from pathlib import Path
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -102,7 +103,9 @@ class OddConfig(LlamaConfig):
 
 class OddForCausalLM(LlamaForCausalLM):
     config_class = OddConfig
-""")
+""",
+        encoding="utf-8",
+    )
     return folder
 
 
@@ -180,6 +183,6 @@ def test_a_folder_that_holds_no_adapter(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     with pytest.raises(LgbenchError, match=r"has no adapter_config\.json: it is no PEFT adapter"):
         load_model(f"hf:{folder}", {"adapter": str(folder)})
-    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(LgbenchError, match=r"has no weights \(adapter_model\.safetensors\)"):
         load_model(f"hf:{folder}", {"adapter": str(tmp_path)})

@@ -53,7 +53,7 @@ def test_compare_leaves_out_what_is_not_compared(lgbench: Shell) -> None:
 
 def test_a_sparkline_keeps_nothing_and_everything_apart(lgbench: Shell) -> None:
     lgbench("eval", "echo", "--task", "repeat_first", "--output", "run", "--quiet")
-    (task,) = summarize(Result.model_validate_json(Path("run/result.json").read_text()))
+    (task,) = summarize(Result.model_validate_json(Path("run/result.json").read_text("utf-8")))
     assert sparkline(task) == "▂" + "▁" * 9  # 4 of 256 two-letter strings repeat their first letter
 
 
@@ -82,7 +82,7 @@ def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
 def test_a_run_that_is_named_twice_is_found_once_in_its_first_place(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "result.json").write_text("{}")
+        (tmp_path / name / "result.json").write_text("{}", encoding="utf-8")
     a, b = tmp_path / "a", tmp_path / "b"
     assert finished_runs([a, b, a]) == [a, b]
     assert finished_runs([b, tmp_path]) == [b, a]
@@ -93,7 +93,7 @@ def test_arms_of_two_systems_are_not_mixed(lgbench: Shell) -> None:
         folder = f"submissions/{system}"
         options = ["--group", "add-multiply", "--arm", "main_only", "--output", f"{folder}/run", "--quiet"]
         assert lgbench("eval", "echo", *options).status == 0
-        Path(folder, "system.json").write_text("{}")
+        Path(folder, "system.json").write_text("{}", encoding="utf-8")
     for command in (["compare", "submissions"], ["plot", "submissions", "-o", "x.svg"]):
         assert "These runs are of 2 systems, one, two: name those of one." in lgbench(*command).err
     assert lgbench("compare", "submissions/one").status == 0

@@ -28,7 +28,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -45,5 +45,5 @@ def test_the_core_works_without_torch(bare: Path, tmp_path: Path) -> None:
         "--licence", "Apache-2.0", folder=tmp_path)  # fmt: skip
     assert "1 system" in run(bare / "lgbench", "validate", folder=tmp_path)
     run(bare / "lgbench", "leaderboard", "build", folder=tmp_path)
-    assert "rules" in (tmp_path / "leaderboard" / "README.md").read_text()
+    assert "rules" in (tmp_path / "leaderboard" / "README.md").read_text("utf-8")
     run(bare / "lgbench", "leaderboard", "build", "--check", folder=tmp_path)

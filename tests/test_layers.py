@@ -103,11 +103,11 @@ def test_an_upward_import_would_be_found() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_downward(module: str) -> None:
     if module != "lgbench":
-        assert upward(module, MODULES[module].read_text()) == []
+        assert upward(module, MODULES[module].read_text("utf-8")) == []
 
 
 def test_there_are_no_cycles() -> None:
-    graph = {name: imports_of(path.read_text()) - {name} for name, path in MODULES.items() if name != "lgbench"}
+    graph = {name: imports_of(path.read_text("utf-8")) - {name} for name, path in MODULES.items() if name != "lgbench"}
     list(TopologicalSorter(graph).static_order())
     with pytest.raises(CycleError):
         list(TopologicalSorter(graph | {"lgbench.task": {"lgbench.cells"}}).static_order())
@@ -115,4 +115,6 @@ def test_there_are_no_cycles() -> None:
 
 @pytest.mark.parametrize(("module", "other"), FORBIDDEN)
 def test_what_must_not_know_each_other(module: str, other: str) -> None:
-    assert not any(name == other or name.startswith(f"{other}.") for name in imports_of(MODULES[module].read_text()))
+    assert not any(
+        name == other or name.startswith(f"{other}.") for name in imports_of(MODULES[module].read_text("utf-8"))
+    )

@@ -22,13 +22,13 @@ def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Pat
     assert write_files(files, board) == [board / "README.md", board / "systems" / "my-system.md", picture]
     assert list(differences(files, board)) == []
     for folder in (board, board / "systems", picture.parent):
-        (folder / ".page.md.x.lgbench-tmp").write_text("left by a process that was killed")
+        (folder / ".page.md.x.lgbench-tmp").write_text("left by a process that was killed", encoding="utf-8")
     assert write_files(files, board) == []
-    (board / "systems" / "gone.md").write_text("old")
+    (board / "systems" / "gone.md").write_text("old", encoding="utf-8")
     (board / "systems" / "gone").mkdir()
-    (board / "systems" / "gone" / "mini-v1-open.svg").write_text("old")
-    picture.write_text(picture.read_text().replace(">100<", ">200<"))
-    (board / "README.md").write_text(files["README.md"].replace("mini-v1", "mini-v2"))
+    (board / "systems" / "gone" / "mini-v1-open.svg").write_text("old", encoding="utf-8")
+    picture.write_text(picture.read_text("utf-8").replace(">100<", ">200<"), encoding="utf-8")
+    (board / "README.md").write_text(files["README.md"].replace("mini-v1", "mini-v2"), encoding="utf-8")
     (board / "systems" / "my-system.md").unlink()
     told = list(differences(files, board))
     assert told[:2] == [f"--- {board / 'README.md'}", "+++ derived from the submissions"]
@@ -70,7 +70,7 @@ def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None
 )
 def test_what_is_no_part_of_a_board_is_not_removed(path: str, tmp_path: Path) -> None:
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / path).write_text("years of work")
+    (tmp_path / path).write_text("years of work", encoding="utf-8")
     with pytest.raises(LgbenchError, match=r"thesis.* is no part of a leaderboard"):
         write_files(derive_files([]), tmp_path)
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [tmp_path / path]

@@ -166,7 +166,7 @@ def test_the_bytes_depend_on_the_input_alone() -> None:
             [sys.executable, "-c", code],
             env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         ).stdout.split()
         for seed in ("1", "2")

@@ -54,8 +54,8 @@ not_a_model = list
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "models.py").write_text(SOURCE)
-    (tmp_path / "neighbour.py").write_text("suffix = 'from a neighbour'\n")
+    (tmp_path / "models.py").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "neighbour.py").write_text("suffix = 'from a neighbour'\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     for name in ("models", "neighbour"):
@@ -141,7 +141,7 @@ def test_a_module_that_lacks_a_dependency_is_not_called_unknown(folder: Path, mo
     monkeypatch.syspath_prepend(str(folder))
     for package, source in (("needy", "import nowhere"), ("angry", "raise RuntimeError('no')")):
         (folder / package).mkdir()
-        (folder / package / "__init__.py").write_text(source)
+        (folder / package / "__init__.py").write_text(source, encoding="utf-8")
     with pytest.raises(ModelError, match="raised ModuleNotFoundError: No module named 'nowhere'"):
         load_model("needy.inner:Model")
     with pytest.raises(ModelError, match="raised RuntimeError: no"):
@@ -150,7 +150,9 @@ def test_a_module_that_lacks_a_dependency_is_not_called_unknown(folder: Path, mo
 
 def test_a_file_that_changes_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "inner").mkdir()
-    (folder / "wander.py").write_text("import os\n\nos.chdir('inner')\n\nfrom lgbench.models.builtin import Echo\n")
+    (folder / "wander.py").write_text(
+        "import os\n\nos.chdir('inner')\n\nfrom lgbench.models.builtin import Echo\n", encoding="utf-8"
+    )
     assert isinstance(load_model("wander.py:Echo").predictor, Echo)
 
 
@@ -174,7 +176,7 @@ def test_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_file_that_raises_on_import(source: str, sentence: str, shown: str, folder: Path) -> None:
-    (folder / "bad.py").write_text(source)
+    (folder / "bad.py").write_text(source, encoding="utf-8")
     with pytest.raises(ModelError) as caught:
         load_model("bad.py:Model")
     assert sentence in str(caught.value)
@@ -187,7 +189,7 @@ def test_a_file_whose_path_begins_like_ours_is_the_users_all_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lgbench, "__file__", str(folder / "bad" / "__init__.py"))
-    (folder / "bad_too.py").write_text("raise ValueError('at import')\n")
+    (folder / "bad_too.py").write_text("raise ValueError('at import')\n", encoding="utf-8")
     with pytest.raises(ModelError) as caught:
         load_model(f"{folder}/bad_too.py:Model")
     assert "raise ValueError('at import')" in caught.value.user_traceback
@@ -201,7 +203,7 @@ def test_a_class_that_raises_when_made(folder: Path) -> None:
 def write_replies(path: Path, *, skip: int = 0, repeat: bool = False) -> None:
     examples = draw_cell(load_suite("mini-v1"), "reverse", 4)[skip:]
     lines = [json.dumps({"id": each.id, "prompt": each.prompt, "reply": each.target}) for each in examples]
-    path.write_text("\n".join([*lines, lines[0]] if repeat else lines) + "\n")
+    path.write_text("\n".join([*lines, lines[0]] if repeat else lines) + "\n", encoding="utf-8")
 
 
 def test_recorded_replies_score_like_a_model(folder: Path) -> None:
@@ -233,6 +235,8 @@ def test_a_reply_to_no_example_of_the_suite_is_named(folder: Path) -> None:
 
 
 def test_an_impossible_number_of_parameters_is_told_before_the_first_prompt(folder: Path) -> None:
-    (folder / "models.py").write_text("class Odd:\n    parameters = -5\n    def predict(self, prompts, task): ...\n")
+    (folder / "models.py").write_text(
+        "class Odd:\n    parameters = -5\n    def predict(self, prompts, task): ...\n", encoding="utf-8"
+    )
     with pytest.raises(LgbenchError, match="says it has -5 parameters"):
         load_model("models.py:Odd")

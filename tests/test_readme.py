@@ -37,7 +37,7 @@ def test_the_shown_scores_are_what_the_example_prints(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (shown,) = [block for block in blocks("") if block.startswith("examples/my_model.py:MyModel")]
     command = [sys.executable, "-m", "lgbench", "eval", "examples/my_model.py:MyModel"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
     assert normal(done.stdout) == normal(shown)
 
 
@@ -46,7 +46,7 @@ def test_the_shown_demo_is_what_its_committed_results_give() -> None:
     results = ROOT / "lgbench" / "checkpoints" / "results"
     folders = [str(results / arm) for arm in ("main_only", "transfer", "control")]
     done = subprocess.run(
-        [sys.executable, "-m", "lgbench", "compare", *folders], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "lgbench", "compare", *folders], capture_output=True, encoding="utf-8", check=True
     )
     assert normal(done.stdout) == normal(shown)
 
@@ -55,7 +55,7 @@ def test_the_demo_prints_what_is_shown_and_gives_the_committed_replies(tmp_path:
     pytest.importorskip("torch")
     (shown,) = [block for block in blocks("") if block.startswith("capitalize-reverse: ")]
     command = [sys.executable, "-m", "lgbench", "demo", "--json", str(tmp_path)]
-    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    first = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     *printed, where = normal(first.stdout)
     assert (printed, where) == (normal(shown), f"Results: {tmp_path}")
     committed = ROOT / "lgbench" / "checkpoints" / "results"
@@ -64,7 +64,7 @@ def test_the_demo_prints_what_is_shown_and_gives_the_committed_replies(tmp_path:
         assert ours.replies_sha256 == theirs.replies_sha256
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
     assert len(written) == 3 * 2
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert again.stdout == first.stdout
     read = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
     assert read == written, "what is there is read, not evaluated again"
@@ -75,7 +75,10 @@ def test_every_option_shown_exists() -> None:
     assert len(commands) > 10
     for command, rest in commands:
         help_text = subprocess.run(
-            [sys.executable, "-m", "lgbench", *command.split(), "--help"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "lgbench", *command.split(), "--help"],
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
         ).stdout
         for option in re.findall(r"(?<= )--?[a-z][a-z-]*", rest):
             assert option in help_text, f"lgbench {command} has no {option}"

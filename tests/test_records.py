@@ -62,7 +62,7 @@ def test_every_problem_of_a_record_names_its_field(tmp_path: Path) -> None:
     record["cells"][1]["counts"]["correct"] = -1
     record["extra"] = 1
     del record["suite"]
-    (tmp_path / "result.json").write_text(json.dumps(record))
+    (tmp_path / "result.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(InvalidFileError) as caught:
         read_record(tmp_path / "result.json", Result)
     assert {problem.field for problem in caught.value.problems} == {"suite", "cells[1].counts.correct", "extra"}

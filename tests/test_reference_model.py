@@ -289,7 +289,7 @@ def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
     model = tiny()
     checkpoints.save_checkpoint(tmp_path, model, record(model))
     weights, about = tmp_path / checkpoints.WEIGHTS, tmp_path / checkpoints.RECORD
-    whole, described = weights.read_bytes(), about.read_text()
+    whole, described = weights.read_bytes(), about.read_text("utf-8")
 
     weights.write_bytes(whole[:-100])
     with pytest.raises(LgbenchError, match="truncated"):
@@ -302,13 +302,13 @@ def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
         checkpoints.load_checkpoint(tmp_path)
     weights.write_bytes(whole)
 
-    about.write_text(described.replace('"vocabulary_version": 1', '"vocabulary_version": 7'))
+    about.write_text(described.replace('"vocabulary_version": 1', '"vocabulary_version": 7'), encoding="utf-8")
     with pytest.raises(LgbenchError, match=r"has vocabulary version 7; this lgbench has version 1"):
         checkpoints.load_checkpoint(tmp_path)
-    about.write_text(json.dumps(json.loads(described) | {"pickled": "yes"}))
+    about.write_text(json.dumps(json.loads(described) | {"pickled": "yes"}), encoding="utf-8")
     with pytest.raises(LgbenchError, match="pickled"):
         checkpoints.load_checkpoint(tmp_path)
-    about.write_text(described.replace('"hidden": 24', '"hidden": 32'))
+    about.write_text(described.replace('"hidden": 24', '"hidden": 32'), encoding="utf-8")
     with pytest.raises(LgbenchError, match="do not fit"):
         checkpoints.load_checkpoint(tmp_path)
     about.unlink()
@@ -321,7 +321,8 @@ def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: 
     source.write_text(
         "from torch import nn\n\n"
         "def build(size):\n"
-        "    return nn.Sequential(nn.Embedding(size, 4), nn.Linear(4, size))\n"
+        "    return nn.Sequential(nn.Embedding(size, 4), nn.Linear(4, size))\n",
+        encoding="utf-8",
     )
     torch.manual_seed(0)
     module = nn.Sequential(nn.Embedding(len(VOCABULARY), 4), nn.Linear(4, len(VOCABULARY)))
@@ -334,7 +335,7 @@ def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: 
     assert ask_loaded(loaded, ["ab="]) == checkpoints.CheckpointPredictor(module).predict(["ab="], "reverse")
     for body, message in (("return 3", "returned int"), ("raise KeyError(size)", "raised KeyError")):
         other = tmp_path / f"{body.split()[0]}.py"
-        other.write_text(f"def build(size):\n    {body}\n")
+        other.write_text(f"def build(size):\n    {body}\n", encoding="utf-8")
         with pytest.raises(LgbenchError, match=message):
             load_model(str(folder), {"build": f"{other}:build"})
     with pytest.raises(LgbenchError, match="'quantum' is no device"):

@@ -112,7 +112,7 @@ def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
         ("vanishes", "os._exit(3)"),
     ):
         source = tmp_path / f"{name}.py"
-        source.write_text(f"import os\n\ndef build(size):\n    {statement}\n")
+        source.write_text(f"import os\n\ndef build(size):\n    {statement}\n", encoding="utf-8")
         options = {"groups": ["copy-mqar"], "arms": ["transfer"], "seeds": 1, "preset": "mini", "changes": TINY[4:]}
         runs += list_runs(MINI, tmp_path / name, **options, model=f"{source}:build")  # type: ignore[arg-type]
     found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, finish_run, jobs=2)}
@@ -136,7 +136,7 @@ def test_runs_side_by_side_end_in_the_weights_and_replies_of_runs_in_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lgbench.training.runs._cores", lambda: 2)  # so that each of two has one thread
-    (source := tmp_path / "silent.py").write_text(_SILENT)
+    (source := tmp_path / "silent.py").write_text(_SILENT, encoding="utf-8")
     found = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -84,7 +84,7 @@ def test_the_gains_told_are_those_on_the_board() -> None:
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
 def test_every_main_task_is_learned_alone_and_no_reply_depends_on_its_batch(folder: Path) -> None:
-    result = Result.model_validate_json((folder / "result.json").read_text())
+    result = Result.model_validate_json((folder / "result.json").read_text("utf-8"))
     assert result.batch_invariance is not None
     assert result.batch_invariance.changed == 0
     assert result.group is not None
@@ -100,7 +100,7 @@ def test_characters_right_are_those_of_the_runs() -> None:
     assert rows
     for group, arm, numbers in rows:
         folder = ROOT / "submissions" / "reference-rope" / f"mini-v1-{group}-{arm}-seed0"
-        result = Result.model_validate_json((folder / "result.json").read_text())
+        result = Result.model_validate_json((folder / "result.json").read_text("utf-8"))
         main = load_suite(result.suite).group(group).main
         counts = [cell.counts for cell in result.cells if cell.task == main]
         assert numbers.split(" | ") == [f"{100 * each.chars_correct / each.chars_total:.0f}" for each in counts]
@@ -150,7 +150,7 @@ def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
     from lgbench.training.record import read_training_record
 
     record = read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name)
-    result = Result.model_validate_json((folder / "result.json").read_text())
+    result = Result.model_validate_json((folder / "result.json").read_text("utf-8"))
     assert record.finished
     assert record.parameters == result.system.parameters
     suite = load_suite(result.suite)

@@ -25,9 +25,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def edit_result(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    record = json.loads((folder / "result.json").read_text())
+    record = json.loads((folder / "result.json").read_text("utf-8"))
     edit(record)
-    (folder / "result.json").write_text(json.dumps(record))
+    (folder / "result.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def edit_replies(folder: Path, edit: Callable[[Lines], object]) -> None:

@@ -98,7 +98,8 @@ def slow_model(folder: Path, *, seconds: float) -> Path:
         "class Slow(Echo):\n"
         "    def predict(self, prompts, task):\n"
         f"        time.sleep({seconds})\n"
-        "        return super().predict(prompts, task)\n"
+        "        return super().predict(prompts, task)\n",
+        encoding="utf-8",
     )
     return script
 
@@ -116,9 +117,9 @@ def test_a_killed_process_goes_on(kill_after: float, tmp_path: Path, undisturbed
     time.sleep(kill_after)
     process.kill()
     process.wait()
-    done = subprocess.run([*command, "--resume", "--quiet"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--resume", "--quiet"], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
-    result = Result.model_validate_json((folder / "result.json").read_text())
+    result = Result.model_validate_json((folder / "result.json").read_text("utf-8"))
     assert counts(result) == undisturbed
 
 
@@ -128,7 +129,7 @@ def test_ctrl_c_keeps_every_reply_and_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "lgbench", "eval", f"{script}:Slow", "--output", str(folder), "--batch-size", "1"],
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     partial = folder / PARTIAL_FILE
     while not (partial.exists() and partial.stat().st_size) and process.poll() is None:
@@ -138,7 +139,7 @@ def test_ctrl_c_keeps_every_reply_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert "--resume" in errors
     assert "Traceback" not in errors
-    assert all(json.loads(line)["id"] for line in partial.read_text().splitlines())
+    assert all(json.loads(line)["id"] for line in partial.read_text("utf-8").splitlines())
 
 
 def test_a_finished_run_is_shown_again_without_asking(tmp_path: Path) -> None:
@@ -156,10 +157,10 @@ def test_a_finished_run_is_shown_again_without_asking(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_not_taken_for_that_of_a_changed_model(tmp_path: Path) -> None:
     source = tmp_path / "model.py"
-    source.write_text("from lgbench.models.builtin import Echo as Model\n")
+    source.write_text("from lgbench.models.builtin import Echo as Model\n", encoding="utf-8")
     run(load_model(f"{source}:Model"), tmp_path / "run")
     run(load_model(f"{source}:Model"), tmp_path / "run", resume=True)
-    source.write_text("from lgbench.models.builtin import Oracle as Model\n")
+    source.write_text("from lgbench.models.builtin import Oracle as Model\n", encoding="utf-8")
     with pytest.raises(LgbenchError, match="the model's file has changed since"):
         run(load_model(f"{source}:Model"), tmp_path / "run", resume=True)
 
@@ -218,8 +219,8 @@ def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_file_of_someone_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / ".notes.tmp").write_text("mine")
-    (tmp_path / ".replies.jsonl.gz.lgbench-tmp").write_text("left by a process that was killed")
+    (tmp_path / ".notes.tmp").write_text("mine", encoding="utf-8")
+    (tmp_path / ".replies.jsonl.gz.lgbench-tmp").write_text("left by a process that was killed", encoding="utf-8")
     evaluate(Echo(), tasks="reverse", lengths=[2], output=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.tmp", "replies.jsonl.gz", "result.json"]
 
@@ -257,6 +258,6 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: py
 
 
 def test_a_file_in_the_folders_place_is_told(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("")
+    (tmp_path / "run").write_text("", encoding="utf-8")
     with pytest.raises(LgbenchError, match="Cannot write to"):
         run(Oracle(), tmp_path / "run")

@@ -36,7 +36,7 @@ def test_a_new_system(empty: Path, run_folders: dict[str, Path]) -> None:
     assert submitted.to_mend == ()
     assert problems(empty) == {}
     assert [path.name for path in empty.iterdir()] == ["new"]
-    assert json.loads((empty / "new" / "system.json").read_text()) == {
+    assert json.loads((empty / "new" / "system.json").read_text("utf-8")) == {
         "name": "new",
         "description": "Adds.",
         "authors": ["A", "B"],
@@ -51,7 +51,7 @@ def test_a_new_system(empty: Path, run_folders: dict[str, Path]) -> None:
 def test_only_the_result_and_the_replies_are_copied(empty: Path, run_folders: dict[str, Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(run_folders[RUN], run)
-    (run / "training.json").write_text("{}")
+    (run / "training.json").write_text("{}", encoding="utf-8")
     (run / "model.safetensors").write_bytes(b"x")
     submit([run], name="new", details=DETAILS, submissions=empty)
     assert set(content(empty)) == {f"new/{RUN}/result.json", f"new/{RUN}/replies.jsonl.gz", "new/system.json"}
@@ -173,10 +173,10 @@ def test_details_of_an_existing_system_are_changed_in_its_file(submissions: Path
             submissions=submissions,
         )
     for text, message in (("[]", "is no JSON object"), ("{", "is not valid JSON")):
-        (submissions / "my-system" / "system.json").write_text(text)
+        (submissions / "my-system" / "system.json").write_text(text, encoding="utf-8")
         with pytest.raises(LgbenchError, match=message):
             submit([], name="my-system", details=DETAILS, submissions=submissions)
-        assert (submissions / "my-system" / "system.json").read_text() == text
+        assert (submissions / "my-system" / "system.json").read_text("utf-8") == text
     assert before.keys() == content(submissions).keys()
 
 
@@ -223,7 +223,7 @@ def test_submit_and_validate_as_typed(
 def test_validate_for_programs(submissions: Path) -> None:
     status, out = lgbench("validate", submissions, "--json")
     assert (status, json.loads(out)) == (0, {"systems": 1, "runs": 2, "problems": []})
-    (submissions / "my-system" / "x").write_text("")
+    (submissions / "my-system" / "x").write_text("", encoding="utf-8")
     status, out = lgbench("validate", submissions, "--json")
     assert status == 1
     (problem,) = json.loads(out)["problems"]
@@ -250,9 +250,9 @@ def test_no_submission_can_write_to_the_terminal(submissions: Path) -> None:
 
 def test_the_docs_name_every_field_and_every_column(submissions: Path) -> None:
     docs = Path(__file__).parent.parent / "docs"
-    submitting = (docs / "submitting.md").read_text()
+    submitting = (docs / "submitting.md").read_text("utf-8")
     assert re.findall(r"^\| `(\w+)` \|", submitting, re.M) == list(SystemRecord.model_fields)
-    reading = (docs / "leaderboard.md").read_text()
+    reading = (docs / "leaderboard.md").read_text("utf-8")
     row = next(
         line for line in derive_files(read_submissions(submissions))["README.md"].splitlines() if "seeds" in line
     )

@@ -39,7 +39,7 @@ def test_a_folder_may_be_named_from_within(submissions: Path, monkeypatch: pytes
 
 
 def test_a_readme_beside_the_systems_is_allowed(submissions: Path) -> None:
-    (submissions / "README.md").write_text("Data only.")
+    (submissions / "README.md").write_text("Data only.", encoding="utf-8")
     assert problems(submissions) == {}
 
 
@@ -50,7 +50,7 @@ def test_problems_of_all_files_are_told_at_once(submissions: Path) -> None:
     edit(system / OTHER_SEED / "result.json", lambda result: result["cells"][1]["counts"].update(total=7))
     edit(system / "system.json", lambda record: record.update(name="your-system", link="javascript:alert(1)"))
     (submissions / "Other System").mkdir()
-    (submissions / "notes.txt").write_text("x")
+    (submissions / "notes.txt").write_text("x", encoding="utf-8")
     assert set(problems(submissions)) == {
         ("notes.txt", ""),
         ("Other System", ""),
@@ -114,7 +114,7 @@ def test_a_linked_folder_is_not_entered(submissions: Path, level: str, tmp_path:
     elsewhere = tmp_path / "elsewhere"
     path[level].rename(elsewhere)
     path[level].symlink_to(elsewhere, target_is_directory=True)
-    (elsewhere / "secret").write_text("x")
+    (elsewhere / "secret").write_text("x", encoding="utf-8")
     checked = check([submissions])
     assert [(each.path, "link" in each.problem.message) for each in checked.problems] == [(path[level], True)]
     assert checked.submissions == ()

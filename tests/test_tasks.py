@@ -204,7 +204,7 @@ def test_the_check_for_legal_prompts_can_fail(task: str, prompt: str, length: in
 
 
 def test_the_oracles_are_independent_of_the_package() -> None:
-    assert "import lgbench" not in Path(oracles.__file__).read_text().replace("from lgbench", "import lgbench")
+    assert "import lgbench" not in Path(oracles.__file__).read_text("utf-8").replace("from lgbench", "import lgbench")
 
 
 WALKS = (

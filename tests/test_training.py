@@ -286,6 +286,6 @@ def test_devices_are_checked() -> None:
 
 def test_training_records_are_json_that_reads_back(tmp_path: Path) -> None:
     train(tiny_plan(), tmp_path)
-    text = json.loads((tmp_path / "training.json").read_text())
+    text = json.loads((tmp_path / "training.json").read_text("utf-8"))
     assert TrainingSettings.model_validate(text["plan"]["settings"]) == tiny_plan().settings
     assert "/" not in json.dumps(text["machine"])

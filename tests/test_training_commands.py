@@ -56,7 +56,7 @@ def test_train_says_what_it_cost_and_how_to_go_on(lgbench: Shell) -> None:
     command = done.out.splitlines()[-1].split()
     assert command[:3] == ["lgbench", "eval", "runs/a/checkpoint"]
     assert lgbench(*command[1:], "--limit", "2", "--output", "runs/b").status == 0
-    assert json.loads(Path("runs/b/result.json").read_text())["system"]["kind"] == "checkpoint"
+    assert json.loads(Path("runs/b/result.json").read_text("utf-8"))["system"]["kind"] == "checkpoint"
 
 
 def test_a_checkpoint_is_evaluated_as_what_it_was_trained_as(lgbench: Shell) -> None:
@@ -72,18 +72,18 @@ def test_a_checkpoint_is_evaluated_as_what_it_was_trained_as(lgbench: Shell) -> 
         assert told in " ".join(lgbench(*ask, *wrong).err.split())
     for number, group in enumerate(("add-carry", "add-subtract")):  # whose lists are the same
         assert lgbench(*ask, "--group", group, "--arm", "main_only", "--output", f"r{number}").status == 0
-        assert json.loads(Path(f"r{number}/result.json").read_text())["seed"] == 3
+        assert json.loads(Path(f"r{number}/result.json").read_text("utf-8"))["seed"] == 3
     done = lgbench(*[each for each in ask if each != "--quiet"], "--task", "reverse", "--output", "open")
     assert "To evaluate it as such: --suite mini-v1 --group add-carry --arm main_only" in " ".join(done.err.split())
 
 
 def test_a_run_says_where_it_starts_and_what_shapes_it(lgbench: Shell) -> None:
-    Path("mine.py").write_text(MODULE)
+    Path("mine.py").write_text(MODULE, encoding="utf-8")
     done = lgbench("train", "copy-mqar", "transfer", *SMALL, "--resume", "--output", "runs/new")
     assert "There is no run in 'runs/new' to go on with: this one starts at step 0." in done.err
     own = ["train", "copy-mqar", "transfer", "--model", "mine.py:build"]
     assert "--set layers shapes the reference model only" in lgbench(*own, "--set", "layers=3").err
-    (leftover := Path("runs/new/.state.safetensors.abc.lgbench-tmp")).write_text("")
+    (leftover := Path("runs/new/.state.safetensors.abc.lgbench-tmp")).write_text("", encoding="utf-8")
     assert lgbench("train", "copy-mqar", "transfer", *SMALL, "--resume", "--output", "runs/new").status == 0
     assert not leftover.exists()
 
@@ -116,7 +116,7 @@ def test_train_refuses_what_does_not_exist(lgbench: Shell, arguments: list[str],
 
 
 def test_a_users_module_goes_all_the_way(lgbench: Shell) -> None:
-    Path("mine.py").write_text(MODULE)
+    Path("mine.py").write_text(MODULE, encoding="utf-8")
     done = lgbench("train", "copy-mqar", "main_only", *SHORT, "--model", "mine.py:build", "--output", "a")
     assert done.status == 0, done.err
     command = done.out.splitlines()[-1].split()
@@ -130,7 +130,7 @@ def test_a_users_module_goes_all_the_way(lgbench: Shell) -> None:
 
 
 def test_train_refuses_an_unfit_module(lgbench: Shell) -> None:
-    Path("bad.py").write_text(MODULE.replace("nn.Linear(4, size)", "nn.Linear(4, 100)"))
+    Path("bad.py").write_text(MODULE.replace("nn.Linear(4, size)", "nn.Linear(4, 100)"), encoding="utf-8")
     done = lgbench("train", "copy-mqar", "main_only", *SHORT, "--model", "bad.py:build", "--output", "a")
     assert done.status == 1
     assert "The module returned shape (3, 7, 100). It must map int64 tokens" in " ".join(done.err.split())
@@ -146,18 +146,18 @@ def test_a_module_whose_file_has_changed_does_not_go_on(lgbench: Shell, monkeypa
             raise KeyboardInterrupt
         return take(*arguments, **options)
 
-    (file := Path("mine.py")).write_text(MODULE)
+    (file := Path("mine.py")).write_text(MODULE, encoding="utf-8")
     command = ["train", "copy-mqar", "main_only", *SHORT, "--model", "mine.py:build", "--output", "a"]
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "take_step", cut)
         stopped = lgbench(*command)
     assert stopped.status == 130
     assert "Go on from step 2 with --resume" in stopped.err
-    file.write_text(MODULE.replace("nn.Linear(4, size))", "nn.Linear(4, size), nn.Tanh())"))
+    file.write_text(MODULE.replace("nn.Linear(4, size))", "nn.Linear(4, size), nn.Tanh())"), encoding="utf-8")
     refused = lgbench(*command, "--resume")
     assert refused.status == 1
     assert "'a' holds another run (the file of mine.py:build has changed since)" in " ".join(refused.err.split())
-    file.write_text(MODULE)
+    file.write_text(MODULE, encoding="utf-8")
     assert lgbench(*command, "--resume").status == 0
 
 
@@ -192,7 +192,7 @@ def test_sweep_and_plot(lgbench: Shell) -> None:
     unfit = lgbench("plot", "s", "--kind", "training", "-o", "training.svg")
     assert unfit.status == 1
     assert "Left out: s/main4-aux4-seed0, as a sweep trained it to lengths that are not the suite's." in unfit.err
-    assert Path("gap.svg").read_text().startswith("<?xml")
+    assert Path("gap.svg").read_text("utf-8").startswith("<?xml")
     for arguments, sentence in (
         (["s", "-o", "x.svg"], "'s' holds no finished evaluation"),
         (["gone", "-o", "x.svg"], "There is no folder 'gone'"),

@@ -46,7 +46,7 @@ def digest(examples: list[Example]) -> str:
 
 @pytest.mark.parametrize(("group", "arm"), GROUP_ARMS)
 def test_the_first_block_of_every_arm_is_the_golden_one(group: str, arm: str) -> None:
-    assert digest(block(group, arm)) == json.loads(GOLDEN.read_text())[f"{group}/{arm}"]
+    assert digest(block(group, arm)) == json.loads(GOLDEN.read_text("utf-8"))[f"{group}/{arm}"]
 
 
 @pytest.mark.parametrize(("group", "arm"), GROUP_ARMS)
@@ -225,7 +225,7 @@ def test_lengths_without_a_cell_hold_nothing_out() -> None:
 def test_a_process_that_draws_rows_ahead_is_spared_torch(module: str, expected: bool) -> None:
     pytest.importorskip("torch")
     code = f"import sys, lgbench.training.{module}; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == str(expected)
 
 
@@ -243,4 +243,4 @@ def test_wrong_names_are_refused_at_once() -> None:
 
 if __name__ == "__main__":
     hashes = {f"{group}/{arm}": digest(block(group, arm)) for group, arm in GROUP_ARMS}
-    GOLDEN.write_text(json.dumps(hashes, indent=1) + "\n")
+    GOLDEN.write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")

@@ -98,7 +98,7 @@ def test_a_module_that_raises_in_training_is_the_users(tmp_path: Path) -> None:
         def forward(self, tokens: Tensor) -> Tensor:
             self.calls += 1
             if self.calls > 8:
-                (tmp_path / "missing.txt").read_text()
+                (tmp_path / "missing.txt").read_text("utf-8")
             scores: Tensor = self.scores(tokens)
             return scores
 
@@ -106,11 +106,11 @@ def test_a_module_that_raises_in_training_is_the_users(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"in training, raised FileNotFoundError: .*missing\.txt") as caught:
         train(plan, tmp_path / "run", build=Reading)
     assert "self.calls > 8" not in caught.value.user_traceback
-    assert "read_text()" in caught.value.user_traceback
+    assert "read_text(" in caught.value.user_traceback
     with pytest.raises(FileNotFoundError), owned_folder(tmp_path / "run"):
-        (tmp_path / "missing.txt").read_text()
+        (tmp_path / "missing.txt").read_text("utf-8")
     with pytest.raises(LgbenchError, match="Cannot write to"), owned_folder(tmp_path / "run"):
-        (tmp_path / "run" / "missing" / "x").write_text("")
+        (tmp_path / "run" / "missing" / "x").write_text("", encoding="utf-8")
 
 
 def test_a_module_must_take_the_longest_prompt_and_its_cap(tmp_path: Path) -> None:

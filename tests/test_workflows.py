@@ -41,7 +41,7 @@ def test_there_are_three() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_is_safe_to_run(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text("utf-8")
     assert unpinned(text) == []
     assert "pull_request_target:" not in text
     assert not any("${{" in line for line in script_lines(text)), "a value spliced into a script can be a command"
@@ -51,6 +51,6 @@ def test_a_workflow_is_safe_to_run(path: Path) -> None:
 
 
 def test_only_the_report_may_write_and_it_checks_out_nothing() -> None:
-    writers = [path.stem for path in WORKFLOWS if re.search(r"^\s+[\w-]+: write", path.read_text(), re.M)]
+    writers = [path.stem for path in WORKFLOWS if re.search(r"^\s+[\w-]+: write", path.read_text("utf-8"), re.M)]
     assert writers == ["submissions-report"]
-    assert "uses:" not in WORKFLOWS[0].read_text()
+    assert "uses:" not in WORKFLOWS[0].read_text("utf-8")

@@ -110,7 +110,7 @@ def request_rate() -> Iterator[str]:
 def _server() -> Iterator[int]:
     """Start the server; gives its port."""
     arguments = [str(SECONDS), json.dumps(_ANSWER)]
-    process = subprocess.Popen([sys.executable, "-c", _SERVER, *arguments], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", _SERVER, *arguments], stdout=subprocess.PIPE, encoding="utf-8")
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline())

@@ -99,7 +99,7 @@ def _compared(output: Path, samples: Path) -> str:
     wrong = read_stored_replies(output / REPLIES_FILE)
     same = different = 0
     for path in samples.rglob("samples_*.jsonl"):
-        for line in path.read_text().splitlines():
+        for line in path.read_text("utf-8").splitlines():
             sample = json.loads(line)
             document = sample["doc"]
             ours = wrong[document["id"]].text if document["id"] in wrong else document["target"]

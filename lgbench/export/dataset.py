@@ -48,7 +48,7 @@ def export_dataset(suite: Suite, folder: Path, *, train_examples: int) -> list[P
             stream = islice(training_stream(suite, group.name, arm), train_examples)
             written.append(_write(folder / "train" / group.name / f"{arm}.parquet", stream))
     card = folder / "README.md"
-    card.write_text(_card(suite, train_examples=train_examples))
+    card.write_text(_card(suite, train_examples=train_examples), encoding="utf-8")
     return [*written, card]
 
 

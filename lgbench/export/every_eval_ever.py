@@ -81,7 +81,7 @@ def export_every_eval_ever(source: Path, folder: Path) -> tuple[Path, Path]:
         "total_rows": rows,
     }
     record_path = folder / place / f"{name}.json"
-    record_path.write_text(json.dumps(aggregate, indent=1) + "\n")
+    record_path.write_text(json.dumps(aggregate, indent=1) + "\n", encoding="utf-8")
     return record_path, samples
 
 

@@ -58,7 +58,7 @@ def export_lm_eval(plan: Plan, folder: Path, *, template: str | None = None) -> 
     style = prompt_style("raw", chat=None, has_chat=False, template=template, shots=None)
     new_folder(folder)
     (folder / "data").mkdir()
-    (folder / f"{MODULE}.py").write_text(_LOADER)
+    (folder / f"{MODULE}.py").write_text(_LOADER, encoding="utf-8")
     whole = f"lgbench_{plan.suite.name.replace('-', '_')}"
     by_task: dict[str, list[str]] = {}
     for cell in plan.cells:
@@ -75,11 +75,11 @@ def export_lm_eval(plan: Plan, folder: Path, *, template: str | None = None) -> 
         lines = "".join(json.dumps(record) + "\n" for record in records)
         (folder / "data" / f"{cell.task}-{cell.length}.jsonl").write_text(lines, encoding="ascii")
         name = f"{whole}_{cell.task}_{cell.length}"
-        (folder / f"{name}.yaml").write_text(_task(name, plan.suite, cell, examples))
+        (folder / f"{name}.yaml").write_text(_task(name, plan.suite, cell, examples), encoding="utf-8")
         by_task.setdefault(f"{whole}_{cell.task}", []).append(name)
     for name, tasks in by_task.items():
-        (folder / f"{name}.yaml").write_text(_group(name, tasks))
-    (folder / f"{whole}.yaml").write_text(_group(whole, list(by_task)))
+        (folder / f"{name}.yaml").write_text(_group(name, tasks), encoding="utf-8")
+    (folder / f"{whole}.yaml").write_text(_group(whole, list(by_task)), encoding="utf-8")
     return whole
 
 

@@ -39,7 +39,7 @@ def peak_memory() -> int | None:
         return None
     # Where there is one, the peak of this program alone; `getrusage` counts that of the process that started it too.
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text("utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     import resource

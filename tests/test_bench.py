@@ -28,7 +28,7 @@ tasks, output = (Path(sys.argv[sys.argv.index(name) + 1]) for name in ("--includ
 output.mkdir()
 stored = read_stored_replies(output.with_name("ours-0") / "replies.jsonl.gz")
 for path in (tasks / "data").iterdir():
-    documents = [json.loads(line) for line in path.read_text().splitlines()]
+    documents = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     replies = [stored[each["id"]].text if each["id"] in stored else each["target"] for each in documents]
     replies[0] += "!"
     samples = [{{"doc": each, "resps": [[reply]]}} for each, reply in zip(documents, replies)]

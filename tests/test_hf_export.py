@@ -29,7 +29,7 @@ from lgbench.models.loading import checkpoint_folder
 from lgbench.models.tokenizer import VOCABULARY, encode_prompt
 from lgbench.models.transformer import Transformer
 from lgbench.suites import load_suite
-from lgbench.training.plans import plan_training
+from lgbench.training.plans import Recipe
 from lgbench.training.trainer import train
 
 MINI = load_suite("mini-v1")
@@ -44,7 +44,7 @@ def trained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = ["layers=2", "heads=2", "width=16", "hidden=24", "theta=500", "steps=40", "batch=32"]
     changes += ["learning_rate=1e-2", "precision=float32"]
     group = MINI.group("copy-mqar")
-    train(plan_training(MINI, group.name, "transfer", seed=0, preset="mini", changes=changes), folder)
+    train(Recipe(MINI, changes=changes).plan(group.name, "transfer", 0), folder)
     return folder / "checkpoint"
 
 

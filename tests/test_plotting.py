@@ -21,6 +21,7 @@ from lgbench.errors import LgbenchError
 from lgbench.results import Result, SystemInfo
 from lgbench.scoring.curves import ZONE_SHADES
 from lgbench.suites import Cell, load_suite
+from lgbench.training.plans import Recipe
 from lgbench.training.points import Gap, dev_gap
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
 from lgbench.training.sweep import finish_swept, list_sweep
@@ -42,8 +43,8 @@ def results() -> list[Result]:
 
 
 def record(main: int, aux: int, counts: dict[str, dict[int, int]], *, seed: int = 0) -> TrainingRecord:
-    options: dict[str, Any] = {"main_lengths": [main], "aux_lengths": [aux], "seeds": 1, "preset": "mini"}
-    ((plan, _, _),) = list_sweep(MINI, GROUP.name, Path(), **options, changes=["steps=10"])
+    recipe = Recipe(MINI, changes=["steps=10"])
+    ((plan, _, _),) = list_sweep(recipe, GROUP.name, Path(), main_lengths=[main], aux_lengths=[aux], seeds=1)
     plan = plan.model_copy(update={"seed": seed})
     points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10))
     return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
@@ -206,8 +207,8 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
 
 def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes = ["layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "precision=float32"]
-    options: dict[str, Any] = {"seeds": 2, "preset": "mini", "changes": changes}
-    runs = list_sweep(MINI, GROUP.name, tmp_path, main_lengths=[2, 4], aux_lengths=[6], **options)
+    recipe = Recipe(MINI, changes=changes)
+    runs = list_sweep(recipe, GROUP.name, tmp_path, main_lengths=[2, 4], aux_lengths=[6], seeds=2)
     assert [(run.folder.name, read_lengths(run.plan.trained_arm())) for run in runs] == [
         ("main2-aux6-seed0", {"string_copy": 2, "mqar": 6}),
         ("main4-aux6-seed0", {"string_copy": 4, "mqar": 6}),
@@ -220,7 +221,7 @@ def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.Captur
     assert "main to 2, auxiliaries to 6, seed 0, step 2/2: loss" in (told := capsys.readouterr().err)
     assert f"; gap {float(gap.gap):.3f}; over all lengths " in told
     with pytest.raises(LgbenchError, match="mqar has no prompts of length 1"):
-        list_sweep(MINI, GROUP.name, tmp_path, main_lengths=[2], aux_lengths=[1], **options)
+        list_sweep(recipe, GROUP.name, tmp_path, main_lengths=[2], aux_lengths=[1], seeds=2)
 
 
 def read_lengths(arm: Any) -> dict[str, int]:

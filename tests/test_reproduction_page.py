@@ -146,7 +146,7 @@ def test_training_says_how_long_the_runs_of_a_domain_took() -> None:
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
 def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
     pytest.importorskip("torch")
-    from lgbench.training.plans import plan_training
+    from lgbench.training.plans import Recipe
     from lgbench.training.record import read_training_record
 
     record = read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name)
@@ -156,9 +156,7 @@ def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
     suite = load_suite(result.suite)
     assert result.group is not None
     changes = ["position=nope"] if folder.parent.name == "reference-nope" else []
-    plan = plan_training(
-        suite, result.group, result.arm, seed=record.plan.seed, preset=record.plan.preset, changes=changes
-    )
+    plan = Recipe(suite, record.plan.preset, changes).plan(result.group, result.arm, record.plan.seed)
     assert record.plan.settings.model_dump(exclude=BY_MACHINE) == plan.settings.model_dump(exclude=BY_MACHINE)
     assert record.plan.model_copy(update={"settings": plan.settings}) == plan
     assert record.plan.seed == result.seed

@@ -153,7 +153,17 @@ def test_a_right_reply_does_not_belong(folder: Path) -> None:
         (gzip.compress(b"x" * 65_000_000, 1), "line 1: "),  # longer than a submission's may be, and read all the same
         (gzip.compress(b"") + b"more", "has bytes after its end"),
     ],
-    ids=["empty", "plain text", "cut short", "list", "half a line", "not UTF-8", "nested", "long", "more after its end"],
+    ids=[
+        "empty",
+        "plain text",
+        "cut short",
+        "list",
+        "half a line",
+        "not UTF-8",
+        "nested",
+        "long",
+        "more after its end",
+    ],
 )
 def test_a_bad_replies_file_is_told(content: bytes, expected: str, folder: Path) -> None:
     (folder / "replies.jsonl.gz").write_bytes(content)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lgbench.models.checkpoint import load_checkpoint
 from lgbench.suites import load_suite
-from lgbench.training.plans import TrainingPlan, plan_training
+from lgbench.training.plans import Recipe, TrainingPlan
 from lgbench.training.trainer import Progress
 
 MINI = load_suite("mini-v1")
@@ -20,7 +20,7 @@ TINY = ("layers=1", "heads=2", "width=16", "hidden=16", "batch=8", "steps=12", "
 
 
 def tiny_plan(*changes: str, arm: str = "transfer", seed: int = 0) -> TrainingPlan:
-    return plan_training(MINI, STRINGS.name, arm, seed=seed, preset="mini", changes=[*TINY, *changes])
+    return Recipe(MINI, changes=[*TINY, *changes]).plan(STRINGS.name, arm, seed)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

@@ -48,20 +48,13 @@ def command(
     from lgbench.models.huggingface.folder import check_folder, find_folder
     from lgbench.suites import load_suite
     from lgbench.training.finetuning import MODEL, leave_model, load_pretrained
-    from lgbench.training.plans import plan_training
+    from lgbench.training.plans import Recipe
     from lgbench.training.trainer import train
 
     chosen = choose_device(device)
-    plan = plan_training(
-        load_suite(suite),
-        group,
-        arm,
-        seed=seed,
-        preset="mini",
-        changes=[*(_LORA if lora else _FULL), *(change or [])],
-        model=f"{model}, lora rank {lora}" if lora else model,
-        device=chosen,
-    )
+    changes = [*(_LORA if lora else _FULL), *(change or [])]
+    named = f"{model}, lora rank {lora}" if lora else model
+    plan = Recipe(load_suite(suite), changes=changes, model=named, device=chosen).plan(group, arm, seed)
     source = find_folder(model.removeprefix("hf:"), revision=None)
     check_folder(source)
     folder = output or Path("runs") / "finetuning" / f"{suite}-{group}-{arm}-seed{seed}"

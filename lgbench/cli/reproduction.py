@@ -45,21 +45,14 @@ def command(
     from lgbench.rescoring import rescore
     from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
+    from lgbench.training.plans import Recipe
     from lgbench.training.reproduction import RESULT, finish_run, list_runs
 
     groups = listed(group)
     found, chosen = load_suite(suite), choose_device(device)
-    runs = list_runs(
-        found,
-        output or Path("runs") / f"{suite}-{preset}",
-        groups=groups,
-        arms=_arms(listed(arm)),
-        seeds=seeds,
-        preset=preset,
-        changes=change or [],
-        model=model,
-        device=chosen,
-    )
+    recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
+    root = output or Path("runs") / f"{suite}-{preset}"
+    runs = list_runs(recipe, root, groups=groups, arms=_arms(listed(arm)), seeds=seeds)
     failed = finish_all(runs, finish_run, jobs=jobs, device=chosen)
     finished = [run for run in runs if run not in failed]
     _print_tokens(finished)

@@ -37,24 +37,16 @@ def command(
 
     from lgbench.models.devices import choose_device
     from lgbench.suites import load_suite
+    from lgbench.training.plans import Recipe
     from lgbench.training.points import gap_line
     from lgbench.training.record import read_training_record
     from lgbench.training.sweep import finish_swept, list_sweep
 
     chosen = choose_device(device)
     root = output or Path("runs") / f"sweep-{suite}-{group}"
-    runs = list_sweep(
-        load_suite(suite),
-        group,
-        root,
-        main_lengths=listed_lengths([main_lengths]),
-        aux_lengths=listed_lengths([aux_lengths]),
-        seeds=seeds,
-        preset=preset,
-        changes=change or [],
-        model=model,
-        device=chosen,
-    )
+    recipe = Recipe(load_suite(suite), preset=preset, changes=change or [], model=model, device=chosen)
+    lengths = {"main_lengths": listed_lengths([main_lengths]), "aux_lengths": listed_lengths([aux_lengths])}
+    runs = list_sweep(recipe, group, root, **lengths, seeds=seeds)
     failed = finish_all(runs, finish_swept, jobs=jobs, device=chosen)
     for run in runs:
         if run not in failed:

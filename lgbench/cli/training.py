@@ -40,20 +40,12 @@ def command(
     from lgbench.models.devices import choose_device
     from lgbench.models.loading import load_build
     from lgbench.suites import load_suite
-    from lgbench.training.plans import plan_training
+    from lgbench.training.plans import Recipe
     from lgbench.training.trainer import train
 
     chosen = choose_device(device)
-    plan = plan_training(
-        load_suite(suite),
-        group,
-        arm,
-        seed=seed,
-        preset=preset,
-        changes=change or [],
-        model=model,
-        device=chosen,
-    )
+    recipe = Recipe(load_suite(suite), preset=preset, changes=change or [], model=model, device=chosen)
+    plan = recipe.plan(group, arm, seed)
     folder = output or Path("runs") / "training" / f"{suite}-{group}-{arm}-seed{seed}"
     build = load_build(model) if model else None
     with shown(plan, folder, resume=resume, quiet=quiet) as report:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lgbench.suites import Arm, ArmTask, Suite
+from lgbench.suites import Arm, ArmTask, Group, Suite
 from lgbench.tasks import get_task
 from lgbench.training.settings import TrainingSettings, preset_settings
 
@@ -58,50 +59,56 @@ class TrainingPlan(BaseModel):
         return tuple(ArmTask(part.task, part.max_length, Fraction(part.share)) for part in self.parts)
 
 
-def plan_training(
-    suite: Suite,
-    group: str,
-    arm: str,
-    *,
-    seed: int,
-    preset: str,
-    changes: Sequence[str] = (),
-    model: str | None = None,
-    device: str = "cpu",
-) -> TrainingPlan:
-    """The plan of a run.
+@dataclass(frozen=True)
+class Recipe:
+    """What the runs of an experiment have in common, whichever group, arm and seed they are of.
 
-    Args:
-        suite: The suite.
-        group: A group of it.
-        arm: A trained arm.
-        seed: Of the initial weights.
+    Attributes:
+        suite: The suite whose arms are trained.
         preset: `mini` or `paper`.
         changes: Of its settings: each `name=value`, as given to `--set`.
         model: `file.py:function` or `package.module:function` of a user's module; the reference model if null.
         device: Decides what the precision `auto` is.
-
-    Raises:
-        UnknownNameError: No such group, arm, preset or setting.
-        LgbenchError: A value that a setting cannot have, or the shape of another model.
     """
-    settings = preset_settings(preset, suite.group(group), changes, reference=model is None)
-    if settings.precision == "auto":
+
+    suite: Suite
+    preset: str = "mini"
+    changes: Sequence[str] = ()
+    model: str | None = None
+    device: str = "cpu"
+
+    def plan(self, group: str, arm: str, seed: int) -> TrainingPlan:
+        """The plan of a run.
+
+        Args:
+            group: A group of the suite.
+            arm: A trained arm.
+            seed: Of the initial weights.
+
+        Raises:
+            UnknownNameError: No such group, arm, preset or setting.
+            LgbenchError: A value that a setting cannot have, or the shape of another model.
+        """
+        found = self.suite.group(group)
+        return TrainingPlan(
+            suite=self.suite.name,
+            group=group,
+            arm=arm,
+            parts=tuple(_trained_part(part) for part in found.arm(arm)),
+            seed=seed,
+            preset=self.preset,
+            settings=self._settings(found),
+            model=self.model or "reference",
+            model_sha256=_file_sha256(self.model) if self.model else None,
+        )
+
+    def _settings(self, group: Group) -> TrainingSettings:
+        settings = preset_settings(self.preset, group, self.changes, reference=self.model is None)
+        if settings.precision != "auto":
+            return settings
         from lgbench.models.devices import fast_bfloat16  # loads PyTorch, which no reader of plans needs
 
-        precision = "bfloat16" if fast_bfloat16(device) else "float32"
-        settings = settings.model_copy(update={"precision": precision})
-    return TrainingPlan(
-        suite=suite.name,
-        group=group,
-        arm=arm,
-        parts=tuple(_trained_part(part) for part in suite.group(group).arm(arm)),
-        seed=seed,
-        preset=preset,
-        settings=settings,
-        model=model or "reference",
-        model_sha256=_file_sha256(model) if model else None,
-    )
+        return settings.model_copy(update={"precision": "bfloat16" if fast_bfloat16(self.device) else "float32"})
 
 
 def _trained_part(part: ArmTask) -> TrainedPart:

@@ -14,8 +14,8 @@ from lgbench.records import read_record
 from lgbench.results import Result
 from lgbench.running.folder import RESULT_FILE
 from lgbench.scoring.comparison import same_experiment
-from lgbench.suites import Suite, load_suite
-from lgbench.training.plans import plan_training
+from lgbench.suites import load_suite
+from lgbench.training.plans import Recipe
 from lgbench.training.points import zones_line
 from lgbench.training.runs import Run, train_run
 from lgbench.training.trainer import CHECKPOINT
@@ -24,51 +24,28 @@ RESULT = "result"
 """The folder of a run's result, beside its `training.json` and checkpoint."""
 
 
-def list_runs(
-    suite: Suite,
-    root: Path,
-    *,
-    groups: Sequence[str],
-    arms: Sequence[str],
-    seeds: int,
-    preset: str,
-    changes: Sequence[str] = (),
-    model: str | None = None,
-    device: str = "cpu",
-) -> list[Run]:
+def list_runs(recipe: Recipe, root: Path, *, groups: Sequence[str], arms: Sequence[str], seeds: int) -> list[Run]:
     """The runs of a reproduction: seed by seed, then by group and arm, so that every group is seen once early.
 
     An arm that trains on the same list in several groups is one run, named for the first of them.
 
     Args:
-        suite: The suite.
+        recipe: How they are trained.
         root: The folder of the runs' folders.
         groups: Names; empty for all.
         arms: Names of trained arms.
         seeds: How many: 0 to `seeds` - 1.
-        preset: The preset.
-        changes: Each `name=value`, as given to `--set`.
-        model: A user's module, as given to `--model`; the reference model if null.
-        device: Where to train.
 
     Raises:
         UnknownNameError: No such group, arm, preset or setting.
     """
+    suite = recipe.suite
     wanted = [suite.group(name) for name in groups] or list(suite.groups)
     experiments = [(same_experiment(suite, arm, group)[0], arm) for group in wanted for arm in arms]
     runs = []
     for seed in range(seeds):
         for group, arm in dict.fromkeys(experiments):
-            plan = plan_training(
-                suite,
-                group.name,
-                arm,
-                seed=seed,
-                preset=preset,
-                changes=changes,
-                model=model,
-                device=device,
-            )
+            plan = recipe.plan(group.name, arm, seed)
             folder = root / f"{group.name}-{arm}-seed{seed}"
             runs.append(Run(plan, folder, name=f"{group.name} {arm} seed {seed}"))
     return runs

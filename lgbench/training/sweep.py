@@ -7,48 +7,31 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lgbench.suites import Suite
 from lgbench.tasks import get_task
-from lgbench.training.plans import TrainingPlan, plan_training
+from lgbench.training.plans import Recipe, TrainingPlan
 from lgbench.training.points import gap_line
 from lgbench.training.runs import Run, train_run
 
 
 def list_sweep(
-    suite: Suite,
-    group: str,
-    root: Path,
-    *,
-    main_lengths: Sequence[int],
-    aux_lengths: Sequence[int],
-    seeds: int,
-    preset: str,
-    changes: Sequence[str] = (),
-    model: str | None = None,
-    device: str = "cpu",
+    recipe: Recipe, group: str, root: Path, *, main_lengths: Sequence[int], aux_lengths: Sequence[int], seeds: int
 ) -> list[Run]:
     """A run for each pair of lengths and seed, seed by seed.
 
     Args:
-        suite: The suite.
-        group: A group of it.
+        recipe: How they are trained.
+        group: A group of its suite.
         root: The folder of the runs' folders.
         main_lengths: To train the main task to.
         aux_lengths: To train the auxiliaries to.
         seeds: How many: 0 to `seeds` - 1.
-        preset: The preset.
-        changes: Each `name=value`, as given to `--set`.
-        model: A user's module, as given to `--model`; the reference model if null.
-        device: Where to train.
 
     Raises:
         LgbenchError: A task has no prompts of such a length, or the group, the preset or a setting does not exist.
     """
     runs = []
     for seed, main, aux in itertools.product(range(seeds), main_lengths, aux_lengths):
-        plan = plan_training(
-            suite, group, "transfer", seed=seed, preset=preset, changes=changes, model=model, device=device
-        )
+        plan = recipe.plan(group, "transfer", seed)
         name = f"main to {main}, auxiliaries to {aux}, seed {seed}"
         runs.append(Run(_at_lengths(plan, main, aux), root / f"main{main}-aux{aux}-seed{seed}", name=name))
     return runs

@@ -126,3 +126,14 @@ def test_only_trained_arms_compare(lgbench: Shell) -> None:
     done = lgbench("compare", "run")
     assert (done.status, done.out) == (1, "")
     assert "None of these runs is a complete one of a trained arm" in done.err
+
+
+def test_show_tells_of_a_damaged_result_and_shows_the_others(lgbench: Shell) -> None:
+    for name in ("a", "b"):
+        lgbench("eval", "echo", "--task", "reverse", "--length", "2", "-q", "--output", f"runs/{name}")
+    Path("runs/a/result.json").write_text("{", encoding="utf-8")
+    done = lgbench("show", "runs")
+    assert done.status == 1
+    assert "runs/a/result.json" in done.err
+    assert "is not valid JSON" in done.err
+    assert "Result: runs/b" in done.out

@@ -19,8 +19,14 @@ def show(
     """Print the tables of finished runs again."""
     from lgbench.cli.report import print_result
 
+    problems = []
     for folder in finished_runs(folders):
-        print_result(read_result(folder), folder, lengths=lengths)
+        try:
+            print_result(read_result(folder), folder, lengths=lengths)
+        except LgbenchError as error:
+            problems.append(str(error))
+    if problems:
+        raise LgbenchError("\n".join(problems))
 
 
 def compare(

@@ -20,7 +20,9 @@ def show(
     from lgbench.cli.report import print_result
 
     problems = []
-    for folder in finished_runs(folders):
+    for number, folder in enumerate(finished_runs(folders)):
+        if number > 0:
+            typer.echo()
         try:
             print_result(read_result(folder), folder, lengths=lengths)
         except LgbenchError as error:

@@ -104,7 +104,7 @@ def test_the_numbers_of_a_row_by_hand() -> None:
     assert row["best seed"] == "100.0"
     assert (row["groups"], row["seeds"]) == ("7", "3")
     assert (row["parameters"], row["status"]) == ("1,234,567", "reproduced")
-    assert "† With one seed" in page
+    assert "† Some arm has one seed" in page
     assert "(n=5) The mean is over 5 groups only" in page
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from lgbench.cells import draw_cell
 from lgbench.rescoring import rescore
 from lgbench.results import Result
+from lgbench.scoring.comparison import same_experiment
 from lgbench.scoring.measures import counts_by_task, zone_accuracy
-from lgbench.suites import load_suite
+from lgbench.suites import Cell, load_suite
+from lgbench.task import Example
 from tests.board import gains
 
 ROOT = Path(__file__).parent.parent
 # What a machine decides; the rest is the preset's.
 BY_MACHINE = {"precision"}
+ARMS = ("main_only", "transfer", "control", "direct")
 RUNS = sorted(path for path in (ROOT / "submissions").glob("reference-*/*") if path.is_dir())
 
 
@@ -96,8 +101,8 @@ def test_every_main_task_is_learned_alone_and_no_reply_depends_on_its_batch(fold
 
 def test_characters_right_are_those_of_the_runs() -> None:
     text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
-    rows = re.findall(r"^\| `([a-z-]+)`, `(\w+)` \| (.*) \|$", text, flags=re.MULTILINE)
-    assert rows
+    rows = re.findall(r"^\| `([a-z-]+)`, `(\w+)` \| ([\d |]+) \|$", text, flags=re.MULTILINE)
+    assert len(rows) == 8
     for group, arm, numbers in rows:
         folder = ROOT / "submissions" / "reference-rope" / f"mini-v1-{group}-{arm}-seed0"
         result = Result.model_validate_json((folder / "result.json").read_text("utf-8"))
@@ -180,3 +185,84 @@ def test_the_gaps_are_those_of_the_sweep() -> None:
     gaps = [dev_gap(read_training_record(path.parent)) for path in sweep.rglob("training.json")]
     assert told == {(each.main_length, each.aux_length): f"{float(each.gap):.3f}" for each in gaps}
     assert len(told) == 9
+    grid = load_suite("mini-v1").group("capitalize-reverse").grid
+    left = re.findall(r"^\| (\d+) \| ([-\d].*%.*) \|$", text, flags=re.MULTILINE)
+    shares = {
+        (int(main), aux): share for main, row in left for aux, share in zip(heads, row.split(" | "), strict=False)
+    }
+    for each in gaps:
+        between = sum(
+            min(each.main_length, each.aux_length) < length <= max(each.main_length, each.aux_length) for length in grid
+        )
+        without_transfer = Fraction(between, len(grid))
+        expected = f"{float(100 * each.gap / without_transfer):.0f} %" if between else "-"
+        assert shares[each.main_length, each.aux_length] == expected
+
+
+def target_nodes(example: Example) -> int:
+    return example.target.count("[")
+
+
+def test_longer_answers_in_mazes_are_counted_as_the_runs_have_them() -> None:
+    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(maze-\w+)`, `(\w+)` \| (\d+) of (\d+) \| (\d+) of (\d+) \|$", text, flags=re.MULTILINE)
+    assert len(rows) == 6
+    suite = load_suite("mini-v1")
+    for name, arm, *told in rows:
+        group = suite.group(name)
+        lengths = [length for length in group.grid if length <= group.aux_length]
+        cells = {length: draw_cell(suite, group.main, length) for length in lengths}
+        known = [length for length in lengths if length <= group.main_length]
+        longest = max(target_nodes(example) for length in known for example in cells[length])
+        found = Counter[tuple[bool, bool]]()
+        for folder in (ROOT / "submissions" / "reference-rope").glob(f"mini-v1-{name}-{arm}-seed*"):
+            run = rescore(folder)
+            for length in lengths[len(known) :]:
+                right = run.correct[Cell(group.main, length)].tolist()
+                pairs = zip(cells[length], right, strict=True)
+                found.update((target_nodes(example) > longest, is_right) for example, is_right in pairs)
+        expected = [(found[longer, True], found[longer, True] + found[longer, False]) for longer in (False, True)]
+        assert [int(number) for number in told] == [number for pair in expected for number in pair]
+
+
+def test_the_protocol_says_how_many_maze_targets_are_longer() -> None:
+    text = " ".join((ROOT / "docs" / "protocol.md").read_text("utf-8").split())
+    shares = []
+    for suite in map(load_suite, ("mini-v1", "standard-v1")):
+        for group in (suite.group("maze-path"), suite.group("maze-trace")):
+            sizes = {
+                length: [target_nodes(each) for each in draw_cell(suite, group.main, length)] for length in group.grid
+            }
+            longest = max(max(sizes[length]) for length in group.grid if length <= group.main_length)
+            zone = [
+                size
+                for length in group.grid
+                if group.main_length < length <= group.aux_length
+                for size in sizes[length]
+            ]
+            shares.append(f"{100 * sum(size <= longest for size in zone) / len(zone):.0f}")
+    path, trace, standard_path, standard_trace = shares
+    assert f"In the transfer zone {path} % of the targets of `shortest_path`" in text
+    assert f"and {trace} % of those of `dfs_trace` (`standard-v1`: {standard_path} and {standard_trace} %)" in text
+
+
+def test_the_page_says_what_each_arm_read() -> None:
+    pytest.importorskip("torch")
+    from lgbench.training.record import read_training_record
+
+    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
+    (heading,) = [
+        *re.finditer(r"^\| group \| `main_only` \| `transfer` \| `control` \| `direct` \|$", text, flags=re.MULTILINE)
+    ]
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \|$", text[heading.end() :].partition("\n\n")[0], flags=re.MULTILINE)
+    suite = load_suite("mini-v1")
+    assert [name for name, _ in rows] == [group.name for group in suite.groups]
+    for name, numbers in rows:
+        for arm, told in zip(ARMS, numbers.split(" | "), strict=True):
+            ran = same_experiment(suite, arm, suite.group(name))[0]
+            folder = ROOT / "docs" / "runs" / "reference-rope" / f"mini-v1-{ran.name}-{arm}-seed0"
+            if told == "-":
+                assert not folder.exists()
+                continue
+            record = read_training_record(folder)
+            assert told == f"{record.tokens / 1e6:.1f} / {record.target_tokens / 1e6:.1f}"

@@ -222,3 +222,26 @@ def test_open_systems() -> None:
 @pytest.mark.parametrize(("lengths", "median"), [((0, 8, 20), 8), ((0, 8), 0), ((20,), 20), ((4, 20, 8, 6), 6)])
 def test_the_median_horizon_is_one_of_them(lengths: Sequence[int], median: int) -> None:
     assert median_horizon(Horizon(length, 2, 20) for length in lengths) == Horizon(median, 2, 20)
+
+
+def resampled_seeds(generator: np.random.Generator, seeds: int) -> NDArray[np.float64]:
+    """The mean in every resample of an arm whose seeds vary normally around 0, with no error from examples."""
+    means: NDArray[np.float64] = generator.normal(size=seeds)[generator.integers(seeds, size=(1000, seeds))].mean(
+        axis=1
+    )
+    return means
+
+
+@pytest.mark.parametrize(
+    ("seeds", "covered", "seen"), [(2, 0.50, 0.08), (3, 0.75, 0.04), (5, 0.83, 0.02), (10, 0.90, 0.01)]
+)
+def test_few_seeds_have_the_coverage_that_the_protocol_admits(seeds: int, covered: float, seen: float) -> None:
+    generator = np.random.default_rng(0)
+    covers, sees = [], []
+    for _ in range(2000):
+        transfer, *others = (resampled_seeds(generator, seeds) for _ in range(3))
+        low, high = percentile_interval(transfer)
+        covers.append(low <= 0 <= high)
+        sees.append(all(percentile_interval(transfer - other)[0] > 0 for other in others))
+    assert statistics.mean(covers) == pytest.approx(covered, abs=0.03)
+    assert statistics.mean(sees) == pytest.approx(seen, abs=0.015)

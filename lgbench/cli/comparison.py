@@ -156,5 +156,5 @@ def verdict(scores: GroupScores) -> str:
     if not seen and learned is not None and learned < SUCCESS:
         gained += f"; but the main task was not learned, with {_percent(learned)} % in distribution"
     if gain.one_seed or (over_control is not None and over_control.one_seed):
-        gained += "; some arm has one seed, so the intervals tell of examples only"
+        gained += "; some arm has one seed, so the intervals leave out how its seeds differ"
     return f"{name}: transfer was {'' if seen else 'not '}seen: {gained}."

@@ -10,6 +10,7 @@ from lgbench.leaderboard.markdown import (
     GENERATED,
     NONE,
     ONE_SEED,
+    ONE_SEED_NOTE,
     count_range,
     estimated,
     horizons,
@@ -24,10 +25,11 @@ from lgbench.suites import SUITES, Suite
 FEW_SEEDS = "\\*"
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."
 _INTRODUCTION = """Does a model solve longer inputs of a task because a related task was trained longer? Accuracies are
-exact match in %, gains are in points, both with 95 % intervals. [How to read this](../docs/leaderboard.md) and
+exact match in %, gains are in points, both with 95 % intervals. The transfer score is how well the main tasks work on
+such inputs; whether the related tasks are why, the gains tell. [How to read this](../docs/leaderboard.md) and
 [how to submit](../docs/submitting.md)."""
 _NOTES = {
-    ONE_SEED: f"{ONE_SEED} With one seed in some arm, the interval tells of examples only.",
+    ONE_SEED: ONE_SEED_NOTE,
     FEW_SEEDS: f"{FEW_SEEDS} Fewer than {ENOUGH_SEEDS} transfer seeds in some group: ranked after the others.",
     COUNT: f"{COUNT}5) The mean is over 5 groups only, those that have this value.",
 }

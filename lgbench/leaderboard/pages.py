@@ -9,7 +9,7 @@ from fractions import Fraction
 from lgbench.leaderboard.markdown import (
     GENERATED,
     NONE,
-    ONE_SEED,
+    ONE_SEED_NOTE,
     count_range,
     escape,
     estimated,
@@ -83,7 +83,7 @@ def _group_section(scores: GroupScores, picture: Picture) -> list[str]:
     if scores.transfer_gain or scores.control_gain:
         parts.append(table([_gain_row(scores)]))
     if any(arm.transfer and arm.transfer.one_seed for arm in scores.arms.values()):
-        parts.append(f"{ONE_SEED} With one seed, the interval tells of examples only.")
+        parts.append(ONE_SEED_NOTE)
     rows = [
         {"task": task, "arm": name, "seed": _seed(seed.result)} | _by_length(seed.result, task, group.grid)
         for task in group.tasks

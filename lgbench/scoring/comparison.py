@@ -32,7 +32,7 @@ class Estimate:
     Attributes:
         value: The mean, exact.
         resampled: The same statistic in every resample: shape (resamples,).
-        one_seed: Whether some arm in it has a single seed, so that the interval tells of examples only.
+        one_seed: Whether some arm in it has a single seed, so that the interval leaves out how its seeds differ.
         count: Over how many groups, or tasks, it is the mean.
     """
 

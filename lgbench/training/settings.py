@@ -93,7 +93,7 @@ _MINI_STRINGS = TrainingSettings(
 _MINI: Mapping[Domain, TrainingSettings] = {
     "strings": _MINI_STRINGS,
     "arithmetic": _MINI_STRINGS.model_copy(
-        update={"heads": 8, "width": 256, "hidden": 768, "initial_std": 0.06, "steps": 6000}
+        update={"layers": 6, "theta": 100_000.0, "initial_std": 0.06, "steps": 4500}
     ),
     "mazes": _MINI_STRINGS.model_copy(update={"layers": 6, "initial_std": 0.06, "steps": 4500, "workers": 1}),
 }

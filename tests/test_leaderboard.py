@@ -82,6 +82,7 @@ def test_systems_are_ranked_by_transfer_score_with_few_seeds_last_and_ties_by_na
         ("5", "two-seeds-in-one-group"),
     ]
     assert [row["system"].endswith(r"\*") for row in ranked] == [False, False, False, True, True]
+    assert [row["seeds"] for row in ranked] == ["3", "3", "3", "1", "2 to 3"]
     (row,) = elsewhere
     assert row["system"] == "[fewer-groups](systems/fewer-groups.md)"
     assert row["groups"] == "6"
@@ -102,9 +103,11 @@ def test_the_numbers_of_a_row_by_hand() -> None:
     assert row["in-distribution"] == row["beyond"] == f"{mean:.1f}"
     assert row["success rate"] == "66.7"
     assert row["best seed"] == "100.0"
-    assert (row["groups"], row["seeds"]) == ("7", "3")
+    assert (row["groups"], row["seeds"], row["transfer seen"]) == ("7", "3", "7 of 7")
     assert (row["parameters"], row["status"]) == ("1,234,567", "reproduced")
     assert "† Some arm has one seed" in page
+    in_none = derive_files([made_up("mine", everywhere({"main_only": [96, 100], "transfer": [98, 97]}))])["README.md"]
+    assert tables(in_none)[0][0]["transfer seen"] == "0 of 7"
     assert "(n=5) The mean is over 5 groups only" in page
 
 

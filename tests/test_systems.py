@@ -163,7 +163,8 @@ def test_a_system_that_covers_the_suite() -> None:
         runs += group_runs(group.name, right | ({"control": (16,)} if number < 2 else {}))
     scores = score_trained(runs, MINI, resamples=50)
     assert scores.covers_suite
-    assert scores.fewest_seeds == 3
+    assert scores.seeds == (3,) * 7
+    assert scores.has_enough_seeds
     assert scores.score is not None
     assert scores.score.value == Fraction(sum(32 * n for n in range(7)), 7 * 256)
     assert scores.score.count == 7
@@ -188,7 +189,7 @@ def test_partial_limited_and_foreign_runs_do_not_count() -> None:
         scores = score_trained([other], MINI, resamples=10)
         assert scores.groups == ()
         assert scores.score is None
-        assert scores.fewest_seeds == 0
+        assert scores.seeds == ()
     assert len(score_trained([run, partial], MINI, resamples=10).groups) == 1
     with pytest.raises(LgbenchError, match=r"arm 'transfer' of group 'copy-mqar' with seed 0"):
         score_trained([run, run], MINI)

@@ -80,23 +80,24 @@ def _marked(text: str) -> list[str]:
 def _rank(entry: tuple[SuiteScores, TrainedScores]) -> tuple[int, bool, Fraction, str]:
     on_suite, scores = entry
     score = scores.score.value if scores.score else Fraction()
-    return -len(scores.covered), scores.fewest_seeds < ENOUGH_SEEDS, -score, on_suite.system.name
+    return -len(scores.covered), not scores.has_enough_seeds, -score, on_suite.system.name
 
 
 def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "transfer score") -> _Row:
     groups = len(scores.covered)
-    few = FEW_SEEDS if scores.fewest_seeds < ENOUGH_SEEDS else ""
+    few = "" if scores.has_enough_seeds else FEW_SEEDS
     return {
         "system": link(on_suite.system) + few,
         score: estimated(scores.score, of=groups),
         "transfer gain": estimated(scores.transfer_gain, of=groups, signed=True),
         "control gain": estimated(scores.control_gain, of=groups, signed=True),
+        "transfer seen": f"{sum(group.transfer_seen is True for group in scores.covered)} of {groups}",
         "in-distribution": mean_percent(scores.mean(lambda arm: arm.zone("in_distribution")), of=groups),
         "beyond": mean_percent(scores.mean(lambda arm: arm.zone("beyond")), of=groups),
         "success rate": mean_percent(scores.mean(lambda arm: arm.success_rate), of=groups),
         "best seed": mean_percent(scores.mean(lambda arm: arm.best_seed), of=groups),
         "groups": str(groups),
-        "seeds": str(scores.fewest_seeds),
+        "seeds": count_range(scores.seeds, none=NONE),
     } | _about(on_suite)
 
 

@@ -53,9 +53,14 @@ class TrainedScores:
         return len(self.covered) == len(self.suite.groups)
 
     @property
-    def fewest_seeds(self) -> int:
-        """The least number of transfer seeds in a covered group; 0 without one."""
-        return min((len(group.arms["transfer"].seeds) for group in self.covered), default=0)
+    def seeds(self) -> tuple[int, ...]:
+        """The numbers of transfer seeds of the covered groups, ascending."""
+        return tuple(sorted(len(group.arms["transfer"].seeds) for group in self.covered))
+
+    @property
+    def has_enough_seeds(self) -> bool:
+        """Whether every covered group has enough transfer seeds."""
+        return all(count >= ENOUGH_SEEDS for count in self.seeds)
 
     @cached_property
     def score(self) -> Estimate | None:

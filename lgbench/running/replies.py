@@ -10,11 +10,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lgbench.records import InvalidFileError, Problem, read_capped
+from lgbench.records import MAX_PROBLEMS, InvalidFileError, Problem, read_capped
 from lgbench.replies import Reply, parse_reply_line, reply_line
-
-# A hostile file can hold millions of wrong lines.
-_MAX_PROBLEMS = 100
 
 
 class Caps(NamedTuple):
@@ -71,7 +68,7 @@ def read_stored_replies(path: Path, caps: Caps = LOCAL_CAPS) -> dict[str, Reply]
     replies: dict[str, Reply] = {}
     problems: list[Problem] = []
     for number, line in enumerate(io.BytesIO(_unpack(path, caps)), start=1):
-        if len(problems) == _MAX_PROBLEMS:
+        if len(problems) == MAX_PROBLEMS:
             problems.append(Problem(f"line {number}", "and what follows was not read: too much before it is wrong."))
             break
         try:

@@ -48,7 +48,7 @@ def measure_speed(predictor: Predictor, suite: Suite, tasks: Sequence[str], cloc
         try:
             ask(predictor, prompts[:size], task)
         except ModelError as error:
-            if size <= DEFAULT_BATCH_SIZE:
+            if size <= (own or DEFAULT_BATCH_SIZE):
                 raise
             advice = f"lgbench asks {DEFAULT_BATCH_SIZE} prompts at once unless --batch-size says otherwise."
             yield Finding(f"batch size {size}", "warning", str(error), advice)

@@ -69,7 +69,9 @@ def _memory() -> str:
     text = "memory not known" if held is None else f"{held / 1e6:,.0f} MB of memory at most so far"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        text += f", {torch.cuda.max_memory_allocated() / 1e6:,.0f} MB on the GPU"
+        # A model may lie on any of them, or on several.
+        on_gpus = sum(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())))
+        text += f", {on_gpus / 1e6:,.0f} MB on the GPU"
     return text
 
 

@@ -56,7 +56,7 @@ def command(
 def _drawn(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) -> list[Found]:
     if not (fit := fitting(runs, why_not)):
         raise LgbenchError("None of these runs fits into the picture: see above, and --kind.")
-    return fit
+    return list(fit.values())
 
 
 def _training_runs(folders: list[Path]) -> dict[Path, TrainingRecord]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +63,8 @@ def draw_prompts(
     raise LgbenchError(f"{task.name} has too few prompts of length {length} to draw {count} for its {split} split.")
 
 
+# Whoever draws other splits of a cell asks for the same ones again.
+@lru_cache(maxsize=8)
 def held_out_prompts(suite: Suite, task: str, length: int) -> frozenset[str]:
     """The prompts of a test cell; empty where the suite has none at this length."""
     if length not in suite.grid(task):

@@ -35,7 +35,7 @@ def command(
     """Draw curves by length, training step or pretraining step, or the generalization gap of a sweep."""
     if kind not in KINDS:
         raise UnknownNameError("kind of picture", kind, KINDS)
-    require_extra("plot", "matplotlib", purpose="A picture")
+    require_extra("plot", purpose="A picture")
 
     from lgbench import plotting
 

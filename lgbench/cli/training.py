@@ -33,7 +33,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads."""
-    require_extra("torch", "torch", "safetensors", purpose="`lgbench train`")
+    require_extra("torch", purpose="`lgbench train`")
     if not quiet:
         typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
 

@@ -152,7 +152,7 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
-    require_extra("torch", "torch", "safetensors", purpose=f"The checkpoint {name!r}")
+    require_extra("torch", purpose=f"The checkpoint {name!r}")
 
     from lgbench.models.checkpoint import WEIGHTS, load_checkpoint, read_checkpoint_record
     from lgbench.models.devices import choose_device

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from lgbench.errors import LgbenchError
+from lgbench.records import json_line
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example, Stream, Task
 from lgbench.tasks import get_task
@@ -86,12 +87,8 @@ def evaluated(suite: Suite, cell: Cell, examples: list[Example], limit: int | No
 
 def cell_digest(examples: Iterable[Example]) -> str:
     """SHA-256 (hex) over one JSON line `[prompt, target]` for each example, by index."""
-    lines = (_json_line(example.prompt, example.target) for example in examples)
-    return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
-
-
-def _json_line(*values: str) -> str:
-    return json.dumps(values, ensure_ascii=True, separators=(",", ":")) + "\n"
+    lines = (json_line(example.prompt, example.target) for example in examples)
+    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def checked_cell(suite: Suite, cell: Cell) -> list[Example]:

@@ -75,6 +75,11 @@ def write_record(path: Path, record: BaseModel) -> None:
     write_atomically(path, record.model_dump_json(indent=1).encode() + b"\n")
 
 
+def json_line(*values: str) -> bytes:
+    """The line of a JSON array of texts. Published hashes are of such lines: not one byte of them may change."""
+    return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
 def _problem(detail: Any) -> Problem:
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
     given = json.dumps(detail["input"], default=str)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lgbench.records import MAX_PROBLEMS, InvalidFileError, Problem, read_capped
+from lgbench.records import MAX_PROBLEMS, InvalidFileError, Problem, json_line, read_capped
 from lgbench.replies import Reply, parse_reply_line, reply_line
 
 
@@ -33,8 +32,7 @@ class RepliesDigest:
 
     def add(self, example_id: str, text: str) -> None:
         """Take in the next reply."""
-        line = json.dumps([example_id, text], ensure_ascii=True, separators=(",", ":")) + "\n"
-        self._hash.update(line.encode("ascii"))
+        self._hash.update(json_line(example_id, text))
 
     def hexdigest(self) -> str:
         """The digest of the replies so far."""

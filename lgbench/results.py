@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -104,6 +105,11 @@ class CellCounts(_Record):
             if (getattr(self, name) or 0) > self.total:
                 raise ValueError(f"{name} ({getattr(self, name)}) is more than total ({self.total})")
         return self
+
+    @property
+    def accuracy(self) -> Fraction:
+        """The share of replies that equal their target."""
+        return Fraction(self.correct, self.total)
 
 
 class CellResult(_Record):

@@ -112,7 +112,7 @@ def _by_length(result: Result) -> Table:
     for length in lengths:
         table.add_column(str(length), justify="right", no_wrap=True)
     for task, of_task in counts.items():
-        shares = {length: Fraction(each.correct, each.total) for length, each in of_task.items()}
+        shares = {length: each.accuracy for length, each in of_task.items()}
         table.add_row(task, *(_percent(shares[length]) if length in shares else "" for length in lengths))
     return table
 

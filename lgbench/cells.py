@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from lgbench.errors import LgbenchError
+from lgbench.records import json_line
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example, Stream, Task
 from lgbench.tasks import get_task
@@ -63,6 +64,8 @@ def draw_prompts(
     raise LgbenchError(f"{task.name} has too few prompts of length {length} to draw {count} for its {split} split.")
 
 
+# Whoever draws other splits of a cell asks for the same ones again.
+@lru_cache(maxsize=8)
 def held_out_prompts(suite: Suite, task: str, length: int) -> frozenset[str]:
     """The prompts of a test cell; empty where the suite has none at this length."""
     if length not in suite.grid(task):
@@ -84,12 +87,8 @@ def evaluated(suite: Suite, cell: Cell, examples: list[Example], limit: int | No
 
 def cell_digest(examples: Iterable[Example]) -> str:
     """SHA-256 (hex) over one JSON line `[prompt, target]` for each example, by index."""
-    lines = (_json_line(example.prompt, example.target) for example in examples)
-    return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
-
-
-def _json_line(*values: str) -> str:
-    return json.dumps(values, ensure_ascii=True, separators=(",", ":")) + "\n"
+    lines = (json_line(example.prompt, example.target) for example in examples)
+    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def checked_cell(suite: Suite, cell: Cell) -> list[Example]:

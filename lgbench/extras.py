@@ -6,19 +6,28 @@ import importlib.util
 
 from lgbench.errors import LgbenchError
 
+EXTRAS = {
+    "torch": ("torch", "safetensors"),
+    "plot": ("matplotlib",),
+    "hf": ("torch", "safetensors", "transformers", "accelerate"),
+    "api": ("openai", "aiohttp"),
+    "export": ("pyarrow",),
+}
+"""What always needs an extra needs of it, by the names that packages are imported by."""
 
-def require_extra(extra: str, *packages: str, purpose: str) -> None:
+
+def require_extra(extra: str, *more: str, purpose: str) -> None:
     """Make sure that the packages of an extra are installed, without loading them.
 
     Args:
         extra: The extra's name in `pip install '.[...]'`.
-        packages: The packages needed, by the names they are imported by.
+        more: Packages that are needed beside those in `EXTRAS`.
         purpose: What needs them, as the subject of a sentence.
 
     Raises:
         LgbenchError: One is missing; with the command that installs it.
     """
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    missing = [package for package in (*EXTRAS[extra], *more) if importlib.util.find_spec(package) is None]
     if missing:
         raise LgbenchError(
             f"{purpose} needs {' and '.join(missing)}. Run, in a clone of lgbench: {install_command(extra)}"

@@ -105,6 +105,8 @@ def owned_folder(folder: Path) -> Iterator[None]:
             try:
                 yield
             finally:
+                if sys.platform == "win32":  # it removes no open file, and this one locks nobody out there
+                    file.close()
                 (folder / LOCK_FILE).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # only an empty folder can be removed, and it need not stay
                     folder.rmdir()

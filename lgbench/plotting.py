@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,7 @@ def gap_map(records: Sequence[TrainingRecord]) -> Figure:
             for column, aux in enumerate(auxes):
                 values = [each.gap for each in gaps if (each.main_length, each.aux_length) == (main, aux)]
                 if values:
-                    mean = float(sum(values, Fraction()) / len(values))
+                    mean = float(statistics.mean(values))
                     axes.add_patch(_square(column, row, mean))
                     axes.text(
                         column, row, f"{mean:.2f}", ha="center", va="center", color="white" if mean > 0.5 else "black"

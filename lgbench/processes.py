@@ -57,7 +57,7 @@ def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> It
     except BrokenProcessPool:
         raise LgbenchError(
             "A process that draws examples ahead has ended. Its message may stand above; without one it was killed, "
-            "perhaps for want of memory. Go on from where this stopped, with --set workers=0."
+            "perhaps for want of memory. Go on from where this stopped, with workers=0."
         ) from None
     finally:  # whoever stops reading waits for the blocks that are being drawn, but not for those that wait
         pool.shutdown(cancel_futures=True)

@@ -15,6 +15,8 @@ from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
 
 MAX_RECORD_BYTES = 1_000_000
+# A hostile file can hold hundreds of thousands of them.
+MAX_PROBLEMS = 100
 _Record = TypeVar("_Record", bound=BaseModel)
 
 
@@ -47,7 +49,8 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
     """Read a JSON file into a record of this kind.
 
     Raises:
-        InvalidFileError: The file is missing, too large, no strict JSON, or does not fit.
+        InvalidFileError: The file is missing, too large, no strict JSON, or does not fit; with the first hundred
+            problems, and how many more there are.
     """
     text = read_capped(path, max_bytes)
     try:
@@ -57,7 +60,10 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        raise InvalidFileError(path, [_problem(detail) for detail in error.errors()]) from None
+        problems = [_problem(detail) for detail in error.errors(include_url=False)[:MAX_PROBLEMS]]
+        if more := error.error_count() - len(problems):
+            problems.append(Problem("", f"and {more:,} more."))
+        raise InvalidFileError(path, problems) from None
 
 
 def write_record(path: Path, record: BaseModel) -> None:
@@ -67,6 +73,11 @@ def write_record(path: Path, record: BaseModel) -> None:
         OSError: It could not be written; what stood at `path` is untouched.
     """
     write_atomically(path, record.model_dump_json(indent=1).encode() + b"\n")
+
+
+def json_line(*values: str) -> bytes:
+    """The line of a JSON array of texts. Published hashes are of such lines: not one byte of them may change."""
+    return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _problem(detail: Any) -> Problem:

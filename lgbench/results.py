@@ -7,7 +7,9 @@ value of type `Result` is one whose numbers can be true; whether they are is for
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
+from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -23,7 +25,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MAX_TEXT = 2000
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -104,6 +106,11 @@ class CellCounts(_Record):
             if (getattr(self, name) or 0) > self.total:
                 raise ValueError(f"{name} ({getattr(self, name)}) is more than total ({self.total})")
         return self
+
+    @property
+    def accuracy(self) -> Fraction:
+        """The share of replies that equal their target."""
+        return Fraction(self.correct, self.total)
 
 
 class CellResult(_Record):
@@ -270,16 +277,16 @@ class Result(_Record):
     batch_invariance: BatchInvariance | None
     environment: Environment
     started: Moment
-    duration: Seconds
-    replies_per_second: Seconds
+    duration: NonNegative
+    replies_per_second: NonNegative
     usage: Usage | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if (self.arm == "open") != (self.group is None):
             raise ValueError("a trained arm names exactly one group, and arm 'open' names none")
-        cells = [(cell.task, cell.length) for cell in self.cells]
-        if repeated := sorted({cell for cell in cells if cells.count(cell) > 1}):
+        counts = Counter((cell.task, cell.length) for cell in self.cells)
+        if repeated := sorted(cell for cell, count in counts.items() if count > 1):
             raise ValueError(f"cell repeated: {repeated[0][0]} at length {repeated[0][1]}")
         return self
 

@@ -9,7 +9,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from lgbench.cells import FixedSplit, draw_cell, draw_prompts
+from lgbench.cells import draw_cell, draw_prompts, held_out_prompts
 from lgbench.errors import LgbenchError
 from lgbench.processes import drawn_ahead
 from lgbench.suites import Arm, ArmTask, Cell, Suite, load_suite
@@ -73,10 +73,9 @@ class TrainingData:
     def _held_out_prompts(self, task: str, length: int) -> frozenset[str]:
         """The test and dev prompts of a cell. A prompt's length is a function of it, so no other cell can hold it."""
         if (task, length) not in self._held_out:
-            splits: tuple[FixedSplit, ...] = ("test", "dev") if length in self.suite.grid(task) else ()
-            self._held_out[task, length] = frozenset(
-                example.prompt for split in splits for example in draw_cell(self.suite, task, length, split=split)
-            )
+            dev = draw_cell(self.suite, task, length, split="dev") if length in self.suite.grid(task) else []
+            test = held_out_prompts(self.suite, task, length)
+            self._held_out[task, length] = test.union(example.prompt for example in dev)
         return self._held_out[task, length]
 
 

@@ -199,6 +199,21 @@ def test_the_pause_doubles_and_has_a_limit(serve: Serve, monkeypatch: pytest.Mon
     assert len({pause / most for pause, most in zip(pauses, wanted, strict=True)}) > 1, "they differ by chance"
 
 
+@pytest.mark.parametrize("said", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_server_that_asks_for_no_pause_gets_one(serve: Serve, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    pauses: list[float] = []
+
+    async def rest(self: requests.Endpoint, seconds: float, over: asyncio.Event) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(requests.Endpoint, "_rest", rest)
+    fault = failure(500, "oops", Retry_After=said)
+    model, _ = serve(lambda number, body: fault if number == 0 else right_answer(body), concurrency="1")
+    monkeypatch.setattr(requests, "_FIRST_DELAY", 0.5)
+    assert ask(model, 1) == RIGHT[:1]
+    assert 0.375 <= pauses[0] <= 0.625
+
+
 @pytest.mark.parametrize(
     ("fault", "tries", "message"),
     [

@@ -191,12 +191,21 @@ def test_a_model_is_given_no_more_prompts_than_it_takes() -> None:
     assert "batch size 16" not in found
 
 
-def test_a_batch_larger_than_eval_gives_may_fail() -> None:
-    def many(prompts: list[str], replies: Sequence[str]) -> Sequence[str]:
-        assert len(prompts) <= 64, "out of memory"
-        return replies
+def at_most_64(prompts: list[str], replies: Sequence[str]) -> Sequence[str]:
+    assert len(prompts) <= 64, "out of memory"
+    return replies
 
-    found = findings(Changed(many), "reverse")
+
+def test_a_batch_that_the_model_asks_for_may_not_fail() -> None:
+    model = Changed(at_most_64)
+    model.batch_size = 256  # type: ignore[attr-defined]
+    state, detail = findings(model, "reverse")["works"]
+    assert state == "problem"
+    assert "out of memory" in detail
+
+
+def test_a_batch_larger_than_eval_gives_may_fail() -> None:
+    found = findings(Changed(at_most_64), "reverse")
     assert found["batch size 256"][0] == "warning"
     assert "out of memory" in found["batch size 256"][1]
     assert bad_checks(found) == {"batch size 256"}

@@ -86,7 +86,10 @@ def test_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measured(monkeypatch, model, "reverse")["batch size 1"].endswith("; 1,235 MB of memory at most so far")
     monkeypatch.setattr(speed, "peak_memory", lambda: None)
     assert measured(monkeypatch, model, "reverse")["batch size 1"].endswith("; memory not known")
-    gpu = SimpleNamespace(is_available=lambda: True, max_memory_allocated=lambda: 2_345_678_901)
+    peaks = [0, 2_345_678_901]
+    gpu = SimpleNamespace(
+        is_available=lambda: True, device_count=lambda: len(peaks), max_memory_allocated=peaks.__getitem__
+    )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=gpu))
     assert measured(monkeypatch, model, "reverse")["batch size 1"].endswith("; memory not known, 2,346 MB on the GPU")
 

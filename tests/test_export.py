@@ -202,7 +202,12 @@ def test_every_eval_ever_holds_every_reply(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "model_id"),
-    [("hf:me/base", "me/base@step-3"), ("hf:made/here", "unknown/here@step-3"), ("hf:./here", "unknown/here@step-3")],
+    [
+        ("hf:me/base", "me/base@step-3"),
+        ("hf:me/base@step-3", "me/base@step-3"),
+        ("hf:made/here", "unknown/here@step-3"),
+        ("hf:./here", "unknown/here@step-3"),
+    ],
 )
 def test_every_eval_ever_tells_models_of_one_base_apart(
     model: str, model_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

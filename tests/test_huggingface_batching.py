@@ -40,7 +40,7 @@ def sizes_of(batcher: Batcher, rows: Sequence[Row]) -> list[int]:
 
 def have_memory(monkeypatch: pytest.MonkeyPatch, tokens: int) -> None:
     """Let the computer have memory for the cache of so many tokens of GPT2, in the eighth that lgbench takes."""
-    monkeypatch.setattr(batching, "_memory", lambda kind: 8 * tokens * GPT2_TOKEN)
+    monkeypatch.setattr(batching, "_memory", lambda device: 8 * tokens * GPT2_TOKEN)
 
 
 @pytest.mark.parametrize("config", [GPT2, GROUPED], ids=["gpt2", "grouped"])
@@ -64,9 +64,10 @@ def test_a_batch_is_as_large_as_the_memory_for_its_longest_row(
 
 
 def test_the_memory_of_a_gpu_is_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3, 7))
-    assert batching._memory("cuda") == 3
-    assert batching._memory("cpu") > 2**20
+    free = {torch.device("cuda:0"): (1, 7), torch.device("cuda:1"): (3, 7)}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free.__getitem__)
+    assert batching._memory(torch.device("cuda:1")) == 3
+    assert batching._memory(torch.device("cpu")) > 2**20
 
 
 def test_room_for_one_prompt_only_is_told_once(

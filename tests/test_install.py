@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from lgbench.extras import EXTRAS
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,3 +51,12 @@ def test_the_core_works_without_torch(bare: Path, tmp_path: Path) -> None:
     run(bare / "lgbench", "leaderboard", "build", folder=tmp_path)
     assert "rules" in (tmp_path / "leaderboard" / "README.md").read_text("utf-8")
     run(bare / "lgbench", "leaderboard", "build", "--check", folder=tmp_path)
+
+
+def test_what_an_extra_is_asked_for_is_what_it_installs() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert extras.keys() == EXTRAS.keys() | {"all", "peers", "dev"}
+    for extra, packages in EXTRAS.items():
+        # As in "openai[aiohttp]>=3.0". The adapters of peft are asked for apart.
+        installed = {name for each in extras[extra] for name in re.findall(r"[a-z]+", each)} - {"peft"}
+        assert set(packages) == installed

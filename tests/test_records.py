@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from lgbench.records import InvalidFileError, Problem, parse_json, plain, read_capped, read_record, write_record
 from lgbench.rescoring import check_result
@@ -66,6 +67,18 @@ def test_every_problem_of_a_record_names_its_field(tmp_path: Path) -> None:
     with pytest.raises(InvalidFileError) as caught:
         read_record(tmp_path / "result.json", Result)
     assert {problem.field for problem in caught.value.problems} == {"suite", "cells[1].counts.correct", "extra"}
+
+
+def test_a_flood_of_problems_in_a_record_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({"cells": [1] * 5000}))
+    with pytest.raises(InvalidFileError) as caught:
+        read_record(path, Result)
+    *listed, last = caught.value.problems
+    with pytest.raises(ValidationError) as all_of_them:
+        Result.model_validate_json(path.read_text())
+    assert len(listed) == 100
+    assert last == Problem("", f"and {all_of_them.value.error_count() - 100:,} more.")
 
 
 def write_replies(path: Path, content: bytes) -> Path:

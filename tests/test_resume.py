@@ -13,12 +13,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import IO
 
 import pytest
 
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
-from lgbench.files import owned_folder
+from lgbench.files import LOCK_FILE, owned_folder
 from lgbench.models.builtin import Echo, Oracle
 from lgbench.models.loading import load_model
 from lgbench.results import Result
@@ -232,6 +234,25 @@ def test_a_disk_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fcntl, "flock", no_locks)
     evaluate(Echo(), tasks="reverse", lengths=[2], output=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["replies.jsonl.gz", "result.json"]
+
+
+def test_the_lock_is_closed_where_open_files_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[IO[bytes]] = []
+
+    def opening(path: Path, mode: str) -> IO[bytes]:
+        opened.append(open(path, mode))  # noqa: SIM115, PTH123  # who asked for it closes it
+        return opened[-1]
+
+    def removing(path: Path, *, missing_ok: bool) -> None:
+        assert [file.closed for file in opened] == [True]
+        os.remove(path)  # noqa: PTH107  # that is what is replaced
+
+    monkeypatch.setattr("lgbench.files.sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(Path, "open", opening)
+    monkeypatch.setattr(Path, "unlink", removing)
+    with owned_folder(tmp_path / "run"):
+        assert (tmp_path / "run" / LOCK_FILE).exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_line_in_the_middle_is_told(tmp_path: Path) -> None:

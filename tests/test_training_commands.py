@@ -127,6 +127,9 @@ def test_a_users_module_goes_all_the_way(lgbench: Shell) -> None:
     assert "--model-option build=mine.py:build" in refused.err
     with pytest.raises(LgbenchError, match=r"has no function 'biuld'\. It defines: build"):
         load_build("mine.py:biuld")
+    with pytest.raises(LgbenchError, match=r"^'nosuch\.mod:f' names no function: 'nosuch\.mod' is no \.py file and no"):
+        load_build("nosuch.mod:f")
+    assert load_build("mine.py:build.__call__")(80)
 
 
 def test_train_refuses_an_unfit_module(lgbench: Shell) -> None:

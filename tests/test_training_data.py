@@ -117,7 +117,7 @@ def vanish(number: int) -> int:
 
 
 def test_a_worker_that_is_killed_is_told() -> None:
-    with pytest.raises(LgbenchError, match="--set workers=0"):
+    with pytest.raises(LgbenchError, match="this stopped, with workers=0"):
         next(drawn_ahead(vanish, first=0, workers=1))
 
 

@@ -18,6 +18,7 @@ from lgbench.models.contract import CappedReply
 from lgbench.models.hf_export import export_hf
 from lgbench.models.loading import checkpoint_folder, load_model
 from lgbench.models.parallel import limited_threads
+from lgbench.models.prompting import generation_cap
 from lgbench.suites import load_suite
 
 MODEL, SUITE, TASK = "tiny:transfer", "mini-v1", "capitalize_reverse"
@@ -115,7 +116,7 @@ def _transformers() -> Predict:
     def generate(prompts: list[str], task: str) -> list[str]:
         texts = [f"<begin><{task}>{prompt}" for prompt in prompts]
         encoded = tokenizer(texts, return_tensors="pt", padding=True, return_token_type_ids=False)
-        cap = 4 * max(map(len, prompts)) + 32
+        cap = max(map(generation_cap, prompts))
         written = model.generate(**encoded, max_new_tokens=cap, do_sample=False)
         texts = tokenizer.batch_decode(written[:, encoded["input_ids"].shape[1] :])
         return [text.partition("<end>")[0] for text in texts]

@@ -84,5 +84,5 @@ def run_process(command: list[str], *, env: Mapping[str, str] | None = None) -> 
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise LgbenchError(f"{' '.join(command[:4])} ... failed: {errors.decode(errors='replace').strip()}")
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
-    return Usage(time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / unit)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes of 1024 elsewhere
+    return Usage(time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 1e6)

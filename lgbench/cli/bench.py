@@ -71,7 +71,7 @@ def train(
     group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
 ) -> None:
     """The training step of a preset against a plain loop around transformers' Llama, and the data loader's share."""
-    require_extra("torch", "torch", "safetensors", purpose="`lgbench bench train`")
+    require_extra("torch", purpose="`lgbench bench train`")
     from lgbench.bench import train as measured
 
     _print(measured.steps(preset, group))
@@ -80,7 +80,7 @@ def train(
 @app.command()
 def decode() -> None:
     """Greedy decoding against transformers' generate, on the same weights and prompts."""
-    require_extra("torch", "torch", "safetensors", purpose="`lgbench bench decode`")
+    require_extra("torch", purpose="`lgbench bench decode`")
     from lgbench.bench import decode as measured
 
     _print(measured.replies())
@@ -96,7 +96,7 @@ def hf(
     rounds: Annotated[int, typer.Option(min=1, help="How often each runs, in turn.")] = 1,
 ) -> None:
     """Evaluating a Hugging Face model, against lm-evaluation-harness where `lm_eval` is on the PATH."""
-    require_extra("hf", "torch", "transformers", "accelerate", purpose="`lgbench bench hf`")
+    require_extra("hf", purpose="`lgbench bench hf`")
     from lgbench.bench import huggingface
 
     _print(huggingface.harnesses(model, lengths=listed_lengths(length), batch_size=batch_size, rounds=rounds))
@@ -105,7 +105,7 @@ def hf(
 @app.command()
 def api() -> None:
     """Requests a second to a server on loopback, against the most that it allows."""
-    require_extra("api", "openai", "aiohttp", purpose="`lgbench bench api`")
+    require_extra("api", purpose="`lgbench bench api`")
     from lgbench.bench import api as measured
 
     _print(measured.request_rate())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from statistics import mean
 from typing import Any
 
 from rich import box
@@ -51,7 +52,7 @@ def _by_length(scores: GroupScores) -> Table:
     table = _table(*map(str, scores.group.grid), "curve")
     for name, arm in scores.arms.items():
         lengths = _accuracies(arm, scores.group.main)
-        means = [sum(seeds, Fraction()) / len(seeds) for seeds in lengths]
+        means = [mean(seeds) for seeds in lengths]
         table.add_row(name, *map(_rounded, means), blocks(means))
         if len(arm.seeds) > 1:
             table.add_row("  lowest", *(_rounded(min(seeds)) for seeds in lengths))
@@ -62,7 +63,7 @@ def _by_length(scores: GroupScores) -> Table:
 def _accuracies(arm: ArmScores, task: str) -> list[list[Fraction]]:
     """For each length the accuracies of the seeds."""
     seeds = [counts_by_task(seed.result)[task] for seed in arm.seeds]
-    return [[Fraction(seed[length].correct, seed[length].total) for seed in seeds] for length in sorted(seeds[0])]
+    return [[seed[length].accuracy for seed in seeds] for length in sorted(seeds[0])]
 
 
 def _rounded(share: Fraction) -> str:

@@ -23,7 +23,7 @@ Target = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write
 @app.command()
 def hf(checkpoint: Source, folder: Target) -> None:
     """Write a folder that transformers opens as LlamaForCausalLM with a fast tokenizer."""
-    require_extra("torch", "torch", "safetensors", purpose="`lgbench export hf`")
+    require_extra("torch", purpose="`lgbench export hf`")
     from lgbench.models.hf_export import export_hf
     from lgbench.models.loading import checkpoint_folder
 
@@ -35,7 +35,7 @@ def hf(checkpoint: Source, folder: Target) -> None:
 @app.command()
 def bfloat16(checkpoint: Source, folder: Target) -> None:
     """Write the checkpoint with its weights rounded to bfloat16, at half the size."""
-    require_extra("torch", "torch", "safetensors", purpose="`lgbench export bfloat16`")
+    require_extra("torch", purpose="`lgbench export bfloat16`")
     from lgbench.models.checkpoint import round_checkpoint
     from lgbench.models.loading import checkpoint_folder
 
@@ -73,7 +73,7 @@ def dataset(
     """Write the test cells of each task, and the arms' training streams, as parquet with a dataset card."""
     from lgbench.suites import load_suite
 
-    require_extra("export", "pyarrow", purpose="`lgbench export dataset`")
+    require_extra("export", purpose="`lgbench export dataset`")
     from lgbench.export.dataset import export_dataset
 
     written = export_dataset(load_suite(suite), folder, train_examples=train_examples)

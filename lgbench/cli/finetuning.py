@@ -38,8 +38,7 @@ def command(
     """Finetune a pretrained language model under an arm, and leave a folder that `lgbench eval hf:...` reads."""
     if not model.startswith("hf:"):
         raise LgbenchError(f"{model!r} is no pretrained model. Valid: hf:FOLDER or hf:ID on the Hub.")
-    packages = ("torch", "transformers", "accelerate", "safetensors", *(["peft"] if lora else []))
-    require_extra("hf", *packages, purpose="`lgbench finetune`")
+    require_extra("hf", *(["peft"] if lora else []), purpose="`lgbench finetune`")
     if not quiet:
         typer.echo(f"Loading {model} for {group}, arm {arm}, seed {seed} ...", err=True)
 

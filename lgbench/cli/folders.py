@@ -97,13 +97,13 @@ def read_result(folder: Path) -> Result:
     return read_record(folder / RESULT_FILE, Result)
 
 
-def fitting(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) -> list[Found]:
-    """The runs for which there is no reason why not; of the others a line says it."""
+def fitting(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) -> dict[Path, Found]:
+    """The runs that `why_not` gives no reason against; each other one is named on stderr with its reason."""
     reasons = {folder: why_not(run) for folder, run in runs.items()}
     for folder, reason in reasons.items():
         if reason is not None:
             typer.echo(f"Left out: {folder}, as {reason}.", err=True)
-    return [run for folder, run in runs.items() if reasons[folder] is None]
+    return {folder: run for folder, run in runs.items() if reasons[folder] is None}
 
 
 def why_no_arm(result: Result) -> str | None:

@@ -47,13 +47,13 @@ def compare(
 
     found = finished_runs(folders)
     check_one_system(found)
-    runs = {folder: rescore(folder) for folder in found}
-    compared = fitting(runs, lambda run: why_no_arm(run.result))
-    if not compared:
+    fit = fitting({folder: read_result(folder) for folder in found}, why_no_arm)
+    if not fit:
         raise LgbenchError(
             "None of these runs is a complete one of a trained arm: evaluate the arms with --group and --arm, and "
             "without --limit, --task or --length."
         )
+    compared = [rescore(folder) for folder in fit]
     suites = dict.fromkeys(run.result.suite for run in compared)
     scored = [score_trained(compared, load_suite(suite)) for suite in suites]
     if as_json:

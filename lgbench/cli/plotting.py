@@ -35,7 +35,7 @@ def command(
     """Draw curves by length, training step or pretraining step, or the generalization gap of a sweep."""
     if kind not in KINDS:
         raise UnknownNameError("kind of picture", kind, KINDS)
-    require_extra("plot", "matplotlib", purpose="A picture")
+    require_extra("plot", purpose="A picture")
 
     from lgbench import plotting
 
@@ -56,7 +56,7 @@ def command(
 def _drawn(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) -> list[Found]:
     if not (fit := fitting(runs, why_not)):
         raise LgbenchError("None of these runs fits into the picture: see above, and --kind.")
-    return fit
+    return list(fit.values())
 
 
 def _training_runs(folders: list[Path]) -> dict[Path, TrainingRecord]:

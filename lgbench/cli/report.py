@@ -76,7 +76,9 @@ def _table(result: Result) -> Table:
     where = f"{result.suite}, arm {result.arm}" + (f", group {result.group}" if result.group else "")
     where += f", seed {result.seed}" if result.seed is not None else ""
     revision = result.system.options.get("revision")
-    model = f"{result.system.model}@{revision}" if revision else result.system.model
+    model = result.system.model
+    if revision:
+        model = f"{model.removesuffix(f'@{revision}')}@{revision}"
     table = Table(
         title=escape(f"{model} on {where}"),
         caption="Exact match in %, with its 95 % Wilson interval.",
@@ -110,7 +112,7 @@ def _by_length(result: Result) -> Table:
     for length in lengths:
         table.add_column(str(length), justify="right", no_wrap=True)
     for task, of_task in counts.items():
-        shares = {length: Fraction(each.correct, each.total) for length, each in of_task.items()}
+        shares = {length: each.accuracy for length, each in of_task.items()}
         table.add_row(task, *(_percent(shares[length]) if length in shares else "" for length in lengths))
     return table
 

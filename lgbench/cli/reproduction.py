@@ -37,7 +37,7 @@ def command(
     ] = None,
 ) -> None:
     """Train and evaluate every arm and seed, then say whether transfer was seen. Call it again to go on."""
-    require_extra("torch", "torch", "safetensors", purpose="`lgbench reproduce`")
+    require_extra("torch", purpose="`lgbench reproduce`")
     typer.echo("Planning ...", err=True)
 
     from lgbench.cli.comparison import print_comparison

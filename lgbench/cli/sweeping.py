@@ -32,7 +32,7 @@ def command(
 
     The runs are no results: they train to lengths that are not the suite's, and are scored on dev examples.
     """
-    require_extra("torch", "torch", "safetensors", purpose="`lgbench sweep`")
+    require_extra("torch", purpose="`lgbench sweep`")
     typer.echo(f"Sweeping {group} ...", err=True)
 
     from lgbench.models.devices import choose_device

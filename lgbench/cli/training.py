@@ -33,7 +33,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads."""
-    require_extra("torch", "torch", "safetensors", purpose="`lgbench train`")
+    require_extra("torch", purpose="`lgbench train`")
     if not quiet:
         typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
 
@@ -149,7 +149,7 @@ def utilization(record: TrainingRecord) -> str:
 
     if record.flops is None:
         return ""
-    seconds = max(record.seconds, 0.1)  # a record rounds to tenths
+    seconds = max(record.seconds, 0.1)  # a record rounds to thousandths
     rate, peak = record.flops / seconds, peak_flops(record.machine.device)
     share = "" if peak is None else f", {rate / peak:.1%} of the device's peak in bfloat16"
     return f": {rate / 1e12:.3g} TFLOP/s in its matrices{share}"

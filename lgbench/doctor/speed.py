@@ -48,7 +48,7 @@ def measure_speed(predictor: Predictor, suite: Suite, tasks: Sequence[str], cloc
         try:
             ask(predictor, prompts[:size], task)
         except ModelError as error:
-            if size <= DEFAULT_BATCH_SIZE:
+            if size <= (own or DEFAULT_BATCH_SIZE):
                 raise
             advice = f"lgbench asks {DEFAULT_BATCH_SIZE} prompts at once unless --batch-size says otherwise."
             yield Finding(f"batch size {size}", "warning", str(error), advice)
@@ -69,7 +69,9 @@ def _memory() -> str:
     text = "memory not known" if held is None else f"{held / 1e6:,.0f} MB of memory at most so far"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        text += f", {torch.cuda.max_memory_allocated() / 1e6:,.0f} MB on the GPU"
+        # A model may lie on any of them, or on several.
+        on_gpus = sum(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())))
+        text += f", {on_gpus / 1e6:,.0f} MB on the GPU"
     return text
 
 

@@ -198,6 +198,8 @@ def _model_id(result: Result) -> str:
     """`organization/name`: the Hub's for a model from there; a file or folder by its own name. `@REVISION` follows."""
     name = result.system.model.partition(":")[2] or result.system.model
     revision = result.system.options.get("revision")
+    if revision:
+        name = name.removesuffix(f"@{revision}")
     at = f"@{_slug(revision)}" if revision else ""
     is_of_hub = result.system.kind == "hf" and not name.startswith(".") and not Path(name).exists()
     if is_of_hub and re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name):

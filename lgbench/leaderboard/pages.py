@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from fractions import Fraction
 
 from lgbench.leaderboard.markdown import (
     GENERATED,
@@ -145,10 +144,7 @@ def _embedded(picture: Picture) -> str:
 def _by_length(result: Result, task: str, lengths: Sequence[int]) -> dict[str, str]:
     """A column for each length, empty where the task has no cell."""
     counts = counts_by_task(result)[task]
-    return {
-        str(length): percent(Fraction(counts[length].correct, counts[length].total)) if length in counts else ""
-        for length in lengths
-    }
+    return {str(length): percent(counts[length].accuracy) if length in counts else "" for length in lengths}
 
 
 def _seed(result: Result) -> str:

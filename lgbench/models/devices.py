@@ -24,13 +24,13 @@ def choose_device(name: str) -> str:
         raise LgbenchError(f"{name!r} is no device. Valid: auto, cpu, cuda, cuda:N.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise LgbenchError(
-            f"--device {name}: PyTorch {torch.__version__} sees no CUDA device here. Use --device auto or cpu, or "
+            f"device={name}: PyTorch {torch.__version__} sees no CUDA device here. Use device=auto or device=cpu, or "
             "install a CUDA build of PyTorch and check that nvidia-smi lists the GPU."
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise LgbenchError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0.")
+        raise LgbenchError(f"device={name}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0.")
     if device.type not in ("cpu", "cuda"):
-        raise LgbenchError(f"--device {name} is not supported. Valid: auto, cpu, cuda, cuda:N.")
+        raise LgbenchError(f"device={name} is not supported. Valid: auto, cpu, cuda, cuda:N.")
     return name
 
 

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import operator
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -130,11 +131,15 @@ SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {
 
 
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:
-    if not path.is_file():
-        raise LgbenchError(f"There is no file {str(path)!r}. MODEL {name!r} reads as file.py:attribute.")
+    _check_file(path, f"MODEL {name!r} reads as file.py:attribute.")
     system = SystemInfo(model=name, kind="file", options=options, source_sha256=(_sha256(path),))
     found = _attribute(_run_file(path), attribute, name, where=str(path))
     return _model(construct(found, options, name), system)
+
+
+def _check_file(path: Path, hint: str) -> None:
+    if not path.is_file():
+        raise LgbenchError(f"There is no file {str(path)!r}. {hint}")
 
 
 def _run_file(path: Path) -> ModuleType:
@@ -152,7 +157,7 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
-    require_extra("torch", "torch", "safetensors", purpose=f"The checkpoint {name!r}")
+    require_extra("torch", purpose=f"The checkpoint {name!r}")
 
     from lgbench.models.checkpoint import WEIGHTS, load_checkpoint, read_checkpoint_record
     from lgbench.models.devices import choose_device
@@ -175,17 +180,16 @@ def load_build(name: str) -> Callable[[int], Any]:
         LgbenchError: There is none.
         ModelError: The file or module raised when imported.
     """
-    place, colon, attribute = name.partition(":")
-    if not colon or not attribute:
+    place, _, attribute = name.partition(":")
+    if not attribute:
         raise LgbenchError(f"{name!r} names no function. Write file.py:function or package.module:function.")
     if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise LgbenchError(f"There is no file {place!r}. {name!r} reads as file.py:function.")
+        _check_file(Path(place), f"{name!r} reads as file.py:function.")
         module = _run_file(Path(place))
     else:
-        with user_code(f"Importing {place!r}"):
-            module = importlib.import_module(place)
-    function = getattr(module, attribute, None)
+        unknown = f"{name!r} names no function: {place!r} is no .py file and no module that can be imported here."
+        module = _import(place, LgbenchError(unknown))
+    function = _find(module, attribute)
     if not callable(function):
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
         raise LgbenchError(f"{place!r} has no function {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
@@ -198,21 +202,26 @@ def _from_module(name: str, module_name: str, attribute: str, options: dict[str,
         f"MODEL {name!r} is nothing known: {module_name!r} is no scheme ({', '.join(SCHEMES)}), no .py file and no "
         "module that can be imported here."
     )
-    if not all(part.isidentifier() for part in module_name.split(".")):
-        raise unknown
-    try:
-        with user_code(f"Importing {module_name!r}"):
-            module = importlib.import_module(module_name)
-    except ModelError as error:
-        missing = error.__cause__
-        if isinstance(missing, ModuleNotFoundError) and f"{module_name}.".startswith(f"{missing.name}."):
-            raise unknown from None
-        raise
+    module = _import(module_name, unknown)
     found = _attribute(module, attribute, name, where=module_name)
     source = getattr(module, "__file__", None)
     hashes = (_sha256(Path(source)),) if source and Path(source).is_file() else ()
     system = SystemInfo(model=name, kind="module", options=options, source_sha256=hashes)
     return _model(construct(found, options, name), system)
+
+
+def _import(module_name: str, unknown: LgbenchError) -> ModuleType:
+    """Import a module; raises `unknown` where there is none, and else what it raises itself."""
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise unknown
+    try:
+        with user_code(f"Importing {module_name!r}"):
+            return importlib.import_module(module_name)
+    except ModelError as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and f"{module_name}.".startswith(f"{missing.name}."):
+            raise unknown from None
+        raise
 
 
 def _from_entry_point(name: str, options: dict[str, str]) -> Model:
@@ -227,16 +236,21 @@ def _from_entry_point(name: str, options: dict[str, str]) -> Model:
 
 
 def _attribute(module: ModuleType, attribute: str, name: str, *, where: str) -> Any:
-    found: Any = module
-    try:
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except AttributeError:
+    found = _find(module, attribute)
+    if found is None:
         usable = [key for key, value in vars(module).items() if _could_be_model(key, value, module)]
         valid = f" It has: {', '.join(usable)}." if usable else " It defines no class with a predict method."
         problem = f"has no attribute {attribute!r}." if attribute else "needs an attribute, as in file.py:MyModel."
-        raise LgbenchError(f"MODEL {name!r}: {where} {problem}{valid}") from None
+        raise LgbenchError(f"MODEL {name!r}: {where} {problem}{valid}")
     return found
+
+
+def _find(module: ModuleType, attribute: str) -> Any:
+    """What a module has under this name, dots and all; None where it has nothing."""
+    try:
+        return operator.attrgetter(attribute)(module)
+    except AttributeError:
+        return None
 
 
 def _could_be_model(key: str, value: object, module: ModuleType) -> bool:

@@ -93,10 +93,8 @@ def worked_examples(suite: Suite, task: str, count: int) -> list[Example]:
     They come from the suite's `shots` split, which holds no prompt of a test cell.
     """
     lengths = suite.home_group(task).zone_lengths("in_distribution")[::-1]
-    examples = [
-        draw_cell(suite, task, lengths[number % len(lengths)], split="shots")[number // len(lengths)]
-        for number in range(count)
-    ]
+    shots = [draw_cell(suite, task, length, split="shots") for length in lengths[:count]]
+    examples = [shots[number % len(shots)][number // len(shots)] for number in range(count)]
     return sorted(examples, key=lambda example: example.length)
 
 

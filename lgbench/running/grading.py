@@ -15,12 +15,22 @@ from lgbench.tasks import get_task
 
 def as_reply(text: str) -> Reply:
     """A reply as the model gave it, cut to 4096 characters."""
+    joined = _joined(text)
     return Reply(
-        str(text[:MAX_REPLY_CHARS]),
-        cut=len(text) > MAX_REPLY_CHARS,
+        joined[:MAX_REPLY_CHARS],
+        cut=len(joined) > MAX_REPLY_CHARS,
         capped=isinstance(text, CappedReply),
         refused=isinstance(text, RefusedReply),
     )
+
+
+def _joined(text: str) -> str:
+    """A text in which each pair of surrogates is the one character that JSON makes of it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return str(text)
 
 
 class CellGrader:

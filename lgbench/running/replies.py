@@ -5,16 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lgbench.records import InvalidFileError, Problem, read_capped
+from lgbench.records import MAX_PROBLEMS, InvalidFileError, Problem, json_line, read_capped
 from lgbench.replies import Reply, parse_reply_line, reply_line
-
-# A hostile file can hold millions of wrong lines.
-_MAX_PROBLEMS = 100
 
 
 class Caps(NamedTuple):
@@ -36,8 +32,7 @@ class RepliesDigest:
 
     def add(self, example_id: str, text: str) -> None:
         """Take in the next reply."""
-        line = json.dumps([example_id, text], ensure_ascii=True, separators=(",", ":")) + "\n"
-        self._hash.update(line.encode("ascii"))
+        self._hash.update(json_line(example_id, text))
 
     def hexdigest(self) -> str:
         """The digest of the replies so far."""
@@ -71,7 +66,7 @@ def read_stored_replies(path: Path, caps: Caps = LOCAL_CAPS) -> dict[str, Reply]
     replies: dict[str, Reply] = {}
     problems: list[Problem] = []
     for number, line in enumerate(io.BytesIO(_unpack(path, caps)), start=1):
-        if len(problems) == _MAX_PROBLEMS:
+        if len(problems) == MAX_PROBLEMS:
             problems.append(Problem(f"line {number}", "and what follows was not read: too much before it is wrong."))
             break
         try:

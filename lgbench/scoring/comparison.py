@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from statistics import median_low
+from statistics import mean, median_low
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgbench.results import Result
 from lgbench.scoring.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
-from lgbench.scoring.measures import Horizon, Interval, counts_by_task, horizon, mean_accuracy, mean_gap
+from lgbench.scoring.measures import Horizon, Interval, counts_by_task, horizon, mean_accuracy, mean_gap, mean_of_known
 from lgbench.suites import ZONES, Cell, Group, Suite, Zone
 
 SUCCESS = Fraction(9, 10)
@@ -58,17 +58,11 @@ def mean_estimate(estimates: Iterable[Estimate | None]) -> Estimate | None:
     if not known:
         return None
     return Estimate(
-        value=sum((each.value for each in known), Fraction()) / len(known),
+        value=mean(each.value for each in known),
         resampled=np.mean([each.resampled for each in known], axis=0),
         one_seed=any(each.one_seed for each in known),
         count=len(known),
     )
-
-
-def mean_of_known(values: Iterable[Fraction | None]) -> Fraction | None:
-    """The unweighted mean of the values that are not None; None where all are."""
-    known = [value for value in values if value is not None]
-    return sum(known, Fraction()) / len(known) if known else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +129,7 @@ class ArmScores:
     def gaps(self) -> dict[str, Fraction]:
         """The generalization gap to each other task of the arm, mean over seeds."""
         tasks = self.seeds[0].gaps
-        return {task: sum((seed.gaps[task] for seed in self.seeds), Fraction()) / len(self.seeds) for task in tasks}
+        return {task: mean(seed.gaps[task] for seed in self.seeds) for task in tasks}
 
     @property
     def gap(self) -> Fraction | None:
@@ -172,13 +166,13 @@ def score_arm(runs: Sequence[Run], suite: Suite, group: Group, *, resamples: int
     ordered = sorted(runs, key=lambda run: -1 if run.result.seed is None else run.result.seed)
     seeds = tuple(score_seed(run.result, group) for run in ordered)
     cells = [Cell(group.main, length) for length in group.zone_lengths("transfer")]
-    mean = mean_of_known(seed.zones["transfer"] for seed in seeds)
-    if mean is None:
+    value = mean_of_known(seed.zones["transfer"] for seed in seeds)
+    if value is None:
         return ArmScores(seeds=seeds, transfer=None)
     arm = runs[0].result.arm
     first = same_experiment(suite, arm, group)[0].name
     resampled = resampled_accuracy(ordered, cells, key=f"{first}/{arm}", resamples=resamples)
-    return ArmScores(seeds=seeds, transfer=Estimate(mean, resampled, one_seed=len(runs) == 1))
+    return ArmScores(seeds=seeds, transfer=Estimate(value, resampled, one_seed=len(runs) == 1))
 
 
 def same_experiment(suite: Suite, arm: str, group: Group) -> list[Group]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -43,7 +44,7 @@ class Curve:
     @property
     def mean(self) -> tuple[Fraction, ...]:
         """The mean over seeds: shape (lengths,)."""
-        return tuple(sum(shares, Fraction()) / len(shares) for shares in zip(*self.seeds, strict=True))
+        return tuple(statistics.mean(shares) for shares in zip(*self.seeds, strict=True))
 
     @property
     def label(self) -> str:
@@ -65,7 +66,7 @@ def curve(name: str, results: Sequence[Result], task: str, lengths: Sequence[int
             raise LgbenchError(
                 f"The result of {of_group} {result.arm}, seed {result.seed} lacks lengths of {task}: it is partial."
             )
-        seeds.append(tuple(Fraction(counts[length].correct, counts[length].total) for length in lengths))
+        seeds.append(tuple(counts[length].accuracy for length in lengths))
     return Curve(name=name, lengths=tuple(lengths), seeds=tuple(seeds))
 
 

@@ -7,8 +7,9 @@ Nothing here reads a file or knows how the counts came about. How runs make a sy
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from statistics import mean
 from typing import NamedTuple
 
 from lgbench.results import CellCounts, Result
@@ -77,16 +78,18 @@ def mean_accuracy(counts: LengthCounts, lengths: Sequence[int]) -> Fraction | No
     """The unweighted mean of the accuracies at these lengths; None without lengths or where one is missing."""
     if not lengths or any(length not in counts for length in lengths):
         return None
-    return sum((_accuracy(counts[each]) for each in lengths), Fraction()) / len(lengths)
+    return mean(counts[each].accuracy for each in lengths)
 
 
 def mean_gap(first: LengthCounts, second: LengthCounts, lengths: Sequence[int]) -> Fraction:
     """The mean distance between the accuracies of two tasks, at lengths that both have."""
-    return sum((abs(_accuracy(first[each]) - _accuracy(second[each])) for each in lengths), Fraction()) / len(lengths)
+    return mean(abs(first[each].accuracy - second[each].accuracy) for each in lengths)
 
 
-def _accuracy(counts: CellCounts) -> Fraction:
-    return Fraction(counts.correct, counts.total)
+def mean_of_known(values: Iterable[Fraction | None]) -> Fraction | None:
+    """The unweighted mean of the values that are not None; None where all are."""
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
 
 
 def task_lengths(suite: Suite, task: str, group: str | None) -> tuple[int, ...]:
@@ -118,9 +121,7 @@ def open_score(result: Result) -> Fraction | None:
     """
     if result.arm != OPEN_ARM or is_partial(result):
         return None
-    accuracies = [zone_accuracy(result, task, "transfer") for task in load_suite(result.suite).main_tasks]
-    known = [accuracy for accuracy in accuracies if accuracy is not None]
-    return sum(known, Fraction()) / len(known)
+    return mean_of_known(zone_accuracy(result, task, "transfer") for task in load_suite(result.suite).main_tasks)
 
 
 class Horizon(NamedTuple):
@@ -214,7 +215,7 @@ def _summarize_task(suite: Suite, task: str, group: str | None, counts: LengthCo
         zones={zone: _summarize_zone(counts, zone_lengths(suite, task, zone, group)) for zone in ZONES},
         horizon_90=horizon(counts, lengths, percent=90),
         horizon_50=horizon(counts, lengths, percent=50),
-        accuracies={each: _accuracy(counts[each]) for each in sorted(counts)},
+        accuracies={each: counts[each].accuracy for each in sorted(counts)},
     )
 
 

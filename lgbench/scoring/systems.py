@@ -18,12 +18,19 @@ from lgbench.scoring.comparison import (
     Estimate,
     GroupScores,
     mean_estimate,
-    mean_of_known,
     median_horizon,
     score_arm,
     serving,
 )
-from lgbench.scoring.measures import Horizon, counts_by_task, horizon, is_partial, zone_accuracy, zone_lengths
+from lgbench.scoring.measures import (
+    Horizon,
+    counts_by_task,
+    horizon,
+    is_partial,
+    mean_of_known,
+    zone_accuracy,
+    zone_lengths,
+)
 from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Cell, Group, Suite
 
 ENOUGH_SEEDS = 3

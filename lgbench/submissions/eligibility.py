@@ -41,7 +41,8 @@ def _wrong_cells(result: Result) -> Iterator[Problem]:
     for number, cell in enumerate(given):
         if cell in of_suite and cell not in expected:
             yield Problem(f"cells[{number}]", f"{cell} is no cell of {_experiment(result)}.")
-    if missing := [cell for cell in expected if cell not in set(given)]:
+    there = set(given)
+    if missing := [cell for cell in expected if cell not in there]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         named = ", ".join(map(str, missing[:3])) + more
         yield Problem("cells", f"is partial: {named} of {len(expected)} cells are missing.")

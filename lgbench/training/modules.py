@@ -21,7 +21,7 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
 
     Args:
         settings: The shape of the reference model.
-        build: A user's function from the vocabulary's size to a module; the reference model if null.
+        build: A user's function from the vocabulary's size to a module; the reference model if None.
         seed: Of the initial weights.
         device: Where to put it.
 

@@ -13,7 +13,7 @@ from lgbench.training.record import CurvePoint, TrainingRecord
 
 
 def zone_accuracies(group: Group, point: CurvePoint) -> dict[Zone, float | None]:
-    """The main task's mean accuracy over the lengths of each zone; null where the grid has none."""
+    """The main task's mean accuracy over the lengths of each zone; None where the grid has none."""
     counts = point.correct[group.main]
     accuracies: dict[Zone, float | None] = {}
     for zone in ZONES:

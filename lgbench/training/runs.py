@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         run: The run.
-        failure: Why it is not finished; null where it is.
+        failure: Why it is not finished; None where it is.
     """
 
     run: Run

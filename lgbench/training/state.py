@@ -46,7 +46,7 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
 
 
 def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
-    """The record and the tensors of the saved state; null where a folder has none.
+    """The record and the tensors of the saved state; None where a folder has none.
 
     Raises:
         LgbenchError: The file is damaged.

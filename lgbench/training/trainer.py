@@ -69,7 +69,7 @@ def train(
     Args:
         plan: What to train.
         folder: The run's folder.
-        build: Builds the user's module that the plan names; null for the reference model.
+        build: Builds the user's module that the plan names; None for the reference model.
         device: As PyTorch names it.
         resume: Go on from the state in the folder, if there is one.
         report: Called every few steps.

@@ -31,7 +31,7 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
     options = Options(**arguments_for(Options, given, name))
     _check(options)
     key = _key(options)
-    require_extra("api", "openai", "aiohttp", purpose=f"MODEL {name!r}")
+    require_extra("api", purpose=f"MODEL {name!r}")
 
     from lgbench.models.api.predictor import ApiPredictor
 

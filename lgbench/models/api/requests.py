@@ -144,7 +144,7 @@ class Endpoint:
             raise self._error(f"{failure} (after {attempt + 1} tries)") from None
         # Jitter, so that requests that failed together do not come back together.
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt) * random.uniform(0.75, 1.25)
-        if failure.wait is not None:
+        if failure.wait:  # one of 0 s, or until a date in the past, would use up all tries at once
             delay = failure.wait
         if delay > _LONGEST_WAIT:
             raise self._error(f"{failure}, and asks to wait {delay:.0f} s. Resume the run then")

@@ -20,7 +20,7 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
         LgbenchError: The extra is missing, an option does not fit, or there is no such model that can be loaded.
     """
     options = Options(**arguments_for(Options, given, name))
-    require_extra("hf", "torch", "transformers", "accelerate", "safetensors", purpose=f"MODEL {name!r}")
+    require_extra("hf", purpose=f"MODEL {name!r}")
     if options.adapter is not None:
         require_extra("hf", "peft", purpose="The model option adapter")
 

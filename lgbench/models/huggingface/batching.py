@@ -59,7 +59,7 @@ class Batcher:
     def _size(self, tokens: int) -> int:
         """How many rows that end at so many tokens go at once."""
         if self._most_tokens is None:
-            self._most_tokens = int(_memory(self._kind) * _MEMORY_SHARE[self._kind] / max(self._token_bytes, 1))
+            self._most_tokens = int(_memory(self._model.device) * _MEMORY_SHARE[self._kind] / max(self._token_bytes, 1))
         return max(1, min(_MOST_ROWS[self._kind], self._most_tokens // tokens))
 
     def _tell_of_one(self, row: Row) -> None:
@@ -94,10 +94,10 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _memory(kind: str) -> int:
-    """Bytes: those free on the GPU, or all that the computer has."""
-    if kind == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
+def _memory(device: torch.device) -> int:
+    """Bytes: those free on this GPU, or all that the computer has."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not known on every system

@@ -91,7 +91,8 @@ class Task:
     Attributes:
         name: The name in result files and on the command line.
         version: Raised whenever any example would change.
-        instruction: One paragraph for instruction-following models.
+        definition: What to reply, in one paragraph for instruction-following models.
+        example: A prompt to show with it.
         sample: Draws prompts for test, dev and few-shot examples.
         solve: The target of a prompt. What it does with other text is undefined.
         train_sample: Draws prompts for training where they differ from `sample`'s (see `sampler`).
@@ -102,13 +103,19 @@ class Task:
 
     name: str
     version: int
-    instruction: str
+    definition: str
+    example: str
     sample: Sampler
     solve: Callable[[str], str]
     train_sample: Sampler | None = None
     min_length: int = 1
     max_length: int | None = None
     walk: Callable[[str, str], Walk] | None = None
+
+    @property
+    def instruction(self) -> str:
+        """The definition and the worked example, for instruction-following models."""
+        return f"{self.definition} Example: {self.example} gives {self.solve(self.example)}."
 
     def sampler(self, split: str) -> Sampler:
         """The sampler of a split: `train_sample` for `train` where the task has one, else `sample`."""

@@ -30,8 +30,7 @@ def list_tasks(context: typer.Context) -> None:
     for task in TASKS:
         homes = [group for group in SUITES[0].groups if task.name in group.tasks]
         names = ", ".join(f"{group.name}{'*' if group.main == task.name else ''}" for group in homes)
-        shown = task.instruction.rsplit("Example: ", 1)[1].removesuffix(".").replace(" gives ", " ")
-        table.add_row(task.name, Text(shown), names)
+        table.add_row(task.name, Text(f"{task.example} {task.solve(task.example)}"), names)
     wide_console().print(table)
 
 

@@ -169,8 +169,9 @@ ARITHMETIC = (
     Task(
         name="reverse_add",
         version=1,
-        instruction=f"Add the two numbers. {_WRITTEN} Write the sum the same way, with exactly one digit more than the "
-        "longer number, filled up with 0 at the end. Example: 7431+6598= gives 30301.",
+        definition=f"Add the two numbers. {_WRITTEN} Write the sum the same way, with exactly one digit more than the "
+        "longer number, filled up with 0 at the end.",
+        example="7431+6598=",
         sample=_sums,
         train_sample=_train_sums,
         solve=reverse_add,
@@ -178,9 +179,9 @@ ARITHMETIC = (
     Task(
         name="no_carry",
         version=1,
-        instruction=f"Add the two numbers digit by digit and drop every carry. {_WRITTEN} Position by position, write "
-        "the last digit of the sum of the two digits (a missing digit counts as 0), then one final 0. "
-        "Example: 7431+6598= gives 39290.",
+        definition=f"Add the two numbers digit by digit and drop every carry. {_WRITTEN} Position by position, write "
+        "the last digit of the sum of the two digits (a missing digit counts as 0), then one final 0.",
+        example="7431+6598=",
         sample=_sums,
         train_sample=_train_sums,
         solve=no_carry,
@@ -188,9 +189,9 @@ ARITHMETIC = (
     Task(
         name="carry_only",
         version=1,
-        instruction=f"Add the two numbers but write only the carries. {_WRITTEN} Write a 0, then for each digit "
-        "position of the longer number a 1 if that position of the addition carries and a 0 if it does not. "
-        "Example: 7431+6598= gives 01111.",
+        definition=f"Add the two numbers but write only the carries. {_WRITTEN} Write a 0, then for each digit "
+        "position of the longer number a 1 if that position of the addition carries and a 0 if it does not.",
+        example="7431+6598=",
         sample=_sums,
         train_sample=_train_sums,
         solve=carry_only,
@@ -198,8 +199,9 @@ ARITHMETIC = (
     Task(
         name="reverse_subtract",
         version=1,
-        instruction=f"Subtract the second number from the first. {_WRITTEN} Write the difference the same way, with "
-        "exactly one digit more than the longer number, filled up with 0 at the end. Example: 6598-7431= gives 90670.",
+        definition=f"Subtract the second number from the first. {_WRITTEN} Write the difference the same way, with "
+        "exactly one digit more than the longer number, filled up with 0 at the end.",
+        example="6598-7431=",
         sample=_differences,
         train_sample=_train_differences,
         solve=reverse_subtract,
@@ -207,7 +209,8 @@ ARITHMETIC = (
     Task(
         name="copy_first_op",
         version=1,
-        instruction="Write the number before the + sign again, digit for digit. Example: 7431+6598= gives 7431.",
+        definition="Write the number before the + sign again, digit for digit.",
+        example="7431+6598=",
         sample=_sums,
         train_sample=_train_sums_first_longer,
         solve=copy_first_op,
@@ -215,10 +218,11 @@ ARITHMETIC = (
     Task(
         name="cot_multiply",
         version=1,
-        instruction=f"Multiply the two numbers by long multiplication. {_WRITTEN} For each digit of the second number, "
+        definition=f"Multiply the two numbers by long multiplication. {_WRITTEN} For each digit of the second number, "
         "in the order written, write one 0 for every digit before it and then the first number times that digit; join "
         "these with +. Then write = and the product, with at least one digit more than the first number (filled up "
-        "with 0 at the end). Example: 7431*652= gives 2808+05376+004962=238443.",
+        "with 0 at the end).",
+        example="7431*652=",
         sample=_products,
         solve=cot_multiply,
     ),

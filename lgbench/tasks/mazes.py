@@ -212,8 +212,8 @@ MAZES = (
     Task(
         name="shortest_path",
         version=1,
-        instruction=f"{_READING} Write the nodes on the shortest path from start to goal, both included. "
-        f"Example: {_MAZE} gives [1][2][10].",
+        definition=f"{_READING} Write the nodes on the shortest path from start to goal, both included.",
+        example=_MAZE,
         sample=_mazes,
         solve=shortest_path,
         min_length=2,
@@ -223,9 +223,10 @@ MAZES = (
     Task(
         name="dfs_trace",
         version=1,
-        instruction=f"{_READING} Search the maze depth first from the start: always step to the first listed neighbour "
+        definition=f"{_READING} Search the maze depth first from the start: always step to the first listed neighbour "
         "not visited yet, and step back when there is none. Write every node you stand on, steps back included, until "
-        f"you stand on the goal. Example: {_MAZE} gives [1][2][3][2][10].",
+        "you stand on the goal.",
+        example=_MAZE,
         sample=_mazes,
         solve=dfs_trace,
         min_length=2,
@@ -235,8 +236,8 @@ MAZES = (
     Task(
         name="node_list",
         version=1,
-        instruction=f"{_READING} Write the first node of each entry, in the order listed. "
-        f"Example: {_MAZE} gives [2][1][3][10].",
+        definition=f"{_READING} Write the first node of each entry, in the order listed.",
+        example=_MAZE,
         sample=_mazes,
         solve=node_list,
         min_length=2,

@@ -126,38 +126,43 @@ STRINGS = (
     Task(
         name="string_copy",
         version=1,
-        instruction="Write the string before the = sign again, letter for letter. Example: hEllO= gives hEllO.",
+        definition="Write the string before the = sign again, letter for letter.",
+        example="hEllO=",
         sample=_inputs,
         solve=string_copy,
     ),
     Task(
         name="reverse",
         version=1,
-        instruction="Write the string before the = sign backwards. Example: hEllO= gives OllEh.",
+        definition="Write the string before the = sign backwards.",
+        example="hEllO=",
         sample=_inputs,
         solve=reverse,
     ),
     Task(
         name="capitalize",
         version=1,
-        instruction="Flip the case of every letter of the string before the = sign: lower case becomes upper case and "
-        "upper case becomes lower case. Example: hEllO= gives HeLLo.",
+        definition="Flip the case of every letter of the string before the = sign: lower case becomes upper case and "
+        "upper case becomes lower case.",
+        example="hEllO=",
         sample=_inputs,
         solve=capitalize,
     ),
     Task(
         name="capitalize_reverse",
         version=1,
-        instruction="Write the string before the = sign backwards, and flip the case of every letter: lower case "
-        "becomes upper case and upper case becomes lower case. Example: hEllO= gives oLLeH.",
+        definition="Write the string before the = sign backwards, and flip the case of every letter: lower case "
+        "becomes upper case and upper case becomes lower case.",
+        example="hEllO=",
         sample=_inputs,
         solve=capitalize_reverse,
     ),
     Task(
         name="mqar",
         version=1,
-        instruction="After the = sign stands a short query that occurs exactly once in the string before the = sign. "
-        "Write everything that follows the query in that string, up to its end. Example: hEkqOwZ=kq gives OwZ.",
+        definition="After the = sign stands a short query that occurs exactly once in the string before the = sign. "
+        "Write everything that follows the query in that string, up to its end.",
+        example="hEkqOwZ=kq",
         sample=_recalls,
         solve=mqar,
         min_length=2,
@@ -165,8 +170,8 @@ STRINGS = (
     Task(
         name="repeat_first",
         version=1,
-        instruction="Write the first letter of the string before the = sign as many times as that string has letters. "
-        "Example: hEllO= gives hhhhh.",
+        definition="Write the first letter of the string before the = sign as many times as that string has letters.",
+        example="hEllO=",
         sample=_inputs,
         solve=repeat_first,
     ),

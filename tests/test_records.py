@@ -81,6 +81,13 @@ def test_a_flood_of_problems_in_a_record_is_cut_off(tmp_path: Path) -> None:
     assert last == Problem("", f"and {all_of_them.value.error_count() - 100:,} more.")
 
 
+def test_a_flood_of_problems_is_counted_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path := tmp_path / "result.json").write_text('{"cells": [' + ",".join(["1"] * 20_000) + "]}", encoding="utf-8")
+    monkeypatch.setattr("lgbench.records._problem", lambda detail: pytest.fail("the problems were told apart"))
+    with pytest.raises(InvalidFileError, match=r"has 20,0\d\d problems\.$"):
+        read_record(path, Result)
+
+
 def write_replies(path: Path, content: bytes) -> Path:
     path.write_bytes(gzip.compress(content))
     return path

@@ -6,7 +6,8 @@ import contextlib
 import os
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
@@ -193,12 +194,13 @@ def _checked(replies: object, expected: int, task: str) -> list[str]:
     wanted = f"It must return a list with one string for each of the {expected} {task} prompts it was given."
     if isinstance(replies, str | bytes):
         raise ModelError(f"predict returned a single {type(replies).__name__}. {wanted}")
-    if not isinstance(replies, Iterable):
+    if not isinstance(replies, Iterable) or isinstance(replies, Mapping | Set):  # a set has no order of its own
         raise ModelError(f"predict returned {type(replies).__name__}, not a list. {wanted}")
     with user_code(f"The model's predict, given {expected} {task} prompts,"):  # a generator runs only here
-        listed: list[object] = list(replies)
+        listed: list[object] = list(islice(replies, expected + 1))  # one too many tells: it may have no end
     if len(listed) != expected:
-        raise ModelError(f"predict returned {len(listed)} replies. {wanted}")
+        count = f"more than {expected}" if len(listed) > expected else len(listed)
+        raise ModelError(f"predict returned {count} replies. {wanted}")
     strings = [reply for reply in listed if isinstance(reply, str)]
     if len(strings) < expected:
         position, odd = next((i, reply) for i, reply in enumerate(listed) if not isinstance(reply, str))

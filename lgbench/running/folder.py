@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from lgbench.errors import FolderTakenError, LgbenchError
+from lgbench.errors import DamagedRunError, FolderTakenError, LgbenchError
 from lgbench.files import TEMPORARY, owned_folder, write_atomically
 from lgbench.models.contract import Tokens
 from lgbench.records import read_record, write_record
@@ -297,5 +297,5 @@ def _lines(partial: Path) -> Generator[_Line, None, None]:
                     raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
                 read = _Line(example_id, reply, _read(record))
             except ValueError as error:
-                raise LgbenchError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None
+                raise DamagedRunError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None
             yield read

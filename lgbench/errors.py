@@ -14,6 +14,10 @@ class FolderTakenError(LgbenchError):
     """A folder that holds another run, or that another process writes to: nothing was done in it."""
 
 
+class DamagedRunError(LgbenchError):
+    """A run that cannot go on, for a file in its folder is damaged."""
+
+
 class UnknownNameError(LgbenchError):
     """A name that does not exist, with the valid ones and the nearest.
 

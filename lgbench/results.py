@@ -20,6 +20,7 @@ MAX_REPLY_CHARS = 4096
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 MAX_PARAMETERS = 10**14
+MAX_TOKENS = 10**12
 Parameters = Annotated[int, Field(ge=0, le=MAX_PARAMETERS)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MAX_TEXT = 2000
@@ -172,8 +173,8 @@ class Usage(_Record):
         cost: In the currency of the prices given, where they were given; else null.
     """
 
-    prompt_tokens: Annotated[int, Field(ge=0, le=10**12)]
-    completion_tokens: Annotated[int, Field(ge=0, le=10**12)]
+    prompt_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+    completion_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
     cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     def __str__(self) -> str:

@@ -25,7 +25,7 @@ from lgbench.replies import parse_reply_line
 from lgbench.rescoring import rescore
 from lgbench.running.loop import Progress
 from lgbench.suites import Cell, load_suite
-from tests.loopback import KEY, Answer, Serve, Server, ask, failure, right_answer
+from tests.loopback import KEY, RIGHT, Answer, Serve, Server, ask, failure, right_answer
 
 MINI = load_suite("mini-v1")
 
@@ -232,3 +232,23 @@ def test_a_killed_run_resumes_without_paying_twice(serve: Serve, tmp_path: Path)
         index = int(example_id.rpartition("-")[2])
         length = int(example_id.split("-")[1])
         assert asked[checked_cell(MINI, Cell("reverse", length))[index].prompt] == 1
+
+
+@pytest.mark.parametrize(("said", "recorded"), [(-5, 0), (1e13, 10**12), (10**30, 10**12)])
+def test_an_absurd_count_of_tokens_costs_no_result(serve: Serve, tmp_path: Path, said: float, recorded: int) -> None:
+    def rule(number: int, body: dict[str, Any]) -> Answer:
+        status, headers, content = right_answer(body)
+        answer = json.loads(content)
+        answer["usage"] = {"prompt_tokens": said, "completion_tokens": 10}
+        return status, headers, json.dumps(answer).encode()
+
+    model, _ = serve(rule)
+    result = evaluate(model, tasks=["reverse"], lengths=[4], limit=3, output=tmp_path)
+    assert result.usage is not None
+    assert (result.usage.prompt_tokens, result.usage.completion_tokens) == (recorded, 30)
+
+
+def test_a_count_of_tokens_beyond_all_numbers_is_no_traceback(serve: Serve) -> None:
+    endless = right_answer({"prompt": "ab="})[2].replace(b'"prompt_tokens": 100', b'"prompt_tokens": 1e999')
+    model, _ = serve(lambda number, body: (200, {}, endless) if number == 0 else right_answer(body), concurrency="1")
+    assert ask(model) == RIGHT

@@ -173,7 +173,7 @@ def test_a_model_says_its_batch_size_device_and_parameters() -> None:
         (3, "predict returned int"),
         ([], "predict returned 0 replies"),
         (["a"] * 63, "predict returned 63 replies"),
-        (["a"] * 65, "predict returned 65 replies"),
+        (["a"] * 65, "predict returned more than 64 replies"),
         (["a"] * 63 + [None], "predict returned NoneType as reply 64"),
         ([1] + ["a"] * 63, "predict returned int as reply 1"),
     ],

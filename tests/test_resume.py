@@ -265,6 +265,29 @@ def test_a_damaged_line_in_the_middle_is_told(tmp_path: Path) -> None:
         run(FailsAfter(10**9), tmp_path, resume=True)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"seconds": None},
+        {"seconds": "1"},
+        {"seconds": -5},
+        {"seconds": float("1e308") * 10},
+        {"seconds": True},
+        {"prompt_tokens": float("1e308") * 10},
+        {"completion_tokens": -1},
+        {"reply": "a" * 5000},
+    ],
+)
+def test_a_line_that_no_run_could_have_written_is_told(damage: dict[str, object], tmp_path: Path) -> None:
+    interrupted(tmp_path, 300)
+    partial = tmp_path / PARTIAL_FILE
+    lines = partial.read_text("utf-8").splitlines(keepends=True)
+    lines[2] = json.dumps(json.loads(lines[2]) | damage).replace("Infinity", "1e999") + "\n"
+    partial.write_text("".join(lines), encoding="utf-8")
+    with pytest.raises(LgbenchError, match=rf"Line 3 of .* is damaged: .*{next(iter(damage))}"):
+        run(FailsAfter(10**9), tmp_path, resume=True)
+
+
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(tmp_path, 300)
     kept = (tmp_path / PARTIAL_FILE).read_bytes()

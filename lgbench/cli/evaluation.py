@@ -25,11 +25,13 @@ from lgbench.cli.options import (
     listed,
     listed_lengths,
 )
-from lgbench.errors import FolderTakenError, LgbenchError
+from lgbench.errors import DamagedRunError, FolderTakenError, LgbenchError
 
 if TYPE_CHECKING:
     from lgbench.results import Result
     from lgbench.running.planning import Plan
+
+_LONGEST_STEM = 150  # characters of a folder's name; most file systems take 255 bytes
 
 
 def command(
@@ -87,18 +89,19 @@ def command(
     size = _batch_size(batch_size)
     if resume and output is not None and not output.exists() and not quiet:
         typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
-    base = output or _new_folder(model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"]))
+    named = [model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"])]
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
-    if output is None and not quiet:
-        typer.echo(f"The result will be in {base}", err=True)
     results, summaries = [], []
-    for folder, chosen in _runs(base, options, model):
-        place = folder.absolute()  # the model may change the working directory
-        with _telling_how_to_go_on(place, base):
-            results.append(_run(plan, model, chosen, place, batch_size=size, resume=resume, quiet=quiet))
-        summaries.append(summary(results[-1], folder))
-        if not as_json and not quiet:
-            print_result(results[-1], folder)
+    with _new_folder(*named) if output is None else contextlib.nullcontext(output) as base:
+        if output is None and not quiet:
+            typer.echo(f"The result will be in {base}", err=True)
+        for folder, chosen in _runs(base, options, model):
+            place = folder.absolute()  # the model may change the working directory
+            with _telling_how_to_go_on(place, base):
+                results.append(_run(plan, model, chosen, place, batch_size=size, resume=resume, quiet=quiet))
+            summaries.append(summary(results[-1], folder))
+            if not as_json and not quiet:
+                print_result(results[-1], folder)
     is_series = "revisions" in options
     if is_series:
         _show_series(results, base, quiet=quiet or as_json)
@@ -109,11 +112,12 @@ def command(
 @contextlib.contextmanager
 def _telling_how_to_go_on(folder: Path, base: Path) -> Iterator[None]:
     """Print the command that goes on, if the run in `folder` stops before its end."""
+    from lgbench.records import InvalidFileError
     from lgbench.running.folder import PARTIAL_FILE
 
     try:
         yield
-    except FolderTakenError:
+    except (FolderTakenError, DamagedRunError, InvalidFileError):  # the same command would meet the same file
         raise
     except (KeyboardInterrupt, LgbenchError) as stop:
         if interrupted := isinstance(stop, KeyboardInterrupt):
@@ -240,21 +244,42 @@ def model_options(given: list[str]) -> dict[str, str]:
     return options
 
 
-def _new_folder(model: str, *parts: str) -> Path:
-    """A folder in runs/ that does not exist yet, named for the reader only: nothing is read from its name."""
+@contextlib.contextmanager
+def _new_folder(model: str, *parts: str) -> Iterator[Path]:
+    """A folder in runs/ that did not exist yet, named for the reader only: nothing is read from its name.
+
+    It is made at once, so that two runs that begin together do not choose the same.
+    """
     import itertools
     import re
 
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", "-".join([Path(model).name, *parts])).strip("-")
-    numbered = (Path("runs") / f"{stem}-{number}" for number in itertools.count(1))
-    return next(folder for folder in numbered if not folder.exists())
+    name = re.sub(r"[^A-Za-z0-9]+", "-", "-".join([Path(model).name, *parts])).strip("-")
+    runs = Path("runs").absolute()  # the model may change the working directory
+    made = not runs.exists()
+    runs.mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        folder = Path("runs") / f"{name[:_LONGEST_STEM]}-{number}"
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            continue
+    try:
+        yield folder
+    finally:
+        # Only what is empty can be removed: nothing stays of a run that failed at its start.
+        with contextlib.suppress(OSError):
+            (runs / folder.name).rmdir()
+        if made:
+            with contextlib.suppress(OSError):
+                runs.rmdir()
 
 
 def _resumed(folder: Path) -> str:
     """The command line of this process, made to go on."""
     arguments = ["lgbench", *sys.argv[1:]]
-    if "--resume" not in arguments:
-        arguments.append("--resume")
+    more = [] if "--resume" in arguments else ["--resume"]
     if not any(argument.partition("=")[0] in ("--output", "-o") for argument in arguments):
-        arguments += ["--output", str(folder)]
-    return shlex.join(arguments)
+        more += ["--output", str(folder)]
+    at = 2 if "--" in arguments else len(arguments)  # behind `eval`: what follows a `--` is no option
+    return shlex.join([*arguments[:at], *more, *arguments[at:]])

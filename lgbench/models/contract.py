@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import lgbench
 from lgbench.errors import LgbenchError, ModelError
@@ -124,10 +126,28 @@ def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
             predictor.prepare(suite, tuple(tasks))
 
 
-def own_batch_size(predictor: Predictor) -> int | None:
-    """How many prompts a predictor says that it takes at once; None where it says nothing."""
-    own = getattr(predictor, "batch_size", None)
-    return own if isinstance(own, int) and own >= 1 else None
+def own_batch_size(predictor: object) -> int | None:
+    """How many prompts a predictor says that it takes at once; None where it says nothing.
+
+    Raises:
+        ModelError: Its attribute raised.
+    """
+    own = own_number(predictor, "batch_size")
+    return own if own is not None and own >= 1 else None
+
+
+def own_number(predictor: object, name: str) -> int | None:
+    """A whole number, Python's or NumPy's, that a predictor has as an attribute; None where it has none.
+
+    Raises:
+        ModelError: The attribute raised.
+    """
+    with user_code(f"The model's {name}"):
+        said: Any = getattr(predictor, name, None)
+    try:
+        return None if isinstance(said, bool) else operator.index(said)
+    except TypeError:  # an `nn.Module` has a method named `parameters`
+        return None
 
 
 def ask_in_parts(
@@ -193,17 +213,29 @@ def _checked(replies: object, expected: int, task: str) -> list[str]:
     wanted = f"It must return a list with one string for each of the {expected} {task} prompts it was given."
     if isinstance(replies, str | bytes):
         raise ModelError(f"predict returned a single {type(replies).__name__}. {wanted}")
-    if not isinstance(replies, Iterable):
+    if not isinstance(replies, Iterable) or isinstance(replies, Mapping | Set):  # a set has no order of its own
         raise ModelError(f"predict returned {type(replies).__name__}, not a list. {wanted}")
     with user_code(f"The model's predict, given {expected} {task} prompts,"):  # a generator runs only here
-        listed: list[object] = list(replies)
+        listed: list[object] = list(islice(replies, expected + 1))  # one too many tells: it may have no end
     if len(listed) != expected:
-        raise ModelError(f"predict returned {len(listed)} replies. {wanted}")
-    strings = [reply for reply in listed if isinstance(reply, str)]
+        count = f"more than {expected}" if len(listed) > expected else len(listed)
+        raise ModelError(f"predict returned {count} replies. {wanted}")
+    strings = [_plain(reply) for reply in listed if isinstance(reply, str)]
     if len(strings) < expected:
         position, odd = next((i, reply) for i, reply in enumerate(listed) if not isinstance(reply, str))
         raise ModelError(f"predict returned {type(odd).__name__} as reply {position + 1}. {wanted}")
     return strings
+
+
+def _plain(reply: str) -> str:
+    """A reply as a string with no methods of the user's, so that what is scored is what is stored."""
+    if type(reply) in _REPLY_KINDS:
+        return reply
+    kind = next(kind for kind in _REPLY_KINDS if isinstance(reply, kind))
+    return kind(str.__str__(reply))
+
+
+_REPLY_KINDS = (CappedReply, RefusedReply, str)
 
 
 @contextlib.contextmanager
@@ -214,8 +246,16 @@ def user_code(what: str) -> Iterator[None]:
     except (LgbenchError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        told = f"{what} raised {type(error).__name__}: {str(error)[:200]}".rstrip(": ")
+        told = f"{what} raised {type(error).__name__}: {_words(error)[:200]}".rstrip(": ")
         raise ModelError(told, user_traceback=_user_traceback(error)) from error
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; nothing where saying it raises too."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # whatever it is, the error itself is told
+        return ""
 
 
 def _user_traceback(error: BaseException) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lgbench.models.contract import Predictor
+from lgbench.models.contract import Predictor, own_batch_size, user_code
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import SystemInfo
 
@@ -30,15 +30,22 @@ class Model:
         system: What the result says of it.
         trained: How it was trained, where the model itself says so.
         may_change: Options on which no reply depends, so that a run may go on with others.
+        device: What the model runs on, as it says when it is loaded; "cpu" where it does not.
+
+    Raises:
+        ModelError: An attribute of the predictor that is read here raised.
     """
 
     predictor: Predictor | RecordedReplies
     system: SystemInfo
     trained: Trained | None = None
     may_change: frozenset[str] = frozenset()
+    device: str = field(init=False)
 
-    @property
-    def device(self) -> str:
-        """What the model runs on, as it says; "cpu" where it does not."""
-        said = str(getattr(self.predictor, "device", "cpu"))
-        return said.encode("utf-8", "replace").decode()[:MAX_DEVICE_CHARS]
+    def __post_init__(self) -> None:
+        # Read now, where all that it costs is to load the model again, and not when the replies are in.
+        own_batch_size(self.predictor)
+        with user_code("The model's device"):
+            said = str(getattr(self.predictor, "device", "cpu"))
+            device = said.encode("utf-8", "replace").decode()[:MAX_DEVICE_CHARS]
+        object.__setattr__(self, "device", device)

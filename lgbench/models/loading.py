@@ -18,7 +18,7 @@ from lgbench.errors import LgbenchError, ModelError, UnknownNameError
 from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import construct
-from lgbench.models.contract import user_code
+from lgbench.models.contract import own_number, user_code
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import MAX_PARAMETERS, MAX_TEXT, SystemInfo
@@ -259,8 +259,8 @@ def _could_be_model(key: str, value: object, module: ModuleType) -> bool:
 
 
 def _model(predictor: Any, system: SystemInfo) -> Model:
-    parameters = getattr(predictor, "parameters", None)
-    if not isinstance(parameters, int) or isinstance(parameters, bool):  # an `nn.Module` has a method of this name
+    parameters = own_number(predictor, "parameters")
+    if parameters is None:
         return Model(predictor, system)
     if not 0 <= parameters <= MAX_PARAMETERS:
         raise LgbenchError(

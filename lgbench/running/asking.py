@@ -13,7 +13,7 @@ from lgbench.models.contract import PipelinedPredictor, Question, StreamingPredi
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.replies import Reply
-from lgbench.results import Usage
+from lgbench.results import MAX_TOKENS, Usage
 from lgbench.running.grading import as_reply
 from lgbench.running.planning import Plan
 from lgbench.suites import Cell
@@ -160,4 +160,5 @@ def usage(model: Model, tokens: Tokens) -> Usage | None:
         return None
     prices = model.predictor.prices if isinstance(model.predictor, StreamingPredictor) else None
     cost = None if prices is None else round((tokens.prompt * prices[0] + tokens.completion * prices[1]) / 1e6, 6)
-    return Usage(prompt_tokens=tokens.prompt, completion_tokens=tokens.completion, cost=cost)
+    prompt, completion = (min(count, MAX_TOKENS) for count in tokens)  # a server may count absurdly in each reply
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, cost=cost)

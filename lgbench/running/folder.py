@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from lgbench.errors import FolderTakenError, LgbenchError
+from lgbench.errors import DamagedRunError, FolderTakenError, LgbenchError
 from lgbench.files import TEMPORARY, owned_folder, write_atomically
 from lgbench.models.contract import Tokens
 from lgbench.records import read_record, write_record
 from lgbench.replies import Reply, parse_reply_line, reply_line
-from lgbench.results import Moment, Result, Sha256
+from lgbench.results import MAX_REPLY_CHARS, Moment, Result, Sha256
 from lgbench.running.asking import Answers, Spent
 from lgbench.running.replies import StoredReplies
 from lgbench.task import Example
@@ -32,6 +32,7 @@ RESULT_FILE = "result.json"
 REPLIES_FILE = "replies.jsonl.gz"
 RUN_FILE = "run.json"
 PARTIAL_FILE = "replies.partial.jsonl"
+_MOST = 10**15  # seconds or tokens of one line: more than any run takes
 
 
 class RunKey(BaseModel):
@@ -270,8 +271,21 @@ def _written(spent: Spent) -> dict[str, float]:
 
 
 def _read(record: Mapping[str, Any]) -> Spent:
-    tokens = Tokens(*(int(record.get(f"{name}_tokens", 0)) for name in Tokens._fields))
-    return Spent(float(record.get("seconds", 0.0)), tokens)
+    prompt, completion = (int(_number(record, f"{name}_tokens")) for name in Tokens._fields)
+    return Spent(_number(record, "seconds"), Tokens(prompt, completion))
+
+
+def _number(record: Mapping[str, Any], key: str) -> float:
+    """A number of a line, 0 where it has none.
+
+    Raises:
+        ValueError: It is no number that could have been measured or counted.
+    """
+    found = record.get(key, 0)
+    # Compared, not converted: an integer may be too large to be a float.
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= _MOST:
+        raise ValueError(f"{key!r} must be a number from 0 to {_MOST:,}")
+    return found
 
 
 def _lines(partial: Path) -> Generator[_Line, None, None]:
@@ -279,6 +293,9 @@ def _lines(partial: Path) -> Generator[_Line, None, None]:
         for number, line in enumerate(file, start=1):
             try:
                 example_id, reply, record = parse_reply_line(line, strict=False)
-                yield _Line(example_id, reply, _read(record))
+                if len(reply.text) > MAX_REPLY_CHARS:  # it was cut before it was written
+                    raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
+                read = _Line(example_id, reply, _read(record))
             except ValueError as error:
-                raise LgbenchError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None
+                raise DamagedRunError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None
+            yield read

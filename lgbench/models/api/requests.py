@@ -20,6 +20,7 @@ import openai
 
 from lgbench.errors import LgbenchError
 from lgbench.models.contract import Tokens
+from lgbench.results import MAX_TOKENS
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0
@@ -236,8 +237,8 @@ def parse_completion(raw: str) -> Completion:
         choice = record["choices"][0]
         written = choice["message"]["content"] if "message" in choice else choice["text"]
         counted = record.get("usage") or {}
-        tokens = Tokens(int(counted.get("prompt_tokens") or 0), int(counted.get("completion_tokens") or 0))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        tokens = Tokens(_count(counted.get("prompt_tokens")), _count(counted.get("completion_tokens")))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         shown = repr(raw[:100]) if raw else "nothing"
         raise Unusable(f"answered with {shown}, which is no OpenAI completion. Is base_url right?") from None
     if written is not None and not isinstance(written, str):
@@ -245,6 +246,11 @@ def parse_completion(raw: str) -> Completion:
     # A model that thought until the cap has written null.
     reason = choice.get("finish_reason")
     return Completion(written or "", reason == "length", tokens, refused=reason == "content_filter")
+
+
+def _count(said: Any) -> int:
+    """A number of tokens as a server says it, in the range of a count: a server may be wrong about more than text."""
+    return min(max(int(said or 0), 0), MAX_TOKENS)
 
 
 def _first_cause(error: BaseException) -> BaseException:

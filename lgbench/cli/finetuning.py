@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.options import ArmName, Device, GroupName, Quiet, Resume, RunFolder, SuiteName
+from lgbench.cli.options import MAX_SEED, ArmName, Device, GroupName, Quiet, Resume, RunFolder, SuiteName
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
@@ -25,7 +25,9 @@ def command(
     arm: ArmName,
     suite: SuiteName = "mini-v1",
     lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train adapters of this rank; 0: all weights.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the new tokens' and adapters' initial weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Of the new tokens' and adapters' initial weights.")
+    ] = 0,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter, as for `lgbench train`."),

@@ -17,6 +17,7 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter of docs/training.md; may be repeated."),
 ]
+MAX_SEED = 2**63 - 1
 Build = Annotated[
     str | None,
     typer.Option(

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.options import ArmName, Build, Changes, Device, GroupName, Preset, Quiet, Resume, RunFolder, SuiteName
+from lgbench.cli.options import (
+    MAX_SEED,
+    ArmName,
+    Build,
+    Changes,
+    Device,
+    GroupName,
+    Preset,
+    Quiet,
+    Resume,
+    RunFolder,
+    SuiteName,
+)
 from lgbench.extras import require_extra
 
 if TYPE_CHECKING:
@@ -23,7 +35,7 @@ def command(
     group: GroupName,
     arm: ArmName,
     suite: SuiteName = "mini-v1",
-    seed: Annotated[int, typer.Option(min=0, help="Of the model's initial weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the model's initial weights.")] = 0,
     preset: Preset = "mini",
     change: Changes = None,
     model: Build = None,

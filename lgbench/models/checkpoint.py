@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -65,8 +65,8 @@ class CheckpointRecord(BaseModel):
     suite: str
     group: str
     arm: str
-    seed: int
-    steps: int
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    steps: Annotated[int, Field(ge=1)]
 
 
 class CheckpointPredictor:
@@ -192,7 +192,7 @@ def load_module(folder: Path, *, build: Build | None = None) -> tuple[Checkpoint
 def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.Module:
     size = record.vocabulary_size
     if record.architecture is not None:
-        return Transformer(record.architecture, size)
+        return reference_model(record.architecture, size)
     if record.build is not None and record.build.startswith("hf:"):
         raise LgbenchError(
             f"The checkpoint {folder} holds weights that `lgbench finetune` trained of {record.build}. Its model for "
@@ -204,6 +204,19 @@ def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.M
             f"that a checkpoint names. Name it yourself: --model-option build={record.build}"
         )
     return call_build(build, size)
+
+
+def reference_model(architecture: Architecture, vocabulary_size: int, initial_std: float = 0.02) -> Transformer:
+    """A reference model with fresh weights.
+
+    Raises:
+        LgbenchError: It does not fit into the memory.
+    """
+    try:
+        return Transformer(architecture, vocabulary_size, initial_std)
+    except (MemoryError, RuntimeError) as error:  # PyTorch raises the latter where it gets no memory
+        reason = (str(error).splitlines() or ["no memory"])[0][:200]
+        raise LgbenchError(f"A model of {architecture} cannot be built here: {reason}") from None
 
 
 def call_build(build: Build, vocabulary_size: int) -> nn.Module:

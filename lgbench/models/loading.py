@@ -47,7 +47,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
         ModelError: The model's own code raised.
     """
     given = dict(options or {})
-    _check_texts({"MODEL": name} | {f"model option {key!r}": text for key, text in given.items()})
+    check_texts({"MODEL": name} | {f"model option {key!r}": text for key, text in given.items()})
     scheme, _, rest = name.partition(":")
     if name in BUILTINS:
         return Model(construct(BUILTINS[name], given, name), SystemInfo(model=name, kind="builtin"))
@@ -62,7 +62,7 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     return _from_entry_point(name, given)
 
 
-def _check_texts(texts: Mapping[str, str]) -> None:
+def check_texts(texts: Mapping[str, str]) -> None:
     """Refuse what could not be written into a result, before a model takes minutes to load."""
     for what, text in texts.items():
         if len(text) > MAX_TEXT:

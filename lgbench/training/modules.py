@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import Build, call_build
+from lgbench.models.checkpoint import Build, call_build, reference_model
 from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY
-from lgbench.models.transformer import Transformer
 from lgbench.task import Stream
 from lgbench.training.settings import TrainingSettings
 
@@ -26,12 +25,12 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
         device: Where to put it.
 
     Raises:
-        LgbenchError: The user's module does not map tokens to logits.
+        LgbenchError: The user's module does not map tokens to logits, or the model does not fit into the memory.
     """
     # PyTorch's initialisers draw from its global generator, and a user's module knows no other.
     torch.manual_seed(int(Stream("lgbench", "weights", seed).words(1)[0] >> 1))
     if build is None:
-        return Transformer(settings.architecture, len(VOCABULARY), settings.initial_std).to(device)
+        return reference_model(settings.architecture, len(VOCABULARY), settings.initial_std).to(device)
     module = call_build(build, len(VOCABULARY)).to(device)
     generator = torch.get_rng_state()
     check_module(module, device=device)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lgbench.models.loading import check_texts
 from lgbench.suites import Arm, ArmTask, Group, Suite
 from lgbench.tasks import get_task
 from lgbench.training.settings import TrainingSettings, preset_settings
@@ -87,8 +88,11 @@ class Recipe:
 
         Raises:
             UnknownNameError: No such group, arm, preset or setting.
-            LgbenchError: A value that a setting cannot have, or the shape of another model.
+            LgbenchError: A value that a setting cannot have, the shape of another model, or a module's name that could
+                not be recorded.
         """
+        if self.model is not None:
+            check_texts({"--model": self.model})
         found = self.suite.group(group)
         return TrainingPlan(
             suite=self.suite.name,

@@ -19,6 +19,7 @@ from lgbench.records import write_record
 from lgbench.training.record import RECORD, TrainingRecord
 
 STATE = "state.safetensors"
+_START_ANEW = "It is damaged: delete the folder and train again."
 _GENERATOR, _CUDA_GENERATOR = "generator", "cuda_generator"
 
 
@@ -58,18 +59,23 @@ def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
     with safe_open(path, "pt") as file:
         text = (file.metadata() or {}).get("record", "")
     try:
-        return TrainingRecord.model_validate_json(text), tensors
+        record = TrainingRecord.model_validate_json(text)
     except ValueError:
         raise LgbenchError(
             f"{path} is not a state of this version of lgbench. Delete the folder and train again."
         ) from None
+    if not 0 <= record.steps_done <= record.plan.settings.steps:
+        raise LgbenchError(
+            f"{path} says that {record.steps_done} of {record.plan.settings.steps} steps are done. {_START_ANEW}"
+        )
+    return record, tensors
 
 
 def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put a saved state back into a freshly built module and its optimizer.
 
     Raises:
-        LgbenchError: The module has other tensors than the one that was saved.
+        LgbenchError: The module has other tensors than the one that was saved, or the state is damaged.
     """
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     try:
@@ -80,16 +86,37 @@ def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.opti
             f"The saved state does not fit the module ({detail}). Something that builds the module has changed since; "
             "restore it, or choose another --output."
         ) from None
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
-            _, number, moment = name.split(".")
+            number, moment = _place(name, tensor, parameters)
             # A copy: what was read is mapped from the file, and would keep its space taken once it is replaced.
-            moments.setdefault(int(number), {})[moment] = tensor.clone()
+            moments.setdefault(number, {})[moment] = tensor.clone()
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    torch.set_rng_state(tensors[_GENERATOR])
-    if (device := _device(module)).type == "cuda" and _CUDA_GENERATOR in tensors:
-        torch.cuda.set_rng_state(tensors[_CUDA_GENERATOR], device)
+    try:
+        torch.set_rng_state(tensors[_GENERATOR])
+        if (device := _device(module)).type == "cuda" and _CUDA_GENERATOR in tensors:
+            torch.cuda.set_rng_state(tensors[_CUDA_GENERATOR], device)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise LgbenchError(f"The saved state has no usable {_GENERATOR} ({error}). {_START_ANEW}") from None
+
+
+def _place(name: str, tensor: Tensor, parameters: list[nn.Parameter]) -> tuple[int, str]:
+    """The number of the parameter that a moment of the optimizer is of, and the moment's name.
+
+    Raises:
+        LgbenchError: There is no such parameter, or it has another shape: PyTorch itself checks neither.
+    """
+    _, number, moment = [*name.split("."), "", ""][:3]
+    if not number.isdecimal() or int(number) >= len(parameters):
+        raise LgbenchError(f"The saved state has {name!r}, of a parameter that there is not. {_START_ANEW}")
+    expected = () if moment == "step" else tuple(parameters[int(number)].shape)
+    if tuple(tensor.shape) != expected:
+        raise LgbenchError(
+            f"The saved state has {name!r} of shape {tuple(tensor.shape)}, not {expected}. {_START_ANEW}"
+        )
+    return int(number), moment
 
 
 def _device(module: nn.Module) -> torch.device:

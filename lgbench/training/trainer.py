@@ -15,7 +15,8 @@ from torch import Tensor
 from lgbench.environment import peak_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
-from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
+from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
+from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
 from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.records import write_record
@@ -243,11 +244,21 @@ def _saved(plan: TrainingPlan, folder: Path, *, resume: bool) -> tuple[TrainingR
 
 
 def _finished(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingRecord | None:
-    """The record of this run if it is done: then nothing but its checkpoint and its record are left."""
+    """The record of this run if it is done: then nothing but its checkpoint and its record are left.
+
+    Raises:
+        LgbenchError: It is another run, or the checkpoint is no longer whole.
+    """
     if (folder / STATE).exists() or not (folder / CHECKPOINT).exists():
         return None
     record = read_training_record(folder)
     _check_same(plan, record, folder, resume=resume)
+    checkpoint = folder / CHECKPOINT
+    if missing := [name for name in (WEIGHTS, CHECKPOINT_RECORD) if not (checkpoint / name).is_file()]:
+        raise LgbenchError(
+            f"{str(folder)!r} holds this run, trained, but its checkpoint lacks {' and '.join(missing)}. Put the file "
+            "back, or choose another --output to train again."
+        )
     return record
 
 

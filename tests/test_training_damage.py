@@ -1,0 +1,146 @@
+"""Edited and damaged files of a training run, and what asks for more than there is: each is told in a sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch  # after the skip
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lgbench.errors import LgbenchError
+from lgbench.models import checkpoint as checkpoints
+from lgbench.models.checkpoint import load_checkpoint
+from lgbench.training.state import STATE
+from lgbench.training.trainer import train
+from tests.tiny_training import Interrupted, stop_at, tiny_plan
+
+from .test_cli import Shell
+
+PLAN = tiny_plan()
+
+
+@pytest.fixture(name="lgbench")
+def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(capsys, monkeypatch)
+
+
+@pytest.fixture(name="trained", scope="module")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(PLAN, folder)
+    return folder
+
+
+@pytest.fixture(name="stopped", scope="module")
+def _stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.raises(Interrupted):
+        train(PLAN, folder, report=stop_at(5))  # type: ignore[arg-type]
+    return folder
+
+
+@pytest.mark.parametrize("name", [checkpoints.WEIGHTS, checkpoints.RECORD])
+def test_a_run_without_its_checkpoint_is_not_said_to_be_trained(trained: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    (folder / "checkpoint" / name).unlink()
+    with pytest.raises(LgbenchError, match=f"lacks {name}"):
+        train(PLAN, folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ({"seed": -1}, "seed: "),
+        ({"seed": 2**70}, "seed: "),
+        ({"steps": 0}, "steps: "),
+        ({"architecture": {"width": 10**9}}, "at most 100,000"),
+        ({"architecture": {"theta": 0.0}}, "theta is a number above 0"),
+        ({"architecture": {"theta": -1.0}}, "theta is a number above 0"),
+    ],
+)
+def test_an_edited_checkpoint_is_refused(trained: Path, tmp_path: Path, edit: dict[str, Any], told: str) -> None:
+    folder = Path(shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint"))
+    path = folder / checkpoints.RECORD
+    record = json.loads(path.read_text("utf-8"))
+    shape = record["architecture"] | edit.get("architecture", {})
+    path.write_text(json.dumps(record | edit | {"architecture": shape}), encoding="utf-8")
+    with pytest.raises(LgbenchError, match=told):
+        load_checkpoint(folder)
+
+
+def _without_generator(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    del tensors["generator"]
+
+
+def _short_generator(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    tensors["generator"] = tensors["generator"][:5].clone()
+
+
+def _misshapen(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    tensors["optimizer.0.exp_avg"] = torch.zeros(3)
+
+
+def _of_nothing(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    tensors["optimizer.999.exp_avg"] = torch.zeros(3)
+
+
+def _too_far(_: dict[str, Tensor], record: dict[str, Any]) -> None:
+    record["steps_done"] = 13
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (_without_generator, "no usable generator"),
+        (_short_generator, "no usable generator"),
+        (_misshapen, r"'optimizer.0.exp_avg' of shape \(3,\)"),
+        (_of_nothing, "a parameter that there is not"),
+        (_too_far, "13 of 12 steps are done"),
+    ],
+)
+def test_a_damaged_state_is_refused(
+    stopped: Path, tmp_path: Path, damage: Callable[[dict[str, Tensor], dict[str, Any]], None], told: str
+) -> None:
+    folder = Path(shutil.copytree(stopped, tmp_path / "run"))
+    with safe_open(folder / STATE, "pt") as file:
+        record = json.loads(file.metadata()["record"])
+    tensors = {name: tensor.clone() for name, tensor in load_file(folder / STATE).items()}
+    damage(tensors, record)
+    save_file(tensors, folder / STATE, {"record": json.dumps(record)})
+    with pytest.raises(LgbenchError, match=told):
+        train(PLAN, folder, resume=True)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("not enough memory: you tried to allocate")])
+def test_a_model_without_room_is_told(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(checkpoints, "Transformer", no_room)
+    with pytest.raises(LgbenchError, match=r"cannot be built here: .*memory"):
+        train(PLAN, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--seed", str(2**63)], "Invalid value for '--seed'"),
+        (["--model", "b\udcff.py:build"], "is not UTF-8"),
+        (["--set", "width=100000000"], "at most 100,000"),
+    ],
+)
+def test_train_refuses_what_cannot_be(lgbench: Shell, options: list[str], told: str) -> None:
+    done = lgbench("train", "copy-mqar", "transfer", *options)
+    assert done.status in (1, 2)
+    assert told in done.err

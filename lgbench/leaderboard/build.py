@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from lgbench.errors import LgbenchError
 from lgbench.files import remove_leftovers, write_atomically
 from lgbench.leaderboard.board import front_page
+from lgbench.leaderboard.markdown import GENERATED
 from lgbench.leaderboard.pages import system_page
 from lgbench.leaderboard.pictures import system_pictures
 from lgbench.leaderboard.scored import score_submission
+from lgbench.leaderboard.svg import OPENING
 from lgbench.submissions.checking import Submission
 
 FRONT_PAGE = "README.md"
@@ -42,9 +45,12 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     """
     for each in (folder, folder / SYSTEMS, *(folder / SYSTEMS).glob("*/")):
         remove_leftovers(each)
-    present = _present(folder)
-    stale = sorted(present.keys() - files.keys())
-    if strange := [path for path in stale if not _is_generated(path)]:
+    names = {path.relative_to(folder).as_posix() for path in _files(folder)}
+    stale = sorted(names - files.keys())
+    # By name first: nothing of a folder that is no leaderboard is read.
+    strange = [path for path in stale if not _is_named_so(path)]
+    present = {} if strange else _present(folder)
+    if strange := strange or [path for path in sorted(present) if not present[path].startswith(_mark(path))]:
         raise LgbenchError(
             f"{str(folder / strange[0])!r} is no part of a leaderboard. Move it, or choose another folder."
         )
@@ -62,7 +68,12 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     return [folder / path for path in sorted([*changed, *stale])]
 
 
-def _is_generated(path: str) -> bool:
+def _mark(path: str) -> bytes:
+    """How every page or picture begins that `leaderboard build` wrote. What begins otherwise is someone's own."""
+    return (GENERATED if path.endswith(".md") else OPENING).encode()
+
+
+def _is_named_so(path: str) -> bool:
     """Whether a page or a picture of a system could be called that."""
     first, *others = PurePosixPath(path).parts
     return first == SYSTEMS and PurePosixPath(path).suffix == {1: ".md", 2: ".svg"}.get(len(others))
@@ -85,10 +96,16 @@ def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
             )
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+
+
 def _present(folder: Path) -> dict[str, bytes]:
-    """Every file in a folder by its path in it; of a link, what it says and not what it leads to."""
-    return {
-        path.relative_to(folder).as_posix(): str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_symlink() or not path.is_dir()
-    }
+    """Every file in a folder by its path in it: of a link what it says, not what it leads to; of a pipe nothing."""
+    return {path.relative_to(folder).as_posix(): _content(path) for path in _files(folder)}
+
+
+def _content(path: Path) -> bytes:
+    if path.is_symlink():
+        return os.fsencode(path.readlink())
+    return path.read_bytes() if path.is_file() else b""

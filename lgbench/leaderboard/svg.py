@@ -19,6 +19,8 @@ from lgbench.suites import Group
 
 # Pixels, from the upper left corner.
 _WIDTH, _HEIGHT = 720, 330
+OPENING = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
+"""How every picture begins."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 494, 58, 282
 _LEGEND, _SWATCH, _ROW = 508, 24, 20
 _MARGIN = 7  # so that a line at 0 or 100 % does not lie on the frame

@@ -138,3 +138,15 @@ def test_show_tells_of_a_damaged_result_and_shows_the_others(lgbench: Shell) -> 
     assert "runs/a/result.json" in done.err
     assert "is not valid JSON" in done.err
     assert "Result: runs/b" in done.out
+
+
+def test_what_a_stranger_named_a_model_cannot_write_to_the_terminal(lgbench: Shell) -> None:
+    lgbench("eval", "echo", "--task", "reverse", "--length", "2", "-q", "--output", "run")
+    result = json.loads(Path("run/result.json").read_text("utf-8"))
+    result["system"]["model"] = "x\x1b]0;title\x07\x1b[2J\u202eevil\nOpen score: 100 %"
+    Path("run/result.json").write_text(json.dumps(result), encoding="utf-8")
+    done = lgbench("show", "run")
+    assert done.status == 0, done.err
+    assert r"x\x1b]0;title\x07" in done.out.replace("\n", "")
+    assert not {"\x1b", "\x07", "\u202e"} & set(done.out)
+    assert not any(line.startswith("Open score") for line in done.out.splitlines())

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from lgbench.cli import app
 from lgbench.errors import LgbenchError
+from lgbench.files import TEMPORARY, owned_folder
 from lgbench.leaderboard.build import derive_files
 from lgbench.submissions.checking import check, read_submissions
 from lgbench.submissions.submitting import Details, submit
@@ -150,7 +151,7 @@ def test_details_are_checked_before_anything_is_written(
 ) -> None:
     with pytest.raises(LgbenchError, match=rf"new/system\.json: {field}"):
         submit([run_folders[RUN]], name="new", details=details, submissions=empty)
-    assert list(empty.iterdir()) == []
+    assert content(empty) == {}
 
 
 def test_a_name_or_a_place_that_cannot_be(empty: Path, run_folders: dict[str, Path]) -> None:
@@ -259,3 +260,18 @@ def test_the_docs_name_every_field_and_every_column(submissions: Path) -> None:
     for column in row.strip("| ").split("|"):
         if column.strip() not in ("system", "mean group score", "parameters"):
             assert column.strip() in reading
+
+
+def test_one_submit_at_a_time_and_what_a_killed_one_left_goes(empty: Path, run_folders: dict[str, Path]) -> None:
+    with owned_folder(empty), pytest.raises(LgbenchError, match="Another process is writing"):
+        submit(list(run_folders.values()), name="new", details=DETAILS, submissions=empty)
+    (empty / f".new-killed{TEMPORARY}" / "new").mkdir(parents=True)
+    submit(list(run_folders.values()), name="new", details=DETAILS, submissions=empty)
+    assert [path.name for path in empty.iterdir()] == ["new"]
+
+
+def test_a_board_is_not_built_of_a_system_or_a_run(empty: Path, run_folders: dict[str, Path]) -> None:
+    submit(list(run_folders.values()), name="new", details=DETAILS, submissions=empty)
+    for folder in (empty / "new", empty / "new" / RUN):
+        with pytest.raises(LgbenchError, match="is a system or a run"):
+            read_submissions(folder)

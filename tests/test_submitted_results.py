@@ -66,6 +66,13 @@ ALL_CELLS = {f"cells[{number}]" for number in range(5)}
             id="a built-in by its module",
         ),
         pytest.param(
+            of_system(kind="module", model="lgbench.models:builtin.Oracle"),
+            {"system.model"},
+            "plumbing",
+            id="a built-in by another module",
+        ),
+        pytest.param(of_system(kind="checkpoint", model="tiny:transfer"), {"system.model"}, "plumbing", id="bundled"),
+        pytest.param(
             of_system(source_sha256=["0" * 64, "1" * 64]),
             {"system.source_sha256"},
             "middle of the run",

@@ -14,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from lgbench.models.loaded import Model
+from lgbench.records import plain
 from lgbench.results import Result
 from lgbench.scoring.measures import (
     TaskSummary,
@@ -80,7 +81,7 @@ def _table(result: Result) -> Table:
     if revision:
         model = f"{model.removesuffix(f'@{revision}')}@{revision}"
     table = Table(
-        title=escape(f"{model} on {where}"),
+        title=escape(plain(f"{model} on {where}", limit=3000)),  # a stranger named it
         caption="Exact match in %, with its 95 % Wilson interval.",
         caption_justify="left",
         title_justify="left",

@@ -111,8 +111,10 @@ def read_submissions(folder: Path) -> tuple[Submission, ...]:
     """Every system in a folder of submissions, by name, with every count re-scored.
 
     Raises:
-        LgbenchError: Something is wrong with one of them; with all problems.
+        LgbenchError: Something is wrong with one of them, with all problems; or the folder is a system or a run itself.
     """
+    if any((folder / name).exists() for name in (SYSTEM_FILE, RESULT_FILE)):
+        raise LgbenchError(f"{str(folder)!r} is a system or a run. Name the folder of all systems.")
     checked = check([folder])
     if checked.problems:
         raise LgbenchError("\n".join(map(str, checked.problems)))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from lgbench.errors import LgbenchError
-from lgbench.models import builtin
 from lgbench.records import Problem
 from lgbench.results import Result
 from lgbench.scoring.measures import expected_cells
@@ -17,9 +16,9 @@ def ineligible(result: Result) -> Iterator[Problem]:
     """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
     if result.limit is not None:
         yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
-    places = (f"{builtin.__name__}:", f"{builtin.__name__}.")  # as named on the command line, and as made in Python
-    if result.system.kind == "builtin" or result.system.model.startswith(places):
-        yield Problem("system.model", "is a built-in model, which is a check of the plumbing, not a system.")
+    own = ("lgbench.", "tiny:")  # as named by module or made in Python, and as bundled
+    if result.system.kind == "builtin" or result.system.model.startswith(own):
+        yield Problem("system.model", "is a built-in or bundled model, which checks the plumbing and is no system.")
     if len(result.system.source_sha256) > 1:
         yield Problem(
             "system.source_sha256", "names several hashes: the model's file changed in the middle of the run."

@@ -10,8 +10,7 @@ import pytest
 
 from lgbench.cli.evaluation import _new_folder
 from lgbench.running.folder import PARTIAL_FILE, RUN_FILE
-
-from .test_cli import Shell
+from tests.test_cli import Shell
 
 MODEL = """
 class Stops:

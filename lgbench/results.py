@@ -19,6 +19,7 @@ MAX_REPLY_CHARS = 4096
 """Longer replies are cut to this length before they are scored, stored and digested."""
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MAX_PARAMETERS = 10**14
 MAX_TOKENS = 10**12
 Parameters = Annotated[int, Field(ge=0, le=MAX_PARAMETERS)]
@@ -270,7 +271,7 @@ class Result(_Record):
     suite: Name
     arm: Literal["main_only", "transfer", "control", "direct", "open"]
     group: Name | None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None
+    seed: Seed | None
     limit: Annotated[int, Field(ge=1)] | None
     system: SystemInfo
     cells: tuple[CellResult, ...] = Field(min_length=1)

@@ -17,7 +17,7 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter of docs/training.md; may be repeated."),
 ]
-MAX_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1  # as `lgbench.results.Seed` has it, which loads too much for --help
 Build = Annotated[
     str | None,
     typer.Option(

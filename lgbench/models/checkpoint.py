@@ -28,6 +28,7 @@ from lgbench.models.prompting import generation_cap
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt, task_tag
 from lgbench.models.transformer import Transformer
 from lgbench.records import read_record, write_record
+from lgbench.results import Seed
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
@@ -65,7 +66,7 @@ class CheckpointRecord(BaseModel):
     suite: str
     group: str
     arm: str
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
     steps: Annotated[int, Field(ge=1)]
 
 

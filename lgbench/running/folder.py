@@ -10,20 +10,20 @@ import contextlib
 import logging
 import os
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
-from lgbench.errors import DamagedRunError, FolderTakenError, LgbenchError
+from lgbench.errors import FolderTakenError, LgbenchError
 from lgbench.files import TEMPORARY, owned_folder, write_atomically
-from lgbench.models.contract import Tokens
 from lgbench.records import read_record, write_record
-from lgbench.replies import Reply, parse_reply_line, reply_line
-from lgbench.results import MAX_REPLY_CHARS, Moment, Result, Sha256
+from lgbench.replies import Reply, reply_line
+from lgbench.results import Moment, Result, Sha256
 from lgbench.running.asking import Answers, Spent
+from lgbench.running.partial import Line, cost_fields, drop_torn_line, read_lines
 from lgbench.running.replies import StoredReplies
 from lgbench.task import Example
 
@@ -32,7 +32,6 @@ RESULT_FILE = "result.json"
 REPLIES_FILE = "replies.jsonl.gz"
 RUN_FILE = "run.json"
 PARTIAL_FILE = "replies.partial.jsonl"
-_MOST = 10**15  # seconds or tokens of one line: more than any run takes
 
 
 class RunKey(BaseModel):
@@ -83,18 +82,6 @@ def result_key(result: Result) -> RunKey:
     )
 
 
-class _Line(NamedTuple):
-    """A line of `replies.partial.jsonl`."""
-
-    example_id: str
-    reply: Reply
-    spent: Spent
-
-    @property
-    def cell(self) -> str:
-        return self.example_id.rpartition("-")[0]
-
-
 class RunFolder:
     """An open run: hands out the replies that are already there, and keeps each new one as it arrives.
 
@@ -115,8 +102,8 @@ class RunFolder:
         self._partial = (path / PARTIAL_FILE).open("ab")
         self._stored_file: BinaryIO = (path / f".{REPLIES_FILE}{TEMPORARY}").open("wb")
         self._stored = StoredReplies(self._stored_file)
-        self._earlier = _lines(path / PARTIAL_FILE)
-        self._aside: deque[_Line] = deque()
+        self._earlier = read_lines(path / PARTIAL_FILE)
+        self._aside: deque[Line] = deque()
 
     def earlier(self, examples: Sequence[Example]) -> dict[str, Reply]:
         """The replies to these examples that earlier pieces of the run left. Ask cell by cell, in the run's order.
@@ -126,7 +113,7 @@ class RunFolder:
         """
         ids = {example.id for example in examples}
         found: dict[str, Reply] = {}
-        others: list[_Line] = []
+        others: list[Line] = []
         while (line := self._next_line()) is not None:
             if line.example_id in ids:
                 found[line.example_id] = line.reply
@@ -139,13 +126,13 @@ class RunFolder:
         self.resumed += len(found)
         return found
 
-    def _next_line(self) -> _Line | None:
+    def _next_line(self) -> Line | None:
         return self._aside.popleft() if self._aside else next(self._earlier, None)
 
     def append(self, answers: Answers) -> None:
         """Keep some replies. What they took stands on the first line."""
         lines = [
-            reply_line(example.id, reply, **(_written(answers.spent) if position == 0 else {}))
+            reply_line(example.id, reply, **(cost_fields(answers.spent) if position == 0 else {}))
             for position, (example, reply) in enumerate(answers.replies)
         ]
         self._partial.write(b"".join(lines))
@@ -230,7 +217,7 @@ def open_run(
 
 def _going_on(path: Path, record: _RunRecord, sources: tuple[str, ...]) -> _RunRecord:
     """The record of an unfinished run, once its last reply is whole and it knows the model's file as it is now."""
-    _drop_torn_line(path / PARTIAL_FILE)
+    drop_torn_line(path / PARTIAL_FILE)
     record = record.model_copy(update={"source_sha256": _union(record.source_sha256, sources)})
     if len(record.source_sha256) > 1:
         _log.warning("The model's file has changed since this run began: its result cannot be submitted.")
@@ -252,50 +239,3 @@ def _check_same(path: Path, difference: str, *, resume: bool, state: str) -> Non
 
 def _union(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(known + new))
-
-
-def _drop_torn_line(partial: Path) -> None:
-    """Cut the file after its last complete line: what a killed process had half written is asked again."""
-    if not partial.exists():
-        return
-    content = partial.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with partial.open("r+b") as file:
-            file.truncate(whole)
-
-
-def _written(spent: Spent) -> dict[str, float]:
-    counted = {f"{name}_tokens": count for name, count in spent.tokens._asdict().items() if count}
-    return {"seconds": round(spent.seconds, 6), **counted}
-
-
-def _read(record: Mapping[str, Any]) -> Spent:
-    prompt, completion = (int(_number(record, f"{name}_tokens")) for name in Tokens._fields)
-    return Spent(_number(record, "seconds"), Tokens(prompt, completion))
-
-
-def _number(record: Mapping[str, Any], key: str) -> float:
-    """A number of a line, 0 where it has none.
-
-    Raises:
-        ValueError: It is no number that could have been measured or counted.
-    """
-    found = record.get(key, 0)
-    # Compared, not converted: an integer may be too large to be a float.
-    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= _MOST:
-        raise ValueError(f"{key!r} must be a number from 0 to {_MOST:,}")
-    return found
-
-
-def _lines(partial: Path) -> Generator[_Line, None, None]:
-    with partial.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                example_id, reply, record = parse_reply_line(line, strict=False)
-                if len(reply.text) > MAX_REPLY_CHARS:  # it was cut before it was written
-                    raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
-                read = _Line(example_id, reply, _read(record))
-            except ValueError as error:
-                raise DamagedRunError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None
-            yield read

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from lgbench.models.loading import check_texts
+from lgbench.results import Seed
 from lgbench.suites import Arm, ArmTask, Group, Suite
 from lgbench.tasks import get_task
 from lgbench.training.settings import TrainingSettings, preset_settings
@@ -49,7 +49,7 @@ class TrainingPlan(BaseModel):
     group: str
     arm: str
     parts: tuple[TrainedPart, ...]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
     preset: str
     settings: TrainingSettings
     model: str = "reference"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,8 @@ pytest.importorskip("openai")
 
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
-from lgbench.models.contract import CappedReply
+from lgbench.models.api.requests import Completion, Endpoint
+from lgbench.models.contract import CappedReply, Tokens
 from lgbench.models.loading import load_model
 from lgbench.rescoring import rescore
 from lgbench.suites import load_suite
@@ -92,6 +94,29 @@ def test_concurrency_is_bounded_and_used(serve: Serve) -> None:
     assert not all_five.broken
     assert server.most_under_way == 5
     assert len(server.bodies) == 40
+
+
+def test_no_two_requests_begin_in_one_turn_of_the_event_loop(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    turns = [0]
+    begun: list[int] = []
+
+    def turn() -> None:
+        turns[0] += 1
+        if len(begun) < 40:
+            asyncio.get_running_loop().call_soon(turn)
+
+    async def complete(self: Endpoint, body: dict[str, Any], **_: Any) -> Completion:
+        if not begun:
+            asyncio.get_running_loop().call_soon(turn)
+        begun.append(turns[0])
+        await asyncio.sleep(0)  # so that the answers of several come together
+        return Completion("", capped=False, tokens=Tokens())
+
+    monkeypatch.setattr(Endpoint, "complete", complete)
+    model, _ = serve(lambda number, body: right_answer(body), concurrency="8")
+    ask(model, 40)
+    assert len(begun) == 40
+    assert begun == sorted(set(begun))
 
 
 def test_a_megabyte_reply_is_cut(serve: Serve, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from lgbench.models.architecture import Architecture
+from lgbench.models.linear import Linear
 
 NORM_EPSILON = 1e-6
 # Tokens. The CPU's kernels for softmax and small matrices are fast from 16 numbers on, and at multiples of them.
@@ -145,8 +146,8 @@ class Attention(nn.Module):
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
         self.heads = shape.heads
-        self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=False)
-        self.out = nn.Linear(shape.width, shape.width, bias=False)
+        self.qkv = Linear(shape.width, 3 * shape.width)
+        self.out = Linear(shape.width, shape.width)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
         """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
@@ -170,8 +171,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(shape.width, 2 * shape.hidden, bias=False)
-        self.down = nn.Linear(shape.hidden, shape.width, bias=False)
+        self.gate_up = Linear(shape.width, 2 * shape.hidden)
+        self.down = Linear(shape.hidden, shape.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) to the same shape."""
@@ -213,7 +214,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(vocabulary_size, shape.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.width)
-        self.head = nn.Linear(shape.width, vocabulary_size, bias=False)
+        self.head = Linear(shape.width, vocabulary_size)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=initial_std)

@@ -160,6 +160,7 @@ class _Conversation:
         self.failures: list[BaseException] = []
         self._ask = ask
         self._over = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._concurrency = concurrency
         self._outcomes: list[_Outcome] = []
         self._released = 0
@@ -178,6 +179,7 @@ class _Conversation:
         while True:
             number, question = await self._questions.get()
             completion = None
+            await self._one_a_turn()
             if not self.failures:
                 try:
                     completion = await self._ask(question, self._over)
@@ -185,6 +187,15 @@ class _Conversation:
                     self.end(failure)
             self._outcomes.append((number, completion))
             self._news.set()
+
+    async def _one_a_turn(self) -> None:
+        """Wait until this question is the only one to begin in a turn of the event loop.
+
+        The client writes a request at the end of the turn that begins it. Those begun in one turn would leave together,
+        each late by the making of all, and their answers would come together, for ever.
+        """
+        await self._turn.acquire()
+        asyncio.get_running_loop().call_soon(self._turn.release)
 
     def end(self, failure: BaseException) -> None:
         """Begin no further question. Called in the event loop."""

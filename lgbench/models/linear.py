@@ -1,0 +1,35 @@
+"""Layer 2: the linear maps of the reference model, on a CPU by the faster of the two libraries that PyTorch has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the field's name for it
+
+# PyTorch multiplies float32 matrices with Intel's MKL, which leaves half of what an AMD processor can do unused. This
+# is oneDNN's product, for which PyTorch has no public name; a build without it only takes longer.
+_ONE_DNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_LEAST_ROWS = 48  # for fewer MKL is as fast
+_ROWS = 32  # oneDNN prepares itself for each number of rows, which takes as long as some products: they are rounded up
+
+
+class Linear(nn.Linear):
+    """A linear map without a bias: (..., inputs) to (..., outputs).
+
+    Args:
+        inputs: Size of the vectors it takes.
+        outputs: Size of those it gives.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `torch.nn.Linear`, but for rounding where it decodes in float32 on a CPU."""
+        rows = x.numel() // self.in_features
+        decodes = torch.is_inference_mode_enabled() and x.device.type == "cpu" and x.dtype == torch.float32
+        if _ONE_DNN is None or not decodes or rows < _LEAST_ROWS:
+            return super().forward(x)
+        padded = F.pad(x.reshape(rows, -1), (0, 0, 0, -rows % _ROWS))
+        product: Tensor = _ONE_DNN(padded, self.weight, None, "none", [], "")
+        return product[:rows].view(*x.shape[:-1], -1)

@@ -46,14 +46,14 @@ def test_the_ceiling_comes_on_top_of_the_usual_arms() -> None:
 
 
 def test_arms_that_groups_share_run_once() -> None:
-    runs = list_runs(Recipe(MINI), Path("runs"), groups=[], arms=ARMS, seeds=2)
+    runs = list_runs(Recipe(MINI), Path("runs"), groups=[], arms=ARMS, seeds=range(2))
     names = [run.name for run in runs]
     assert len(names) == len(set(names)) == 2 * 20
     assert names[:3] == ["add-carry main_only seed 0", "add-carry transfer seed 0", "add-carry control seed 0"]
     assert "add-subtract main_only seed 0" not in names
     assert "add-multiply main_only seed 1" in names
     assert all(run.plan.seed == 0 for run in runs[:20])
-    shared = list_runs(Recipe(MINI), Path("runs"), groups=["add-subtract"], arms=ARMS, seeds=1)
+    shared = list_runs(Recipe(MINI), Path("runs"), groups=["add-subtract"], arms=ARMS, seeds=range(1))
     assert [run.folder.name for run in shared] == [
         "add-carry-main_only-seed0",
         "add-subtract-transfer-seed0",
@@ -63,7 +63,7 @@ def test_arms_that_groups_share_run_once() -> None:
 
 def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe(MINI, changes=TINY)
-    runs = list_runs(recipe, tmp_path, groups=["add-multiply"], arms=["main_only", "transfer"], seeds=1)
+    runs = list_runs(recipe, tmp_path, groups=["add-multiply"], arms=["main_only", "transfer"], seeds=range(1))
     # Untrained models never stop; what they write is cut short to keep the test so.
     monkeypatch.setattr("lgbench.models.checkpoint.generation_cap", lambda prompt: 8)
     outcomes = list(execute(runs, finish_run))
@@ -83,7 +83,7 @@ def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypat
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copying(arm: str, *changes: str) -> Run:
         recipe = Recipe(MINI, changes=[*TINY, *changes])
-        (run,) = list_runs(recipe, tmp_path, groups=["copy-mqar"], arms=[arm], seeds=1)
+        (run,) = list_runs(recipe, tmp_path, groups=["copy-mqar"], arms=[arm], seeds=range(1))
         return run
 
     monkeypatch.setattr(reproduction, "evaluate", lambda *arguments, **options: None)
@@ -113,7 +113,7 @@ def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
         source = tmp_path / f"{name}.py"
         source.write_text(f"import os\n\ndef build(size):\n    {statement}\n", encoding="utf-8")
         recipe = Recipe(MINI, changes=TINY[4:], model=f"{source}:build")
-        runs += list_runs(recipe, tmp_path / name, groups=["copy-mqar"], arms=["transfer"], seeds=1)
+        runs += list_runs(recipe, tmp_path / name, groups=["copy-mqar"], arms=["transfer"], seeds=range(1))
     found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, finish_run, jobs=2)}
     assert found["raises"] == "x" * 200_000
     assert found["vanishes"] == "its process ended with exit status 3"
@@ -142,7 +142,7 @@ def test_runs_side_by_side_end_in_the_weights_and_replies_of_runs_in_turn(
     try:
         for jobs in (1, 2):
             recipe = Recipe(MINI, changes=TINY[4:], model=f"{source}:build")
-            runs = list_runs(recipe, tmp_path / str(jobs), groups=["copy-mqar"], arms=ARMS[:2], seeds=1)
+            runs = list_runs(recipe, tmp_path / str(jobs), groups=["copy-mqar"], arms=ARMS[:2], seeds=range(1))
             outcomes = list(execute(runs, finish_run, jobs=jobs))
             assert [outcome.failure for outcome in outcomes] == [None] * 2
             assert sorted(outcome.run.name for outcome in outcomes) == sorted(run.name for run in runs)

@@ -180,6 +180,18 @@ def test_reproduce_ends_with_a_verdict(lgbench: Shell) -> None:
     assert "steps is 4 there and 5 here" in changed.err
 
 
+def test_reproduce_of_named_seeds(lgbench: Shell) -> None:
+    arguments = ["reproduce", "--group", "copy-mqar", "--arm", "main_only", *SMALL, "--output", "r"]
+    done = lgbench(*arguments, "--seed", "5,3", "--seed", "3")
+    assert done.status == 0, done.err
+    assert {path.name for path in Path("r").iterdir()} == {f"copy-mqar-main_only-seed{seed}" for seed in (3, 5)}
+    assert done.out.count("trained on") == 1
+    for given in ("-1", "one", "3,", str(2**63)):
+        refused = lgbench(*arguments, "--seed", given)
+        assert refused.status == 1
+        assert f"{given!r} is no list of seeds, which go from 0 to {2**63 - 1}." in " ".join(refused.err.split())
+
+
 def test_sweep_and_plot(lgbench: Shell) -> None:
     pytest.importorskip("matplotlib")
     arguments = ["sweep", "copy-mqar", "--main-lengths", "2,4", "--aux-lengths", "4", *SMALL, "--output", "s"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, Groups, Jobs, Preset, SuiteName, listed
+from lgbench.cli.options import Build, Changes, Device, Groups, Jobs, Preset, SuiteName, listed, listed_seeds
 from lgbench.cli.runs import finish_all, tell_failures
 from lgbench.extras import require_extra
 
@@ -26,6 +26,14 @@ def command(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 3,
+    seed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N",
+            help="Train this seed instead, or several joined by commas; may be repeated.",
+            show_default="0 to SEEDS - 1",
+        ),
+    ] = None,
     preset: Preset = "mini",
     change: Changes = None,
     model: Build = None,
@@ -48,11 +56,11 @@ def command(
     from lgbench.training.plans import Recipe
     from lgbench.training.reproduction import RESULT, finish_run, list_runs
 
-    groups = listed(group)
+    groups, numbers = listed(group), listed_seeds(seed) or range(seeds)
     found, chosen = load_suite(suite), choose_device(device)
     recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
     root = output or Path("runs") / f"{suite}-{preset}"
-    runs = list_runs(recipe, root, groups=groups, arms=_arms(listed(arm)), seeds=seeds)
+    runs = list_runs(recipe, root, groups=groups, arms=_arms(listed(arm)), seeds=numbers)
     failed = finish_all(runs, finish_run, jobs=jobs, device=chosen)
     finished = [run for run in runs if run not in failed]
     _print_tokens(finished)
@@ -71,7 +79,7 @@ def _print_tokens(runs: list[Run]) -> None:
     from lgbench.training.record import read_training_record
 
     for run in runs:
-        if run.plan.seed == 0:
+        if run.plan.seed == runs[0].plan.seed:
             record = read_training_record(run.folder)
             read = f"{record.tokens:,} tokens, of which {record.target_tokens:,} in targets"
             typer.echo(f"{run.plan.group} {run.plan.arm}: trained on {read}")

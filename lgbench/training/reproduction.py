@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,9 @@ RESULT = "result"
 """The folder of a run's result, beside its `training.json` and checkpoint."""
 
 
-def list_runs(recipe: Recipe, root: Path, *, groups: Sequence[str], arms: Sequence[str], seeds: int) -> list[Run]:
+def list_runs(
+    recipe: Recipe, root: Path, *, groups: Sequence[str], arms: Sequence[str], seeds: Iterable[int]
+) -> list[Run]:
     """The runs of a reproduction: seed by seed, then by group and arm, so that every group is seen once early.
 
     An arm that trains on the same list in several groups is one run, named for the first of them.
@@ -34,7 +36,7 @@ def list_runs(recipe: Recipe, root: Path, *, groups: Sequence[str], arms: Sequen
         root: The folder of the runs' folders.
         groups: Names; empty for all.
         arms: Names of trained arms.
-        seeds: How many: 0 to `seeds` - 1.
+        seeds: Each trains every arm once.
 
     Raises:
         UnknownNameError: No such group, arm, preset or setting.
@@ -43,7 +45,7 @@ def list_runs(recipe: Recipe, root: Path, *, groups: Sequence[str], arms: Sequen
     wanted = [suite.group(name) for name in groups] or list(suite.groups)
     experiments = [(same_experiment(suite, arm, group)[0], arm) for group in wanted for arm in arms]
     runs = []
-    for seed in range(seeds):
+    for seed in seeds:
         for group, arm in dict.fromkeys(experiments):
             plan = recipe.plan(group.name, arm, seed)
             folder = root / f"{group.name}-{arm}-seed{seed}"

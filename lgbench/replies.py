@@ -35,6 +35,7 @@ class Reply(NamedTuple):
 
 FLAGS = ("cut", "capped", "refused")
 """What may be so of a reply beside its text, each counted."""
+_MAX_LINE = 100_000  # bytes; a stored reply's, all of it escaped, takes half. A line may unpack to far more memory
 
 
 def reply_line(example_id: str, reply: Reply, **extra: float) -> bytes:
@@ -48,11 +49,13 @@ def parse_reply_line(line: bytes, *, strict: bool = True) -> tuple[str, Reply, d
 
     Args:
         line: One line, with or without its end.
-        strict: Whether keys other than those of a stored reply, and replies too long to be one, are refused.
+        strict: Whether keys other than those of a stored reply, and what is too long to be one, are refused.
 
     Raises:
         ValueError: The line is none; the message says why.
     """
+    if strict and len(line) > _MAX_LINE:
+        raise ValueError(f"it has {len(line):,} bytes, more than a stored reply can have")
     record = parse_json(line)
     if not isinstance(record, dict):
         raise ValueError('it is not an object like {"id": ..., "reply": ...}')

@@ -50,6 +50,9 @@ def test_lm_eval_folder_holds_the_published_cells(tmp_path: Path) -> None:
         export_lm_eval(plan, tmp_path / "out")
     with pytest.raises(LgbenchError, match=r"lacks \{prompt\}"):
         export_lm_eval(plan, tmp_path / "other", template="?")
+    with pytest.raises(LgbenchError, match=r"The template '\{prompt\}\\udcff' is not UTF-8"):
+        export_lm_eval(plan, tmp_path / "other", template="{prompt}\udcff")
+    assert not (tmp_path / "other").exists()
 
 
 def written_loader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -149,8 +149,12 @@ def test_a_right_reply_does_not_belong(folder: Path) -> None:
         (gzip.compress(b"[]\n"), "line 1: it is not an object"),
         (gzip.compress(b"{\n"), "line 1: "),
         (gzip.compress(b'{"id": "a", "reply": "\xff"}\n'), "line 1: byte "),
-        (gzip.compress(b"[" * 100_000), "nested too deeply"),
-        (gzip.compress(b"x" * 65_000_000, 1), "line 1: "),  # longer than a submission's may be, and read all the same
+        (gzip.compress(b"[" * 99_000), "nested too deeply"),
+        (gzip.compress(b"\n" * 65_000_000, 1), "line 1: Expecting value"),  # over a submission's cap, yet read here
+        (
+            gzip.compress(b"[" + b"0," * 50_000 + b"0]"),
+            "line 1: it has 100,003 bytes, more than a stored reply can have",
+        ),
         (gzip.compress(b"") + b"more", "has bytes after its end"),
     ],
     ids=[
@@ -162,6 +166,7 @@ def test_a_right_reply_does_not_belong(folder: Path) -> None:
         "not UTF-8",
         "nested",
         "long",
+        "long line",
         "more after its end",
     ],
 )

@@ -154,6 +154,12 @@ def test_details_are_checked_before_anything_is_written(
     assert content(empty) == {}
 
 
+def test_a_detail_that_is_not_utf_8(empty: Path, run_folders: dict[str, Path]) -> None:
+    with pytest.raises(LgbenchError, match=r"Nothing was submitted\. This is not valid UTF-8: .*caf\\udce9'"):
+        submit([run_folders[RUN]], name="mine", details=Details(description="caf\udce9"), submissions=empty)
+    assert not (empty / "mine").exists()
+
+
 def test_a_name_or_a_place_that_cannot_be(empty: Path, run_folders: dict[str, Path]) -> None:
     run = [run_folders[RUN]]
     with pytest.raises(LgbenchError, match=r"'\.\./x' is no name for a system"):

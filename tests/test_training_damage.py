@@ -20,6 +20,7 @@ from torch import Tensor
 from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
 from lgbench.models.checkpoint import load_checkpoint
+from lgbench.training.record import RECORD, read_training_record
 from lgbench.training.state import STATE
 from lgbench.training.trainer import train
 from tests.tiny_training import Interrupted, stop_at, tiny_plan
@@ -77,6 +78,27 @@ def test_an_edited_checkpoint_is_refused(trained: Path, tmp_path: Path, edit: di
     path.write_text(json.dumps(record | edit | {"architecture": shape}), encoding="utf-8")
     with pytest.raises(LgbenchError, match=told):
         load_checkpoint(folder)
+
+
+def test_weights_that_are_no_numbers_are_refused(trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint"))
+    weights = load_file(folder / checkpoints.WEIGHTS)
+    weights["norm.weight"][0] = torch.nan
+    save_file(weights, folder / checkpoints.WEIGHTS)
+    with pytest.raises(LgbenchError, match=r"are damaged: norm\.weight holds what is no number"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("edit", [lambda correct: correct.clear(), lambda correct: correct["capitalize"].pop("2")])
+def test_a_record_whose_curve_lacks_points_is_refused(
+    trained: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    record = json.loads((folder / RECORD).read_text("utf-8"))
+    edit(record["curve"][-1]["correct"])
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(LgbenchError, match=r"the point at step \d+ is not of every task and length of the run"):
+        read_training_record(folder)
 
 
 def _without_generator(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ def command(
     typer.echo(
         f"""
 Next, in this repository:
-  lgbench validate {folder}
+  lgbench validate {shlex.quote(str(submissions))}
   lgbench leaderboard build
   git switch -c submit-{name}
   git add {folder} leaderboard

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lgbench.cells import checked_cell, committed_digest
 from lgbench.files import new_folder
+from lgbench.models.loading import check_texts
 from lgbench.models.prompting import generation_cap, prompt_style, question
 from lgbench.running.planning import Plan
 from lgbench.suites import Cell, Suite
@@ -53,8 +54,9 @@ def export_lm_eval(plan: Plan, folder: Path, *, template: str | None = None) -> 
         The name of the group of all cells, for `--tasks`.
 
     Raises:
-        LgbenchError: The folder is not empty, or the template lacks `{prompt}`.
+        LgbenchError: The folder is not empty, or the template lacks `{prompt}` or is no text to record.
     """
+    check_texts({"template": template or ""})
     style = prompt_style("raw", chat=None, has_chat=False, template=template, shots=None)
     new_folder(folder)
     (folder / "data").mkdir()

@@ -187,6 +187,8 @@ def load_module(folder: Path, *, build: Build | None = None) -> tuple[Checkpoint
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise LgbenchError(f"The weights in {folder} do not fit the model that {RECORD} describes: {detail}") from None
+    if spoiled := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise LgbenchError(f"The weights in {folder} are damaged: {spoiled[0]} holds what is no number. Copy it again.")
     return record, module.float()
 
 

@@ -70,7 +70,7 @@ def check_texts(texts: Mapping[str, str]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise LgbenchError(f"The {what} {text!r} is not UTF-8. It is recorded: give it another name.") from None
+            raise LgbenchError(f"The {what} {text!r} is not UTF-8, as what is recorded must be.") from None
 
 
 def _replay(name: str, rest: str, options: dict[str, str]) -> Model:

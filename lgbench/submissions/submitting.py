@@ -210,7 +210,11 @@ def _tell(staged: Path, path: Path, given: Mapping[str, Any]) -> bool:
         raise LgbenchError(f"{str(path)!r} says {', '.join(told)} already: change it there, and leave the option out.")
     if path.exists() and all(record.get(field) == value for field, value in given.items()):
         return False
-    staged.write_text(json.dumps({**record, **given}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    try:
+        staged.write_text(json.dumps({**record, **given}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    except UnicodeEncodeError as error:  # from a terminal of another encoding
+        around = str(error.object)[max(0, error.start - 20) : error.end]
+        raise LgbenchError(f"Nothing was submitted. This is not valid UTF-8: {around!r}.") from None
     return True
 
 

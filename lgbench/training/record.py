@@ -7,11 +7,12 @@ import platform
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from lgbench.errors import LgbenchError
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.records import read_record
+from lgbench.suites import load_suite
 from lgbench.training.plans import TrainingPlan
 from lgbench.version import __version__
 
@@ -83,6 +84,16 @@ class TrainingRecord(_Record):
     seconds: float = 0.0
     peak_memory: int | None = None
     curve: tuple[CurvePoint, ...] = ()
+
+    @model_validator(mode="after")
+    def _counts_the_dev_examples(self) -> Self:
+        """Whoever draws the curve looks up each task at each length of the grid."""
+        lengths = set(load_suite(self.plan.suite).group(self.plan.group).grid)
+        expected = {part.task: lengths for part in self.plan.parts}
+        for point in self.curve:
+            if {task: set(counts) for task, counts in point.correct.items()} != expected:
+                raise ValueError(f"the point at step {point.step} is not of every task and length of the run")
+        return self
 
     @property
     def flops(self) -> int | None:

@@ -1,7 +1,7 @@
 """The benchmark for length generalization transfer.
 
-Does a model that learned a task on short inputs solve longer ones because a related task was trained longer? The
-command line is `lgbench`; this is the same from Python:
+Does a model that learned a task on short inputs solve longer ones because a related task was trained on longer
+inputs? The command line is `lgbench`; this is the same from Python:
 
     result = lgbench.evaluate(MyModel(), suite="mini-v1")
 """

@@ -103,11 +103,13 @@ def test_the_numbers_of_a_row_by_hand() -> None:
     assert row["in-distribution"] == row["beyond"] == f"{mean:.1f}"
     assert row["success rate"] == "66.7"
     assert row["best seed"] == "100.0"
-    assert (row["groups"], row["seeds"], row["transfer seen"]) == ("7", "3", "7 of 7")
+    assert (row["groups"], row["seeds"], row["transfer seen"]) == ("7", "3", "7 of 7†")
     assert (row["parameters"], row["status"]) == ("1,234,567", "reproduced")
     assert "† Some arm has one seed" in page
     in_none = derive_files([made_up("mine", everywhere({"main_only": [96, 100], "transfer": [98, 97]}))])["README.md"]
     assert tables(in_none)[0][0]["transfer seen"] == "0 of 7"
+    two_seeds = everywhere({"main_only": [0, 64], "transfer": [256, 128]})
+    assert tables(derive_files([made_up("mine", two_seeds)])["README.md"])[0][0]["transfer seen"] == "7 of 7"
     assert "(n=5) The mean is over 5 groups only" in page
 
 

@@ -55,6 +55,12 @@ def test_one_dnn_is_asked_only_where_no_gradient_is_wanted_and_it_gains(monkeypa
     assert asked == [64]
 
 
+def test_a_compiler_takes_it_whole() -> None:
+    module, x = made(24, 10), torch.randn(50, 24)
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), module(x))
+
+
 def test_a_build_without_one_dnn_decodes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "_ONE_DNN", None)
     module, x = made(24, 10), torch.randn(50, 24)

@@ -46,7 +46,7 @@ def record(main: int, aux: int, counts: dict[str, dict[int, int]], *, seed: int 
     recipe = Recipe(MINI, changes=["steps=10"])
     ((plan, _, _),) = list_sweep(recipe, GROUP.name, Path(), main_lengths=[main], aux_lengths=[aux], seeds=1)
     plan = plan.model_copy(update={"seed": seed})
-    points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10))
+    points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10) if counts)
     return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
 
 

@@ -83,7 +83,7 @@ def _card(suite: Suite, *, train_examples: int) -> str:
     body = f"""# lgbench {suite.name}
 
 The test data of the suite {suite.name} of lgbench {__version__}, a benchmark for length generalization transfer: is a
-task solved on longer inputs because a related task was trained longer?
+task solved on longer inputs because a related task was trained on longer inputs?
 
 A configuration with a task's name holds its test cells: {suite.examples_per_cell} examples at each length. A reply is
 right if it equals `target`, character for character. Do not train on these.

@@ -18,16 +18,17 @@ from lgbench.leaderboard.markdown import (
     table,
 )
 from lgbench.leaderboard.scored import SuiteScores
+from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.systems import ENOUGH_SEEDS, OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import SUITES, Suite
 
 FEW_SEEDS = "\\*"
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."
-_INTRODUCTION = """Does a model solve longer inputs of a task because a related task was trained longer? Accuracies are
-exact match in %, gains are in points, both with 95 % intervals. The transfer score is how well the main tasks work on
-such inputs; whether the related tasks are why, the gains tell. [How to read this](../docs/leaderboard.md) and
-[how to submit](../docs/submitting.md)."""
+_INTRODUCTION = """Does a model solve longer inputs of a task because a related task was trained on longer inputs?
+Accuracies are exact match in %, gains are in points, both with 95 % intervals. The transfer score says how well the
+main tasks work on such inputs, and the gains whether the related tasks helped.
+[How to read this](../docs/leaderboard.md) and [how to submit](../docs/submitting.md)."""
 _NOTES = {
     ONE_SEED: ONE_SEED_NOTE,
     FEW_SEEDS: f"{FEW_SEEDS} Fewer than {ENOUGH_SEEDS} transfer seeds in some group: ranked after the others.",
@@ -91,7 +92,7 @@ def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "
         score: estimated(scores.score, of=groups),
         "transfer gain": estimated(scores.transfer_gain, of=groups, signed=True),
         "control gain": estimated(scores.control_gain, of=groups, signed=True),
-        "transfer seen": f"{sum(group.transfer_seen is True for group in scores.covered)} of {groups}",
+        "transfer seen": _seen(scores.covered),
         "in-distribution": mean_percent(scores.mean(lambda arm: arm.zone("in_distribution")), of=groups),
         "beyond": mean_percent(scores.mean(lambda arm: arm.zone("beyond")), of=groups),
         "success rate": mean_percent(scores.mean(lambda arm: arm.success_rate), of=groups),
@@ -99,6 +100,13 @@ def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "
         "groups": str(groups),
         "seeds": count_range(scores.seeds, none=NONE),
     } | _about(on_suite)
+
+
+def _seen(groups: Sequence[GroupScores]) -> str:
+    """In how many groups transfer was seen; marked where that rests on one seed, which another may undo."""
+    gains = [(group.transfer_gain, group.gain_over_control) for group in groups if group.transfer_seen]
+    one_seed = any(gain.one_seed for pair in gains for gain in pair if gain is not None)
+    return f"{len(gains)} of {len(groups)}{ONE_SEED if one_seed else ''}"
 
 
 def _open_section(suite: Suite, scores: Sequence[tuple[SuiteScores, OpenScores]]) -> list[str]:

@@ -27,7 +27,7 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """As `torch.nn.Linear`, but for rounding where it decodes in float32 on a CPU."""
         rows = x.numel() // self.in_features
-        decodes = torch.is_inference_mode_enabled() and x.device.type == "cpu" and x.dtype == torch.float32
+        decodes = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()
         if _ONE_DNN is None or not decodes or rows < _LEAST_ROWS:
             return super().forward(x)
         padded = F.pad(x.reshape(rows, -1), (0, 0, 0, -rows % _ROWS))

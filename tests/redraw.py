@@ -1,4 +1,4 @@
-"""The data drawn a second time, as docs/protocol.md words it, without NumPy and without lgbench.
+"""The data drawn a second time, as docs/protocol.md and docs/randomness.md word it, without NumPy and without lgbench.
 
 Each `draw_*` takes words from an iterator and gives prompts. It is written for likeness to the page, not for speed.
 """

@@ -28,6 +28,7 @@ from .philox import philox_words
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text("utf-8")
+RANDOMNESS = (DOCS / "randomness.md").read_text("utf-8")
 ADDING = (DOCS / "adding-a-task.md").read_text("utf-8")
 Row = tuple[str, ...]
 
@@ -58,8 +59,8 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def tables(header: str) -> list[Row]:
-    """The rows of every table of the protocol with this header, cells without their backquotes."""
-    found = re.findall(rf"^\| {re.escape(header)} \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", PROTOCOL, re.M)
+    """The rows of every table of the two pages with this header, cells without their backquotes."""
+    found = re.findall(rf"^\| {re.escape(header)} \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", PROTOCOL + RANDOMNESS, re.M)
     assert found, f"no table is headed {header!r}"
     lines = "".join(found).splitlines()
     return [tuple(cell.strip() for cell in line.strip("|").replace("`", "").split(" | ")) for line in lines]
@@ -139,7 +140,7 @@ def test_the_keys_on_the_page_draw_the_data() -> None:
     keys = {row[0]: row[1] for row in tables("what is drawn | key")}
     suite, task = load_suite("mini-v1"), "string_copy"
     arm = "string_copy@1:8:1/2,mqar@1:16:1/2"
-    assert f"`{arm}`" in PROTOCOL
+    assert f"`{arm}`" in RANDOMNESS
     names = {"SUITE": suite.name, "SPLIT": "dev", "TASK": task, "VERSION": "1", "LENGTH": "8", "ARM": arm, "N": "3"}
 
     def words(what: str) -> Iterator[int]:

@@ -87,6 +87,19 @@ def test_the_gains_told_are_those_on_the_board() -> None:
     assert gains("reference-rope")["add-subtract"]["transfer gain"] == "0.0 [0.0, 0.0]"
 
 
+def test_the_verdicts_told_are_those_of_the_board() -> None:
+    text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
+    told = re.findall(r"### `([\w-]+)`, `([\w-]+)` (?:(?!###).)*?Transfer was (not )?seen", text)
+    assert len(told) == 9
+
+    def above_0(gain: str) -> bool:
+        return float(gain.partition("[")[2].partition(",")[0]) > 0
+
+    for system, group, negation in told:
+        row = gains(system)[group]
+        assert (not negation) == (above_0(row["transfer gain"]) and above_0(row["gain over control"])), (system, group)
+
+
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
 def test_every_main_task_is_learned_alone_and_no_reply_depends_on_its_batch(folder: Path) -> None:
     result = Result.model_validate_json((folder / "result.json").read_text("utf-8"))

@@ -63,7 +63,7 @@ class Server:
                     self.close_connection = True
                     return
                 self.send_response(status)
-                for key, value in ({"Content-Length": str(len(content))} | headers).items():
+                for key, value in ({"Content_Length": str(len(content))} | headers).items():
                     self.send_header(key.replace("_", "-"), value)
                 self.end_headers()
                 self.wfile.write(content)

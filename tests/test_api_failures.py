@@ -226,7 +226,11 @@ def test_a_server_that_asks_for_no_pause_gets_one(serve: Serve, monkeypatch: pyt
         (failure(429, "later", Retry_After="86400"), 1, "asks to wait 86400 s"),
         (failure(429, "slow down"), 4, r"slow down \(after 4 tries\)"),
         (failure(500, "oops"), 3, r"status 500: oops \(after 3 tries\)"),
-        ((200, {}, b"<html>Welcome</html>"), 3, "answered with HTML, not JSON. Is base_url right"),
+        (
+            (200, {}, b"<html>Welcome</html>"),
+            3,
+            r"answered with HTML, not JSON \(after 3 tries\)\. Check base_url, which",
+        ),
         ((200, {}, b'{"hello": 1}'), 3, "which is no OpenAI completion"),
         ((0, {}, b""), 3, "could not be reached or broke off"),
     ],

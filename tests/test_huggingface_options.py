@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from lgbench.bench.llama import make_llama, make_tokenizer
@@ -158,6 +160,60 @@ def test_an_adapter_changes_replies(folder: Path, tmp_path: Path) -> None:
     assert load_model(f"hf:{folder}").system.source_sha256 != load_model(f"hf:{folder}", options).system.source_sha256
     with pytest.raises(LgbenchError, match="is a PEFT adapter"):
         load_model(f"hf:{tmp_path / 'lora'}")
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(
+    ("renamed", "told"),
+    [
+        (lambda name: name.replace("layers.1", "layers.7"), r"is not one of this model: it lacks base_model\.model"),
+        (lambda name: f"of.another.{name}", r"is not one of this model: it lacks base_model\.model"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(
+    folder: Path, tmp_path: Path, renamed: Callable[[str], str], told: str
+) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"])
+    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(tmp_path / "lora")
+    weights = tmp_path / "lora" / "adapter_model.safetensors"
+    save_file({renamed(name): tensor for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(LgbenchError, match=told):
+        load_model(f"hf:{folder}", {"adapter": str(tmp_path / "lora")})
+
+
+def test_a_chat_template_that_refuses_a_user_says_so(tmp_path: Path) -> None:
+    make_llama(tmp_path, chat=True)
+    template = tmp_path / "chat_template.jinja"
+    template.write_text("{{ raise_exception('only assistants') }}", encoding="utf-8")
+    with pytest.raises(LgbenchError, match=r"refuses a user's message: only assistants\. .* chat=false"):
+        replies_of(tmp_path)
+    assert len(replies_of(tmp_path, chat="false")) == len(replies_of(tmp_path, style="raw", chat="false"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda weights: b"version https://git-lfs.github.com/spec/v1\n" + 200 * b"x", "run `git lfs pull` there"),
+        (lambda weights: weights[:-50], "is cut short. Download it again"),
+    ],
+)
+def test_weights_that_are_no_weights_say_what_to_do(
+    folder: Path, tmp_path: Path, spoil: Callable[[bytes], bytes], told: str
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    file = copy / "model.safetensors"
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(LgbenchError, match=told):
+        load_model(f"hf:{copy}")
+
+
+def test_weights_of_other_shapes_say_what_to_do(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    (copy / "config.json").write_text(json.dumps(config | {"hidden_size": 32, "head_dim": 8}), encoding="utf-8")
+    with pytest.raises(LgbenchError, match="its weights have other shapes than its configuration says"):
+        load_model(f"hf:{copy}")
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")

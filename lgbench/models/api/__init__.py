@@ -42,8 +42,12 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
 
 
 def _check(options: Options) -> None:
-    parts = urlsplit(options.base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(options.base_url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port beyond 65535
+        is_url = False
+    if not is_url:
         raise LgbenchError(f"base_url={options.base_url!r} is no URL. An example: http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
         raise LgbenchError("base_url must hold no user, password or query: it is written into the result.")

@@ -24,6 +24,7 @@ from lgbench.results import MAX_TOKENS
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0
+_WORTH_TELLING = 10.0
 _LONGEST_WAIT = 900.0  # a server that asks for more is better resumed later
 _RETRIES_BEFORE_FIRST_SUCCESS = 2  # a wrong URL should not take minutes to be told
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit_limit_reached")
@@ -49,12 +50,14 @@ class Unusable(Exception):  # noqa: N818  # not an error of ours: the reason to 
         reason: What happened, in words.
         wait: Seconds that the server asked to wait.
         overload: Whether the server said that it is busy, so that it is there and other requests should wait too.
+        hint: What to check if the server has not answered yet.
     """
 
-    def __init__(self, reason: str, *, wait: float | None = None, overload: bool = False) -> None:
+    def __init__(self, reason: str, *, wait: float | None = None, overload: bool = False, hint: str = "") -> None:
         super().__init__(reason)
         self.wait = wait
         self.overload = overload
+        self.hint = hint
 
 
 class _Refused(Exception):  # noqa: N818  # what comes of it is for the options to say
@@ -89,6 +92,7 @@ class Endpoint:
         self._told_of_refusals = False
         self._succeeded = False
         self._quiet_until = 0.0
+        self._told_until = 0.0
         self._cap_field = "max_tokens"
 
     async def complete(self, body: dict[str, Any], *, cap: int, about: str, over: asyncio.Event) -> Completion:
@@ -142,19 +146,20 @@ class Endpoint:
     async def _wait(self, failure: Unusable, attempt: int, over: asyncio.Event) -> None:
         known = self._succeeded or failure.overload
         if attempt >= (self._retries if known else min(self._retries, _RETRIES_BEFORE_FIRST_SUCCESS)):
-            raise self._error(f"{failure} (after {attempt + 1} tries)") from None
+            hint = f". {failure.hint}" if failure.hint and not self._succeeded else ""
+            raise self._error(f"{failure} (after {attempt + 1} tries){hint}") from None
         # Jitter, so that requests that failed together do not come back together.
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt) * random.uniform(0.75, 1.25)
         if failure.wait:  # one of 0 s, or until a date in the past, would use up all tries at once
             delay = failure.wait
         if delay > _LONGEST_WAIT:
             raise self._error(f"{failure}, and asks to wait {delay:.0f} s. Resume the run then")
-        quiet_until = time.monotonic() + delay
-        told = failure.overload and quiet_until < self._quiet_until + 1  # by another request that waits as long
+        until = time.monotonic() + delay
         if failure.overload:
-            self._quiet_until = max(self._quiet_until, quiet_until)
-        if delay >= 10 and not told:
-            _log.warning("%s; the next try is in %.0f s.", self._cleaned(str(failure)), delay)
+            self._quiet_until = max(self._quiet_until, until)
+        if delay >= _WORTH_TELLING and until > self._told_until + 1:  # else another request that waits as long told it
+            self._told_until = until + delay
+            _log.warning("%s %s; the next try is in %.0f s.", self._client.base_url, self._cleaned(str(failure)), delay)
         await self._rest(delay, over)
 
     async def _rest(self, seconds: float, over: asyncio.Event) -> None:
@@ -183,7 +188,10 @@ class Endpoint:
             cause = _first_cause(error)
             if isinstance(cause, TimeoutError):
                 raise Unusable("did not answer in time (see --model-option timeout=SECONDS)") from None
-            raise Unusable(f"could not be reached or broke off: {cause}") from None
+            reason = " ".join(str(cause).removeprefix("400, message:").split())  # 400 is aiohttp's, no server's
+            raise Unusable(
+                f"could not be reached or broke off: {reason.rstrip('.')}", hint="Check that it runs, and base_url"
+            ) from None
         completion = parse_completion(raw)
         self._succeeded = True
         if completion.refused:
@@ -231,7 +239,7 @@ def parse_completion(raw: str) -> Completion:
         Unusable: It is no completion.
     """
     if raw.lstrip()[:1] == "<":
-        raise Unusable("answered with HTML, not JSON. Is base_url right? It usually ends in /v1")
+        raise Unusable("answered with HTML, not JSON", hint="Check base_url, which usually ends in /v1")
     try:
         record = json.loads(raw)
         choice = record["choices"][0]
@@ -240,7 +248,7 @@ def parse_completion(raw: str) -> Completion:
         tokens = Tokens(_count(counted.get("prompt_tokens")), _count(counted.get("completion_tokens")))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         shown = repr(raw[:100]) if raw else "nothing"
-        raise Unusable(f"answered with {shown}, which is no OpenAI completion. Is base_url right?") from None
+        raise Unusable(f"answered with {shown}, which is no OpenAI completion", hint="Check base_url") from None
     if written is not None and not isinstance(written, str):
         raise Unusable(f"wrote {type(written).__name__} where a text should be")
     # A model that thought until the cap has written null.

@@ -96,9 +96,18 @@ def load_folder(folder: Path, *, code: bool = False, code_option: str | None = N
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
 
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    adapted = PeftModel.from_pretrained(model, adapter)
+    # peft only warns of weights that do not fit, and goes on with the model as if it had no adapter.
+    wanted, stored = set(get_peft_model_state_dict(adapted)), set(load_peft_weights(str(adapter), device="cpu"))
+    for what, names in (("lacks", wanted - stored), ("has for no layer of the model", stored - wanted)):
+        if names:
+            raise LgbenchError(
+                f"The adapter {str(adapter)!r} is not one of this model: it {what} {_some(sorted(names))}."
+            )
+    return adapted.merge_and_unload()
 
 
 def _some(names: list[str]) -> str:
@@ -119,11 +128,26 @@ def _told(folder: Path, code_option: str | None) -> Iterator[None]:
     except LgbenchError:
         raise
     except Exception as error:  # it raises nearly everything: OSError, ValueError, ImportError, KeyError
-        message = str(error).strip() or type(error).__name__
-        if "trust_remote_code" in message:
-            message = "it needs the Python code that comes with it"
-            message += f". If you trust that code, add {code_option}." if code_option else ", which is not run here."
-        raise LgbenchError(f"{str(folder)!r} cannot be loaded: {message}") from error
+        raise LgbenchError(f"{str(folder)!r} cannot be loaded: {_reason(error, code_option)}") from error
+
+
+def _reason(error: Exception, code_option: str | None) -> str:
+    """What to change, where it is known; else the first line of what was raised."""
+    message = str(error).strip()
+    if "trust_remote_code" in message:
+        more = f". If you trust that code, add {code_option}." if code_option else ", which is not run here."
+        return f"it needs the Python code that comes with it{more}"
+    if "header too large" in message.lower() or "headertoolarge" in message.lower():
+        return "a file of its weights is no safetensors file. If Git cloned it, run `git lfs pull` there."
+    if "incomplete metadata" in message.lower():
+        return "a file of its weights is cut short. Download it again."
+    if "ignore_mismatched_sizes" in message or "size mismatch" in message:
+        return "its weights have other shapes than its configuration says. Download both from the same place."
+    if "Unrecognized configuration class" in message:
+        return "it is not a causal language model."
+    if isinstance(error, KeyError):
+        return f"{error} is missing in one of its files. Download it again."
+    return message.splitlines()[0] if message else type(error).__name__
 
 
 @contextlib.contextmanager

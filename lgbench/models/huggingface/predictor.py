@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jinja2 import TemplateError
+
 from lgbench.errors import LgbenchError
 from lgbench.models.contract import CappedReply, StreamingPredictor
 from lgbench.models.huggingface.batching import Batcher
@@ -36,8 +38,8 @@ class HuggingFacePredictor(StreamingPredictor):
     def __init__(self, checkpoint: Checkpoint, style: PromptStyle) -> None:
         if style.chat and not checkpoint.has_chat_template:
             raise LgbenchError(
-                f"The tokenizer in {str(checkpoint.folder)!r} has no chat template. Add --model-option chat=false, or "
-                "style=raw."
+                f"The tokenizer in {str(checkpoint.folder)!r} has no chat template. Ask without one: "
+                "--model-option chat=false."
             )
         self._tokenizer = checkpoint.tokenizer
         self._style = style
@@ -92,9 +94,15 @@ class HuggingFacePredictor(StreamingPredictor):
         if self._style.chat:
             # A template that knows no thinking mode ignores the switch; a model that thinks would only reach its cap.
             message = [{"role": "user", "content": text}]
-            text = self._tokenizer.apply_chat_template(
-                message, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
+            try:
+                text = self._tokenizer.apply_chat_template(
+                    message, tokenize=False, add_generation_prompt=True, enable_thinking=False
+                )
+            except TemplateError as error:
+                raise LgbenchError(
+                    f"The chat template of the tokenizer refuses a user's message: {error}. Ask without it: "
+                    "--model-option chat=false."
+                ) from None
         tokens: list[int] = self._tokenizer(text, add_special_tokens=not self._style.chat)["input_ids"]
         while tokens and tokens[-1] in self._ends:  # some tokenizers close every text
             tokens = tokens[:-1]

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from lgbench.errors import LgbenchError
 from lgbench.records import Problem
-from lgbench.results import Result
+from lgbench.results import Result, SystemInfo
 from lgbench.scoring.measures import expected_cells
 from lgbench.suites import OPEN_ARM, Cell, load_suite
 
@@ -16,14 +16,20 @@ def ineligible(result: Result) -> Iterator[Problem]:
     """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
     if result.limit is not None:
         yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
-    own = ("lgbench.", "tiny:")  # as named by module or made in Python, and as bundled
-    if result.system.kind == "builtin" or result.system.model.startswith(own):
+    if _is_own(result.system):
         yield Problem("system.model", "is a built-in or bundled model, which checks the plumbing and is no system.")
     if len(result.system.source_sha256) > 1:
         yield Problem(
             "system.source_sha256", "names several hashes: the model's file changed in the middle of the run."
         )
     yield from _wrong_cells(result)
+
+
+def _is_own(system: SystemInfo) -> bool:
+    """Whether a model is a built-in, under whatever name, or a bundled checkpoint."""
+    if system.kind in ("module", "object"):  # `lgbench.models:builtin.Oracle` is one too
+        return system.model.replace(":", ".").startswith("lgbench.models.builtin.")
+    return system.kind == "builtin" or (system.kind == "checkpoint" and system.model.startswith("tiny:"))
 
 
 def _wrong_cells(result: Result) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import pytest
 
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
+from lgbench.files import TEMPORARY, owned_folder
 from lgbench.models.builtin import Echo
 from lgbench.submissions.checking import check, read_submissions
 from lgbench.suites import Cell
@@ -43,6 +44,12 @@ def test_a_folder_may_be_named_from_within(submissions: Path, monkeypatch: pytes
 def test_a_readme_beside_the_systems_is_allowed(submissions: Path) -> None:
     (submissions / "README.md").write_text("Data only.", encoding="utf-8")
     assert problems(submissions) == {}
+
+
+def test_what_a_submit_holds_while_it_runs_is_passed_over(submissions: Path) -> None:
+    with owned_folder(submissions):
+        shutil.copytree(submissions / "my-system", submissions / f".my-system-x{TEMPORARY}" / "my-system")
+        assert check([submissions])[1:] == (1, 2, ())
 
 
 def test_problems_of_all_files_are_told_at_once(submissions: Path) -> None:

@@ -1,7 +1,8 @@
 """Everything that can be wrong with a submission, told at once, each problem with its file and field.
 
 A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
-`system.json` and one folder for each run; a run's folder holds `result.json` and `replies.jsonl.gz`. Nothing else.
+`system.json` and one folder for each run; a run's folder holds `result.json` and `replies.jsonl.gz`. Nothing else, but
+for what `lgbench submit` holds among the systems while it works, which is passed over.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from lgbench.errors import LgbenchError
+from lgbench.files import LOCK_FILE, is_unfinished
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, plain, read_record
 from lgbench.replies import Reply
 from lgbench.rescoring import check_cells, check_result
@@ -158,6 +160,8 @@ class _Checker:
 
     def _root(self, folder: Path) -> None:
         for entry in self._entries(folder):
+            if entry.name == LOCK_FILE or is_unfinished(entry.name):  # a `submit` that runs, or was killed
+                continue
             if entry.is_dir(follow_symlinks=False):
                 self._system(folder / entry.name)
             elif entry.name == README_FILE and entry.is_file(follow_symlinks=False):

@@ -7,6 +7,8 @@ import string
 from collections.abc import Sequence
 from fractions import Fraction
 
+from tabulate import tabulate
+
 from lgbench.scoring.comparison import Estimate
 from lgbench.scoring.measures import Horizon
 
@@ -33,12 +35,9 @@ def _escape_character(character: str) -> str:
 
 def table(rows: Sequence[dict[str, str]], *, left: int = 1) -> str:
     """A table of rows with the same columns, the first `left` aligned to the left. Cells must be Markdown already."""
-    import pandas as pd
-
-    frame = pd.DataFrame(rows)
-    aligned = ["left"] * left + ["right"] * (len(frame.columns) - left)
+    aligned = ["left"] * left + ["right"] * (len(rows[0]) - left)
     # Left to itself, tabulate would print "1e5" or "007" as other numbers.
-    return str(frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=aligned))
+    return tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True, colalign=aligned)
 
 
 def percent(share: Fraction | None) -> str:

@@ -79,6 +79,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file or folder of this name is one that is being written, or was when its process was killed."""
+    return name.startswith(".") and name.endswith(TEMPORARY)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes left in a folder under temporary names when they were killed as they wrote."""
     for left in folder.glob(f".*{TEMPORARY}"):

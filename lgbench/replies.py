@@ -49,7 +49,7 @@ def parse_reply_line(line: bytes, *, strict: bool = True) -> tuple[str, Reply, d
 
     Args:
         line: One line, with or without its end.
-        strict: Whether keys other than those of a stored reply, and what is too long to be one, are refused.
+        strict: Whether keys other than those of a stored reply, and what cannot be one by its length, are refused.
 
     Raises:
         ValueError: The line is none; the message says why.
@@ -71,4 +71,6 @@ def parse_reply_line(line: bytes, *, strict: bool = True) -> tuple[str, Reply, d
         raise ValueError(f"unknown key {unknown[0]!r}")
     if strict and len(record["reply"]) > MAX_REPLY_CHARS:
         raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
+    if strict and record.get("cut", False) and len(record["reply"]) < MAX_REPLY_CHARS:
+        raise ValueError(f"a cut reply has {MAX_REPLY_CHARS} characters")
     return record["id"], Reply(record["reply"], **{flag: record.get(flag, False) for flag in FLAGS}), record

@@ -191,17 +191,18 @@ class _Relation(NamedTuple):
     main: str
     auxiliaries: tuple[str, ...]
     control: str
+    lengths: Literal["usual", "multiply", "mazes"]
 
 
 # The groups of the first two suites, whose results are published: another group belongs to a suite of a new version.
 _FIRST_GROUPS = (
-    _Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op"),
-    _Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op"),
-    _Relation("add-multiply", "reverse_add", ("cot_multiply",), "copy_first_op"),
-    _Relation("copy-mqar", "string_copy", ("mqar",), "reverse"),
-    _Relation("capitalize-reverse", "capitalize_reverse", ("capitalize", "reverse"), "repeat_first"),
-    _Relation("maze-trace", "dfs_trace", ("shortest_path",), "node_list"),
-    _Relation("maze-path", "shortest_path", ("dfs_trace",), "node_list"),
+    _Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op", "usual"),
+    _Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op", "usual"),
+    _Relation("add-multiply", "reverse_add", ("cot_multiply",), "copy_first_op", "multiply"),
+    _Relation("copy-mqar", "string_copy", ("mqar",), "reverse", "usual"),
+    _Relation("capitalize-reverse", "capitalize_reverse", ("capitalize", "reverse"), "repeat_first", "usual"),
+    _Relation("maze-trace", "dfs_trace", ("shortest_path",), "node_list", "mazes"),
+    _Relation("maze-path", "shortest_path", ("dfs_trace",), "node_list", "mazes"),
 )
 _MINI = _Sizes(
     usual=_Lengths(8, 16, range(2, 21, 2)),
@@ -216,14 +217,19 @@ _STANDARD = _Sizes(
 
 
 def _groups(relations: tuple[_Relation, ...], sizes: _Sizes) -> tuple[Group, ...]:
-    special = {"add-multiply": sizes.multiply, "maze-trace": sizes.mazes, "maze-path": sizes.mazes}
-    groups = []
-    for relation in relations:
-        lengths = special.get(relation.name, sizes.usual)
-        groups.append(
-            Group(**relation._asdict(), main_length=lengths.main, aux_length=lengths.aux, grid=tuple(lengths.grid))
-        )
-    return tuple(groups)
+    return tuple(_group(relation, getattr(sizes, relation.lengths)) for relation in relations)
+
+
+def _group(relation: _Relation, lengths: _Lengths) -> Group:
+    return Group(
+        name=relation.name,
+        main=relation.main,
+        auxiliaries=relation.auxiliaries,
+        control=relation.control,
+        main_length=lengths.main,
+        aux_length=lengths.aux,
+        grid=tuple(lengths.grid),
+    )
 
 
 SUITES = (

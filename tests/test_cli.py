@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -263,6 +265,48 @@ def test_a_full_stdout_is_told() -> None:
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def raises(error: OSError) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_what_the_system_refuses_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("lgbench.cli.app", raises(PermissionError(errno.EACCES, "Permission denied", "model.py")))
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert capsys.readouterr().err == "Error: [Errno 13] Permission denied: 'model.py'\n"
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lgbench.cli.app", raises(FileNotFoundError(errno.ENOENT, "No such file", "ours.json")))
+    with pytest.raises(FileNotFoundError):
+        main()
+
+
+def test_a_file_called_runs_is_told(lgbench: Shell) -> None:
+    Path("runs").touch()
+    done = lgbench("eval", "oracle", "--limit", "1")
+    assert done.status == 1
+    assert "runs': File exists. Choose an --output." in done.err
+
+
+def test_ctrl_c_during_the_imports_is_one_line() -> None:
+    interrupted = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'lgbench.cli':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from lgbench.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Aborted.\n")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:

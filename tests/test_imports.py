@@ -12,7 +12,7 @@ import pytest
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 OF_EXTRAS = {"torch", "transformers", "peft", "openai", "aiohttp", "matplotlib", "pyarrow"}
-HEAVY = (*sorted(OF_EXTRAS), "pandas", "scipy", "numpy", "pydantic")
+HEAVY = (*sorted(OF_EXTRAS), "scipy", "numpy", "pydantic")
 
 
 def loaded_after(*arguments: str, folder: Path | None = None, first: str = "") -> set[str]:
@@ -47,7 +47,7 @@ def test_the_check_sees_what_is_loaded() -> None:
     declared = (SUBMISSIONS.parent / "pyproject.toml").read_text("utf-8")
     assert all(name in declared for name in HEAVY), "a name that nobody bears is never loaded"
     installed = [name for name in HEAVY if importlib.util.find_spec(name) is not None]
-    assert {"numpy", "pydantic", "pandas", "scipy"} <= set(installed)
+    assert {"numpy", "pydantic", "scipy"} <= set(installed)
     assert loaded_after("--help", first=f"import {', '.join(installed)}") == set(installed)
 
 
@@ -83,9 +83,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 )
 def test_what_comes_with_extras_is_left_alone(arguments: list[str], tmp_path: Path) -> None:
     shutil.copytree(SUBMISSIONS, tmp_path / "submissions")
-    loaded = loaded_after(*arguments, folder=tmp_path)
-    by_pandas = {"pyarrow"} if "pandas" in loaded else set()  # it takes pyarrow where that is installed
-    assert not loaded & OF_EXTRAS - by_pandas
+    assert not loaded_after(*arguments, folder=tmp_path) & OF_EXTRAS
     assert (tmp_path / "run" / "result.json").exists() == (arguments[0] == "eval")
     assert (tmp_path / "leaderboard").exists() == (arguments[0] == "leaderboard")
 

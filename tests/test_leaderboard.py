@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from lgbench.leaderboard.build import derive_files
-from lgbench.leaderboard.markdown import escape, percent, points, table
+from lgbench.leaderboard.markdown import escape, estimated, percent, points, table
 from lgbench.results import PromptStyle, SystemInfo
+from lgbench.scoring.comparison import Estimate
 from lgbench.submissions.checking import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
@@ -260,3 +262,9 @@ def test_numbers_are_shown_with_one_decimal() -> None:
     assert percent(Fraction(2, 3)) == "66.7"
     assert percent(None) == "-"
     assert [points(Fraction(n, 10000)) for n in (-4, 0, 4, 6, -6)] == ["0.0", "0.0", "0.0", "+0.1", "-0.1"]
+
+
+def test_a_bound_that_rounds_to_nothing_has_no_minus() -> None:
+    bounds = Estimate(Fraction(-1, 10000), np.full(100, -0.0001), one_seed=False)
+    assert estimated(bounds, signed=True) == "0.0 [0.0, 0.0]"
+    assert percent(Fraction(-1, 10000)) == "0.0"  # a recovered share

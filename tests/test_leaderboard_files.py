@@ -83,9 +83,11 @@ def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None
 def test_what_is_no_part_of_a_board_is_not_removed(path: str, tmp_path: Path) -> None:
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text("years of work", encoding="utf-8")
+    (tmp_path / ".run.x.lgbench-tmp").write_text("of a run that is being written", encoding="utf-8")
     with pytest.raises(LgbenchError, match=r"(thesis|README).* is no part of a leaderboard"):
         write_files(derive_files([]), tmp_path)
-    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [tmp_path / path]
+    found = {each for each in tmp_path.rglob("*") if each.is_file()}
+    assert found == {tmp_path / path, tmp_path / ".run.x.lgbench-tmp"}
 
 
 def test_nothing_is_written_through_a_link_to_a_folder(submissions: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ pytest.importorskip("torch")
 
 import torch  # after the skip
 
-from lgbench.cli.comparison import print_comparison, verdict
+from lgbench.cli.comparison import _points, print_comparison, verdict
 from lgbench.cli.reproduction import _arms
 from lgbench.records import read_record
 from lgbench.rescoring import Rescored, rescore
 from lgbench.results import Result
+from lgbench.scoring.comparison import Estimate
 from lgbench.scoring.systems import score_trained
 from lgbench.suites import Cell, load_suite
 from lgbench.training import reproduction
@@ -223,6 +225,11 @@ def rescored(arm: str, seed: int, share: float) -> Rescored:
 def test_the_verdict_needs_both_gains(shares: dict[str, float], words: str) -> None:
     runs = [rescored(arm, seed, share) for arm, share in shares.items() for seed in range(3)]
     assert words in verdict(score_trained(runs, MINI).groups[0])
+
+
+def test_a_loss_that_rounds_to_nothing_has_no_minus() -> None:
+    loss = Estimate(Fraction(-1, 10000), np.full(100, -0.0001), one_seed=False)
+    assert _points(loss) == "+0.0 points (95 % interval +0.0 to +0.0)"
 
 
 def test_the_comparison_shows_the_spread_of_seeds_and_the_share_of_the_ceiling(

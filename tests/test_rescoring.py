@@ -115,7 +115,8 @@ def test_each_field_is_named(edit: Callable[[dict[str, Any]], object], expected:
         (lambda lines: lines[0].update(note="hi"), "line 1: unknown key 'note'"),
         (lambda lines: lines[0].update(reply=None), "line 1: 'reply' must be a string"),
         (lambda lines: lines[0].update(cut=1), "line 1: 'cut' must be true or false"),
-        (lambda lines: lines[0].update(cut=True), "cells[0].counts.cut"),
+        (lambda lines: lines[0].update(cut=True), "line 1: a cut reply has 4096 characters"),
+        (lambda lines: lines[0].update(cut=True, reply="x" * 4096), "cells[0].counts.cut"),
         (lambda lines: lines[0].update(reply="y" * 5000), "line 1: the reply is longer than 4096"),
     ],
 )

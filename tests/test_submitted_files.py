@@ -2,15 +2,18 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
+from lgbench.files import TEMPORARY, owned_folder
 from lgbench.models.builtin import Echo
 from lgbench.submissions.checking import check, read_submissions
 from lgbench.suites import Cell
+from lgbench.tasks import get_task
 from tests.submitted import OTHER_SEED, RUN, Change, RightUpTo, edit, problems
 
 
@@ -41,6 +44,12 @@ def test_a_folder_may_be_named_from_within(submissions: Path, monkeypatch: pytes
 def test_a_readme_beside_the_systems_is_allowed(submissions: Path) -> None:
     (submissions / "README.md").write_text("Data only.", encoding="utf-8")
     assert problems(submissions) == {}
+
+
+def test_what_a_submit_holds_while_it_runs_is_passed_over(submissions: Path) -> None:
+    with owned_folder(submissions):
+        shutil.copytree(submissions / "my-system", submissions / f".my-system-x{TEMPORARY}" / "my-system")
+        assert check([submissions])[1:] == (1, 2, ())
 
 
 def test_problems_of_all_files_are_told_at_once(submissions: Path) -> None:
@@ -225,6 +234,37 @@ def test_one_run_under_two_seeds(system: Path) -> None:
     found = problems(system)
     assert set(found) == {("zz/result.json", "replies_sha256")}
     assert f"equals that of {RUN}" in found["zz/result.json", "replies_sha256"]
+
+
+def test_one_model_under_two_arms(system: Path) -> None:
+    """The arms differ in their cells, and so in the digests of all their replies."""
+    for name, arm, seed in (("one", "main_only", 0), ("two", "transfer", 0), ("zz", "control", 1)):
+        evaluate(RightUpTo(13), arm=arm, group="copy-mqar", seed=seed, output=system / name)
+    found = problems(system)
+    assert set(found) == {(f"{run}/result.json", "replies_sha256") for run in ("two", "zz")}
+    assert (
+        "main task as that of one (arm 'main_only' of group 'copy-mqar'" in found["two/result.json", "replies_sha256"]
+    )
+
+
+def test_one_model_under_two_groups_that_share_main_only(system: Path) -> None:
+    for name, arm, group in (("one", "main_only", "add-carry"), ("two", "transfer", "add-subtract")):
+        evaluate(RightUpTo(13), arm=arm, group=group, seed=0, output=system / name)
+    assert set(problems(system)) == {("two/result.json", "replies_sha256")}
+
+
+class AlwaysAlike:
+    """Right up to a number of characters, then the same few replies: two models can fail in the same way."""
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        solve = get_task(task).solve
+        return [solve(prompt) if len(prompt) < 13 else prompt[0] for prompt in prompts]
+
+
+def test_two_arms_that_fail_with_the_same_few_replies_are_not_suspicious(system: Path) -> None:
+    for arm in ("main_only", "transfer"):
+        evaluate(AlwaysAlike(), arm=arm, group="add-carry", seed=0, output=system / arm)
+    assert problems(system) == {}
 
 
 def test_one_file_of_weights_under_two_seeds(system: Path) -> None:

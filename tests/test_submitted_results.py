@@ -110,6 +110,19 @@ def test_a_spoiled_result(system: Path, change: Change, fields: set[str], said: 
     assert said in " ".join(found.values())
 
 
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        ("object", "lgbench.models.checkpoint.CheckpointPredictor"),
+        ("file", "lgbench.runs.py:MyModel"),
+        ("file", "lgbench.models.builtin.py:MyModel"),
+    ],
+)
+def test_a_model_of_ones_own_may_have_a_name_like_ours(system: Path, kind: str, model: str) -> None:
+    edit(system / RUN / "result.json", of_system(kind=kind, model=model))
+    assert problems(system) == {}
+
+
 def test_a_cell_that_the_suite_does_not_have(system: Path) -> None:
     edit(system / RUN / "result.json", lambda result: result["cells"][4].update(length=21))
     found = problems(system)

@@ -5,6 +5,7 @@ Commands import what they need when they run: `lgbench --help` loads neither Num
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from typing import Annotated
@@ -45,6 +46,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,  # Typer's completion options load pydantic even for `lgbench eval --help`
     context_settings={"help_option_names": ["-h", "--help"]},
+)
+# What a system refuses whoever asks. A file that is missing or in the way is told as an LgbenchError where a user named
+# it; anywhere else it is a bug of ours, which needs its traceback.
+_REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
 )
 
 
@@ -93,8 +100,11 @@ def main() -> None:
     try:
         app()  # exits, and takes a reader that has seen enough for no error
     except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
         print(f"Error: {error}", file=sys.stderr)
-        sys.stdout = None
+        if error.filename is None:  # stdout itself: flushed once more at the end, it would fail again
+            sys.stdout = None
         sys.exit(1)
     except LgbenchError as error:
         if isinstance(error, ModelError) and error.user_traceback:

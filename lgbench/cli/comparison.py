@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lgbench.cli.report import blocks, print_table, wide_console
 from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
+from lgbench.scoring.display import percent, points
 from lgbench.scoring.measures import counts_by_task
 from lgbench.scoring.systems import TrainedScores
 from lgbench.suites import ZONES, Group
@@ -80,7 +81,7 @@ def _by_zone(scores: GroupScores) -> Table:
 
 
 def _percent(share: Fraction | None) -> str:
-    return "-" if share is None else f"{float(100 * share):.1f}"
+    return "-" if share is None else percent(share)
 
 
 def _gains(scores: GroupScores) -> list[str]:
@@ -96,8 +97,8 @@ def _gains(scores: GroupScores) -> list[str]:
 
 
 def _points(gain: Estimate) -> str:
-    low, high = (100 * each for each in gain.interval)
-    return f"{float(100 * gain.value):+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
+    low, high = map(points, gain.interval)
+    return f"{points(gain.value)} points (95 % interval {low} to {high})"
 
 
 def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:

@@ -256,7 +256,10 @@ def _new_folder(model: str, *parts: str) -> Iterator[Path]:
     name = re.sub(r"[^A-Za-z0-9]+", "-", "-".join([Path(model).name, *parts])).strip("-")
     runs = Path("runs").absolute()  # the model may change the working directory
     made = not runs.exists()
-    runs.mkdir(exist_ok=True)
+    try:
+        runs.mkdir(exist_ok=True)
+    except OSError as error:
+        raise LgbenchError(f"Cannot write to {str(runs)!r}: {error.strerror or error}. Choose an --output.") from None
     for number in itertools.count(1):
         folder = Path("runs") / f"{name[:_LONGEST_STEM]}-{number}"
         try:

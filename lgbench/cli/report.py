@@ -16,6 +16,7 @@ from rich.table import Table
 from lgbench.models.loaded import Model
 from lgbench.records import plain
 from lgbench.results import Result
+from lgbench.scoring.display import percent
 from lgbench.scoring.measures import (
     TaskSummary,
     ZoneSummary,
@@ -126,7 +127,7 @@ def _zone(zone: ZoneSummary | None) -> str:
 
 def _percent(share: Fraction) -> str:
     """With one decimal, which 0 and 100 lack only where nothing, or everything, is right."""
-    return str(100 * share) if share in (0, 1) else f"{float(100 * share):.1f}"
+    return str(100 * share) if share in (0, 1) else percent(share)
 
 
 def sparkline(task: TaskSummary) -> str:

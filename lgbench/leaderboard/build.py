@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from lgbench.errors import LgbenchError
-from lgbench.files import remove_leftovers, write_atomically
+from lgbench.files import is_unfinished, remove_leftovers, write_atomically
 from lgbench.leaderboard.board import front_page
 from lgbench.leaderboard.markdown import GENERATED
 from lgbench.leaderboard.pages import system_page
@@ -43,8 +43,6 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     Raises:
         LgbenchError: The folder holds something that is no part of a leaderboard, or cannot be written to.
     """
-    for each in (folder, folder / SYSTEMS, *(folder / SYSTEMS).glob("*/")):
-        remove_leftovers(each)
     names = {path.relative_to(folder).as_posix() for path in _files(folder)}
     stale = sorted(names - files.keys())
     # By name first: nothing of a folder that is no leaderboard is read.
@@ -54,6 +52,8 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
         raise LgbenchError(
             f"{str(folder / strange[0])!r} is no part of a leaderboard. Move it, or choose another folder."
         )
+    for each in (folder, folder / SYSTEMS, *(folder / SYSTEMS).glob("*/")):
+        remove_leftovers(each)
     changed = [path for path, text in files.items() if present.get(path) != text.encode()]
     try:
         for path in changed:
@@ -97,7 +97,9 @@ def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    """Every file in a folder but those that a process is writing, or left when it was killed."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return [path for path in found if not is_unfinished(path.name)]
 
 
 def _present(folder: Path) -> dict[str, bytes]:

@@ -7,6 +7,9 @@ import string
 from collections.abc import Sequence
 from fractions import Fraction
 
+from tabulate import tabulate
+
+from lgbench.scoring import display
 from lgbench.scoring.comparison import Estimate
 from lgbench.scoring.measures import Horizon
 
@@ -33,35 +36,32 @@ def _escape_character(character: str) -> str:
 
 def table(rows: Sequence[dict[str, str]], *, left: int = 1) -> str:
     """A table of rows with the same columns, the first `left` aligned to the left. Cells must be Markdown already."""
-    import pandas as pd
-
-    frame = pd.DataFrame(rows)
-    aligned = ["left"] * left + ["right"] * (len(frame.columns) - left)
+    aligned = ["left"] * left + ["right"] * (len(rows[0]) - left)
     # Left to itself, tabulate would print "1e5" or "007" as other numbers.
-    return str(frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=aligned))
+    return tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True, colalign=aligned)
 
 
 def percent(share: Fraction | None) -> str:
     """A share as a percentage with one decimal."""
-    return NONE if share is None else f"{float(100 * share):.1f}"
+    return NONE if share is None else display.percent(share)
 
 
 def points(difference: Fraction | None) -> str:
-    """A difference of shares in percentage points, with its sign."""
+    """A difference of shares in percentage points, with its sign where it has one."""
     if difference is None:
         return NONE
-    rounded = f"{float(100 * difference):+.1f}"
-    return "0.0" if rounded in ("+0.0", "-0.0") else rounded
+    rounded = display.points(difference)
+    return "0.0" if rounded == "+0.0" else rounded
 
 
 def estimated(estimate: Estimate | None, *, of: int = 1, signed: bool = False) -> str:
     """A mean with its interval, marked where one seed or fewer than `of` groups or tasks went into it."""
     if estimate is None:
         return NONE
-    low, high = estimate.interval
+    low, high = map(display.percent, estimate.interval)
     value = points(estimate.value) if signed else percent(estimate.value)
     mark = ONE_SEED if estimate.one_seed else ""
-    return f"{value} [{100 * low:.1f}, {100 * high:.1f}]{mark}" + _of(estimate.count, of)
+    return f"{value} [{low}, {high}]{mark}" + _of(estimate.count, of)
 
 
 def mean_percent(mean: tuple[Fraction | None, int], *, of: int) -> str:

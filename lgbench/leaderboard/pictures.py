@@ -37,16 +37,16 @@ class Picture:
     @property
     def text(self) -> str:
         """What the picture shows, in words and numbers; nothing in it means something in Markdown."""
-        return f"{self.title}, mean over seeds. " + " ".join(_sentence(curve) for curve, _ in self.curves)
+        return f"{self.title}, mean over seeds. " + " ".join(_sentence(drawn) for drawn, _ in self.curves)
 
     def svg(self) -> str:
         """The picture as an SVG file."""
         return draw(self.curves, title=self.title, description=self.text, group=self.group)
 
 
-def _sentence(curve: Curve) -> str:
-    numbers = (f"{percent(share)} at {length}" for share, length in zip(curve.mean, curve.lengths, strict=True))
-    return f"{curve.label}: {', '.join(numbers)}."
+def _sentence(drawn: Curve) -> str:
+    numbers = (f"{percent(share)} at {length}" for share, length in zip(drawn.mean, drawn.lengths, strict=True))
+    return f"{drawn.label}: {', '.join(numbers)}."
 
 
 def system_pictures(scores: SuiteScores) -> list[Picture]:

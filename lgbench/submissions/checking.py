@@ -1,7 +1,8 @@
 """Everything that can be wrong with a submission, told at once, each problem with its file and field.
 
 A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
-`system.json` and one folder for each run; a run's folder holds `result.json` and `replies.jsonl.gz`. Nothing else.
+`system.json` and one folder for each run; a run's folder holds `result.json` and `replies.jsonl.gz`. Nothing else, but
+for what `lgbench submit` holds among the systems while it works, which is passed over.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from lgbench.errors import LgbenchError
+from lgbench.files import LOCK_FILE, is_unfinished
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, plain, read_record
 from lgbench.replies import Reply
 from lgbench.rescoring import check_cells, check_result
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.running.replies import Caps, read_stored_replies
-from lgbench.submissions.eligibility import copied, ineligible, repeated
+from lgbench.submissions.eligibility import copied, digest_of_main, ineligible, repeated
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE, SystemRecord, check_system_name
 from lgbench.suites import Cell
 
@@ -52,11 +54,13 @@ class SubmittedRun(NamedTuple):
         folder: The name of its folder.
         result: The result.
         correct: For each cell, which replies are right: shape (examples,), by index.
+        of_main: A digest of its wrong replies to the main task; None for too few, or without a group.
     """
 
     folder: str
     result: Result
     correct: Mapping[Cell, NDArray[np.bool_]]
+    of_main: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +160,8 @@ class _Checker:
 
     def _root(self, folder: Path) -> None:
         for entry in self._entries(folder):
+            if entry.name == LOCK_FILE or is_unfinished(entry.name):  # a `submit` that runs, or was killed
+                continue
             if entry.is_dir(follow_symlinks=False):
                 self._system(folder / entry.name)
             elif entry.name == README_FILE and entry.is_file(follow_symlinks=False):
@@ -184,7 +190,7 @@ class _Checker:
             self._add(folder, "", "has no run: a system needs at least one.")
         results = {run.folder: run.result for run in runs if run}
         self._results[name] = folder, results
-        for run, problem in repeated(results):
+        for run, problem in repeated(results, {run.folder: run.of_main for run in runs if run}):
             self.problems.append(FileProblem(folder / run / RESULT_FILE, problem))
         if system and len(self.problems) == before:
             self.submissions.append(Submission(system=system, runs=tuple(run for run in runs if run)))
@@ -213,7 +219,8 @@ class _Checker:
                 self._add(folder / REPLIES_FILE, "", message)
             else:
                 self._add(folder / RESULT_FILE, field, message)
-        return SubmittedRun(folder.name, result, correct)
+        of_main = digest_of_main(result, replies) if replies and not problems else None
+        return SubmittedRun(folder.name, result, correct, of_main)
 
     def _record(self, path: Path, kind: type[_Record], max_bytes: int) -> _Record | None:
         try:

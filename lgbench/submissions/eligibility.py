@@ -7,23 +7,33 @@ from itertools import combinations
 
 from lgbench.errors import LgbenchError
 from lgbench.records import Problem
-from lgbench.results import Result
+from lgbench.replies import Reply
+from lgbench.results import Result, SystemInfo
+from lgbench.running.replies import RepliesDigest
 from lgbench.scoring.measures import expected_cells
 from lgbench.suites import OPEN_ARM, Cell, load_suite
+
+_ENOUGH_WRONG = 20  # different wrong replies, in all of which no two trained models agree
 
 
 def ineligible(result: Result) -> Iterator[Problem]:
     """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
     if result.limit is not None:
         yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
-    own = ("lgbench.", "tiny:")  # as named by module or made in Python, and as bundled
-    if result.system.kind == "builtin" or result.system.model.startswith(own):
+    if _is_own(result.system):
         yield Problem("system.model", "is a built-in or bundled model, which checks the plumbing and is no system.")
     if len(result.system.source_sha256) > 1:
         yield Problem(
             "system.source_sha256", "names several hashes: the model's file changed in the middle of the run."
         )
     yield from _wrong_cells(result)
+
+
+def _is_own(system: SystemInfo) -> bool:
+    """Whether a model is a built-in, under whatever name, or a bundled checkpoint."""
+    if system.kind in ("module", "object"):  # `lgbench.models:builtin.Oracle` is one too
+        return system.model.replace(":", ".").startswith("lgbench.models.builtin.")
+    return system.kind == "builtin" or (system.kind == "checkpoint" and system.model.startswith("tiny:"))
 
 
 def _wrong_cells(result: Result) -> Iterator[Problem]:
@@ -47,13 +57,37 @@ def _wrong_cells(result: Result) -> Iterator[Problem]:
         yield Problem("cells", f"is partial: {named} of {len(expected)} cells are missing.")
 
 
-def repeated(results: Mapping[str, Result]) -> Iterator[tuple[str, Problem]]:
+def digest_of_main(result: Result, replies: Mapping[str, Reply]) -> str | None:
+    """A digest of a run's wrong replies to the main task of its group.
+
+    None where they are too few and too alike for another model to differ in one of them. What a cap, a limit or a
+    server made wrong can be the same of any two models, and so can one reply given throughout.
+
+    Args:
+        result: The result.
+        replies: Its stored replies by example id, which fit it.
+    """
+    if result.group is None:
+        return None
+    main = load_suite(result.suite).group(result.group).main
+    wrong = sorted((name, reply) for name, reply in replies.items() if name.partition("-")[0] == main)
+    if len({reply.text for _, reply in wrong if not reply.flags}) < _ENOUGH_WRONG:
+        return None
+    digest = RepliesDigest()
+    for name, reply in wrong:
+        digest.add(name, reply.text)
+    return digest.hexdigest()
+
+
+def repeated(results: Mapping[str, Result], of_main: Mapping[str, str | None]) -> Iterator[tuple[str, Problem]]:
     """The runs of one system that are there twice, each with the name of its folder.
 
-    Two seeds that give exactly the same replies are one run under two names, unless every reply is right.
+    Two seeds that give exactly the same replies are one run under two names, unless every reply is right. Two arms
+    have other cells, but share those of the main task.
 
     Args:
         results: By the name of their folder.
+        of_main: The `digest_of_main` of each, likewise.
     """
     for (first, result), (second, other) in combinations(results.items(), 2):
         if _identity(result) == _identity(other):
@@ -69,6 +103,12 @@ def repeated(results: Mapping[str, Result]) -> Iterator[tuple[str, Problem]]:
             message = (
                 f"equals that of {first} ({_experiment(result)}, seed {result.seed}): no two trained models give the "
                 "same wrong replies throughout."
+            )
+            yield second, Problem("replies_sha256", message)
+        elif _same_main_replies(result, other, (of_main[first], of_main[second])):
+            message = (
+                f"covers the same wrong replies to the main task as that of {first} ({_experiment(result)}, seed "
+                f"{result.seed}): one model was evaluated as two."
             )
             yield second, Problem("replies_sha256", message)
 
@@ -121,6 +161,11 @@ def _same_training(result: Result, other: Result) -> bool:
         return suite.group(result.group).arm(result.arm) == suite.group(other.group).arm(other.arm)
     except LgbenchError:  # a name that does not exist, which is told elsewhere
         return True
+
+
+def _same_main_replies(result: Result, other: Result, of_main: tuple[str | None, str | None]) -> bool:
+    one, two = of_main
+    return one is not None and one == two and result.suite == other.suite and not _same_training(result, other)
 
 
 def _suspiciously_equal(result: Result, other: Result) -> bool:

@@ -177,12 +177,12 @@ class _Conversation:
 
     async def _work(self) -> None:
         while True:
-            number, question = await self._questions.get()
+            number, asked = await self._questions.get()
             completion = None
             await self._one_a_turn()
             if not self.failures:
                 try:
-                    completion = await self._ask(question, self._over)
+                    completion = await self._ask(asked, self._over)
                 except Exception as failure:  # noqa: BLE001  # raised in the other thread, which would wait for ever
                     self.end(failure)
             self._outcomes.append((number, completion))

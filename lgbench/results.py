@@ -187,7 +187,8 @@ class SystemInfo(_Record):
     """What was evaluated.
 
     Attributes:
-        model: MODEL as given on the command line, or the class of the Python object.
+        model: MODEL as given on the command line, or the class of the Python object. `lgbench reproduce` names the
+            folder of the run and its checkpoint.
         kind: How the model was found: `builtin`, `replay`, `file`, `module`, `entry_point`, `checkpoint`, `hf` (a
             Hugging Face model), `api` (an OpenAI-compatible server) or `object`.
         options: The model options given, as text.

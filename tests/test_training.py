@@ -135,7 +135,10 @@ def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
     class CopiesShortOnes(nn.Module):
         """Repeats the prompt's string, and goes wrong at its seventh character."""
 
+        most_rows = 0
+
         def forward(self, tokens: Tensor) -> Tensor:
+            self.most_rows = max(self.most_rows, len(tokens))
             logits = torch.zeros(*tokens.shape, len(VOCABULARY))
             equals = VOCABULARY.index("=")
             for row, numbers in enumerate(tokens.tolist()):
@@ -149,7 +152,11 @@ def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
             return logits
 
     group = MINI.group("copy-mqar")
-    counts = DevSet(MINI, group, "main_only", device="cpu").correct(CopiesShortOnes())
+    dev_set, module = DevSet(MINI, group, "main_only", device="cpu"), CopiesShortOnes()
+    counts = dev_set.correct(module, at_once=24)
+    assert module.most_rows == 24
+    assert counts == dev_set.correct(module, at_once=100)
+    assert module.most_rows == 64
     assert counts == {"string_copy": {length: 64 if length <= 6 else 0 for length in group.grid}}
     predictor = CheckpointPredictor(CopiesShortOnes())
     for length in (6, 8):

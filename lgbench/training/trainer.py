@@ -154,7 +154,8 @@ class _Run:
         """Evaluate on dev examples, and save the state with the new point."""
         record, since = self.record, meter.since_point()
         with self._told():
-            point = CurvePoint(step=step, loss=since.loss, correct=dev.correct(self._module))
+            correct = dev.correct(self._module, at_once=self._plan.settings.batch)
+        point = CurvePoint(step=step, loss=since.loss, correct=correct)
         self.record = record.model_copy(
             update={
                 "steps_done": step,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from lgbench.models.loading import check_texts
+from lgbench.models.loading import check_texts, split_place
 from lgbench.results import Seed
 from lgbench.suites import Arm, ArmTask, Group, Suite
 from lgbench.tasks import get_task
@@ -121,7 +121,7 @@ def _trained_part(part: ArmTask) -> TrainedPart:
 
 
 def _file_sha256(model: str) -> str | None:
-    path = Path(model.partition(":")[0])
+    path = Path(split_place(model)[0])
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 

@@ -176,7 +176,7 @@ class Usage(_Record):
 
     prompt_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
     completion_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
-    cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cost: NonNegative | None = None
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", cost {self.cost:.4f}"

@@ -228,6 +228,15 @@ def test_recorded_replies_score_like_a_model(folder: Path) -> None:
     assert result.system.kind == "replay"
 
 
+def test_what_is_recorded_of_a_reply_beside_its_text_is_counted(folder: Path) -> None:
+    write_replies(folder / "replies.jsonl", skip=2)
+    with (folder / "replies.jsonl").open("a") as file:
+        file.write('{"id": "reverse-4-0", "reply": "x", "capped": true}\n')
+        file.write('{"id": "reverse-4-1", "reply": "", "refused": true}\n')
+    counts = evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4]).cells[0].counts
+    assert (counts.correct, counts.capped, counts.refused) == (254, 1, 1)
+
+
 def test_a_missing_recorded_reply_is_named(folder: Path) -> None:
     write_replies(folder / "replies.jsonl", skip=2)
     with pytest.raises(LgbenchError, match=r"no reply for 'reverse-4-0' and 1 more of its cell"):

@@ -78,6 +78,8 @@ def evaluate_plan(
 ) -> Result:
     """Run a model through a plan: `evaluate`, with the same arguments and errors, after its choice of cells."""
     check_batch_size(batch_size)
+    if resume and output is None:
+        raise LgbenchError("resume=True needs output: the folder of the run to go on with.")
     if model.trained is not None and plan.group is not None:
         plan = _as_trained(plan, model.trained)
     if isinstance(model.predictor, RecordedReplies):

@@ -9,7 +9,6 @@ import secrets
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -32,11 +31,11 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: It could not be written; what stood at `path` is untouched.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        with target.open("wb") as file:
+    if path.exists() and not path.is_file():  # asked of `path`: where a pipe's link leads to, as it reads, is no file
+        with path.open("wb") as file:
             yield file
         return
+    target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         with temporary.open("xb") as file:
@@ -54,16 +53,18 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A folder to fill under a temporary name beside `path`, renamed to it when the block ends well.
 
+    It has the mode that the umask leaves. An empty folder at `path` is replaced, where the operating system allows it.
+
     Raises:
-        OSError: It could not be written, or there is something at `path`, which is untouched.
+        OSError: It could not be written, or there is something else at `path`, which is untouched.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    temporary.mkdir()
     try:
         yield temporary
         for written in filter(Path.is_file, temporary.rglob("*")):
             with written.open("r+b") as file:
                 os.fsync(file.fileno())
-        temporary.chmod(0o755)
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

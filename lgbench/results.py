@@ -176,7 +176,7 @@ class Usage(_Record):
 
     prompt_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
     completion_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
-    cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cost: NonNegative | None = None
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", cost {self.cost:.4f}"
@@ -187,7 +187,8 @@ class SystemInfo(_Record):
     """What was evaluated.
 
     Attributes:
-        model: MODEL as given on the command line, or the class of the Python object.
+        model: MODEL as given on the command line, or the class of the Python object. `lgbench reproduce` names the
+            folder of the run and its checkpoint.
         kind: How the model was found: `builtin`, `replay`, `file`, `module`, `entry_point`, `checkpoint`, `hf` (a
             Hugging Face model), `api` (an OpenAI-compatible server) or `object`.
         options: The model options given, as text.

@@ -242,20 +242,23 @@ def test_version_and_help(lgbench: Shell) -> None:
         assert lgbench(command, "--help").status == 0
 
 
-def test_json_is_alone_on_stdout_even_if_a_child_process_prints(tmp_path: Path) -> None:
+def test_json_is_alone_on_stdout_even_if_a_child_process_or_a_c_library_prints(tmp_path: Path) -> None:
     (tmp_path / "loud.py").write_text(
-        "import os\n"
+        "import ctypes, os, sys\n"
         "from lgbench.models.builtin import Oracle\n"
         "class Loud(Oracle):\n"
         "    def predict(self, prompts, task):\n"
         "        os.system('echo noise')\n"
+        "        ctypes.CDLL(None).printf(b'held back by C')\n"
+        "        sys.__stdout__.write('held back by Python')\n"
         "        return super().predict(prompts, task)\n",
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "lgbench", "eval", "loud.py:Loud", "--json", "--task", "mqar", "--length", "4"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=buffered, capture_output=True, encoding="utf-8", check=True)
     assert json.loads(done.stdout)["correct"] == 256
-    assert "noise" in done.stderr
+    assert all(words in done.stderr for words in ("noise", "held back by C", "held back by Python"))
 
 
 def test_a_full_stdout_is_told() -> None:

@@ -226,6 +226,7 @@ def test_an_error_in_predict_shows_the_users_frames_only() -> None:
         ({"limit": 0}, "Give 1 or more"),
         ({"seed": -1}, "out of range"),
         ({"batch_size": 0}, "Give 1 or more"),
+        ({"resume": True}, "needs output: the folder of the run to go on with"),
     ],
 )
 def test_what_does_not_exist_is_told_with_what_does(options: dict[str, object], sentence: str) -> None:

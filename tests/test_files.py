@@ -1,12 +1,13 @@
 """Files that are written whole: what stood at their path, and how the new one may be used."""
 
+import contextlib
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from lgbench.files import write_atomically
+from lgbench.files import atomic_folder, write_atomically
 
 
 def mode(path: Path) -> int:
@@ -24,6 +25,16 @@ def test_a_pipe_is_written_and_stays_one(tmp_path: Path) -> None:
         os.close(keeper)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_pipe_without_a_name_is_written() -> None:
+    reading, writing = os.pipe()
+    try:
+        write_atomically(Path(f"/dev/fd/{writing}"), b"whole")  # as `-o /dev/stdout | head` and `-o >(gzip)` name it
+        assert os.read(reading, 5) == b"whole"
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
@@ -46,6 +57,25 @@ def test_a_file_keeps_its_mode_and_a_new_one_has_what_the_umask_leaves(tmp_path:
     (tmp_path / "new").chmod(0o640)
     write_atomically(tmp_path / "new", b"x")
     assert mode(tmp_path / "new") == 0o640
+
+
+def test_a_folder_has_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with atomic_folder(tmp_path / "new") as unfinished:
+            (unfinished / "file").touch()
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "new") == 0o750
+
+
+def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        refused = pytest.raises(OSError, match="not empty") if name == "second" else contextlib.nullcontext()
+        with refused, atomic_folder(tmp_path / "folder") as unfinished:
+            (unfinished / name).touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "first"]
 
 
 def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,12 @@ def error_of_the_cpu() -> RuntimeError:
     return caught.value
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no room"), error_of_the_cpu()], ids=["gpu", "cpu"])
+ERROR_OF_A_MAC = RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GB, max allowed: 9.07 GB).")
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no room"), error_of_the_cpu(), ERROR_OF_A_MAC], ids=["gpu", "cpu", "mac"]
+)
 def test_out_of_memory_halves_and_keeps_finished_work(error: RuntimeError, caplog: pytest.LogCaptureFixture) -> None:
     model = make_model()
     batcher = Batcher(model)
@@ -132,6 +138,26 @@ def test_out_of_memory_halves_and_keeps_finished_work(error: RuntimeError, caplo
         "Out of memory with 30 prompts at once; going on with 15.",
         "Out of memory with 15 prompts at once; going on with 7.",
     ]
+
+
+def test_a_batch_that_failed_is_let_go_of_before_its_memory_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[weakref.ref[torch.Tensor]] = []
+    shrink = Batcher._shrink
+
+    def decode(batch: Sequence[Row]) -> list[Row]:
+        hidden = torch.zeros(len(batch))
+        if len(batch) > 1:
+            failed.append(weakref.ref(hidden))
+            raise torch.OutOfMemoryError("no room")
+        return list(batch)
+
+    def checked(self: Batcher, batch: Sequence[Row]) -> None:
+        assert failed[-1]() is None
+        shrink(self, batch)
+
+    monkeypatch.setattr(Batcher, "_shrink", checked)
+    assert len(list(Batcher(make_model()).run([Row([1], cap=10)] * 4, decode))) == 4
+    assert len(failed) == 2
 
 
 def test_halving_down_to_one_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,8 +14,9 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
 from lgbench.models.builtin import Echo
-from lgbench.models.loading import load_model
+from lgbench.models.loading import load_build, load_model
 from lgbench.suites import load_suite
+from lgbench.training.plans import Recipe
 
 SOURCE = '''
 """Models for tests."""
@@ -88,6 +89,19 @@ def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
     system = load_model("models.py:Fixed", {"text": "b"}).system
     assert (system.model, system.kind, system.options) == ("models.py:Fixed", "file", {"text": "b"})
     assert len(system.source_sha256) == 1
+
+
+def test_the_path_of_a_file_may_hold_colons(folder: Path) -> None:
+    (folder / "C:").mkdir()  # as every path on Windows begins
+    (folder / "C:" / "mine.py").write_text(
+        SOURCE.replace("from neighbour import suffix", "suffix = ''"), encoding="utf-8"
+    )
+    assert replies("C:/mine.py:Fixed", text="b") == ["b"]
+    assert load_build("C:/mine.py:factory").__name__ == "factory"
+    recipe = Recipe(load_suite("mini-v1"), changes=["precision=float32"], model="C:/mine.py:factory")
+    assert recipe.plan("copy-mqar", "transfer", 0).model_sha256 is not None
+    with pytest.raises(LgbenchError, match="needs an attribute"):
+        load_model("C:/mine.py")
 
 
 @pytest.mark.parametrize(
@@ -212,6 +226,15 @@ def test_recorded_replies_score_like_a_model(folder: Path) -> None:
     assert result.cells[0].counts.correct == 256
     assert result.batch_invariance is None
     assert result.system.kind == "replay"
+
+
+def test_what_is_recorded_of_a_reply_beside_its_text_is_counted(folder: Path) -> None:
+    write_replies(folder / "replies.jsonl", skip=2)
+    with (folder / "replies.jsonl").open("a") as file:
+        file.write('{"id": "reverse-4-0", "reply": "x", "capped": true}\n')
+        file.write('{"id": "reverse-4-1", "reply": "", "refused": true}\n')
+    counts = evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4]).cells[0].counts
+    assert (counts.correct, counts.capped, counts.refused) == (254, 1, 1)
 
 
 def test_a_missing_recorded_reply_is_named(folder: Path) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import torch  # after the skip
 
 from lgbench.cli.comparison import _points, print_comparison, verdict
 from lgbench.cli.reproduction import _arms
+from lgbench.models.checkpoint import CheckpointPredictor
 from lgbench.records import read_record
 from lgbench.rescoring import Rescored, rescore
 from lgbench.results import Result
@@ -80,6 +81,32 @@ def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypat
     scores = score_trained([rescore(run.folder / "result") for run in runs], MINI)
     assert [group.group.name for group in scores.groups] == ["add-multiply"]
     assert verdict(scores.groups[0]).startswith("add-multiply: transfer was not seen: +0.0 points")
+
+
+def test_an_interrupted_evaluation_goes_on_from_another_folder_and_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(MINI, changes=TINY)
+    (run,) = list_runs(recipe, tmp_path, groups=["copy-mqar"], arms=["main_only"], seeds=range(1))
+    monkeypatch.setattr("lgbench.models.checkpoint.generation_cap", lambda prompt: 8)
+    predict, asked = CheckpointPredictor.predict, []
+
+    def failing_once(self: CheckpointPredictor, prompts: Sequence[str], task: str) -> list[str]:
+        asked.append(len(prompts))
+        if len(asked) == 2:
+            raise MemoryError("no room")
+        return predict(self, prompts, task)
+
+    monkeypatch.setattr(CheckpointPredictor, "predict", failing_once)
+    (outcome,) = execute([run], finish_run)
+    assert "no room" in (outcome.failure or "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduction, "choose_device", lambda name: "cuda")  # the CPU is then not the usual device
+    (outcome,) = execute([run._replace(folder=Path(run.folder.name))], finish_run)
+    assert outcome.failure is None
+    system = read_record(run.folder / "result" / "result.json", Result).system
+    assert system.model == "copy-mqar-main_only-seed0/checkpoint"
+    assert sum(asked[:1] + asked[2:]) == 256 * len(MINI.group("copy-mqar").grid) + 32, "no reply was asked for twice"
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

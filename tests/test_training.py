@@ -6,7 +6,9 @@ import itertools
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from lgbench.training.modules import build_module
 from lgbench.training.points import zone_accuracies
 from lgbench.training.record import CurvePoint, read_training_record
 from lgbench.training.settings import TrainingSettings, learning_rate, preset_settings
+from lgbench.training.state import save_state
 from lgbench.training.steps import backward, make_optimizer, take_step
 from lgbench.training.trainer import train
 from lgbench.training_data import training_stream
@@ -135,7 +138,10 @@ def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
     class CopiesShortOnes(nn.Module):
         """Repeats the prompt's string, and goes wrong at its seventh character."""
 
+        most_rows = 0
+
         def forward(self, tokens: Tensor) -> Tensor:
+            self.most_rows = max(self.most_rows, len(tokens))
             logits = torch.zeros(*tokens.shape, len(VOCABULARY))
             equals = VOCABULARY.index("=")
             for row, numbers in enumerate(tokens.tolist()):
@@ -149,7 +155,11 @@ def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
             return logits
 
     group = MINI.group("copy-mqar")
-    counts = DevSet(MINI, group, "main_only", device="cpu").correct(CopiesShortOnes())
+    dev_set, module = DevSet(MINI, group, "main_only", device="cpu"), CopiesShortOnes()
+    counts = dev_set.correct(module, at_once=24)
+    assert module.most_rows == 24
+    assert counts == dev_set.correct(module, at_once=100)
+    assert module.most_rows == 64
     assert counts == {"string_copy": {length: 64 if length <= 6 else 0 for length in group.grid}}
     predictor = CheckpointPredictor(CopiesShortOnes())
     for length in (6, 8):
@@ -174,6 +184,26 @@ def test_training_learns_and_records(tmp_path: Path) -> None:
     assert record.target_tokens == sum(len(next(examples).target) + 1 for _ in range(60 * 32))
     assert reports[-1].step == 60
     assert reports[-1].point == record.curve[-1]
+
+
+def test_the_seconds_of_a_run_are_those_of_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0
+
+    def taking(seconds: int, act: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*arguments: Any, **options: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return act(*arguments, **options)
+
+        return slow
+
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr("lgbench.training.trainer.take_step", taking(1, take_step))
+    monkeypatch.setattr("lgbench.training.trainer.save_state", taking(100, save_state))
+    monkeypatch.setattr(DevSet, "correct", taking(100, DevSet.correct))
+    reports: list[trainer.Progress] = []
+    assert train(tiny_plan(), tmp_path / "run", report=reports.append).seconds == 12
+    assert {progress.examples_per_second for progress in reports} == {8}
 
 
 def test_the_seed_sets_the_weights_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ app = typer.Typer(
     name="lgbench",
     cls=Group,
     help="The benchmark for length generalization transfer: does a model solve longer inputs of a task because a "
-    "related task was trained longer?",
+    "related task was trained on longer inputs?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,  # Typer's completion options load pydantic even for `lgbench eval --help`

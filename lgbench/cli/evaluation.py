@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -167,14 +167,25 @@ def _stdout_to_stderr() -> Iterator[None]:
     """Send what is printed to stderr, also by C libraries and child processes, where stdout is a real file."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        if sys.__stdout__ is not None and sys.stdout is not sys.__stdout__:
+        if sys.__stdout__ is not None:
             with contextlib.suppress(OSError, ValueError):
                 sys.__stdout__.flush()
                 kept = os.dup(1)
                 stack.callback(os.close, kept)
                 stack.callback(os.dup2, kept, 1)
                 os.dup2(2, 1)
+                stack.callback(_flush, sys.__stdout__)  # what is held back belongs to stderr too
         yield
+
+
+def _flush(stream: TextIO) -> None:
+    """Write what a stream, and what the C library, still hold back."""
+    import ctypes
+
+    with contextlib.suppress(OSError, ValueError):
+        stream.flush()
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # not every system has it under this name
+        ctypes.CDLL(None).fflush(None)
 
 
 def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Path, dict[str, str]]]:

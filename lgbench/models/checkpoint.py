@@ -1,7 +1,8 @@
 """Layer 2: a trained model as a folder of two files, `model.safetensors` and `checkpoint.json`.
 
 `checkpoint.json` says which vocabulary the weights were trained with and how to build the module: from an architecture
-of the reference model, or by a function of the user's, which is named but never called without being asked for.
+of the reference model, or by a function of the user's, which is named but never called without being asked for. Weights
+that `lgbench finetune` trained are opened where it left the whole model, in the folder beside them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class CheckpointRecord(BaseModel):
         vocabulary_version: Of the tokenizer.
         vocabulary_size: Tokens that there were when it was trained; those added later it does not know.
         architecture: Of a reference model; null for a user's module.
-        build: The function that builds a user's module, as given to `--model`; null for a reference model.
+        build: The function that builds a user's module, as given to `--model`; of `lgbench finetune`, the pretrained
+            model, as in `hf:FOLDER`; null for a reference model.
         suite: What it was trained for.
         group: Likewise.
         arm: Likewise; `open` where it was trained to other lengths than the suite's, as in a sweep.

@@ -29,7 +29,7 @@ class Model:
         predictor: What is asked.
         system: What the result says of it.
         trained: How it was trained, where the model itself says so.
-        may_change: Options on which no reply depends, so that a run may go on with others.
+        may_change: Options that may be others when a run goes on than when it began.
         device: What the model runs on, as it says when it is loaded; "cpu" where it does not.
 
     Raises:

@@ -53,13 +53,28 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
         return Model(construct(BUILTINS[name], given, name), SystemInfo(model=name, kind="builtin"))
     if rest and scheme in SCHEMES:
         return SCHEMES[scheme](name, rest, given)
-    if scheme.endswith(".py"):
-        return _from_file(name, Path(scheme), rest, given)
+    place, attribute = split_place(name)
+    if place.endswith(".py"):
+        return _from_file(name, Path(place), attribute, given)
     if name and Path(name).is_dir():
         return _from_checkpoint(name, given)
-    if rest:
-        return _from_module(name, scheme, rest, given)
+    if attribute:
+        return _from_module(name, place, attribute, given)
     return _from_entry_point(name, given)
+
+
+def split_place(name: str) -> tuple[str, str]:
+    r"""`file.py:attribute` or `package.module:attribute` as its two parts; the second is empty where there is none.
+
+    The path of a file may hold colons itself, as in `C:\mine\model.py:Model`.
+    """
+    if name.endswith(".py"):
+        return name, ""
+    file, _, attribute = name.rpartition(":")
+    if file.endswith(".py"):
+        return file, attribute
+    module, _, attribute = name.partition(":")
+    return module, attribute
 
 
 def check_texts(texts: Mapping[str, str]) -> None:
@@ -180,7 +195,7 @@ def load_build(name: str) -> Callable[[int], Any]:
         LgbenchError: There is none.
         ModelError: The file or module raised when imported.
     """
-    place, _, attribute = name.partition(":")
+    place, attribute = split_place(name)
     if not attribute:
         raise LgbenchError(f"{name!r} names no function. Write file.py:function or package.module:function.")
     if place.endswith(".py"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgbench.errors import LgbenchError
+from lgbench.models.contract import CappedReply, RefusedReply
 from lgbench.replies import parse_reply_line
 from lgbench.suites import Suite
 
@@ -14,8 +15,8 @@ class RecordedReplies:
     """Replies looked up by example id.
 
     Args:
-        path: A file of JSON lines with at least `id` and `reply`. Other keys are ignored, so that the lines of
-            `lgbench data export` can be written back with their replies.
+        path: A file of JSON lines with at least `id` and `reply`. `capped` and `refused` are handed on. Other keys are
+            ignored, so that the lines of `lgbench data export` can be written back with their replies.
 
     Raises:
         LgbenchError: The file cannot be read, a line is not such an object, or an id is repeated.
@@ -39,7 +40,8 @@ class RecordedReplies:
             raise LgbenchError(f"Line {number} of {str(self._path)!r} is no reply: {error}.") from None
         if example_id in self._replies:
             raise LgbenchError(f"Line {number} of {str(self._path)!r} repeats the id {example_id!r}.")
-        self._replies[example_id] = reply.text
+        kind = RefusedReply if reply.refused else CappedReply if reply.capped else str
+        self._replies[example_id] = kind(reply.text)
 
     def check_ids(self, suite: Suite) -> None:
         """Refuse replies to examples that the suite does not have: the file was made for something else.

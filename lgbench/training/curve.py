@@ -37,17 +37,24 @@ class DevSet:
             self._chunks[cell] = Chunk(inputs.to(device), labels.to(device))
 
     @torch.inference_mode()
-    def correct(self, module: nn.Module) -> dict[str, dict[int, int]]:
+    def correct(self, module: nn.Module, *, at_once: int) -> dict[str, dict[int, int]]:
         """Of the 64 examples of each cell, how many greedy decoding gets right: by task, then length.
 
         Greedy decoding writes the target if and only if, given the target so far, each next token is the likeliest one;
         so one pass over prompt and target decides.
+
+        Args:
+            module: The module.
+            at_once: Examples of a pass, at most. What a step has room for will do: the logits of a large vocabulary are
+                gigabytes.
         """
         was_training = module.training
         module.eval()
         counts: dict[str, dict[int, int]] = {}
         for (task, length), chunk in self._chunks.items():
-            counts.setdefault(task, {})[length] = int(exact_matches(module(chunk.inputs), chunk.labels).sum())
+            parts = zip(torch.split(chunk.inputs, at_once), torch.split(chunk.labels, at_once), strict=True)
+            right = sum(exact_matches(module(inputs), labels).sum() for inputs, labels in parts)
+            counts.setdefault(task, {})[length] = int(right)
         module.train(was_training)
         return counts
 

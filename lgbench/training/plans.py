@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from lgbench.models.loading import check_texts
+from lgbench.models.loading import check_texts, split_place
 from lgbench.results import Seed
 from lgbench.suites import Arm, ArmTask, Group, Suite
 from lgbench.tasks import get_task
@@ -31,6 +31,8 @@ class TrainedPart(BaseModel):
 class TrainingPlan(BaseModel):
     """What a run depends on. With the same plan, machine and thread count, two runs end in the same weights.
 
+    Of what `model` names, only a user's file is hashed: what it imports, or a pretrained model, must be the same too.
+
     Attributes:
         suite: The suite's name.
         group: The group's name.
@@ -39,8 +41,9 @@ class TrainingPlan(BaseModel):
         seed: Of the weights' initial values.
         preset: The preset that the settings started from.
         settings: Every hyperparameter.
-        model: `reference`, or a user's module as given to `--model`.
-        model_sha256: Of the file of a user's module.
+        model: `reference`; a user's module as given to `--model`; or, of `lgbench finetune`, `hf:FOLDER_OR_ID` and, as
+            in `hf:FOLDER, lora rank 8`, the rank of its adapters.
+        model_sha256: Of the file of a user's module, where it is `file.py:function`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,7 +71,7 @@ class Recipe:
         suite: The suite whose arms are trained.
         preset: `mini` or `paper`.
         changes: Of its settings: each `name=value`, as given to `--set`.
-        model: `file.py:function` or `package.module:function` of a user's module; the reference model if null.
+        model: As in `TrainingPlan`; the reference model if null.
         device: Decides what the precision `auto` is.
     """
 
@@ -121,7 +124,7 @@ def _trained_part(part: ArmTask) -> TrainedPart:
 
 
 def _file_sha256(model: str) -> str | None:
-    path = Path(model.partition(":")[0])
+    path = Path(split_place(model)[0])
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 

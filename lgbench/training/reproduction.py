@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -65,6 +66,9 @@ def finish_run(run: Run, device: str) -> None:
     options = {"device": device} if device != choose_device("auto") else {}
     own = {"build": plan.model} if plan.model != "reference" else {}
     model = load_model(str(run.folder / CHECKPOINT), options | own)
+    # However the folder was spelled, and on whichever device it was begun, it is the same evaluation.
+    system = model.system.model_copy(update={"model": f"{run.folder.name}/{CHECKPOINT}"})
+    model = replace(model, system=system, may_change=frozenset({"device"}))
     if _is_evaluated(run, model):
         return
     evaluate(
@@ -79,7 +83,7 @@ def finish_run(run: Run, device: str) -> None:
 
 
 def _is_evaluated(run: Run, model: Model) -> bool:
-    """Whether the run's result is of these weights. What the path to them was called then does not matter."""
+    """Whether the run's result is of these weights. What they were called then does not matter."""
     path = run.folder / RESULT / RESULT_FILE
     if not path.exists():
         return False

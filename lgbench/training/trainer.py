@@ -154,7 +154,8 @@ class _Run:
         """Evaluate on dev examples, and save the state with the new point."""
         record, since = self.record, meter.since_point()
         with self._told():
-            point = CurvePoint(step=step, loss=since.loss, correct=dev.correct(self._module))
+            correct = dev.correct(self._module, at_once=self._plan.settings.batch)
+        point = CurvePoint(step=step, loss=since.loss, correct=correct)
         self.record = record.model_copy(
             update={
                 "steps_done": step,
@@ -202,8 +203,8 @@ class _Meter:
     def __init__(self, device: str) -> None:
         self._loss = torch.zeros((), device=device)
         self._steps = 0
-        self._read_at = self._point_at = time.perf_counter()
-        self._point_loss, self._point_steps = 0.0, 0
+        self._read_at = time.perf_counter()
+        self._point_loss, self._point_steps, self._point_seconds = 0.0, 0, 0.0
         self._tokens = self._target_tokens = 0
 
     def add(self, loss: Tensor, batch: Batch) -> None:
@@ -216,21 +217,21 @@ class _Meter:
     def read(self, *, examples: int) -> tuple[float, float]:
         """The mean loss since the last call, and the examples a second, of which a step has so many."""
         loss, steps, now = float(self._loss), self._steps, time.perf_counter()
-        rate = steps * examples / (now - self._read_at)
+        seconds = now - self._read_at
         self._loss, self._steps, self._read_at = torch.zeros_like(self._loss), 0, now
         self._point_loss, self._point_steps = self._point_loss + loss, self._point_steps + steps
-        return loss / steps, rate
+        self._point_seconds += seconds
+        return loss / steps, steps * examples / seconds
 
     def go_on(self) -> None:
-        """Leave out of the examples a second what was done since the last call of `read`."""
+        """Leave out of the time what was done since the last call of `read`: no step was taken."""
         self._read_at = time.perf_counter()
 
     def since_point(self) -> _Since:
         """What has been read since the last call."""
-        now = time.perf_counter()
         mean = self._point_loss / self._point_steps
-        since = _Since(mean, self._tokens, self._target_tokens, now - self._point_at)
-        self._point_loss, self._point_steps, self._point_at = 0.0, 0, now
+        since = _Since(mean, self._tokens, self._target_tokens, self._point_seconds)
+        self._point_loss, self._point_steps, self._point_seconds = 0.0, 0, 0.0
         self._tokens = self._target_tokens = 0
         return since
 

@@ -16,6 +16,7 @@ _log = logging.getLogger(__name__)
 _Done = TypeVar("_Done")
 _MOST_ROWS = {"cpu": 256, "cuda": 1024}
 _MEMORY_SHARE = {"cpu": 0.125, "cuda": 0.8}  # of a computer that others use, and of what is free on a GPU
+_NO_MEMORY = ("DefaultCPUAllocator", "MPS backend out of memory")  # what a computer's, and a Mac GPU's, allocator says
 
 
 class Batcher:
@@ -47,10 +48,12 @@ class Batcher:
                 self._tell_of_one(rows[start])
             batch = rows[start : start + size]
             try:
-                done = decode(batch)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+                done: Sequence[_Done] | None = decode(batch)
+            except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
+                done = None
+            if done is None:  # not where the error is at hand: it holds on to the tensors of the batch
                 self._shrink(batch)
                 continue
             yield start, done
@@ -91,7 +94,7 @@ def _room(row: Row) -> int:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def _memory(device: torch.device) -> int:

@@ -47,8 +47,11 @@ def test_two_runs_that_begin_together_choose_two_folders(tmp_path: Path, monkeyp
 
 
 def test_a_failing_start_leaves_no_folder(lgbench: Shell, tmp_path: Path) -> None:
-    assert "broken" in lgbench("eval", "m.py:Broken", *SHORT).err
+    told = lgbench("eval", "m.py:Broken", *SHORT).err
+    assert "broken" in told
+    assert "will be in" not in told
     assert not (tmp_path / "runs").exists()
+    assert f"will be in {Path('runs')}" in lgbench("eval", "echo", *SHORT).err
 
 
 def test_a_long_name_is_cut(lgbench: Shell, tmp_path: Path) -> None:

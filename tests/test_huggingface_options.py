@@ -208,6 +208,21 @@ def test_weights_that_are_no_weights_say_what_to_do(
         load_model(f"hf:{copy}")
 
 
+def test_a_wrong_template_is_told_before_the_model_is_looked_for() -> None:
+    with pytest.raises(LgbenchError, match=r"lacks \{prompt\}"):
+        load_model("hf:./nowhere", {"template": "abc"})
+
+
+def test_a_folder_of_models_names_one(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "step-10")
+    with pytest.raises(LgbenchError, match=rf"has no config\.json: .* as in hf:{tmp_path}@step-10"):
+        load_model(f"hf:{tmp_path}")
+    assert load_model(f"hf:{tmp_path}@step-10").system.kind == "hf"
+    (empty := tmp_path / "empty").mkdir()
+    with pytest.raises(LgbenchError, match=r"has no config\.json: .* that `save_pretrained` wrote"):
+        load_model(f"hf:{empty}")
+
+
 def test_weights_of_other_shapes_say_what_to_do(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     config = json.loads((copy / "config.json").read_text("utf-8"))

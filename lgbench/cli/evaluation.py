@@ -93,12 +93,12 @@ def command(
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
     results, summaries = [], []
     with _new_folder(*named) if output is None else contextlib.nullcontext(output) as base:
-        if output is None and not quiet:
-            typer.echo(f"The result will be in {base}", err=True)
+        news = f"The result will be in {base}" if output is None else ""
         for folder, chosen in _runs(base, options, model):
             place = folder.absolute()  # the model may change the working directory
             with _telling_how_to_go_on(place, base):
-                results.append(_run(plan, model, chosen, place, batch_size=size, resume=resume, quiet=quiet))
+                results.append(_run(plan, model, chosen, place, news, batch_size=size, resume=resume, quiet=quiet))
+            news = ""
             summaries.append(summary(results[-1], folder))
             if not as_json and not quiet:
                 print_result(results[-1], folder)
@@ -134,6 +134,7 @@ def _run(
     model: str,
     options: dict[str, str],
     folder: Path,
+    news: str,
     *,
     batch_size: int | Literal["auto"],
     resume: bool,
@@ -158,6 +159,8 @@ def _run(
                 f"--suite {suite} --group {group} --arm {arm}",
                 err=True,
             )
+        if news and not quiet:  # once there is a model that can have a result
+            typer.echo(news, err=True)
         with reporter(quiet=quiet, again=asks_again(loaded.predictor)) as report:
             return evaluate_plan(loaded, plan, batch_size=batch_size, output=folder, resume=resume, on_progress=report)
 

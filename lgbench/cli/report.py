@@ -169,12 +169,12 @@ def notes(result: Result) -> list[str]:
     if result.system.kind == "builtin":
         lines.append("Built-in models cannot be submitted.")
     for name, what in (
-        ("cut", "were cut at 4096 characters"),
-        ("capped", "ended at the model's generation cap"),
-        ("refused", "were refused by the server, and count as wrong"),
+        ("cut", "Replies cut at 4096 characters"),
+        ("capped", "Replies that the model's generation cap ended"),
+        ("refused", "Replies that the server refused, which count as wrong"),
     ):
         if count := sum(getattr(cell.counts, name) for cell in result.cells):
-            lines.append(f"{count:,} replies {what}.")
+            lines.append(f"{what}: {count:,}.")
     if (check := result.batch_invariance) is not None and check.changed:
         lines.append(f"{check.changed} of {check.checked} replies changed when asked again one by one.")
     return lines

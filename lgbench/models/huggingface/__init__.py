@@ -5,6 +5,8 @@ Importing this package loads neither torch nor transformers; `load` does.
 
 from __future__ import annotations
 
+from functools import partial
+
 from lgbench.extras import require_extra
 from lgbench.models.construction import arguments_for
 from lgbench.models.huggingface.options import Options
@@ -23,19 +25,15 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
     require_extra("hf", purpose=f"MODEL {name!r}")
     if options.adapter is not None:
         require_extra("hf", "peft", purpose="The model option adapter")
+    styled = partial(prompt_style, options.style, chat=options.chat, template=options.template, shots=options.shots)
+    styled(has_chat=True)  # what is wrong in any case is told before a model takes minutes to load
 
     from lgbench.models.huggingface.checkpoint import open_checkpoint, quiet_loading, weights_sha256
     from lgbench.models.huggingface.predictor import HuggingFacePredictor
 
     with quiet_loading():
         checkpoint = open_checkpoint(rest, options)
-    style = prompt_style(
-        options.style,
-        chat=options.chat,
-        has_chat=checkpoint.has_chat_template,
-        template=options.template,
-        shots=options.shots,
-    )
+    style = styled(has_chat=checkpoint.has_chat_template)
     predictor = HuggingFacePredictor(checkpoint, style)
     system = SystemInfo(
         model=name,

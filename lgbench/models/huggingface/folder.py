@@ -110,7 +110,10 @@ def check_folder(folder: Path) -> None:
             raise LgbenchError(
                 f"{str(folder)!r} is a PEFT adapter. Name its base model, and add --model-option adapter={folder}."
             )
-        raise LgbenchError(f"{str(folder)!r} has no config.json: it is no Hugging Face model.")
+        advice = "Name a folder that `save_pretrained` wrote."
+        if inside := sorted(path.parent.name for path in folder.glob("*/config.json")):
+            advice = f"It holds models in folders of their own: name one, as in hf:{folder}@{inside[0]}"
+        raise LgbenchError(f"{str(folder)!r} has no config.json: it is no Hugging Face model. {advice}")
     _check_weights(folder, "*.safetensors", PICKLED, _CONVERT)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
         raise LgbenchError(f"{str(folder)!r} has no tokenizer (tokenizer.json). Save the model's tokenizer there.")
@@ -132,7 +135,7 @@ def _check_weights(folder: Path, pattern: str, pickled: Sequence[str], convert: 
         return
     pickles = sorted(path.name for kind in pickled for path in folder.glob(kind) if path.name != "training_args.bin")
     if not pickles:
-        raise LgbenchError(f"{str(folder)!r} has no weights ({pattern}).")
+        raise LgbenchError(f"{str(folder)!r} has no weights ({pattern}). Copy or download the whole model.")
     code = convert.format(old=str(folder), new=f"{folder}-safetensors")
     raise LgbenchError(
         f"The weights in {str(folder)!r} are pickled ({pickles[0]}), and a pickle can run any code when it is loaded. "

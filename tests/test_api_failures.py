@@ -218,11 +218,21 @@ def test_a_server_that_asks_for_no_pause_gets_one(serve: Serve, monkeypatch: pyt
     ("fault", "tries", "message"),
     [
         (failure(401, f"Incorrect API key provided: {KEY}"), 1, r"refused the key \(status 401\).*provided: \*\*\*"),
+        (failure(401, "no"), 1, "Check the environment variable OPENAI_API_KEY"),
         (failure(403, "not for you"), 1, r"forbids this.*\(status 403\): not for you"),
         (failure(429, "You exceeded your quota", "insufficient_quota"), 1, "quota is used up: You exceeded"),
         (failure(402, "Pay first"), 1, "quota is used up: Pay first"),
         (failure(404, "no model tiny"), 1, "knows no such model or address .*: no model tiny"),
-        (failure(400, "temperature must be 1"), 1, r"refused the request \(status 400\): temperature must be 1"),
+        (
+            failure(400, "temperature must be 1"),
+            1,
+            r"\(status 400\): temperature must be 1.* such a model cannot be eval",
+        ),
+        (
+            (200, {}, b'{"error": {"message": "not loaded"}}'),
+            3,
+            r'with an error: \{"message": "not loaded"\} \(after 3',
+        ),
         (failure(429, "later", Retry_After="86400"), 1, "asks to wait 86400 s"),
         (failure(429, "slow down"), 4, r"slow down \(after 4 tries\)"),
         (failure(500, "oops"), 3, r"status 500: oops \(after 3 tries\)"),

@@ -56,7 +56,12 @@ class ApiPredictor(PipelinedPredictor):
         )
         path = "/chat/completions" if options.endpoint == "chat" else "/completions"
         self._endpoint = Endpoint(
-            self._client, path, retries=options.retries, secret=key, passes_over=options.refused == "empty"
+            self._client,
+            path,
+            retries=options.retries,
+            secret=key,
+            key_env=options.key_env,
+            passes_over=options.refused == "empty",
         )
         self.tokens = Tokens()
         if options.price_in is not None and options.price_out is not None:

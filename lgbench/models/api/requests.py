@@ -80,11 +80,15 @@ class Endpoint:
         path: `/chat/completions` or `/completions`.
         retries: How often a request is sent again.
         secret: The key; it is cut out of every message.
+        key_env: The environment variable that holds it.
         passes_over: Whether a prompt that is refused is left with an empty reply, as long as others are answered.
     """
 
-    def __init__(self, client: Any, path: str, *, retries: int, secret: str, passes_over: bool = False) -> None:
+    def __init__(
+        self, client: Any, path: str, *, retries: int, secret: str, key_env: str, passes_over: bool = False
+    ) -> None:
         self._client = client
+        self._key_env = key_env
         self._path = path
         self._retries = retries
         self._secret = secret
@@ -113,6 +117,8 @@ class Endpoint:
             refusal, tokens = f"{refused}. It asked for {about}", refused.tokens
         if not self._passes_over:
             how = "If it refuses only some prompts, run it with --model-option refused=empty, and --resume"
+            if "temperature" in refusal:
+                how = "At another temperature than 0 replies are drawn at random, so such a model cannot be evaluated"
             raise self._error(f"{refusal}. {how}")
         # A server in trouble may refuse everything, and an empty reply that is stored stays.
         try:
@@ -207,9 +213,7 @@ class Endpoint:
         if status == 400 and "max_tokens" in body and "max_completion_tokens" in said:
             raise _OtherNameWanted
         if status in (401, 403):
-            hint = (
-                "Check the environment variable that holds it" if self._secret else "None was set: see OPENAI_API_KEY"
-            )
+            hint = f"Check the environment variable {self._key_env}" if self._secret else f"{self._key_env} is not set"
             refused = "refused the key" if status == 401 else "forbids this, to this key or from this place"
             raise self._error(f"{refused} (status {status}){said}. {hint}")
         if status == 402 or _code(error) in _QUOTA_CODES:
@@ -242,6 +246,8 @@ def parse_completion(raw: str) -> Completion:
         raise Unusable("answered with HTML, not JSON", hint="Check base_url, which usually ends in /v1")
     try:
         record = json.loads(raw)
+        if "error" in record and "choices" not in record:
+            raise Unusable(f"answered with an error: {json.dumps(record['error'])[:300]}")
         choice = record["choices"][0]
         written = choice["message"]["content"] if "message" in choice else choice["text"]
         counted = record.get("usage") or {}

@@ -164,20 +164,21 @@ def test_an_adapter_changes_replies(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize(
-    ("renamed", "told"),
+    ("change", "told"),
     [
-        (lambda name: name.replace("layers.1", "layers.7"), r"is not one of this model: it lacks base_model\.model"),
-        (lambda name: f"of.another.{name}", r"is not one of this model: it lacks base_model\.model"),
+        (lambda name, tensor: (name.replace("layers.1", "layers.7"), tensor), "is not one of this model"),
+        (lambda name, tensor: (f"of.another.{name}", tensor), "is not one of this model"),
+        (lambda name, tensor: (name, torch.zeros(3, 5)), "lora' cannot be loaded: its weights have other shapes"),
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused(
-    folder: Path, tmp_path: Path, renamed: Callable[[str], str], told: str
+    folder: Path, tmp_path: Path, change: Callable[[str, torch.Tensor], tuple[str, torch.Tensor]], told: str
 ) -> None:
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"])
     peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(tmp_path / "lora")
     weights = tmp_path / "lora" / "adapter_model.safetensors"
-    save_file({renamed(name): tensor for name, tensor in load_file(weights).items()}, weights)
+    save_file(dict(change(name, tensor) for name, tensor in load_file(weights).items()), weights)
     with pytest.raises(LgbenchError, match=told):
         load_model(f"hf:{folder}", {"adapter": str(tmp_path / "lora")})
 
@@ -227,7 +228,7 @@ def test_weights_of_other_shapes_say_what_to_do(folder: Path, tmp_path: Path) ->
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     config = json.loads((copy / "config.json").read_text("utf-8"))
     (copy / "config.json").write_text(json.dumps(config | {"hidden_size": 32, "head_dim": 8}), encoding="utf-8")
-    with pytest.raises(LgbenchError, match="its weights have other shapes than its configuration says"):
+    with pytest.raises(LgbenchError, match="its weights have other shapes than the model's configuration says"):
         load_model(f"hf:{copy}")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from lgbench.processes import drawn_ahead
 from lgbench.suites import Arm, ArmTask, Cell, Suite, load_suite
 from lgbench.task import Example, Stream
 from lgbench.tasks import get_task
+
+Block = TypeVar("Block")
 
 # Part of what the data is: another size would draw other examples.
 BLOCK_EXAMPLES = 8192
@@ -104,29 +107,40 @@ def training_stream(suite: str | Suite, group: str, arm: str, *, start: int = 0,
         raise LgbenchError(f"start={start} and workers={workers} must both be 0 or more.")
     if isinstance(suite, str):
         suite = load_suite(suite)
-    parts = suite.group(group).arm(arm)
-    return _examples(suite, parts, start, workers)
-
-
-def _examples(suite: Suite, arm: Arm, start: int, workers: int) -> Iterator[Example]:
     first, skip = divmod(start, BLOCK_EXAMPLES)
-    blocks = _blocks(suite, arm, first, workers)
-    yield from itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
-
-
-def _blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Example]]:
-    if workers:
-        columns = drawn_ahead(partial(_columns, suite, arm), first=first, workers=workers)
-        return (list(map(Example, *block)) for block in columns)
-    data = TrainingData(suite, arm)
-    return (data.block(number) for number in itertools.count(first))
+    blocks = training_blocks(suite, suite.group(group).arm(arm), _columns, first=first, workers=workers)
+    return itertools.islice((example for block in blocks for example in map(Example, *block)), skip, None)
 
 
 # Plain columns cross the process border several times faster than a list of examples.
 _Columns = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def _columns(block: list[Example]) -> _Columns:
+    tasks, lengths, indices, prompts, targets = zip(*block, strict=True)
+    return tasks, lengths, indices, prompts, targets
+
+
+def training_blocks(
+    suite: Suite, arm: Arm, view: Callable[[list[Example]], Block], *, first: int, workers: int
+) -> Iterator[Block]:
+    """The endless blocks of an arm's stream, in order, as seen through `view`.
+
+    Args:
+        suite: The suite.
+        arm: What the arm trains on.
+        view: Makes of a block what is wanted of it, in the process that draws the block. A function of a module.
+        first: The number of the first block.
+        workers: Processes that draw blocks ahead; 0 draws them here. The blocks do not depend on it.
+    """
+    if workers:
+        return drawn_ahead(partial(_draw, suite, arm, view), first=first, workers=workers)
+    data = TrainingData(suite, arm)
+    return (view(data.block(number)) for number in itertools.count(first))
+
+
 _worker_data = cache(TrainingData)
 
 
-def _columns(suite: Suite, arm: Arm, number: int) -> _Columns:
-    tasks, lengths, indices, prompts, targets = zip(*_worker_data(suite, arm).block(number), strict=True)
-    return tasks, lengths, indices, prompts, targets
+def _draw(suite: Suite, arm: Arm, view: Callable[[list[Example]], Block], number: int) -> Block:
+    return view(_worker_data(suite, arm).block(number))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.cli.evaluation import _new_folder
+from lgbench.cli.new_folder import new_folder
 from lgbench.running.folder import PARTIAL_FILE, RUN_FILE
 from tests.test_cli import Shell
 
@@ -41,7 +41,7 @@ def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 def test_two_runs_that_begin_together_choose_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with contextlib.ExitStack() as stack:
-        chosen = [stack.enter_context(_new_folder("echo", "mini-v1")) for _ in range(2)]
+        chosen = [stack.enter_context(new_folder("echo", "mini-v1")) for _ in range(2)]
         assert [folder.name for folder in chosen] == ["echo-mini-v1-1", "echo-mini-v1-2"]
     assert list(tmp_path.iterdir()) == [], "nothing was written to them"
 

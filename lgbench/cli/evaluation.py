@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lgbench.cli.new_folder import new_folder
 from lgbench.cli.options import (
     Lengths,
     ModelOptions,
@@ -24,14 +24,14 @@ from lgbench.cli.options import (
     Tasks,
     listed,
     listed_lengths,
+    model_options,
 )
+from lgbench.cli.streams import stdout_to_stderr
 from lgbench.errors import DamagedRunError, FolderTakenError, LgbenchError
 
 if TYPE_CHECKING:
     from lgbench.results import Result
     from lgbench.running.planning import Plan
-
-_LONGEST_STEM = 150  # characters of a folder's name; most file systems take 255 bytes
 
 
 def command(
@@ -92,7 +92,7 @@ def command(
     named = [model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"])]
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
     results, summaries = [], []
-    with _new_folder(*named) if output is None else contextlib.nullcontext(output) as base:
+    with new_folder(*named) if output is None else contextlib.nullcontext(output) as base:
         news = f"The result will be in {base}" if output is None else ""
         for folder, chosen in _runs(base, options, model):
             place = folder.absolute()  # the model may change the working directory
@@ -148,7 +148,7 @@ def _run(
     from lgbench.running.loop import asks_again
     from lgbench.suites import OPEN_ARM
 
-    with _stdout_to_stderr():
+    with stdout_to_stderr():
         loaded = load_model(model, options)
         if not quiet and (description := describe(loaded)):
             typer.echo(f"Loaded: {description}", err=True)
@@ -163,32 +163,6 @@ def _run(
             typer.echo(news, err=True)
         with reporter(quiet=quiet, again=asks_again(loaded.predictor)) as report:
             return evaluate_plan(loaded, plan, batch_size=batch_size, output=folder, resume=resume, on_progress=report)
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Send what is printed to stderr, also by C libraries and child processes, where stdout is a real file."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        if sys.__stdout__ is not None:
-            with contextlib.suppress(OSError, ValueError):
-                sys.__stdout__.flush()
-                kept = os.dup(1)
-                stack.callback(os.close, kept)
-                stack.callback(os.dup2, kept, 1)
-                os.dup2(2, 1)
-                stack.callback(_flush, sys.__stdout__)  # what is held back belongs to stderr too
-        yield
-
-
-def _flush(stream: TextIO) -> None:
-    """Write what a stream, and what the C library, still hold back."""
-    import ctypes
-
-    with contextlib.suppress(OSError, ValueError):
-        stream.flush()
-    with contextlib.suppress(OSError, TypeError, AttributeError):  # not every system has it under this name
-        ctypes.CDLL(None).fflush(None)
 
 
 def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -239,57 +213,6 @@ def _batch_size(text: str) -> int | Literal["auto"]:
 
 def _shots(shots: int | None) -> list[str]:
     return [] if shots is None else [f"shots={shots}"]
-
-
-def model_options(given: list[str]) -> dict[str, str]:
-    """`key=value` texts as a dictionary.
-
-    Raises:
-        LgbenchError: One does not read so, or a key is given twice.
-    """
-    options: dict[str, str] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise LgbenchError(f"--model-option {text!r} does not read as key=value.")
-        if key in options:
-            raise LgbenchError(f"--model-option {key!r} is given twice.")
-        options[key] = value
-    return options
-
-
-@contextlib.contextmanager
-def _new_folder(model: str, *parts: str) -> Iterator[Path]:
-    """A folder in runs/ that did not exist yet, named for the reader only: nothing is read from its name.
-
-    It is made at once, so that two runs that begin together do not choose the same.
-    """
-    import itertools
-    import re
-
-    name = re.sub(r"[^A-Za-z0-9]+", "-", "-".join([Path(model).name, *parts])).strip("-")
-    runs = Path("runs").absolute()  # the model may change the working directory
-    made = not runs.exists()
-    try:
-        runs.mkdir(exist_ok=True)
-    except OSError as error:
-        raise LgbenchError(f"Cannot write to {str(runs)!r}: {error.strerror or error}. Choose an --output.") from None
-    for number in itertools.count(1):
-        folder = Path("runs") / f"{name[:_LONGEST_STEM]}-{number}"
-        try:
-            folder.mkdir()
-            break
-        except FileExistsError:
-            continue
-    try:
-        yield folder
-    finally:
-        # Only what is empty can be removed: nothing stays of a run that failed at its start.
-        with contextlib.suppress(OSError):
-            (runs / folder.name).rmdir()
-        if made:
-            with contextlib.suppress(OSError):
-                runs.rmdir()
 
 
 def _resumed(folder: Path) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from typing import Annotated
 
 import typer
 
-from lgbench.cli.options import ModelOptions, Tasks, listed
+from lgbench.cli.options import ModelOptions, Tasks, listed, model_options
+from lgbench.cli.streams import stdout_to_stderr
 from lgbench.doctor.findings import TIME_LIMIT
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM", "untried": "skipped"}
@@ -31,7 +30,6 @@ def command(
     typer.echo(f"Loading {model} ...", err=True)
     tasks = listed(task)
 
-    from lgbench.cli.evaluation import model_options
     from lgbench.cli.report import describe
     from lgbench.doctor.examining import examine
     from lgbench.models.loading import load_model
@@ -41,14 +39,14 @@ def command(
     # Asked for in vain should fail before a model takes minutes to load.
     make_plan(suite, tasks=tasks)
     begun = time.perf_counter()
-    with contextlib.redirect_stdout(sys.stderr):
+    with stdout_to_stderr():
         loaded = load_model(model, model_options(model_option or []))
     took = f"in {time.perf_counter() - begun:.1f} s"
     typer.echo(f"{_MARKS['ok']}  loads: {', '.join(filter(None, (took, describe(loaded))))}")
     states = set()
     findings = examine(loaded, suite=load_suite(suite), tasks=tasks, seconds=time_limit)
     while True:
-        with contextlib.redirect_stdout(sys.stderr):
+        with stdout_to_stderr():
             finding = next(findings, None)
         if finding is None:
             break

@@ -82,3 +82,20 @@ def _listed_numbers(given: list[str] | None, *, least: int, most: float = math.i
     if not all(least <= number <= most for number in numbers):
         raise LgbenchError(f"{','.join(given or [])!r} is no list of {what}.")
     return list(dict.fromkeys(numbers))
+
+
+def model_options(given: list[str]) -> dict[str, str]:
+    """`key=value` texts as a dictionary.
+
+    Raises:
+        LgbenchError: One does not read so, or a key is given twice.
+    """
+    options: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise LgbenchError(f"--model-option {text!r} does not read as key=value.")
+        if key in options:
+            raise LgbenchError(f"--model-option {key!r} is given twice.")
+        options[key] = value
+    return options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -129,20 +130,25 @@ def _told(folder: Path, code_option: str | None) -> Iterator[None]:
         raise LgbenchError(f"{str(folder)!r} cannot be loaded: {_reason(error, code_option)}") from error
 
 
+# What the libraries say, in lower case, and what it means.
+_MEANINGS = {
+    "header ?too ?large": "a file of its weights is no safetensors file. If Git cloned it, run `git lfs pull` there.",
+    "incomplete ?metadata": "a file of its weights is cut short. Download it again.",
+    "ignore_mismatched_sizes|size mismatch": "its weights have other shapes than the model's configuration says. "
+    "Do both belong together?",
+    "unrecognized configuration class": "it is not a causal language model.",
+}
+
+
 def _reason(error: Exception, code_option: str | None) -> str:
     """What to change, where it is known; else the first line of what was raised."""
     message = str(error).strip()
     if "trust_remote_code" in message:
         more = f". If you trust that code, add {code_option}." if code_option else ", which is not run here."
         return f"it needs the Python code that comes with it{more}"
-    if "header too large" in message.lower() or "headertoolarge" in message.lower():
-        return "a file of its weights is no safetensors file. If Git cloned it, run `git lfs pull` there."
-    if "incomplete metadata" in message.lower():
-        return "a file of its weights is cut short. Download it again."
-    if "ignore_mismatched_sizes" in message or "size mismatch" in message:
-        return "its weights have other shapes than the model's configuration says. Do both belong together?"
-    if "Unrecognized configuration class" in message:
-        return "it is not a causal language model."
+    for pattern, meaning in _MEANINGS.items():
+        if re.search(pattern, message.lower()):
+            return meaning
     if isinstance(error, KeyError):
         return f"{error} is missing in one of its files. Download it again."
     return message.splitlines()[0] if message else type(error).__name__

@@ -14,7 +14,8 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
 from lgbench.models.builtin import Echo
-from lgbench.models.loading import load_build, load_model
+from lgbench.models.importing import load_build
+from lgbench.models.loading import load_model
 from lgbench.suites import load_suite
 from lgbench.training.plans import Recipe
 
@@ -196,7 +197,7 @@ def test_a_file_that_raises_on_import(source: str, sentence: str, shown: str, fo
     assert sentence in str(caught.value)
     assert shown in caught.value.user_traceback
     assert "importlib" not in caught.value.user_traceback
-    assert "loading.py" not in caught.value.user_traceback
+    assert "importing.py" not in caught.value.user_traceback
 
 
 def test_a_file_whose_path_begins_like_ours_is_the_users_all_the_same(

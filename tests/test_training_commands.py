@@ -15,7 +15,8 @@ pytest.importorskip("torch")
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint import CheckpointPredictor
-from lgbench.models.loading import load_build, load_model
+from lgbench.models.importing import load_build
+from lgbench.models.loading import load_model
 from lgbench.rescoring import rescore
 from lgbench.suites import Cell, load_suite
 from lgbench.training import trainer

@@ -50,7 +50,7 @@ def command(
         typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
 
     from lgbench.models.devices import choose_device
-    from lgbench.models.loading import load_build
+    from lgbench.models.importing import load_build
     from lgbench.suites import load_suite
     from lgbench.training.plans import Recipe
     from lgbench.training.trainer import train

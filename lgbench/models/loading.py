@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
-import importlib.util
-import operator
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lgbench.errors import LgbenchError, ModelError, UnknownNameError
+from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import construct
 from lgbench.models.contract import own_number, user_code
+from lgbench.models.importing import check_file, find, import_named, load_build, run_file, split_place
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import MAX_PARAMETERS, MAX_TEXT, SystemInfo
@@ -61,20 +58,6 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     if attribute:
         return _from_module(name, place, attribute, given)
     return _from_entry_point(name, given)
-
-
-def split_place(name: str) -> tuple[str, str]:
-    r"""`file.py:attribute` or `package.module:attribute` as its two parts; the second is empty where there is none.
-
-    The path of a file may hold colons itself, as in `C:\mine\model.py:Model`.
-    """
-    if name.endswith(".py"):
-        return name, ""
-    file, _, attribute = name.rpartition(":")
-    if file.endswith(".py"):
-        return file, attribute
-    module, _, attribute = name.partition(":")
-    return module, attribute
 
 
 def check_texts(texts: Mapping[str, str]) -> None:
@@ -146,29 +129,10 @@ SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {
 
 
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:
-    _check_file(path, f"MODEL {name!r} reads as file.py:attribute.")
+    check_file(path, f"MODEL {name!r} reads as file.py:attribute.")
     system = SystemInfo(model=name, kind="file", options=options, source_sha256=(_sha256(path),))
-    found = _attribute(_run_file(path), attribute, name, where=str(path))
+    found = _attribute(run_file(path), attribute, name, where=str(path))
     return _model(construct(found, options, name), system)
-
-
-def _check_file(path: Path, hint: str) -> None:
-    if not path.is_file():
-        raise LgbenchError(f"There is no file {str(path)!r}. {hint}")
-
-
-def _run_file(path: Path) -> ModuleType:
-    """Execute a file as a module of its own; beside it, it can import its neighbours."""
-    module_name = f"lgbench_model_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise LgbenchError(f"{str(path)!r} cannot be loaded as a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    with user_code(f"Importing {str(path)!r}"):
-        spec.loader.exec_module(module)
-    return module
 
 
 def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
@@ -188,55 +152,17 @@ def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
     return replace(_model(predictor, system), trained=trained)
 
 
-def load_build(name: str) -> Callable[[int], Any]:
-    """The function `file.py:function` or `package.module:function` that builds a module to train.
-
-    Raises:
-        LgbenchError: There is none.
-        ModelError: The file or module raised when imported.
-    """
-    place, attribute = split_place(name)
-    if not attribute:
-        raise LgbenchError(f"{name!r} names no function. Write file.py:function or package.module:function.")
-    if place.endswith(".py"):
-        _check_file(Path(place), f"{name!r} reads as file.py:function.")
-        module = _run_file(Path(place))
-    else:
-        unknown = f"{name!r} names no function: {place!r} is no .py file and no module that can be imported here."
-        module = _import(place, LgbenchError(unknown))
-    function = _find(module, attribute)
-    if not callable(function):
-        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-        raise LgbenchError(f"{place!r} has no function {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
-    build: Callable[[int], Any] = function
-    return build
-
-
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:
     unknown = LgbenchError(
         f"MODEL {name!r} is nothing known: {module_name!r} is no scheme ({', '.join(SCHEMES)}), no .py file and no "
         "module that can be imported here."
     )
-    module = _import(module_name, unknown)
+    module = import_named(module_name, unknown)
     found = _attribute(module, attribute, name, where=module_name)
     source = getattr(module, "__file__", None)
     hashes = (_sha256(Path(source)),) if source and Path(source).is_file() else ()
     system = SystemInfo(model=name, kind="module", options=options, source_sha256=hashes)
     return _model(construct(found, options, name), system)
-
-
-def _import(module_name: str, unknown: LgbenchError) -> ModuleType:
-    """Import a module; raises `unknown` where there is none, and else what it raises itself."""
-    if not all(part.isidentifier() for part in module_name.split(".")):
-        raise unknown
-    try:
-        with user_code(f"Importing {module_name!r}"):
-            return importlib.import_module(module_name)
-    except ModelError as error:
-        missing = error.__cause__
-        if isinstance(missing, ModuleNotFoundError) and f"{module_name}.".startswith(f"{missing.name}."):
-            raise unknown from None
-        raise
 
 
 def _from_entry_point(name: str, options: dict[str, str]) -> Model:
@@ -251,21 +177,13 @@ def _from_entry_point(name: str, options: dict[str, str]) -> Model:
 
 
 def _attribute(module: ModuleType, attribute: str, name: str, *, where: str) -> Any:
-    found = _find(module, attribute)
+    found = find(module, attribute)
     if found is None:
         usable = [key for key, value in vars(module).items() if _could_be_model(key, value, module)]
         valid = f" It has: {', '.join(usable)}." if usable else " It defines no class with a predict method."
         problem = f"has no attribute {attribute!r}." if attribute else "needs an attribute, as in file.py:MyModel."
         raise LgbenchError(f"MODEL {name!r}: {where} {problem}{valid}")
     return found
-
-
-def _find(module: ModuleType, attribute: str) -> Any:
-    """What a module has under this name, dots and all; None where it has nothing."""
-    try:
-        return operator.attrgetter(attribute)(module)
-    except AttributeError:
-        return None
 
 
 def _could_be_model(key: str, value: object, module: ModuleType) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from lgbench.models.loading import check_texts, split_place
+from lgbench.models.importing import split_place
+from lgbench.models.loading import check_texts
 from lgbench.results import Seed
 from lgbench.suites import Arm, ArmTask, Group, Suite
 from lgbench.tasks import get_task

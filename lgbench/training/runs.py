@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 import torch
 
 from lgbench.errors import LgbenchError, ModelError
-from lgbench.models.loading import load_build
+from lgbench.models.importing import load_build
 from lgbench.processes import end_with_parent
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import CurvePoint, TrainingRecord

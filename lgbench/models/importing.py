@@ -1,0 +1,113 @@
+"""Python code that a user names: `file.py:attribute` or `package.module:attribute`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import operator
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lgbench.errors import LgbenchError, ModelError
+from lgbench.models.contract import user_code
+
+
+def split_place(name: str) -> tuple[str, str]:
+    r"""`file.py:attribute` or `package.module:attribute` as its two parts; the second is empty where there is none.
+
+    The path of a file may hold colons itself, as in `C:\mine\model.py:Model`.
+    """
+    if name.endswith(".py"):
+        return name, ""
+    file, _, attribute = name.rpartition(":")
+    if file.endswith(".py"):
+        return file, attribute
+    module, _, attribute = name.partition(":")
+    return module, attribute
+
+
+def check_file(path: Path, hint: str) -> None:
+    """Make sure that a file is there.
+
+    Raises:
+        LgbenchError: It is not; the hint says what was read so.
+    """
+    if not path.is_file():
+        raise LgbenchError(f"There is no file {str(path)!r}. {hint}")
+
+
+def run_file(path: Path) -> ModuleType:
+    """Execute a file as a module of its own; beside it, it can import its neighbours.
+
+    Raises:
+        LgbenchError: It cannot be loaded.
+        ModelError: It raised.
+    """
+    module_name = f"lgbench_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise LgbenchError(f"{str(path)!r} cannot be loaded as a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    with user_code(f"Importing {str(path)!r}"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def import_named(module_name: str, unknown: LgbenchError) -> ModuleType:
+    """Import a module.
+
+    Args:
+        module_name: As in an `import` statement.
+        unknown: Raised where there is no such module.
+
+    Raises:
+        LgbenchError: `unknown`.
+        ModelError: The module raised.
+    """
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise unknown
+    try:
+        with user_code(f"Importing {module_name!r}"):
+            return importlib.import_module(module_name)
+    except ModelError as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and f"{module_name}.".startswith(f"{missing.name}."):
+            raise unknown from None
+        raise
+
+
+def find(module: ModuleType, attribute: str) -> Any:
+    """What a module has under this name, dots and all; None where it has nothing."""
+    try:
+        return operator.attrgetter(attribute)(module)
+    except AttributeError:
+        return None
+
+
+def load_build(name: str) -> Callable[[int], Any]:
+    """The function `file.py:function` or `package.module:function` that builds a module to train.
+
+    Raises:
+        LgbenchError: There is none.
+        ModelError: The file or module raised when imported.
+    """
+    place, attribute = split_place(name)
+    if not attribute:
+        raise LgbenchError(f"{name!r} names no function. Write file.py:function or package.module:function.")
+    if place.endswith(".py"):
+        check_file(Path(place), f"{name!r} reads as file.py:function.")
+        module = run_file(Path(place))
+    else:
+        unknown = f"{name!r} names no function: {place!r} is no .py file and no module that can be imported here."
+        module = import_named(place, LgbenchError(unknown))
+    function = find(module, attribute)
+    if not callable(function):
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        raise LgbenchError(f"{place!r} has no function {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
+    build: Callable[[int], Any] = function
+    return build

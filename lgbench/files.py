@@ -115,7 +115,7 @@ def owned_folder(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK_FILE).open("wb") as file:
+        with (folder / LOCK_FILE).open("ab") as file:  # a link may lead to what is not ours
             _lock(file.fileno(), folder)
             remove_leftovers(folder)
             try:

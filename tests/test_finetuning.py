@@ -158,6 +158,9 @@ def test_what_cannot_be_finetuned_is_told(
     assert "'strings' is not a group" in (told := message(f"hf:{folder}", "strings", "main_only"))
     assert "capitalize-reverse" in told
     assert "'open' is not" in message(f"hf:{folder}", "capitalize-reverse", "open")
+    told = message(f"hf:{folder}", "capitalize-reverse", "main_only", "--set", "step=1")
+    assert "did you mean 'steps'" in told.lower()
+    assert "layers" not in told, "which would be refused"
     assert "There is no folder './nowhere'" in message("hf:./nowhere", "capitalize-reverse", "main_only")
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "peft" else find(name))

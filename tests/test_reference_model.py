@@ -343,7 +343,7 @@ def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: 
 
 
 def test_a_finetuned_run_points_to_its_model(tmp_path: Path) -> None:
-    about = record(tiny(), architecture=None, build="hf:base, lora rank 2")
+    about = record(tiny(), architecture=None, build="hf:base")
     checkpoints.save_checkpoint(tmp_path / "checkpoint", tiny(), about)
     with pytest.raises(LgbenchError, match=f"hf:{tmp_path / 'model'}"):
         load_model(str(tmp_path))

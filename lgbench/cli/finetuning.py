@@ -54,8 +54,8 @@ def command(
 
     chosen = choose_device(device)
     changes = [*(_LORA if lora else _FULL), *(change or [])]
-    named = f"{model}, lora rank {lora}" if lora else model
-    plan = Recipe(load_suite(suite), changes=changes, model=named, device=chosen).plan(group, arm, seed)
+    recipe = Recipe(load_suite(suite), changes=changes, model=model, lora_rank=lora, device=chosen)
+    plan = recipe.plan(group, arm, seed)
     source = find_folder(model.removeprefix("hf:"), revision=None)
     check_folder(source)
     folder = output or Path("runs") / "finetuning" / f"{suite}-{group}-{arm}-seed{seed}"

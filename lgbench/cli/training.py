@@ -150,8 +150,8 @@ def _evaluation(record: TrainingRecord, folder: Path) -> str:
     plan = record.plan
     command = ["lgbench", "eval", str(folder / "checkpoint"), "--suite", plan.suite, "--group", plan.group]
     command += ["--arm", plan.arm, "--seed", str(plan.seed)]
-    if plan.model != "reference":
-        command += ["--model-option", f"build={plan.model}"]
+    if plan.other_model is not None:
+        command += ["--model-option", f"build={plan.other_model}"]
     return shlex.join(command)
 
 

@@ -15,7 +15,9 @@ from lgbench.models.loading import check_texts
 from lgbench.results import Seed
 from lgbench.suites import Arm, ArmTask, Group, Suite
 from lgbench.tasks import get_task
-from lgbench.training.settings import TrainingSettings, preset_settings
+from lgbench.training.settings import Natural, TrainingSettings, preset_settings
+
+_REFERENCE = "reference"
 
 
 class TrainedPart(BaseModel):
@@ -42,9 +44,9 @@ class TrainingPlan(BaseModel):
         seed: Of the weights' initial values.
         preset: The preset that the settings started from.
         settings: Every hyperparameter.
-        model: `reference`; a user's module as given to `--model`; or, of `lgbench finetune`, `hf:FOLDER_OR_ID` and, as
-            in `hf:FOLDER, lora rank 8`, the rank of its adapters.
+        model: `reference`; a user's module as given to `--model`; or, of `lgbench finetune`, `hf:FOLDER_OR_ID`.
         model_sha256: Of the file of a user's module, where it is `file.py:function`.
+        lora_rank: Of the adapters that are trained on a pretrained model; 0 where all its weights are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,8 +58,19 @@ class TrainingPlan(BaseModel):
     seed: Seed
     preset: str
     settings: TrainingSettings
-    model: str = "reference"
+    model: str = _REFERENCE
     model_sha256: str | None = None
+    lora_rank: Natural = 0
+
+    @property
+    def other_model(self) -> str | None:
+        """`model` where it is not the reference model."""
+        return None if self.model == _REFERENCE else self.model
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether a pretrained model is finetuned."""
+        return self.model.startswith("hf:")
 
     def trained_arm(self) -> Arm:
         """What the run trains on."""
@@ -73,6 +86,7 @@ class Recipe:
         preset: `mini` or `paper`.
         changes: Of its settings: each `name=value`, as given to `--set`.
         model: As in `TrainingPlan`; the reference model if null.
+        lora_rank: As in `TrainingPlan`.
         device: Decides what the precision `auto` is.
     """
 
@@ -80,6 +94,7 @@ class Recipe:
     preset: str = "mini"
     changes: Sequence[str] = ()
     model: str | None = None
+    lora_rank: int = 0
     device: str = "cpu"
 
     def plan(self, group: str, arm: str, seed: int) -> TrainingPlan:
@@ -106,8 +121,9 @@ class Recipe:
             seed=seed,
             preset=self.preset,
             settings=self._settings(found),
-            model=self.model or "reference",
+            model=self.model or _REFERENCE,
             model_sha256=_file_sha256(self.model) if self.model else None,
+            lora_rank=self.lora_rank,
         )
 
     def _settings(self, group: Group) -> TrainingSettings:

@@ -103,7 +103,7 @@ class TrainingRecord(_Record):
         lengths, and padding are left out, and so is the embedding, which is a table. None for other models, of which
         only the number of trained parameters is known.
         """
-        if self.plan.model != "reference":
+        if self.plan.other_model is not None:
             return None
         table = len(VOCABULARY) * self.plan.settings.width
         return 6 * (self.parameters - table) * self.tokens

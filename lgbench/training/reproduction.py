@@ -64,7 +64,7 @@ def finish_run(run: Run, device: str) -> None:
     train_run(run, device, tell=partial(zones_line, load_suite(plan.suite).group(plan.group)))
     # Recorded only where it is not the usual one, so that the same run is the same on every machine.
     options = {"device": device} if device != choose_device("auto") else {}
-    own = {"build": plan.model} if plan.model != "reference" else {}
+    own = {"build": plan.other_model} if plan.other_model is not None else {}
     model = load_model(str(run.folder / CHECKPOINT), options | own)
     # However the folder was spelled, and on whichever device it was begun, it is the same evaluation.
     system = model.system.model_copy(update={"model": f"{run.folder.name}/{CHECKPOINT}"})

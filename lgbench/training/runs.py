@@ -154,5 +154,5 @@ def train_run(run: Run, device: str, *, tell: Callable[[CurvePoint], str]) -> Tr
             where = f"{run.name}, step {progress.step}/{run.plan.settings.steps}"
             print(f"{where}: {progress.pace}; {tell(progress.point)}", file=sys.stderr, flush=True)
 
-    build = load_build(run.plan.model) if run.plan.model != "reference" else None
+    build = load_build(run.plan.other_model) if run.plan.other_model is not None else None
     return train(run.plan, run.folder, build=build, device=device, resume=True, report=report)

@@ -150,7 +150,8 @@ def preset_settings(
         if not equals:
             raise LgbenchError(f"{change!r} sets nothing. Write --set name=value, as in --set steps=500.")
         if name not in values:
-            raise UnknownNameError("setting", name, values)
+            usable = [each for each in values if reference or each not in _OF_THE_REFERENCE_MODEL]
+            raise UnknownNameError("setting", name, usable)
         if name in _OF_THE_REFERENCE_MODEL and not reference:
             raise LgbenchError(f"--set {name} shapes the reference model only. Shape your own where it is built.")
         values[name] = value

@@ -110,7 +110,7 @@ class _Run:
         plan, settings = self._plan, self._plan.settings
         suite = load_suite(plan.suite)
         dev = DevSet(suite, suite.group(plan.group), plan.arm, device=self._device)
-        if plan.model != "reference" and not plan.model.startswith("hf:"):
+        if plan.other_model is not None and not plan.is_pretrained:
             check_length(self._module, dev.longest, device=self._device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
         forward = torch.compile(self._module, dynamic=False) if settings.compile else self._module
@@ -134,7 +134,7 @@ class _Run:
 
     def _told(self) -> contextlib.AbstractContextManager[None]:
         """Around the module's work: what a user's module raises is told as such."""
-        own = self._plan.model != "reference"
+        own = self._plan.other_model is not None
         return user_code("The module, in training,") if own else contextlib.nullcontext()
 
     def _batches(self, suite: Suite) -> Iterator[Batch]:
@@ -175,8 +175,8 @@ class _Run:
         record = CheckpointRecord(
             vocabulary_version=VOCABULARY_VERSION,
             vocabulary_size=len(VOCABULARY),
-            architecture=plan.settings.architecture if plan.model == "reference" else None,
-            build=None if plan.model == "reference" else plan.model,
+            architecture=plan.settings.architecture if plan.other_model is None else None,
+            build=plan.other_model,
             suite=plan.suite,
             group=plan.group,
             arm=plan.arm if plan.trained_arm() == load_suite(plan.suite).group(plan.group).arm(plan.arm) else OPEN_ARM,

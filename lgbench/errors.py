@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LgbenchError(Exception):
@@ -28,11 +29,14 @@ class UnknownNameError(LgbenchError):
     """
 
     def __init__(self, kind: str, given: object, valid: Iterable[object]) -> None:
-        names = [str(name) for name in valid]
+        self._given = kind, given, names = (kind, given, [str(name) for name in valid])
         nearest = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         article = "an" if kind[0] in "aeiou" else "a"
         super().__init__(f"{given!r} is not {article} {kind}.{hint} Valid: {', '.join(names)}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._given  # a process that works for another one hands its errors over
 
 
 class ModelError(LgbenchError):

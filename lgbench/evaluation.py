@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,8 @@ from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import Result, SystemInfo
 from lgbench.running.asking import usage
-from lgbench.running.folder import RunKey, open_run
+from lgbench.running.folder import RunFolder, open_run
+from lgbench.running.key import RunKey
 from lgbench.running.loop import Progress, Running
 from lgbench.running.planning import Plan, make_plan
 from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Suite
@@ -28,7 +30,7 @@ def evaluate(
     arm: str = OPEN_ARM,
     group: str | Sequence[str] = (),
     tasks: str | Sequence[str] = (),
-    lengths: Sequence[int] = (),
+    lengths: int | Sequence[int] = (),
     seed: int | None = None,
     limit: int | None = None,
     batch_size: int | Literal["auto"] = "auto",
@@ -62,6 +64,7 @@ def evaluate(
     """
     groups = (group,) if isinstance(group, str) else tuple(group)
     tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    lengths = (lengths,) if isinstance(lengths, int) else tuple(lengths)
     plan = make_plan(suite, arm=arm, groups=groups, tasks=tasks, lengths=lengths, seed=seed, limit=limit)
     model = predictor if isinstance(predictor, Model) else _unnamed(predictor)
     return evaluate_plan(model, plan, batch_size=batch_size, output=output, resume=resume, on_progress=on_progress)
@@ -84,18 +87,58 @@ def evaluate_plan(
         plan = _as_trained(plan, model.trained)
     if isinstance(model.predictor, RecordedReplies):
         model.predictor.check_ids(plan.suite)
-    size = None if batch_size == "auto" else batch_size
+    key, size = RunKey.of(plan, model.system), None if batch_size == "auto" else batch_size
+    with (
+        _folder(output) as folder,
+        open_run(folder, key, model.system.source_sha256, resume=resume, may_change=model.may_change) as run,
+    ):
+        if isinstance(run, Result):
+            return run
+        prepare(model.predictor, plan.suite, list(dict.fromkeys(cell.task for cell in plan.cells)))
+        running = Running(model, plan, run, batch_size=size, on_progress=on_progress)
+        result = _result(model, plan, run, running)
+        run.finish(result)
+        return result
+
+
+@contextlib.contextmanager
+def _folder(output: str | Path | None) -> Iterator[Path]:
+    """The folder of a run: a temporary one where none is named."""
     if output is not None:
-        # The model may change the working directory.
-        return _evaluate(model, plan, Path(output).absolute(), batch_size=size, resume=resume, on_progress=on_progress)
+        yield Path(output).absolute()  # the model may change the working directory
+        return
     with tempfile.TemporaryDirectory(prefix="lgbench-") as folder:
-        return _evaluate(model, plan, Path(folder), batch_size=size, resume=False, on_progress=on_progress)
+        yield Path(folder)
+
+
+def _result(model: Model, plan: Plan, run: RunFolder, running: Running) -> Result:
+    """Bring a run to its end."""
+    cells = running.run_cells()
+    total = sum(cell.counts.total for cell in cells)
+    return Result.model_validate(
+        {
+            "suite": plan.suite.name,
+            "arm": plan.arm,
+            "group": plan.group,
+            "seed": plan.seed,
+            "limit": plan.limit,
+            "system": model.system.model_copy(update={"source_sha256": run.source_sha256}),
+            "cells": cells,
+            "replies_sha256": running.digest.hexdigest(),
+            "batch_invariance": running.check_batch_invariance(),
+            "environment": describe_environment(model.device),
+            "started": run.started,
+            "duration": round(run.spent.seconds, 3),
+            "replies_per_second": round(total / run.spent.seconds, 3) if run.spent.seconds else 0.0,
+            "usage": usage(model, run.spent.tokens),
+        }
+    )
 
 
 def check_batch_size(batch_size: int | Literal["auto"]) -> None:
     """Raise an `LgbenchError` for a batch size out of range."""
-    if batch_size != "auto" and batch_size < 1:
-        raise LgbenchError(f"Batch size {batch_size} is out of range. Give 1 or more, or 'auto'.")
+    if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
+        raise LgbenchError(f"Batch size {batch_size!r} is out of range. Give 1 or more, or 'auto'.")
 
 
 def _as_trained(plan: Plan, trained: Trained) -> Plan:
@@ -118,60 +161,12 @@ def _trained_alike(plan: Plan, trained: Trained) -> bool:
 
 
 def _unnamed(predictor: Predictor | RecordedReplies) -> Model:
-    if isinstance(predictor, type | str):
-        given = predictor.__name__ if isinstance(predictor, type) else predictor
-        raise LgbenchError(
-            f"evaluate takes an object with predict(prompts, task), not {given!r}: make one, as in {given}(), or find "
-            "one by name with lgbench.load_model."
-        )
     kind = type(predictor)
-    return Model(predictor, SystemInfo(model=f"{kind.__module__}.{kind.__qualname__}", kind="object"))
-
-
-def _evaluate(
-    model: Model,
-    plan: Plan,
-    output: Path,
-    *,
-    batch_size: int | None,
-    resume: bool,
-    on_progress: Callable[[Progress], None] | None,
-) -> Result:
-    key = RunKey(
-        suite=plan.suite.name,
-        arm=plan.arm,
-        group=plan.group,
-        seed=plan.seed,
-        limit=plan.limit,
-        model=model.system.model,
-        options=model.system.options,
-        cells=plan.cell_digests,
-    )
-    sources, may_change = model.system.source_sha256, model.may_change
-    with open_run(output, key, sources, resume=resume, may_change=may_change) as run:
-        if isinstance(run, Result):
-            return run
-        prepare(model.predictor, plan.suite, list(dict.fromkeys(cell.task for cell in plan.cells)))
-        running = Running(model, plan, run, batch_size, on_progress)
-        cells = running.run_cells()
-        total = sum(cell.counts.total for cell in cells)
-        result = Result.model_validate(
-            {
-                "suite": plan.suite.name,
-                "arm": plan.arm,
-                "group": plan.group,
-                "seed": plan.seed,
-                "limit": plan.limit,
-                "system": model.system.model_copy(update={"source_sha256": run.source_sha256}),
-                "cells": cells,
-                "replies_sha256": running.digest.hexdigest(),
-                "batch_invariance": running.check_batch_invariance(),
-                "environment": describe_environment(model.device),
-                "started": run.started,
-                "duration": round(run.spent.seconds, 3),
-                "replies_per_second": round(total / run.spent.seconds, 3) if run.spent.seconds else 0.0,
-                "usage": usage(model, run.spent.tokens),
-            }
+    if isinstance(predictor, str):
+        raise LgbenchError(f"evaluate takes a model, not a name: write evaluate(lgbench.load_model({predictor!r})).")
+    if isinstance(predictor, type):
+        given = predictor.__name__
+        raise LgbenchError(
+            f"evaluate takes an object with predict(prompts, task), not a class: make one, as {given}()."
         )
-        run.finish(result)
-        return result
+    return Model(predictor, SystemInfo(model=f"{kind.__module__}.{kind.__qualname__}", kind="object"))

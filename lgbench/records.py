@@ -45,6 +45,9 @@ class InvalidFileError(LgbenchError):
         self.path = path
         self.problems = tuple(problems)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.problems)
+
 
 def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_BYTES) -> _Record:
     """Read a JSON file into a record of this kind.

@@ -107,9 +107,18 @@ def training_stream(suite: str | Suite, group: str, arm: str, *, start: int = 0,
         raise LgbenchError(f"start={start} and workers={workers} must both be 0 or more.")
     if isinstance(suite, str):
         suite = load_suite(suite)
+    return _examples(suite, suite.group(group).arm(arm), start, workers)
+
+
+def _examples(suite: Suite, arm: Arm, start: int, workers: int) -> Iterator[Example]:
     first, skip = divmod(start, BLOCK_EXAMPLES)
-    blocks = training_blocks(suite, suite.group(group).arm(arm), _columns, first=first, workers=workers)
-    return itertools.islice((example for block in blocks for example in map(Example, *block)), skip, None)
+    blocks: Iterator[list[Example]]
+    if workers:
+        columns = training_blocks(suite, arm, _columns, first=first, workers=workers)
+        blocks = (list(map(Example, *block)) for block in columns)
+    else:
+        blocks = training_blocks(suite, arm, list, first=first, workers=0)
+    yield from itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
 
 
 # Plain columns cross the process border several times faster than a list of examples.

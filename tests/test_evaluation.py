@@ -96,6 +96,7 @@ def test_first_wrong_position(reply: Callable[[str], str], position: int) -> Non
 
 
 def test_digest_is_the_documented_one() -> None:
+    assert len(evaluate(Echo(), tasks="reverse", lengths=4).cells) == 1
     result = evaluate(Echo(), tasks=["reverse", "mqar"], lengths=[2, 4])
     suite = load_suite("mini-v1")
     lines = []
@@ -226,6 +227,7 @@ def test_an_error_in_predict_shows_the_users_frames_only() -> None:
         ({"limit": 0}, "Give 1 or more"),
         ({"seed": -1}, "out of range"),
         ({"batch_size": 0}, "Give 1 or more"),
+        ({"batch_size": "8"}, "Batch size '8' is out of range"),
         ({"resume": True}, "needs output: the folder of the run to go on with"),
     ],
 )
@@ -306,7 +308,7 @@ def test_attributes_of_other_meaning_are_left_alone() -> None:
 
 @pytest.mark.parametrize("given", [Oracle, "oracle"])
 def test_a_class_or_a_name_is_no_model(given: object) -> None:
-    with pytest.raises(LgbenchError, match="evaluate takes an object with predict"):
+    with pytest.raises(LgbenchError, match="^evaluate takes (a model, not a name|an object with predict)"):
         of_reverse(given)
 
 

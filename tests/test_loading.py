@@ -92,6 +92,22 @@ def test_a_file_is_recorded_with_its_hash(folder: Path) -> None:
     assert len(system.source_sha256) == 1
 
 
+def test_a_file_never_gets_the_neighbour_of_another(folder: Path, tmp_path: Path) -> None:
+    """Two versions of a model, each in a folder of its own, would both answer as the first."""
+    for version in ("first", "second"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "model.py").write_text(SOURCE.replace("neighbour", "beside"), encoding="utf-8")
+        (tmp_path / version / "beside.py").write_text(f"suffix = '{version}'\n", encoding="utf-8")
+    for _ in range(2):
+        assert replies("first/model.py:instance") == ["first"]
+        with pytest.raises(LgbenchError, match=r"stands beside beside\.py, but a model loaded before it has imported"):
+            load_model("second/model.py:instance")
+    (tmp_path / "second" / "beside.py").rename(tmp_path / "second" / "near.py")
+    (tmp_path / "second" / "model.py").write_text(SOURCE.replace("neighbour", "near"), encoding="utf-8")
+    one, other = (load_model(f"{version}/model.py:Fixed", {"text": "a"}) for version in ("first", "second"))
+    assert type(one.predictor).__module__ != type(other.predictor).__module__
+
+
 def test_the_path_of_a_file_may_hold_colons(folder: Path) -> None:
     (folder / "C:").mkdir()  # as every path on Windows begins
     (folder / "C:" / "mine.py").write_text(

@@ -35,12 +35,6 @@ def test_wilson_interval_is_scipys(sample: tuple[int, int]) -> None:
     assert 0 <= low <= correct / total <= high <= 1
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.999])
-def test_wilson_interval_at_other_levels(level: float) -> None:
-    expected = binomtest(3, 10).proportion_ci(confidence_level=level, method="wilson")
-    assert wilson_interval(3, 10, level=level) == pytest.approx((expected.low, expected.high))
-
-
 def test_mean_accuracy_weighs_cells_not_examples() -> None:
     counts = {2: make_counts(1, 1), 4: make_counts(0, 999)}
     assert mean_accuracy(counts, (2, 4)) == Fraction(1, 2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import operator
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.contract import user_code
+
+_FOLDERS: set[Path] = set()  # of the files loaded so far, each of which Python searches for modules
 
 
 def split_place(name: str) -> tuple[str, str]:
@@ -43,19 +47,46 @@ def run_file(path: Path) -> ModuleType:
     """Execute a file as a module of its own; beside it, it can import its neighbours.
 
     Raises:
-        LgbenchError: It cannot be loaded.
+        LgbenchError: It cannot be loaded, or would get the neighbour of a file that was loaded before.
         ModelError: It raised.
     """
-    module_name = f"lgbench_model_{path.stem}"
+    folder = path.resolve().parent
+    _check_neighbours(path, folder)
+    module_name = f"lgbench_model_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise LgbenchError(f"{str(path)!r} cannot be loaded as a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    with user_code(f"Importing {str(path)!r}"):
-        spec.loader.exec_module(module)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    _FOLDERS.add(folder)
+    try:
+        with user_code(f"Importing {str(path)!r}"):
+            spec.loader.exec_module(module)
+    except ModelError:
+        del sys.modules[module_name]
+        raise
     return module
+
+
+def _check_neighbours(path: Path, folder: Path) -> None:
+    """Refuse a file that would get another model's neighbour: of two modules of one name Python keeps the first."""
+    for other in _FOLDERS - {folder}:
+        for name, module in list(sys.modules.items()):
+            loaded = getattr(module, "__file__", None)
+            if loaded is None or Path(loaded) not in _as_module(other, name):
+                continue
+            for own in filter(Path.exists, _as_module(folder, name)):
+                raise LgbenchError(
+                    f"{str(path)!r} cannot be loaded: it stands beside {own.name}, but a model loaded before it has "
+                    f"imported {loaded} as {name!r}. Load the two in processes of their own, or rename one module."
+                )
+
+
+def _as_module(folder: Path, name: str) -> tuple[Path, Path]:
+    """Where a module of this name would be in a folder."""
+    return folder / f"{name}.py", folder / name / "__init__.py"
 
 
 def import_named(module_name: str, unknown: LgbenchError) -> ModuleType:

@@ -23,6 +23,7 @@ from lgbench.records import read_record, write_record
 from lgbench.replies import Reply, reply_line
 from lgbench.results import Moment, Result, Sha256
 from lgbench.running.asking import Answers, Spent
+from lgbench.running.key import RunKey
 from lgbench.running.partial import Line, cost_fields, drop_torn_line, read_lines
 from lgbench.running.replies import StoredReplies
 from lgbench.task import Example
@@ -34,30 +35,6 @@ RUN_FILE = "run.json"
 PARTIAL_FILE = "replies.partial.jsonl"
 
 
-class RunKey(BaseModel):
-    """What makes two evaluations the same run, so that one may go on where the other stopped."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    suite: str
-    arm: str
-    group: str | None
-    seed: int | None
-    limit: int | None
-    model: str
-    options: dict[str, str]
-    cells: tuple[str, ...]
-
-    def difference(self, other: RunKey, *, may_change: Collection[str] = ()) -> str:
-        """What differs in another run, in words, but for some options; empty where nothing does."""
-        here, there = self.model_dump(), other.model_dump()
-        for each in (here, there):
-            each["options"] = {name: value for name, value in each["options"].items() if name not in may_change}
-        if here["cells"] != there["cells"]:
-            here["cells"], there["cells"] = f"{len(self.cells)} chosen", f"{len(other.cells)} chosen or of other hashes"
-        return ", ".join(f"{key}: {there[key]!r}, now {here[key]!r}" for key in here if here[key] != there[key])
-
-
 class _RunRecord(BaseModel):
     """The content of `run.json`."""
 
@@ -66,20 +43,6 @@ class _RunRecord(BaseModel):
     run: RunKey
     started: Moment
     source_sha256: tuple[Sha256, ...]
-
-
-def result_key(result: Result) -> RunKey:
-    """The run that a result came from."""
-    return RunKey(
-        suite=result.suite,
-        arm=result.arm,
-        group=result.group,
-        seed=result.seed,
-        limit=result.limit,
-        model=result.system.model,
-        options=result.system.options,
-        cells=tuple(cell.sha256 for cell in result.cells),
-    )
 
 
 class RunFolder:
@@ -182,7 +145,7 @@ def open_run(
     with owned_folder(path):
         if (path / RESULT_FILE).exists():
             result = read_record(path / RESULT_FILE, Result)
-            difference = key.difference(result_key(result), may_change=may_change)
+            difference = key.difference(RunKey.of_result(result), may_change=may_change)
             _check_same(path, difference, resume=resume, state="finished")
             if not set(sources) <= set(result.system.source_sha256):
                 raise LgbenchError(

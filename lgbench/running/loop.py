@@ -73,6 +73,7 @@ class Running:
         model: Model,
         plan: Plan,
         run: RunFolder,
+        *,
         batch_size: int | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:

@@ -308,7 +308,7 @@ def test_attributes_of_other_meaning_are_left_alone() -> None:
 
 @pytest.mark.parametrize("given", [Oracle, "oracle"])
 def test_a_class_or_a_name_is_no_model(given: object) -> None:
-    with pytest.raises(LgbenchError, match="^evaluate takes (a model, not a name|an object with predict)"):
+    with pytest.raises(LgbenchError, match=r"^evaluate takes (a model, not a name|an object with predict)"):
         of_reverse(given)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_a_list_of_revisions_behind_the_name_is_a_series(
     assert [each["model"] for each in json.loads(capsys.readouterr().out)] == [model, model]
     assert [result.system.options for result in results] == [{"revision": "step-3"}, {"revision": "step-20"}]
     assert list(by_step(results)) == [3, 20]
+
+
+def test_a_series_that_stops_between_two_revisions_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (1, 2):
+        make_llama(tmp_path / f"step-{step}", seed=step)
+    (tmp_path / "step-2" / "model.safetensors").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    model = f"hf:{tmp_path}@step-1,step-2"
+    monkeypatch.setattr("sys.argv", ["lgbench", "eval", model, "--task", "mqar", "--length", "2", "--limit", "3"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    told = capsys.readouterr().err
+    assert stopped.value.code == 1
+    (folder,) = Path("runs").iterdir()
+    assert f"go on with:\n  {shlex.join(sys.argv)} --resume --output {folder}" in told
 
 
 def test_revisions_are_named_in_one_place(tmp_path: Path) -> None:

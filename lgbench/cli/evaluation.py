@@ -91,18 +91,19 @@ def command(
         typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
     named = [model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"])]
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
+    is_series = "revisions" in options
     results, summaries = [], []
     with new_folder(*named) if output is None else contextlib.nullcontext(output) as base:
         news = f"The result will be in {base}" if output is None else ""
+        kept = base.absolute()  # the model may change the working directory
         for folder, chosen in _runs(base, options, model):
-            place = folder.absolute()  # the model may change the working directory
-            with _telling_how_to_go_on(place, base):
+            place = kept / folder.relative_to(base)
+            with _telling_how_to_go_on(kept, base, is_series=is_series):
                 results.append(_run(plan, model, chosen, place, news, batch_size=size, resume=resume, quiet=quiet))
             news = ""
             summaries.append(summary(results[-1], folder))
             if not as_json and not quiet:
                 print_result(results[-1], folder)
-    is_series = "revisions" in options
     if is_series:
         _show_series(results, base, quiet=quiet or as_json)
     if as_json:
@@ -110,10 +111,16 @@ def command(
 
 
 @contextlib.contextmanager
-def _telling_how_to_go_on(folder: Path, base: Path) -> Iterator[None]:
-    """Print the command that goes on, if the run in `folder` stops before its end."""
+def _telling_how_to_go_on(kept: Path, base: Path, *, is_series: bool) -> Iterator[None]:
+    """Print the command that goes on, if a run stops before its end when there is something to go on from.
+
+    Args:
+        kept: The folder of the run, or of the series it belongs to.
+        base: The same, as the user named it.
+        is_series: Which of the two it is.
+    """
     from lgbench.records import InvalidFileError
-    from lgbench.running.folder import PARTIAL_FILE
+    from lgbench.running.folder import PARTIAL_FILE, RESULT_FILE
 
     try:
         yield
@@ -122,7 +129,8 @@ def _telling_how_to_go_on(folder: Path, base: Path) -> Iterator[None]:
     except (KeyboardInterrupt, LgbenchError) as stop:
         if interrupted := isinstance(stop, KeyboardInterrupt):
             typer.echo("\nInterrupted.", err=True)
-        if (folder / PARTIAL_FILE).exists():
+        begun = [f"*/{PARTIAL_FILE}", f"*/{RESULT_FILE}"] if is_series else [PARTIAL_FILE]
+        if any(any(kept.glob(name)) for name in begun):
             typer.echo(f"Every reply up to here is kept; go on with:\n  {_resumed(base)}", err=True)
         if interrupted:
             raise typer.Exit(130) from None

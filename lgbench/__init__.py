@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from lgbench.errors import LgbenchError, ModelError
     from lgbench.evaluation import evaluate
     from lgbench.models.contract import CappedReply, Predictor
+    from lgbench.models.loaded import Model
     from lgbench.models.loading import load_model
-    from lgbench.rescoring import rescore
+    from lgbench.rescoring import Rescored, rescore
     from lgbench.results import Result
+    from lgbench.running.loop import Progress
     from lgbench.suites import Suite, load_suite
     from lgbench.task import Example
     from lgbench.training_data import training_stream
@@ -28,8 +30,11 @@ __all__ = [
     "CappedReply",
     "Example",
     "LgbenchError",
+    "Model",
     "ModelError",
     "Predictor",
+    "Progress",
+    "Rescored",
     "Result",
     "Suite",
     "__version__",
@@ -45,8 +50,11 @@ _HOMES = {
     "CappedReply": "lgbench.models.contract",
     "Example": "lgbench.task",
     "LgbenchError": "lgbench.errors",
+    "Model": "lgbench.models.loaded",
     "ModelError": "lgbench.errors",
     "Predictor": "lgbench.models.contract",
+    "Progress": "lgbench.running.loop",
+    "Rescored": "lgbench.rescoring",
     "Result": "lgbench.results",
     "Suite": "lgbench.suites",
     "evaluate": "lgbench.evaluation",

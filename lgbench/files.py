@@ -22,6 +22,27 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
+def telling_writes(path: Path, *, advice: str = "", only_about: Path | None = None) -> Iterator[None]:
+    """Tell an OSError of the block as a sentence: `path` cannot be written to, and why.
+
+    Args:
+        path: As the user knows it.
+        advice: A sentence to add.
+        only_about: A file or folder. An OSError about another one is let through: it is of the user's code, or a bug.
+
+    Raises:
+        LgbenchError: The sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        if only_about is not None and not _is_about(error, only_about):
+            raise
+        sentence = f"Cannot write to {str(path)!r}: {error.strerror or error}."
+        raise LgbenchError(f"{sentence} {advice}".rstrip()) from error
+
+
+@contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """A file to write under a temporary name beside `path`, renamed to it when the block ends well.
 
@@ -113,7 +134,7 @@ def owned_folder(folder: Path) -> Iterator[None]:
     Raises:
         LgbenchError: Another process owns it, or it cannot be made or written to, now or within the block.
     """
-    try:
+    with telling_writes(folder, advice="What it holds already is kept.", only_about=folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOCK_FILE).open("ab") as file:  # a link may lead to what is not ours
             _lock(file.fileno(), folder)
@@ -126,19 +147,13 @@ def owned_folder(folder: Path) -> Iterator[None]:
                 (folder / LOCK_FILE).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # only an empty folder can be removed, and it need not stay
                     folder.rmdir()
-    except OSError as error:
-        if not _is_about(error, folder):
-            raise
-        raise LgbenchError(
-            f"Cannot write to {str(folder)!r}: {error.strerror or error}. What it holds already is kept."
-        ) from error
 
 
-def _is_about(error: OSError, folder: Path) -> bool:
-    """Whether an error within the block is about the folder, not about another file that the user's code opens."""
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether an error is about this file or folder, or one within, or a folder that it is in."""
     if error.filename is None:  # of a file that was open already
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-    failed, whole = Path(os.fsdecode(error.filename)).resolve(), folder.resolve()
+    failed, whole = Path(os.fsdecode(error.filename)).resolve(), path.resolve()
     return failed.is_relative_to(whole) or whole.is_relative_to(failed)
 
 

@@ -1,13 +1,16 @@
 """Files that are written whole: what stood at their path, and how the new one may be used."""
 
 import contextlib
+import errno
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from lgbench.files import atomic_folder, write_atomically
+from lgbench.errors import LgbenchError
+from lgbench.files import atomic_folder, telling_writes, write_atomically
 
 
 def mode(path: Path) -> int:
@@ -81,3 +84,15 @@ def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
 def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path, b"x")
+
+
+def test_a_write_that_fails_is_told_as_a_sentence(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    for advice, end in (("", ""), ("Make room.", " Make room.")):
+        sentence = re.escape(f"Cannot write to {str(run)!r}: No such file or directory.{end}") + "$"
+        with pytest.raises(LgbenchError, match=sentence), telling_writes(run, advice=advice):
+            (run / "file").touch()
+    with pytest.raises(FileNotFoundError), telling_writes(run, only_about=run):
+        (other / "file").touch()
+    with pytest.raises(LgbenchError, match=r"run': Disk full\."), telling_writes(run, only_about=run):
+        raise OSError(errno.ENOSPC, "Disk full")

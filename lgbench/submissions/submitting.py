@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lgbench.errors import LgbenchError
-from lgbench.files import TEMPORARY, owned_folder
+from lgbench.files import TEMPORARY, owned_folder, telling_writes
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
@@ -81,15 +81,13 @@ def submit(
     except ValueError as error:
         raise LgbenchError(f"{name!r} is no name for a system: {error}.") from None
     target = submissions / name
-    try:
+    with telling_writes(target):
         submissions.mkdir(exist_ok=True)
         with (
             owned_folder(submissions),  # two at once would each add to what the other checks
             tempfile.TemporaryDirectory(prefix=f".{name}-", suffix=TEMPORARY, dir=submissions) as temporary,
         ):
             return _submit(folders, target, details.given(), staging=Path(temporary) / name)
-    except OSError as error:
-        raise LgbenchError(f"Cannot write to {str(target)!r}: {error.strerror or error}.") from error
 
 
 def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, staging: Path) -> Submitted:

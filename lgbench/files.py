@@ -71,24 +71,48 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, advice: str = "") -> Iterator[Path]:
     """A folder to fill under a temporary name beside `path`, renamed to it when the block ends well.
 
-    It has the mode that the umask leaves. An empty folder at `path` is replaced, where the operating system allows it.
+    It has the mode that the umask leaves. An empty folder at `path` stays the one that it is, for a shell may be in it
+    or a disk mounted on it: what was made under a temporary name in it moves up when the block ends well.
+
+    Args:
+        path: Where the folder is to be; folders above it that are missing are made.
+        advice: A sentence to add where it cannot be written.
 
     Raises:
-        OSError: It could not be written, or there is something else at `path`, which is untouched.
+        LgbenchError: It cannot be written, or there is something else at `path`, which is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        for written in filter(Path.is_file, temporary.rglob("*")):
-            with written.open("r+b") as file:
-                os.fsync(file.fileno())
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with telling_writes(path):
+        is_there = _is_empty_folder(path)
+    temporary = (path if is_there else path.parent) / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
+    with telling_writes(path, advice=advice, only_about=temporary):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for written in filter(Path.is_file, temporary.rglob("*")):
+                with written.open("r+b") as file:
+                    os.fsync(file.fileno())
+            if is_there:
+                for each in list(temporary.iterdir()):
+                    each.rename(path / each.name)
+            else:
+                temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    """Whether a folder is at `path` rather than nothing. What a killed process left in it is removed."""
+    if path.is_dir():
+        if not all(is_unfinished(each.name) for each in path.iterdir()):
+            raise LgbenchError(f"{str(path)!r} is not empty. Choose another folder, or empty it.")
+        remove_leftovers(path)
+        return True
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    return False
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -110,21 +134,6 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what processes left in a folder under temporary names when they were killed as they wrote."""
     for left in folder.glob(f".*{TEMPORARY}"):
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-
-
-def new_folder(path: Path) -> Path:
-    """Make a folder, or take an empty one.
-
-    Raises:
-        LgbenchError: It holds something, is a file, or cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise LgbenchError(f"{str(path)!r} is not empty. Choose another folder, or empty it.")
-    except OSError as error:
-        raise LgbenchError(f"Cannot write to {str(path)!r}: {error.strerror or error}.") from None
-    return path
 
 
 @contextlib.contextmanager

@@ -22,6 +22,27 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
+def telling_writes(path: Path, *, advice: str = "", only_about: Path | None = None) -> Iterator[None]:
+    """Tell an OSError of the block as a sentence: `path` cannot be written to, and why.
+
+    Args:
+        path: As the user knows it.
+        advice: A sentence to add.
+        only_about: A file or folder. An OSError about another one is let through: it is of the user's code, or a bug.
+
+    Raises:
+        LgbenchError: The sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        if only_about is not None and not _is_about(error, only_about):
+            raise
+        sentence = f"Cannot write to {str(path)!r}: {error.strerror or error}."
+        raise LgbenchError(f"{sentence} {advice}".rstrip()) from error
+
+
+@contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """A file to write under a temporary name beside `path`, renamed to it when the block ends well.
 
@@ -50,24 +71,48 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, advice: str = "") -> Iterator[Path]:
     """A folder to fill under a temporary name beside `path`, renamed to it when the block ends well.
 
-    It has the mode that the umask leaves. An empty folder at `path` is replaced, where the operating system allows it.
+    It has the mode that the umask leaves. An empty folder at `path` stays the one that it is, for a shell may be in it
+    or a disk mounted on it: what was made under a temporary name in it moves up when the block ends well.
+
+    Args:
+        path: Where the folder is to be; folders above it that are missing are made.
+        advice: A sentence to add where it cannot be written.
 
     Raises:
-        OSError: It could not be written, or there is something else at `path`, which is untouched.
+        LgbenchError: It cannot be written, or there is something else at `path`, which is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        for written in filter(Path.is_file, temporary.rglob("*")):
-            with written.open("r+b") as file:
-                os.fsync(file.fileno())
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with telling_writes(path):
+        is_there = _is_empty_folder(path)
+    temporary = (path if is_there else path.parent) / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
+    with telling_writes(path, advice=advice, only_about=temporary):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for written in filter(Path.is_file, temporary.rglob("*")):
+                with written.open("r+b") as file:
+                    os.fsync(file.fileno())
+            if is_there:
+                for each in list(temporary.iterdir()):
+                    each.rename(path / each.name)
+            else:
+                temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    """Whether a folder is at `path` rather than nothing. What a killed process left in it is removed."""
+    if path.is_dir():
+        if not all(is_unfinished(each.name) for each in path.iterdir()):
+            raise LgbenchError(f"{str(path)!r} is not empty. Choose another folder, or empty it.")
+        remove_leftovers(path)
+        return True
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    return False
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -91,21 +136,6 @@ def remove_leftovers(folder: Path) -> None:
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
-def new_folder(path: Path) -> Path:
-    """Make a folder, or take an empty one.
-
-    Raises:
-        LgbenchError: It holds something, is a file, or cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise LgbenchError(f"{str(path)!r} is not empty. Choose another folder, or empty it.")
-    except OSError as error:
-        raise LgbenchError(f"Cannot write to {str(path)!r}: {error.strerror or error}.") from None
-    return path
-
-
 @contextlib.contextmanager
 def owned_folder(folder: Path) -> Iterator[None]:
     """Make a folder and own it until the block ends. The operating system lets go of it if the process dies.
@@ -113,7 +143,7 @@ def owned_folder(folder: Path) -> Iterator[None]:
     Raises:
         LgbenchError: Another process owns it, or it cannot be made or written to, now or within the block.
     """
-    try:
+    with telling_writes(folder, advice="What it holds already is kept.", only_about=folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOCK_FILE).open("ab") as file:  # a link may lead to what is not ours
             _lock(file.fileno(), folder)
@@ -126,19 +156,13 @@ def owned_folder(folder: Path) -> Iterator[None]:
                 (folder / LOCK_FILE).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # only an empty folder can be removed, and it need not stay
                     folder.rmdir()
-    except OSError as error:
-        if not _is_about(error, folder):
-            raise
-        raise LgbenchError(
-            f"Cannot write to {str(folder)!r}: {error.strerror or error}. What it holds already is kept."
-        ) from error
 
 
-def _is_about(error: OSError, folder: Path) -> bool:
-    """Whether an error within the block is about the folder, not about another file that the user's code opens."""
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether an error is about this file or folder, or one within, or a folder that it is in."""
     if error.filename is None:  # of a file that was open already
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-    failed, whole = Path(os.fsdecode(error.filename)).resolve(), folder.resolve()
+    failed, whole = Path(os.fsdecode(error.filename)).resolve(), path.resolve()
     return failed.is_relative_to(whole) or whole.is_relative_to(failed)
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lgbench.errors import LgbenchError
+from lgbench.files import write_atomically
 from lgbench.results import Result
 from lgbench.scoring.comparison import serving
 from lgbench.scoring.curves import ARM_COLORS, ARM_DASHES, ZONE_SHADES, axis_ends, curve, zone_spans
@@ -247,7 +248,7 @@ def _square(column: int, row: int, share: float) -> Rectangle:
 
 
 def write_picture(figure: Figure, path: Path) -> None:
-    """Write a figure; the name's ending says as what.
+    """Write a figure whole or not at all; the name's ending says as what.
 
     Raises:
         LgbenchError: The ending is none of .svg, .png, .pdf, or the file cannot be written.
@@ -255,6 +256,6 @@ def write_picture(figure: Figure, path: Path) -> None:
     content = picture(figure, path.suffix.removeprefix(".").lower())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_atomically(path, content)
     except OSError as error:
         raise LgbenchError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from lgbench.errors import LgbenchError
+from lgbench.models.huggingface.folder import typed_path
 from lgbench.results import Result
 
 _STEP = re.compile(r"(?:step|checkpoint)[-_]?([0-9]+)", re.IGNORECASE)
@@ -47,16 +47,16 @@ def spread_revisions(model: str, options: Mapping[str, str]) -> tuple[str, dict[
     """MODEL and its options, where `hf:X@a,b` is another way to write `hf:X` with the model option `revisions=a,b`.
 
     Raises:
-        LgbenchError: An option names revisions too, or revisions are asked of another kind of model.
+        LgbenchError: An option names revisions too, or revisions are asked of another kind of model; or the model's
+            folder is in a home that is not known.
 
     Examples:
         >>> spread_revisions("hf:me/tiny@step-1,step-2", {"dtype": "float32"})
         ('hf:me/tiny', {'dtype': 'float32', 'revisions': 'step-1,step-2'})
     """
     place, at, written = model.rpartition("@")
-    folder = Path(model.removeprefix("hf:")).expanduser()
-    is_list = model.startswith("hf:") and at and "," in written and not folder.exists()
-    if not is_list:
+    is_list = model.startswith("hf:") and at and "," in written
+    if not is_list or typed_path(model.removeprefix("hf:")).exists():
         if "revisions" in options and (not model.startswith("hf:") or "revision" in options):
             raise LgbenchError("The model option revisions is for hf: models, and takes the place of revision.")
         return model, dict(options)

@@ -15,6 +15,7 @@ import pytest
 
 from lgbench.cli import main
 from lgbench.results import Result
+from tests.full_disk import full_disk
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_model.py"
 
@@ -228,6 +229,23 @@ def test_drifted_hashes_are_named(lgbench: Shell, monkeypatch: pytest.MonkeyPatc
     done = lgbench("suites", "lock", "--check")
     assert done.status == 1
     assert "reverse@1/2" in done.err
+
+
+def test_hashes_that_cannot_be_written_leave_those_before(
+    lgbench: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from lgbench import cells
+
+    (lock := tmp_path / "lock.json").write_text("{}\n", encoding="ascii")
+    monkeypatch.setattr(cells, "lock_path", lambda suite: lock)
+    monkeypatch.setattr(cells, "derive_lock", lambda suite: {"reverse@1/2": "0" * 64})
+    with full_disk(room=10):
+        done = lgbench("suites", "lock")
+    assert (done.status, done.err) == (1, "Error: [Errno 27] File too large\n")
+    assert lock.read_text("ascii") == "{}\n"
+    assert list(tmp_path.iterdir()) == [lock]
+    assert lgbench("suites", "lock").status == 0
+    assert "reverse@1/2" in lock.read_text("ascii")
 
 
 def test_schema_describes_a_result(lgbench: Shell) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.cli.new_folder import new_folder
+from lgbench.cli.fresh_folder import fresh_run_folder
 from lgbench.running.folder import PARTIAL_FILE, RUN_FILE
 from tests.test_cli import Shell
 
@@ -41,9 +41,17 @@ def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 def test_two_runs_that_begin_together_choose_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with contextlib.ExitStack() as stack:
-        chosen = [stack.enter_context(new_folder("echo", "mini-v1")) for _ in range(2)]
+        chosen = [stack.enter_context(fresh_run_folder("echo", "mini-v1")) for _ in range(2)]
         assert [folder.name for folder in chosen] == ["echo-mini-v1-1", "echo-mini-v1-2"]
     assert list(tmp_path.iterdir()) == [], "nothing was written to them"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody makes another")
+def test_a_folder_that_cannot_be_made_is_told(lgbench: Shell, tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to("/proc")
+    done = lgbench("eval", "echo", *SHORT, "-q")
+    told = f"Cannot write to {str(tmp_path / 'runs')!r}: No such file or directory. Choose an --output."
+    assert (done.status, done.err) == (1, f"Error: {told}\n")
 
 
 def test_a_failing_start_leaves_no_folder(lgbench: Shell, tmp_path: Path) -> None:

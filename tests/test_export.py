@@ -9,6 +9,7 @@ import importlib.resources
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -29,6 +30,7 @@ from lgbench.results import SystemInfo
 from lgbench.running.planning import make_plan
 from lgbench.suites import TRAINED_ARMS, Cell, load_suite
 from lgbench.training_data import training_stream
+from tests.full_disk import full_disk
 
 MINI = load_suite("mini-v1")
 CARRIES = "011"
@@ -53,6 +55,22 @@ def test_lm_eval_folder_holds_the_published_cells(tmp_path: Path) -> None:
     with pytest.raises(LgbenchError, match=r"The template '\{prompt\}\\udcff' is not UTF-8"):
         export_lm_eval(plan, tmp_path / "other", template="{prompt}\udcff")
     assert not (tmp_path / "other").exists()
+
+
+def test_an_export_that_fails_can_be_repeated(tmp_path: Path) -> None:
+    plan = make_plan("mini-v1", tasks=["mqar"], lengths=[4])
+    evaluate(Random(), tasks=["mqar"], lengths=[4], limit=20, output=tmp_path / "run")
+    for name, export in (
+        ("lm-eval", lambda folder: export_lm_eval(plan, folder)),
+        ("eee", lambda folder: export_every_eval_ever(tmp_path / "run", folder)),
+    ):
+        folder = tmp_path / "a" / "missing" / name
+        with full_disk(room=4000), pytest.raises(LgbenchError, match=rf"Cannot write to .*{name}': File too large\."):
+            export(folder)
+        assert list(folder.parent.iterdir()) == [], "an export that needs more room than there is"
+        export(folder)
+        assert list(folder.parent.iterdir()) == [folder]
+        shutil.rmtree(tmp_path / "a")
 
 
 def written_loader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -163,6 +181,9 @@ def test_the_data_set_is_the_suite(tmp_path: Path) -> None:
     from lgbench.export.dataset import export_dataset
 
     suite = dataclasses.replace(MINI, groups=(MINI.group("copy-mqar"),))
+    with full_disk(room=30_000), pytest.raises(LgbenchError, match=r"Cannot write to .*File too large"):
+        export_dataset(suite, tmp_path, train_examples=9000)
+    assert list(tmp_path.iterdir()) == []
     written = export_dataset(suite, tmp_path, train_examples=9000)
     assert {path.relative_to(tmp_path).as_posix() for path in written} == {
         "README.md",

@@ -1,13 +1,17 @@
 """Files that are written whole: what stood at their path, and how the new one may be used."""
 
-import contextlib
+import errno
 import os
+import re
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
-from lgbench.files import atomic_folder, write_atomically
+from lgbench.errors import LgbenchError
+from lgbench.files import TEMPORARY, atomic_folder, telling_writes, write_atomically
+from tests.full_disk import full_disk
 
 
 def mode(path: Path) -> int:
@@ -69,15 +73,71 @@ def test_a_folder_has_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
     assert mode(tmp_path / "new") == 0o750
 
 
-def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        (tmp_path / "folder").mkdir(exist_ok=True)
-        refused = pytest.raises(OSError, match="not empty") if name == "second" else contextlib.nullcontext()
-        with refused, atomic_folder(tmp_path / "folder") as unfinished:
-            (unfinished / name).touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "first"]
+def test_an_empty_folder_is_filled_and_stays_the_one_that_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := tmp_path / "folder").mkdir()
+    (link := tmp_path / "link").symlink_to("folder")
+    monkeypatch.chdir(folder)
+    before = folder.stat().st_ino
+    for path in (Path(), link, folder):
+        (folder / f".killed{TEMPORARY}").mkdir()
+        with atomic_folder(path) as unfinished:
+            (unfinished / "inner").mkdir()
+            (unfinished / "inner" / "file").touch()
+        assert folder.stat().st_ino == before, "a shell may be in it, or a disk mounted on it"
+        assert sorted(tmp_path.rglob("*")) == [folder, folder / "inner", folder / "inner" / "file", link]
+        shutil.rmtree(folder / "inner")
+
+
+def test_only_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "full" / "mine").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    for name, told in (
+        ("full", "full' is not empty. Choose another folder, or empty it."),
+        ("file", "Cannot write to .*file': File exists."),
+        ("dangling", "Cannot write to .*dangling': File exists."),
+        ("file/new", "Cannot write to .*new': Not a directory."),
+    ):
+        with pytest.raises(LgbenchError, match=told), atomic_folder(tmp_path / name):
+            pytest.fail("what cannot be written is found before the work")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_folder_that_cannot_be_finished_leaves_nothing(tmp_path: Path, is_there: bool) -> None:
+    folder = tmp_path / "folder"
+    if is_there:
+        folder.mkdir()
+    told = pytest.raises(LgbenchError, match=r"Cannot write to .*folder': File too large\. Make room\.$")
+    with full_disk(room=10), told, atomic_folder(folder, advice="Make room.") as unfinished:
+        (unfinished / "first").touch()
+        (unfinished / "second").write_bytes(b"x" * 11)
+    assert list(tmp_path.rglob("*")) == [folder] * is_there
+    with pytest.raises(FileNotFoundError), atomic_folder(folder):  # it is not about the folder
+        (tmp_path / "elsewhere" / "file").touch()
+
+
+def test_a_folder_that_another_process_made_meanwhile_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(LgbenchError, match=r"Cannot write to .*folder'"), atomic_folder(tmp_path / "folder"):
+        (tmp_path / "folder" / "theirs").mkdir(parents=True)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "folder", tmp_path / "folder" / "theirs"]
 
 
 def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path, b"x")
+
+
+def test_a_write_that_fails_is_told_as_a_sentence(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    for advice, end in (("", ""), ("Make room.", " Make room.")):
+        sentence = re.escape(f"Cannot write to {str(run)!r}: No such file or directory.{end}") + "$"
+        with pytest.raises(LgbenchError, match=sentence), telling_writes(run, advice=advice):
+            (run / "file").touch()
+    with pytest.raises(FileNotFoundError), telling_writes(run, only_about=run):
+        (other / "file").touch()
+    with pytest.raises(LgbenchError, match=r"run': Disk full\."), telling_writes(run, only_about=run):
+        raise OSError(errno.ENOSPC, "Disk full")

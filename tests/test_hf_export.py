@@ -31,6 +31,7 @@ from lgbench.models.transformer import Transformer
 from lgbench.suites import load_suite
 from lgbench.training.plans import Recipe
 from lgbench.training.trainer import train
+from tests.full_disk import full_disk
 
 MINI = load_suite("mini-v1")
 # Imported like this, its types are left unread: they are many, and loose.
@@ -136,6 +137,17 @@ def test_an_export_overwrites_nothing(checkpoint: Path, tmp_path: Path) -> None:
         with pytest.raises(LgbenchError, match="is not empty"):
             write(checkpoint, checkpoint)
     assert (checkpoint / "model.safetensors").read_bytes() == before
+
+
+def test_an_export_that_fails_can_be_repeated(checkpoint: Path, tmp_path: Path) -> None:
+    for write, name in ((export_hf, "config.json"), (round_checkpoint, "checkpoint.json")):
+        folder = tmp_path / write.__name__
+        with full_disk(room=1000), pytest.raises(LgbenchError, match=r"Cannot write to .*File too large"):
+            write(checkpoint, folder)
+        assert not any(tmp_path.iterdir())
+        write(checkpoint, folder)
+        assert (folder / name).is_file()
+        shutil.rmtree(folder)
 
 
 def test_the_folder_of_a_run_stands_for_its_checkpoint(checkpoint: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ pytest.importorskip("accelerate")
 from lgbench.bench.llama import make_llama
 from lgbench.cli import main
 from lgbench.errors import LgbenchError
+from lgbench.models.huggingface.folder import check_revisions, find_folder
 from lgbench.records import read_record
 from lgbench.results import Result, SystemInfo
 from lgbench.series import by_step, pretraining_step, split_revisions, spread_revisions
@@ -108,6 +110,19 @@ def test_a_series_with_a_checkpoint_that_is_missing_evaluates_none(tmp_path: Pat
         assert done.returncode == 1
         assert message in done.stderr
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["~no.such.user/x", "~no.such.user/x@step-1", "~no.such.user/x@step-1,step-2"])
+def test_a_user_who_is_not_known_here_is_told(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = re.escape(f"There is no folder {place!r}: no home of '~no.such.user' is known. Write the path out.")
+    with pytest.raises(LgbenchError, match=sentence):
+        find_folder(place, revision=None)
+    with pytest.raises(LgbenchError, match=sentence):
+        check_revisions(place, ["step-1", "step-2"])
+    if "," in place:
+        with pytest.raises(LgbenchError, match=sentence):
+            spread_revisions(f"hf:{place}", {})
+    assert spread_revisions("~no.such.user/m.py:A@1,2", {}) == ("~no.such.user/m.py:A@1,2", {}), "no hf: model"
 
 
 def test_the_step_of_a_checkpoint() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent import futures
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from lgbench.training.plans import Recipe
 from lgbench.training.points import Gap, dev_gap
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
 from lgbench.training.sweep import finish_swept, list_sweep
+from tests.full_disk import full_disk
 from tests.made_up import make_result
 
 MINI = load_suite("mini-v1")
@@ -203,6 +206,28 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
     plotting.write_picture(figure, tmp_path / "gap.png")
     with pytest.raises(LgbenchError, match=r"\.svg, \.png or \.pdf"):
         plotting.write_picture(figure, tmp_path / "gap.bmp")
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    figure = plotting.length_curves(results())
+    plotting.write_picture(figure, tmp_path / "curves.svg")
+    before = (tmp_path / "curves.svg").read_bytes()
+    with full_disk(room=100), pytest.raises(LgbenchError, match=r"Cannot write .*curves\.svg': File too large\."):
+        plotting.write_picture(figure, tmp_path / "curves.svg")
+    assert (tmp_path / "curves.svg").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.svg"]
+
+
+def test_a_picture_goes_into_a_pipe(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    (tmp_path / "curves.svg").symlink_to(f"/dev/fd/{writing}")
+    with os.fdopen(reading, "rb") as piped, futures.ThreadPoolExecutor() as pool:
+        received = pool.submit(piped.read)
+        try:
+            plotting.write_picture(plotting.length_curves(results()), tmp_path / "curves.svg")
+        finally:
+            os.close(writing)  # the reader waits for it
+        assert received.result().rstrip().endswith(b"</svg>")
 
 
 def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

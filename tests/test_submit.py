@@ -108,6 +108,20 @@ def test_a_wrong_run_keeps_all_out(submissions: Path, run_folders: dict[str, Pat
     assert [path.name for path in submissions.iterdir()] == ["my-system"]
 
 
+def test_a_run_that_cannot_be_read_is_named(submissions: Path, run_folders: dict[str, Path], tmp_path: Path) -> None:
+    before = content(submissions)
+    runs = [Path(shutil.copytree(folder, tmp_path / name)) for name, folder in run_folders.items()]
+    for run in runs:
+        (run / "replies.jsonl.gz").unlink()
+        (run / "replies.jsonl.gz").mkdir()
+    told = ["Nothing was submitted.", *(f"{run / 'replies.jsonl.gz'}: is not a regular file." for run in runs)]
+    for name, details in (("my-system", Details()), ("other", DETAILS)):
+        with pytest.raises(LgbenchError) as caught:
+            submit(runs, name=name, details=details, submissions=submissions)
+        assert str(caught.value).splitlines()[: len(told)] == told
+    assert content(submissions) == before
+
+
 def test_a_run_is_submitted_once(submissions: Path, run_folders: dict[str, Path], tmp_path: Path) -> None:
     before = content(submissions)
     with pytest.raises(LgbenchError, match=r"There is nothing new: .*my-system' has this run already"):

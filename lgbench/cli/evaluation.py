@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lgbench.cli.new_folder import new_folder
+from lgbench.cli.fresh_folder import fresh_run_folder
 from lgbench.cli.options import (
     Lengths,
     ModelOptions,
@@ -93,7 +93,7 @@ def command(
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
     is_series = "revisions" in options
     results, summaries = [], []
-    with new_folder(*named) if output is None else contextlib.nullcontext(output) as base:
+    with fresh_run_folder(*named) if output is None else contextlib.nullcontext(output) as base:
         news = f"The result will be in {base}" if output is None else ""
         kept = base.absolute()  # the model may change the working directory
         for folder, chosen in _runs(base, options, model):

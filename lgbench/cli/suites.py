@@ -66,6 +66,7 @@ def lock(
 ) -> None:
     """Draw every test cell of every suite afresh and write its SHA-256 to lgbench/locks/, or compare."""
     from lgbench.cells import derive_lock, lock_path, lock_text
+    from lgbench.files import write_atomically
     from lgbench.suites import SUITES
 
     for suite in SUITES:
@@ -78,6 +79,6 @@ def lock(
                 f"The test cells of {suite.name} are not the committed ones. Lines that differ:\n{lines}"
             )
         if not check:
-            path.write_text(text, "ascii")
+            write_atomically(path, text.encode("ascii"))
         done = "match the committed hashes" if check else f"written to {path}"
         typer.echo(f"{suite.name}: {len(suite.cells())} cells {done}.")

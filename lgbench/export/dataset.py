@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lgbench.cells import checked_cell
-from lgbench.files import new_folder
+from lgbench.files import atomic_folder
 from lgbench.suites import TRAINED_ARMS, Suite
 from lgbench.task import Example
 from lgbench.training_data import training_stream
@@ -35,21 +35,21 @@ def export_dataset(suite: Suite, folder: Path, *, train_examples: int) -> list[P
         The files written.
 
     Raises:
-        LgbenchError: The folder is not empty.
+        LgbenchError: The folder is not empty, or cannot be written.
     """
-    new_folder(folder)
-    written = []
-    for task in suite.tasks:
-        cells = (cell for cell in suite.cells() if cell.task == task.name)
-        examples = (example for cell in cells for example in checked_cell(suite, cell))
-        written.append(_write(folder / "test" / f"{task.name}.parquet", examples))
-    for group in suite.groups if train_examples else ():
-        for arm in TRAINED_ARMS:
-            stream = islice(training_stream(suite, group.name, arm), train_examples)
-            written.append(_write(folder / "train" / group.name / f"{arm}.parquet", stream))
-    card = folder / "README.md"
-    card.write_text(_card(suite, train_examples=train_examples), encoding="utf-8")
-    return [*written, card]
+    with atomic_folder(folder) as unfinished:
+        written = []
+        for task in suite.tasks:
+            cells = (cell for cell in suite.cells() if cell.task == task.name)
+            examples = (example for cell in cells for example in checked_cell(suite, cell))
+            written.append(_write(unfinished / "test" / f"{task.name}.parquet", examples))
+        for group in suite.groups if train_examples else ():
+            for arm in TRAINED_ARMS:
+                stream = islice(training_stream(suite, group.name, arm), train_examples)
+                written.append(_write(unfinished / "train" / group.name / f"{arm}.parquet", stream))
+        card = unfinished / "README.md"
+        card.write_text(_card(suite, train_examples=train_examples), encoding="utf-8")
+    return [folder / path.relative_to(unfinished) for path in (*written, card)]
 
 
 def _write(path: Path, examples: Iterable[Example]) -> Path:

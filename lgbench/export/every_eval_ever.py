@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lgbench.cells import checked_cell, evaluated
-from lgbench.files import new_folder
+from lgbench.files import atomic_folder
 from lgbench.replies import Reply
 from lgbench.rescoring import rescore
 from lgbench.results import CellResult, Result
@@ -51,38 +51,37 @@ def export_every_eval_ever(source: Path, folder: Path) -> tuple[Path, Path]:
 
     Raises:
         InvalidFileError: The result does not follow from its replies.
-        LgbenchError: The folder is not empty.
+        LgbenchError: The folder is not empty, or cannot be written.
     """
     result = rescore(source).result
     replies = read_stored_replies(source / REPLIES_FILE)
-    new_folder(folder)
     model = _model_id(result)
     place = Path("data", "lgbench", *(_slug(part) for part in model.split("/", 1)))
     name = str(uuid.UUID(bytes=bytes.fromhex(result.replies_sha256[:32]), version=4))
-    (folder / place).mkdir(parents=True)
-    samples = folder / place / f"{name}_samples.jsonl"
+    record, samples = place / f"{name}.json", place / f"{name}_samples.jsonl"
     identity = {
         "schema_version": SCHEMA_VERSION,
         "evaluation_id": f"lgbench-{result.suite}/{model}/{_moment(result)}",
     }
     digest, rows = hashlib.sha256(), 0
-    with samples.open("wb") as file:
-        for record in _samples(result, replies):
-            line = json.dumps(identity | {"model_id": model} | record).encode() + b"\n"
-            digest.update(line)
-            file.write(line)
-            rows += 1
-    aggregate = identity | _aggregate(result, model)
-    aggregate["detailed_evaluation_results"] = {
-        "format": "jsonl",
-        "file_path": (place / samples.name).as_posix(),
-        "hash_algorithm": "sha256",
-        "checksum": digest.hexdigest(),
-        "total_rows": rows,
-    }
-    record_path = folder / place / f"{name}.json"
-    record_path.write_text(json.dumps(aggregate, indent=1) + "\n", encoding="utf-8")
-    return record_path, samples
+    with atomic_folder(folder) as unfinished:
+        (unfinished / place).mkdir(parents=True)
+        with (unfinished / samples).open("wb") as file:
+            for sample in _samples(result, replies):
+                line = json.dumps(identity | {"model_id": model} | sample).encode() + b"\n"
+                digest.update(line)
+                file.write(line)
+                rows += 1
+        aggregate = identity | _aggregate(result, model)
+        aggregate["detailed_evaluation_results"] = {
+            "format": "jsonl",
+            "file_path": samples.as_posix(),
+            "hash_algorithm": "sha256",
+            "checksum": digest.hexdigest(),
+            "total_rows": rows,
+        }
+        (unfinished / record).write_text(json.dumps(aggregate, indent=1) + "\n", encoding="utf-8")
+    return folder / record, folder / samples
 
 
 def _aggregate(result: Result, model: str) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgbench.cells import checked_cell, committed_digest
-from lgbench.files import new_folder
+from lgbench.files import atomic_folder
 from lgbench.models.loading import check_texts
 from lgbench.models.prompting import generation_cap, prompt_style, question
+from lgbench.results import PromptStyle
 from lgbench.running.planning import Plan
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example
@@ -54,14 +55,20 @@ def export_lm_eval(plan: Plan, folder: Path, *, template: str | None = None) -> 
         The name of the group of all cells, for `--tasks`.
 
     Raises:
-        LgbenchError: The folder is not empty, or the template lacks `{prompt}` or is no text to record.
+        LgbenchError: The folder is not empty or cannot be written, or the template lacks `{prompt}` or is no text to
+            record.
     """
     check_texts({"template": template or ""})
     style = prompt_style("raw", chat=None, has_chat=False, template=template, shots=None)
-    new_folder(folder)
+    whole = f"lgbench_{plan.suite.name.replace('-', '_')}"
+    with atomic_folder(folder) as unfinished:
+        _write(plan, unfinished, style, whole)
+    return whole
+
+
+def _write(plan: Plan, folder: Path, style: PromptStyle, whole: str) -> None:
     (folder / "data").mkdir()
     (folder / f"{MODULE}.py").write_text(_LOADER, encoding="utf-8")
-    whole = f"lgbench_{plan.suite.name.replace('-', '_')}"
     by_task: dict[str, list[str]] = {}
     for cell in plan.cells:
         examples = checked_cell(plan.suite, cell)
@@ -82,7 +89,6 @@ def export_lm_eval(plan: Plan, folder: Path, *, template: str | None = None) -> 
     for name, tasks in by_task.items():
         (folder / f"{name}.yaml").write_text(_group(name, tasks), encoding="utf-8")
     (folder / f"{whole}.yaml").write_text(_group(whole, list(by_task)), encoding="utf-8")
-    return whole
 
 
 def _task(name: str, suite: Suite, cell: Cell, examples: Sequence[Example]) -> str:

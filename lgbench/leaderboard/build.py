@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from lgbench.errors import LgbenchError
-from lgbench.files import is_unfinished, remove_leftovers, write_atomically
+from lgbench.files import is_unfinished, remove_leftovers, telling_writes, write_atomically
 from lgbench.leaderboard.board import front_page
 from lgbench.leaderboard.markdown import GENERATED
 from lgbench.leaderboard.pages import system_page
@@ -55,7 +55,7 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     for each in (folder, folder / SYSTEMS, *(folder / SYSTEMS).glob("*/")):
         remove_leftovers(each)
     changed = [path for path, text in files.items() if present.get(path) != text.encode()]
-    try:
+    with telling_writes(folder):
         for path in changed:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / path, files[path].encode())
@@ -63,8 +63,6 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
             (folder / path).unlink()
             with contextlib.suppress(OSError):  # only an empty folder can be removed
                 (folder / path).parent.rmdir()
-    except OSError as error:
-        raise LgbenchError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
     return [folder / path for path in sorted([*changed, *stale])]
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
-from lgbench.files import new_folder, remove_leftovers, write_atomically
+from lgbench.files import atomic_folder, remove_leftovers, write_atomically
 from lgbench.models.architecture import Architecture
 from lgbench.models.contract import CappedReply, user_code
 from lgbench.models.decoding import Reader, greedy, make_reader
@@ -147,12 +147,12 @@ def round_checkpoint(source: Path, folder: Path) -> None:
     """Write a checkpoint anew with its weights rounded to bfloat16. It is still computed with in float32.
 
     Raises:
-        LgbenchError: The source is damaged, or the folder is not empty.
-        OSError: The folder could not be written.
+        LgbenchError: The source is damaged, or the folder is not empty or cannot be written.
     """
     record, weights = read_checkpoint_record(source), read_tensors(source / WEIGHTS)
     rounded = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
-    _write(new_folder(folder), rounded, record)
+    with atomic_folder(folder) as unfinished:
+        _write(unfinished, rounded, record)
 
 
 def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lgbench.errors import LgbenchError
-from lgbench.files import new_folder, write_atomically
+from lgbench.files import atomic_folder
 from lgbench.models.architecture import Architecture
 from lgbench.models.checkpoint import load_module, packed, read_checkpoint_record
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
@@ -25,8 +25,8 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
     part of the text that it is given.
 
     Raises:
-        LgbenchError: The checkpoint is damaged or no reference model with rotary positions, which Llama has.
-        OSError: The folder could not be written.
+        LgbenchError: The checkpoint is damaged or no reference model with rotary positions, which Llama has; or the
+            folder is not empty, or cannot be written.
     """
     record = read_checkpoint_record(checkpoint)
     shape, vocabulary = record.architecture, VOCABULARY[: record.vocabulary_size]
@@ -36,15 +36,16 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
         )
     _, module = load_module(checkpoint)
     weights = _renamed(module.state_dict(), shape)
-    new_folder(folder)
-    write_atomically(folder / "model.safetensors", packed(weights, {"format": "pt"}))
-    for name, content in (
-        ("config.json", _config(shape, vocabulary)),
-        ("generation_config.json", {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PAD}),
-        ("tokenizer.json", _tokenizer(vocabulary)),
-        ("tokenizer_config.json", _tokenizer_config()),
-    ):
-        write_atomically(folder / name, json.dumps(content, indent=1).encode() + b"\n")
+    described = {
+        "config.json": _config(shape, vocabulary),
+        "generation_config.json": {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PAD},
+        "tokenizer.json": _tokenizer(vocabulary),
+        "tokenizer_config.json": _tokenizer_config(),
+    }
+    with atomic_folder(folder) as unfinished:
+        (unfinished / "model.safetensors").write_bytes(packed(weights, {"format": "pt"}))
+        for name, content in described.items():
+            (unfinished / name).write_bytes(json.dumps(content, indent=1).encode() + b"\n")
 
 
 def _config(shape: Architecture, vocabulary: Sequence[str]) -> dict[str, object]:

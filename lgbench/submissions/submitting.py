@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 import re
 import shutil
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lgbench.errors import LgbenchError
-from lgbench.files import TEMPORARY, owned_folder
+from lgbench.files import TEMPORARY, owned_folder, telling_writes
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.submissions.checking import FileProblem, check
+from lgbench.submissions.checking import SUBMITTED_CAPS, FileProblem, check
 from lgbench.submissions.eligibility import copied
 from lgbench.submissions.system import SYSTEM_FILE, check_system_name
 
@@ -81,15 +80,13 @@ def submit(
     except ValueError as error:
         raise LgbenchError(f"{name!r} is no name for a system: {error}.") from None
     target = submissions / name
-    try:
+    with telling_writes(target):
         submissions.mkdir(exist_ok=True)
         with (
             owned_folder(submissions),  # two at once would each add to what the other checks
             tempfile.TemporaryDirectory(prefix=f".{name}-", suffix=TEMPORARY, dir=submissions) as temporary,
         ):
             return _submit(folders, target, details.given(), staging=Path(temporary) / name)
-    except OSError as error:
-        raise LgbenchError(f"Cannot write to {str(target)!r}: {error.strerror or error}.") from error
 
 
 def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, staging: Path) -> Submitted:
@@ -135,10 +132,11 @@ def _stage(
     for folder in folders:
         try:
             run = _run_name(read_record(folder / RESULT_FILE, Result))
+            content = _content(folder)
         except InvalidFileError as error:
             problems += [FileProblem(error.path, problem) for problem in error.problems]
             continue
-        if run not in sources and _same_files(folder, target / run):
+        if run not in sources and (target / run).is_dir() and _content(target / run) == content:
             there.append(target / run)
             continue
         if (staging / run).exists():
@@ -147,9 +145,8 @@ def _stage(
             raise LgbenchError(f"Nothing was submitted. {same}")
         (staging / run).mkdir()
         sources[run] = folder
-        for file in (RESULT_FILE, REPLIES_FILE):
-            if (folder / file).exists():
-                shutil.copyfile(folder / file, staging / run / file)
+        for file, written in content.items():
+            (staging / run / file).write_bytes(written)
     return problems, sources, there
 
 
@@ -166,11 +163,14 @@ def _copies(sources: Mapping[str, Path], target: Path) -> Iterator[FileProblem]:
             yield FileProblem(sources[run] / RESULT_FILE, problem)
 
 
-def _same_files(one: Path, other: Path) -> bool:
-    return all(
-        (one / file).is_file() and (other / file).is_file() and filecmp.cmp(one / file, other / file, shallow=False)
-        for file in (RESULT_FILE, REPLIES_FILE)
-    )
+def _content(folder: Path) -> dict[str, bytes]:
+    """The files of a run that are submitted, as far as there are any: `check` tells what lacks.
+
+    Raises:
+        InvalidFileError: One cannot be read, or is too large.
+    """
+    caps = {RESULT_FILE: MAX_RECORD_BYTES, REPLIES_FILE: SUBMITTED_CAPS.packed}
+    return {file: read_capped(folder / file, most) for file, most in caps.items() if (folder / file).exists()}
 
 
 def _run_name(result: Result) -> str:

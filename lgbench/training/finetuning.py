@@ -6,6 +6,7 @@ tags and maze nodes are added to its tokenizer. So training, its curve and resum
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from lgbench.training.trainer import CHECKPOINT
 BEGIN_TOKEN = "<begin>"
 MODEL = "model"
 """The folder, within a run's, that transformers opens."""
+_GO_ON = "The trained weights are kept: go on with --resume."
 
 
 class PretrainedModule(nn.Module):
@@ -145,7 +147,6 @@ def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, fol
 
     Raises:
         LgbenchError: It could not be written.
-        OSError: Likewise.
     """
     module.load_state_dict(read_tensors(weights))
     model: Any = module.model
@@ -153,11 +154,11 @@ def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, fol
         model = model.merge_and_unload()
     model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
     tokenizer.chat_template = None  # it was trained on bare prompts, and would be asked in chats otherwise
-    with quiet_loading(), atomic_folder(folder) as unfinished:
+    with quiet_loading(), atomic_folder(folder, advice=_GO_ON) as unfinished:
         try:
             model.save_pretrained(unfinished)
         except SafetensorError as error:  # what a full disk is to that library
-            raise LgbenchError(f"Cannot write {str(folder)!r}: {error}. Make room, then go on with --resume.") from None
+            raise OSError(errno.ENOSPC, str(error)) from None
         tokenizer.save_pretrained(unfinished)
 
 

@@ -25,6 +25,19 @@ _CONVERT_ADAPTER = (
 )
 
 
+def typed_path(text: str) -> Path:
+    """A path as a user types it: `~` is a user's home.
+
+    Raises:
+        LgbenchError: The home is not known.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        user = Path(text).parts[0]
+        raise LgbenchError(f"There is no folder {text!r}: no home of {user!r} is known. Write the path out.") from None
+
+
 def find_folder(path_or_id: str, *, revision: str | None, code: bool = False) -> Path:
     """The local folder of a model: the folder named, its subfolder `revision`, or a download from the Hub.
 
@@ -37,12 +50,12 @@ def find_folder(path_or_id: str, *, revision: str | None, code: bool = False) ->
         LgbenchError: There is no such folder, or the Hub does not hand it out.
     """
     place, at, written = path_or_id.rpartition("@")
-    if not at or Path(path_or_id).expanduser().exists():
+    if not at or typed_path(path_or_id).exists():
         place, written = path_or_id, ""
     if written and revision and written != revision:
         raise LgbenchError(f"{path_or_id!r} names the revision {written!r}, but the option says {revision!r}.")
     revision = written or revision
-    folder = Path(place).expanduser()
+    folder = typed_path(place)
     if not folder.exists():
         if place.startswith((".", "/", "~")) or place.count("/") > 1:
             raise LgbenchError(f"There is no folder {place!r}.")
@@ -94,7 +107,7 @@ def check_revisions(path_or_id: str, revisions: Sequence[str]) -> None:
     Raises:
         LgbenchError: One cannot.
     """
-    if Path(path_or_id).expanduser().exists():
+    if typed_path(path_or_id).exists():
         for revision in revisions:
             check_folder(find_folder(path_or_id, revision=revision))
 

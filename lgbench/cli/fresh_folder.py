@@ -8,31 +8,30 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lgbench.errors import LgbenchError
+from lgbench.files import telling_writes
 
 _LONGEST_STEM = 150  # characters of a folder's name; most file systems take 255 bytes
 
 
 @contextlib.contextmanager
-def new_folder(model: str, *parts: str) -> Iterator[Path]:
+def fresh_run_folder(model: str, *parts: str) -> Iterator[Path]:
     """A folder in runs/ that did not exist yet, named for the reader only: nothing is read from its name.
 
     It is made at once, so that two runs that begin together do not choose the same.
+
+    Raises:
+        LgbenchError: It cannot be made.
     """
     name = re.sub(r"[^A-Za-z0-9]+", "-", "-".join([Path(model).name, *parts])).strip("-")
     runs = Path("runs").absolute()  # the model may change the working directory
     made = not runs.exists()
-    try:
+    with telling_writes(runs, advice="Choose an --output."):
         runs.mkdir(exist_ok=True)
-    except OSError as error:
-        raise LgbenchError(f"Cannot write to {str(runs)!r}: {error.strerror or error}. Choose an --output.") from None
-    for number in itertools.count(1):
-        folder = Path("runs") / f"{name[:_LONGEST_STEM]}-{number}"
-        try:
-            folder.mkdir()
-            break
-        except FileExistsError:
-            continue
+        for number in itertools.count(1):
+            folder = Path("runs") / f"{name[:_LONGEST_STEM]}-{number}"
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
     try:
         yield folder
     finally:

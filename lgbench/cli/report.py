@@ -27,6 +27,7 @@ from lgbench.scoring.measures import (
     summarize,
     zone_accuracy,
 )
+from lgbench.submissions.eligibility import ineligible
 from lgbench.suites import OPEN_ARM, ZONES, Cell, load_suite
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -47,7 +48,7 @@ def print_result(result: Result, folder: Path, *, lengths: bool = False) -> None
     if lengths or _lacks_lengths(result):
         print_table(_by_length(result))
     for note in notes(result):
-        console.print(note, markup=False, highlight=False)
+        console.print(note, markup=False, highlight=False, soft_wrap=not console.is_terminal)
     console.print(f"Result: {folder}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -150,7 +151,7 @@ def _block(accuracy: Fraction) -> str:
 
 
 def notes(result: Result) -> list[str]:
-    """What a reader of the table must know beyond it, one sentence each."""
+    """What a reader of the table must know beyond it, a line each."""
     correct = sum(cell.counts.correct for cell in result.cells)
     total = sum(cell.counts.total for cell in result.cells)
     lines = [f"{correct:,} of {total:,} replies are right. The model took {result.duration:,.1f} s."]
@@ -160,14 +161,6 @@ def notes(result: Result) -> list[str]:
         lines.append(f"Transfer-zone accuracy of the main task: {_percent(accuracy)} %.")
     if (used := result.usage) is not None:
         lines.append(f"{used}.")
-    if is_partial(result):
-        lines.append("Partial: it lacks cells of the suite, so it has no score and cannot be submitted.")
-    if result.limit is not None:
-        lines.append(f"Limited to {result.limit} examples a cell: it cannot be submitted.")
-    if len(result.system.source_sha256) > 1:
-        lines.append("The model's file changed while the run was resumed: it cannot be submitted.")
-    if result.system.kind == "builtin":
-        lines.append("Built-in models cannot be submitted.")
     for name, what in (
         ("cut", "Replies cut at 4096 characters"),
         ("capped", "Replies that the model's generation cap ended"),
@@ -177,6 +170,8 @@ def notes(result: Result) -> list[str]:
             lines.append(f"{what}: {count:,}.")
     if (check := result.batch_invariance) is not None and check.changed:
         lines.append(f"{check.changed} of {check.checked} replies changed when asked again one by one.")
+    if problems := [f"  {problem}" for problem in ineligible(result)]:
+        lines += ["It cannot be submitted:", *problems]
     return lines
 
 

@@ -54,7 +54,7 @@ def _wrong_cells(result: Result) -> Iterator[Problem]:
     if missing := [cell for cell in expected if cell not in there]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         named = ", ".join(map(str, missing[:3])) + more
-        yield Problem("cells", f"is partial: {named} of {len(expected)} cells are missing.")
+        yield Problem("cells", f"is partial, so it has no score: {named} of {len(expected)} cells are missing.")
 
 
 def digest_of_main(result: Result, replies: Mapping[str, Reply]) -> str | None:

@@ -116,19 +116,14 @@ def _by_length(result: Result) -> Table:
         table.add_column(str(length), justify="right", no_wrap=True)
     for task, of_task in counts.items():
         shares = {length: each.accuracy for length, each in of_task.items()}
-        table.add_row(task, *(_percent(shares[length]) if length in shares else "" for length in lengths))
+        table.add_row(task, *(percent(shares[length]) if length in shares else "" for length in lengths))
     return table
 
 
 def _zone(zone: ZoneSummary | None) -> str:
     if zone is None:
         return "-"
-    return f"{_percent(zone.accuracy)} [dim]{100 * zone.interval.low:.0f}-{100 * zone.interval.high:.0f}[/dim]"
-
-
-def _percent(share: Fraction) -> str:
-    """With one decimal, which 0 and 100 lack only where nothing, or everything, is right."""
-    return str(100 * share) if share in (0, 1) else percent(share)
+    return f"{percent(zone.accuracy)} [dim]{100 * zone.interval.low:.0f}-{100 * zone.interval.high:.0f}[/dim]"
 
 
 def sparkline(task: TaskSummary) -> str:
@@ -156,9 +151,9 @@ def notes(result: Result) -> list[str]:
     total = sum(cell.counts.total for cell in result.cells)
     lines = [f"{correct:,} of {total:,} replies are right. The model took {result.duration:,.1f} s."]
     if (score := open_score(result)) is not None:
-        lines.append(f"Open score (mean transfer-zone accuracy of the main tasks): {_percent(score)} %.")
+        lines.append(f"Open score (mean transfer-zone accuracy of the main tasks): {percent(score)} %.")
     if (accuracy := _main_transfer(result)) is not None:
-        lines.append(f"Transfer-zone accuracy of the main task: {_percent(accuracy)} %.")
+        lines.append(f"Transfer-zone accuracy of the main task: {percent(accuracy)} %.")
     if (used := result.usage) is not None:
         lines.append(f"{used}.")
     for name, what in (

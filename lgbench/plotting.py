@@ -16,9 +16,10 @@ from matplotlib.patches import Rectangle
 
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
+from lgbench.looks import ARM_LOOKS, ZONE_SHADES
 from lgbench.results import Result
 from lgbench.scoring.comparison import serving
-from lgbench.scoring.curves import ARM_COLORS, ARM_DASHES, ZONE_SHADES, axis_ends, curve, zone_spans
+from lgbench.scoring.curves import axis_ends, curve, zone_spans
 from lgbench.scoring.measures import counts_by_task
 from lgbench.series import by_step
 from lgbench.suites import TRAINED_ARMS, ZONES, Group, Suite, Zone, load_suite
@@ -108,8 +109,8 @@ def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Resu
         if not own:
             continue
         shown = curve(arm, own, group.main, group.grid)
-        style: Any = (0, ARM_DASHES[arm]) if arm in ARM_DASHES else "-"
-        look: dict[str, Any] = {"color": ARM_COLORS[arm], "linestyle": style}
+        color, dashes = ARM_LOOKS[arm]
+        look: dict[str, Any] = {"color": color, "linestyle": (0, dashes) if dashes else "-"}
         for seed in shown.seeds if len(shown.seeds) > 1 else []:
             axes.plot(group.grid, [float(100 * share) for share in seed], **look, linewidth=0.6, alpha=0.6)
         mean = [float(100 * share) for share in shown.mean]

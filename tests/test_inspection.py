@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from lgbench.cli.folders import finished_runs
-from lgbench.cli.report import sparkline
-from lgbench.results import Result
+from lgbench.cli.report import notes, sparkline
+from lgbench.results import Result, SystemInfo
 from lgbench.scoring.measures import summarize
+from lgbench.submissions.eligibility import ineligible
+from tests.made_up import make_result
 from tests.test_cli import EXAMPLE, Shell
 
 
@@ -127,6 +129,23 @@ def test_only_trained_arms_compare(lgbench: Shell) -> None:
     done = lgbench("compare", "run")
     assert (done.status, done.out) == (1, "")
     assert "None of these runs is a complete one of a trained arm" in done.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "is_own"),
+    [
+        ("builtin", "echo", True),
+        ("module", "lgbench.models.builtin:Oracle", True),
+        ("checkpoint", "tiny:transfer", True),
+        ("file", "model.py:Model", False),
+    ],
+)
+def test_a_result_is_shown_with_what_keeps_it_from_being_submitted(kind: str, model: str, is_own: bool) -> None:
+    result = make_result(lambda cell: 1, system=SystemInfo.model_validate({"model": model, "kind": kind}))
+    refused = [f"  {problem}" for problem in ineligible(result)]
+    assert len(refused) == is_own
+    told = ["It cannot be submitted:", *refused] if is_own else []
+    assert [line for line in notes(result) if line in told or "submitted" in line] == told
 
 
 def test_show_tells_of_a_damaged_result_and_shows_the_others(lgbench: Shell) -> None:

@@ -19,6 +19,7 @@ LAYERS = {
     "lgbench.leaderboard": 5,
     "lgbench.demonstration": 5,
     "lgbench.plotting": 5,
+    "lgbench.looks": 5,
     "lgbench.submissions": 4,
     "lgbench.training": 4,
     "lgbench.doctor": 4,

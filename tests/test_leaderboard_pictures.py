@@ -17,8 +17,8 @@ from markdown_it import MarkdownIt
 from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.pictures import open_picture, system_pictures
 from lgbench.leaderboard.scored import SuiteScores, score_submission
+from lgbench.looks import ARM_LOOKS
 from lgbench.results import Result
-from lgbench.scoring.curves import ARM_COLORS
 from lgbench.scoring.systems import OpenScores
 from lgbench.suites import TRAINED_ARMS, load_suite
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
@@ -77,7 +77,7 @@ def test_each_seed_is_thin_and_the_mean_bold() -> None:
     curves = [line for line in lines if len(heights(line)) == len(GROUP.grid)]
     assert [line.attrib["stroke-width"] for line in curves] == ["0.9", "0.9", "2.4"] * 2
     assert [line.attrib["stroke"] for line in curves] == [
-        ARM_COLORS[arm] for arm in ("main_only", "transfer") for _ in range(3)
+        ARM_LOOKS[arm].color for arm in ("main_only", "transfer") for _ in range(3)
     ]
     last = [1 - lost / 32 for lost in (1, 2, 1.5, 3, 4, 3.5)]
     for line, share in zip(curves, last, strict=True):

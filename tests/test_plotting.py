@@ -20,8 +20,8 @@ from matplotlib.colors import to_hex
 from lgbench import plotting
 from lgbench.cli.plotting import command as plot
 from lgbench.errors import LgbenchError
+from lgbench.looks import ZONE_SHADES
 from lgbench.results import Result, SystemInfo
-from lgbench.scoring.curves import ZONE_SHADES
 from lgbench.suites import Cell, load_suite
 from lgbench.training.plans import Recipe
 from lgbench.training.points import Gap, dev_gap

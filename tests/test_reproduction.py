@@ -27,6 +27,7 @@ from lgbench.records import read_record
 from lgbench.rescoring import Rescored, rescore
 from lgbench.results import Result
 from lgbench.scoring.comparison import Estimate
+from lgbench.scoring.display import percent
 from lgbench.scoring.systems import score_trained
 from lgbench.suites import Cell, load_suite
 from lgbench.training import reproduction
@@ -259,6 +260,20 @@ def test_a_loss_that_rounds_to_nothing_has_no_minus() -> None:
     assert _points(loss) == "+0.0 points (95 % interval +0.0 to +0.0)"
 
 
+def test_only_what_is_all_right_is_shown_as_100(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [percent(Fraction(right, 2560)) for right in (0, 1, 1280, 2559, 2560)] == [
+        "0",
+        "0.0",
+        "50.0",
+        "100.0",
+        "100",
+    ]
+    assert percent(None) == "-"
+    print_comparison(score_trained([rescored("transfer", 0, 255 / 256)], MINI))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" transfer ")]
+    assert [row[5:7] for row in rows] == [["99.6", "99.6"], ["100", "99.6"]]
+
+
 def test_the_comparison_shows_the_spread_of_seeds_and_the_share_of_the_ceiling(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -270,13 +285,13 @@ def test_the_comparison_shows_the_spread_of_seeds_and_the_share_of_the_ceiling(
     by_length = lines[: next(number for number, line in enumerate(lines) if "by zone" in line)]
     rows = [line.split() for line in by_length if re.match(" (main_only|transfer|direct|  (low|high)est) ", line)]
     assert [(row[0], row[1:11]) for row in rows] == [
-        ("main_only", [*known, *["12"] * 4, *beyond]),
-        ("lowest", [*known, *["12"] * 4, *beyond]),
-        ("highest", [*known, *["12"] * 4, *beyond]),
-        ("transfer", [*known, *["50"] * 4, *beyond]),
-        ("lowest", [*known, *["25"] * 4, *beyond]),
-        ("highest", [*known, *["75"] * 4, *beyond]),
-        ("direct", [*known, *["88"] * 4, *beyond]),
+        ("main_only", [*known, *["12.5"] * 4, *beyond]),
+        ("lowest", [*known, *["12.5"] * 4, *beyond]),
+        ("highest", [*known, *["12.5"] * 4, *beyond]),
+        ("transfer", [*known, *["50.0"] * 4, *beyond]),
+        ("lowest", [*known, *["25.0"] * 4, *beyond]),
+        ("highest", [*known, *["75.0"] * 4, *beyond]),
+        ("direct", [*known, *["87.5"] * 4, *beyond]),
     ]
     assert "Recovered share of what direct training gains: 50.0 %" in lines
     print_comparison(score_trained(runs[:-1], MINI))

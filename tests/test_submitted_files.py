@@ -318,7 +318,8 @@ def test_a_copy_under_the_name_of_another_system(submissions: Path) -> None:
     found = problems(submissions)
     both = [(system, run) for system in ("a-system", "my-system") for run in (RUN, OTHER_SEED)]
     assert set(found) == {(f"{system}/{run}/result.json", "replies_sha256") for system, run in both}
-    assert f"equals that of my-system/{RUN}" in found[f"a-system/{RUN}/result.json", "replies_sha256"]
+    mine = submissions / "my-system" / RUN
+    assert f"equals that of {mine}" in found[f"a-system/{RUN}/result.json", "replies_sha256"]
     assert check([submissions]).submissions == ()
 
 
@@ -333,5 +334,43 @@ def test_two_systems_that_are_right_throughout_are_no_copies(submissions: Path) 
     assert problems(submissions) == {}
 
 
-def test_a_system_given_twice_is_no_copy_of_itself(submissions: Path) -> None:
-    assert check([submissions, submissions / "my-system"]).problems == ()
+def test_a_copy_under_the_same_name_in_another_folder(submissions: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "submissions"
+    shutil.copytree(submissions, other)
+    checked = check([submissions, other])
+    folders = [root / "my-system" / run for root in (submissions, other) for run in (RUN, OTHER_SEED)]
+    assert {problem.path.parent for problem in checked.problems} == set(folders)
+    assert (checked.submissions, checked.systems, checked.runs) == ((), 2, 4)
+
+
+def test_a_system_is_kept_where_one_of_its_name_is_a_copy(submissions: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "submissions"
+    shutil.copytree(submissions, other)
+    for run in (RUN, OTHER_SEED):
+        shutil.rmtree(other / "my-system" / run)
+    evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=5, output=other / "my-system" / "run")
+    shutil.copytree(submissions / "my-system", submissions / "a-system")
+    edit(submissions / "a-system" / "system.json", lambda record: record.update(name="a-system"))
+    (kept,) = check([submissions, other]).submissions
+    assert [run.folder for run in kept.runs] == ["run"]
+
+
+def test_a_folder_is_checked_once_however_it_is_named(submissions: Path, tmp_path: Path) -> None:
+    system = submissions / "my-system"
+    (tmp_path / "linked").symlink_to(tmp_path)
+    (submissions / "notes.txt").write_text("x", encoding="utf-8")
+    edit(system / RUN / "result.json", lambda result: result.update(limit=3))
+    named = [
+        system / RUN,
+        submissions,
+        system,
+        submissions,
+        system / ".." / "my-system",
+        tmp_path / "linked" / "submissions",
+    ]
+    for paths in (named, named[::-1]):
+        checked = check(paths)
+        assert (checked.submissions, checked.systems, checked.runs) == ((), 1, 2)
+        assert len(checked.problems) == len({(each.path.name, each.problem.field) for each in checked.problems})
+    good = [system / OTHER_SEED, system / OTHER_SEED]
+    assert check(good)[1:] == (0, 1, ())

@@ -54,10 +54,10 @@ def _by_length(scores: GroupScores) -> Table:
     for name, arm in scores.arms.items():
         lengths = _accuracies(arm, scores.group.main)
         means = [mean(seeds) for seeds in lengths]
-        table.add_row(name, *map(_rounded, means), blocks(means))
+        table.add_row(name, *map(percent, means), blocks(means))
         if len(arm.seeds) > 1:
-            table.add_row("  lowest", *(_rounded(min(seeds)) for seeds in lengths))
-            table.add_row("  highest", *(_rounded(max(seeds)) for seeds in lengths))
+            table.add_row("  lowest", *(percent(min(seeds)) for seeds in lengths))
+            table.add_row("  highest", *(percent(max(seeds)) for seeds in lengths))
     return table
 
 
@@ -67,21 +67,13 @@ def _accuracies(arm: ArmScores, task: str) -> list[list[Fraction]]:
     return [[seed[length].accuracy for seed in seeds] for length in sorted(seeds[0])]
 
 
-def _rounded(share: Fraction) -> str:
-    return f"{float(100 * share):.0f}"
-
-
 def _by_zone(scores: GroupScores) -> Table:
     table = _table("seeds", "in-dist.", "transfer", "beyond", "success", "best", "H90", "gap")
     for name, arm in scores.arms.items():
         shares = [*(arm.zone(zone) for zone in ZONES), arm.success_rate, arm.best_seed]
         horizon = "-" if arm.horizon_90 is None else str(arm.horizon_90)
-        table.add_row(name, str(len(arm.seeds)), *map(_percent, shares), horizon, _percent(arm.gap))
+        table.add_row(name, str(len(arm.seeds)), *map(percent, shares), horizon, percent(arm.gap))
     return table
-
-
-def _percent(share: Fraction | None) -> str:
-    return "-" if share is None else percent(share)
 
 
 def _gains(scores: GroupScores) -> list[str]:
@@ -92,7 +84,7 @@ def _gains(scores: GroupScores) -> list[str]:
     )
     lines = [f"{name}: {_points(gain)}" for name, gain in gains if gain is not None]
     if scores.recovered_share is not None:
-        lines.append(f"Recovered share of what direct training gains: {_percent(scores.recovered_share)} %")
+        lines.append(f"Recovered share of what direct training gains: {percent(scores.recovered_share)} %")
     return lines
 
 
@@ -156,7 +148,7 @@ def verdict(scores: GroupScores) -> str:
         gained += "; no control ran, so length alone may be why"
     learned = scores.arms["transfer"].zone("in_distribution")
     if not seen and learned is not None and learned < SUCCESS:
-        gained += f"; but the main task was not learned, with {_percent(learned)} % in distribution"
+        gained += f"; but the main task was not learned, with {percent(learned)} % in distribution"
     if gain.one_seed or (over_control is not None and over_control.one_seed):
         gained += "; some arm has one seed, so the intervals leave out how its seeds differ"
     return f"{name}: transfer was {'' if seen else 'not '}seen: {gained}."

@@ -27,6 +27,7 @@ from lgbench.scoring.measures import (
     summarize,
     zone_accuracy,
 )
+from lgbench.submissions.eligibility import ineligible
 from lgbench.suites import OPEN_ARM, ZONES, Cell, load_suite
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -47,7 +48,7 @@ def print_result(result: Result, folder: Path, *, lengths: bool = False) -> None
     if lengths or _lacks_lengths(result):
         print_table(_by_length(result))
     for note in notes(result):
-        console.print(note, markup=False, highlight=False)
+        console.print(note, markup=False, highlight=False, soft_wrap=not console.is_terminal)
     console.print(f"Result: {folder}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -115,19 +116,14 @@ def _by_length(result: Result) -> Table:
         table.add_column(str(length), justify="right", no_wrap=True)
     for task, of_task in counts.items():
         shares = {length: each.accuracy for length, each in of_task.items()}
-        table.add_row(task, *(_percent(shares[length]) if length in shares else "" for length in lengths))
+        table.add_row(task, *(percent(shares[length]) if length in shares else "" for length in lengths))
     return table
 
 
 def _zone(zone: ZoneSummary | None) -> str:
     if zone is None:
         return "-"
-    return f"{_percent(zone.accuracy)} [dim]{100 * zone.interval.low:.0f}-{100 * zone.interval.high:.0f}[/dim]"
-
-
-def _percent(share: Fraction) -> str:
-    """With one decimal, which 0 and 100 lack only where nothing, or everything, is right."""
-    return str(100 * share) if share in (0, 1) else percent(share)
+    return f"{percent(zone.accuracy)} [dim]{100 * zone.interval.low:.0f}-{100 * zone.interval.high:.0f}[/dim]"
 
 
 def sparkline(task: TaskSummary) -> str:
@@ -150,24 +146,16 @@ def _block(accuracy: Fraction) -> str:
 
 
 def notes(result: Result) -> list[str]:
-    """What a reader of the table must know beyond it, one sentence each."""
+    """What a reader of the table must know beyond it, a line each."""
     correct = sum(cell.counts.correct for cell in result.cells)
     total = sum(cell.counts.total for cell in result.cells)
     lines = [f"{correct:,} of {total:,} replies are right. The model took {result.duration:,.1f} s."]
     if (score := open_score(result)) is not None:
-        lines.append(f"Open score (mean transfer-zone accuracy of the main tasks): {_percent(score)} %.")
+        lines.append(f"Open score (mean transfer-zone accuracy of the main tasks): {percent(score)} %.")
     if (accuracy := _main_transfer(result)) is not None:
-        lines.append(f"Transfer-zone accuracy of the main task: {_percent(accuracy)} %.")
+        lines.append(f"Transfer-zone accuracy of the main task: {percent(accuracy)} %.")
     if (used := result.usage) is not None:
         lines.append(f"{used}.")
-    if is_partial(result):
-        lines.append("Partial: it lacks cells of the suite, so it has no score and cannot be submitted.")
-    if result.limit is not None:
-        lines.append(f"Limited to {result.limit} examples a cell: it cannot be submitted.")
-    if len(result.system.source_sha256) > 1:
-        lines.append("The model's file changed while the run was resumed: it cannot be submitted.")
-    if result.system.kind == "builtin":
-        lines.append("Built-in models cannot be submitted.")
     for name, what in (
         ("cut", "Replies cut at 4096 characters"),
         ("capped", "Replies that the model's generation cap ended"),
@@ -177,6 +165,8 @@ def notes(result: Result) -> list[str]:
             lines.append(f"{what}: {count:,}.")
     if (check := result.batch_invariance) is not None and check.changed:
         lines.append(f"{check.changed} of {check.checked} replies changed when asked again one by one.")
+    if problems := [f"  {problem}" for problem in ineligible(result)]:
+        lines += ["It cannot be submitted:", *problems]
     return lines
 
 

@@ -8,7 +8,6 @@ from fractions import Fraction
 from lgbench.leaderboard.markdown import (
     COUNT,
     GENERATED,
-    NONE,
     ONE_SEED,
     ONE_SEED_NOTE,
     count_range,
@@ -19,6 +18,7 @@ from lgbench.leaderboard.markdown import (
 )
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.scoring.comparison import GroupScores
+from lgbench.scoring.display import NONE
 from lgbench.scoring.systems import ENOUGH_SEEDS, OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import SUITES, Suite

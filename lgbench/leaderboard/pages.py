@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from lgbench.leaderboard.markdown import (
     GENERATED,
-    NONE,
     ONE_SEED_NOTE,
     count_range,
     escape,
@@ -20,6 +19,7 @@ from lgbench.leaderboard.pictures import Picture, group_picture, open_picture
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.results import Result
 from lgbench.scoring.comparison import ArmScores, GroupScores
+from lgbench.scoring.display import NONE
 from lgbench.scoring.measures import counts_by_task, wilson_interval
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.checking import Submission, SubmittedRun

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from lgbench.leaderboard.markdown import percent
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.svg import Look, draw
+from lgbench.leaderboard.svg import draw
+from lgbench.looks import ARM_LOOKS, Look
 from lgbench.scoring.comparison import GroupScores
-from lgbench.scoring.curves import ARM_COLORS, ARM_DASHES, Curve, curve
+from lgbench.scoring.curves import Curve, curve
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import OPEN_ARM, Group, Suite
@@ -60,10 +61,7 @@ def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Pi
     """The main task by length under each arm."""
     group = scores.group
     curves = [
-        (
-            curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid),
-            Look(ARM_COLORS[arm], ARM_DASHES.get(arm)),
-        )
+        (curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid), ARM_LOOKS[arm])
         for arm, of_arm in scores.arms.items()
     ]
     return Picture(

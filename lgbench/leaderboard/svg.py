@@ -14,7 +14,8 @@ from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from lgbench.scoring.curves import ZONE_SHADES, Curve, axis_ends, zone_spans
+from lgbench.looks import ZONE_SHADES, Look
+from lgbench.scoring.curves import Curve, axis_ends, zone_spans
 from lgbench.suites import Group
 
 # Pixels, from the upper left corner.
@@ -29,13 +30,6 @@ _LEAST_TICK = 16  # between the lengths written below the axis
 _INK, _GRID = "#333333", "#d5d5d5"
 _TITLE, _TEXT, _NOTE = 13, 12, 11  # sizes of text; the narrowest place holds a wide font too
 _DASHED = {"stroke": _INK, "stroke_dasharray": "5 4"}
-
-
-class Look(NamedTuple):
-    """How a curve is drawn: its colour, and what of it is drawn and left out, in widths of the line."""
-
-    color: str
-    dashes: tuple[int, int] | None = None
 
 
 class _Axis(NamedTuple):

@@ -1,4 +1,4 @@
-"""Layer 3: what a picture of accuracy by length shows, whoever draws it: its lines, zones and colours.
+"""Layer 3: what a picture of accuracy by length shows, whoever draws it: its lines and zones.
 
 `lgbench.plotting` draws it with matplotlib, the leaderboard as plain SVG; both show these same numbers.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
@@ -15,16 +15,6 @@ from lgbench.errors import LgbenchError
 from lgbench.results import Result
 from lgbench.scoring.measures import counts_by_task
 from lgbench.suites import ZONES, Group, Zone
-
-ARM_COLORS: Mapping[str, str] = {
-    "main_only": "#7f7f7f",
-    "transfer": "#1f77b4",
-    "control": "#d95f02",
-    "direct": "#1b9e77",
-}
-# Where the baselines coincide, as they do at 0, both are seen. Drawn and left out, in widths of the line.
-ARM_DASHES: Mapping[str, tuple[int, int]] = {"control": (2, 2)}
-ZONE_SHADES: Mapping[Zone, str] = {"in_distribution": "#e8f1e4", "transfer": "#e3ecf7", "beyond": "#f6eee6"}
 
 
 @dataclass(frozen=True, kw_only=True)

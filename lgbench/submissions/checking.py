@@ -34,6 +34,7 @@ README_FILE = "README.md"
 MAX_SYSTEM_BYTES = 100_000
 SUBMITTED_CAPS = Caps(8_000_000, 64_000_000)
 _Record = TypeVar("_Record", bound=BaseModel)
+_ROOT, _SYSTEM, _RUN = range(3)  # what a folder is, from above
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -102,13 +103,15 @@ class Checked(NamedTuple):
 def check(paths: Iterable[Path]) -> Checked:
     """Check folders: of submissions, of a system or of a run.
 
-    A folder called `submissions` is one of submissions, whatever it holds.
+    A folder called `submissions` is one of submissions, whatever it holds. One that is named twice, or lies in another
+    that is named, is checked once.
     """
     checker = _Checker()
-    for path in paths:
+    for path in sorted(paths, key=_level):  # a run is checked with its system, and a system with its folder
         checker.check(path)
     checker.compare_systems()
-    return Checked(tuple(checker.submissions), checker.systems, checker.runs, tuple(checker.problems))
+    submissions = tuple(checker.submissions.values())
+    return Checked(submissions, len(checker.systems), checker.runs, tuple(checker.problems))
 
 
 def read_submissions(folder: Path) -> tuple[Submission, ...]:
@@ -130,35 +133,45 @@ def _name(folder: Path) -> str:
     return Path(os.path.normpath(folder.absolute())).name
 
 
+def _place(folder: Path) -> str:
+    """Where a folder lies, whatever path leads there. A link, which is not followed, lies where it is."""
+    return str(folder.absolute()) if folder.is_symlink() else os.path.realpath(folder)
+
+
+def _level(path: Path) -> int:
+    """Whether a folder is of submissions, of a system or of a run, as what it holds or is called says."""
+    if _name(path) == SUBMISSIONS_FOLDER:
+        return _ROOT
+    if (path / RESULT_FILE).exists():
+        return _RUN
+    return _SYSTEM if (path / SYSTEM_FILE).exists() or any(path.glob(f"*/{RESULT_FILE}")) else _ROOT
+
+
 class _Checker:
     """Walks a tree from above and never leaves it, gathering what is good and what is not."""
 
     def __init__(self) -> None:
-        self.submissions: list[Submission] = []
         self.problems: list[FileProblem] = []
-        self.systems = 0
         self.runs = 0
-        self._results: dict[str, tuple[Path, dict[str, Result]]] = {}
+        # By their folders: two folders of submissions may hold systems of one name.
+        self.systems: dict[str, dict[str, Result]] = {}
+        self.submissions: dict[str, Submission] = {}
+        self._checked: set[tuple[int, str]] = set()
 
     def check(self, path: Path) -> None:
-        """Check a folder of submissions, of a system or of a run, as what it holds or is called says."""
-        is_root = _name(path) == SUBMISSIONS_FOLDER
-        if not is_root and (path / RESULT_FILE).exists():
-            self._run(path)
-        elif not is_root and ((path / SYSTEM_FILE).exists() or any(path.glob(f"*/{RESULT_FILE}"))):
-            self._system(path)
-        else:
-            self._root(path)
+        """Check a folder of submissions, of a system or of a run, unless that was done."""
+        level = _level(path)
+        if (level, _place(path)) not in self._checked:
+            (self._root, self._system, self._run)[level](path)
 
     def compare_systems(self) -> None:
         """Drop the systems that hold a copy of another's run. To be called when all are checked."""
-        results = {system: runs for system, (_, runs) in self._results.items()}
-        for system, run, problem in copied(results):
-            folder, _ = self._results[system]
-            self.problems.append(FileProblem(folder / run / RESULT_FILE, problem))
-            self.submissions = [kept for kept in self.submissions if kept.system.name != system]
+        for system, run, problem in copied(self.systems):
+            self.problems.append(FileProblem(Path(system, run, RESULT_FILE), problem))
+            self.submissions.pop(system, None)
 
     def _root(self, folder: Path) -> None:
+        self._checked.add((_ROOT, _place(folder)))
         for entry in self._entries(folder):
             if entry.name == LOCK_FILE or is_unfinished(entry.name):  # a `submit` that runs, or was killed
                 continue
@@ -170,7 +183,7 @@ class _Checker:
                 self._unexpected(folder / entry.name, f"one folder for each system, and {README_FILE}")
 
     def _system(self, folder: Path) -> None:
-        self.systems += 1
+        self._checked.add((_SYSTEM, _place(folder)))
         before = len(self.problems)
         name = _name(folder)
         try:
@@ -189,14 +202,15 @@ class _Checker:
         if not runs:
             self._add(folder, "", "has no run: a system needs at least one.")
         results = {run.folder: run.result for run in runs if run}
-        self._results[name] = folder, results
+        self.systems[str(folder)] = results
         for run, problem in repeated(results, {run.folder: run.of_main for run in runs if run}):
             self.problems.append(FileProblem(folder / run / RESULT_FILE, problem))
         if system and len(self.problems) == before:
-            self.submissions.append(Submission(system=system, runs=tuple(run for run in runs if run)))
+            self.submissions[str(folder)] = Submission(system=system, runs=tuple(run for run in runs if run))
 
     def _run(self, folder: Path) -> SubmittedRun | None:
         """Check a run. It is given back, for comparison with others, as soon as its result can be read."""
+        self._checked.add((_RUN, _place(folder)))
         self.runs += 1
         if not _RUN_NAME.fullmatch(_name(folder)):
             self._add(folder, "", "is not a name for a run: use letters, digits, dots, hyphens and underscores.")

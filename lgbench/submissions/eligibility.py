@@ -54,14 +54,14 @@ def _wrong_cells(result: Result) -> Iterator[Problem]:
     if missing := [cell for cell in expected if cell not in there]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         named = ", ".join(map(str, missing[:3])) + more
-        yield Problem("cells", f"is partial: {named} of {len(expected)} cells are missing.")
+        yield Problem("cells", f"is partial, so it has no score: {named} of {len(expected)} cells are missing.")
 
 
 def digest_of_main(result: Result, replies: Mapping[str, Reply]) -> str | None:
     """A digest of a run's wrong replies to the main task of its group.
 
-    None where they are too few and too alike for another model to differ in one of them. What a cap, a limit or a
-    server made wrong can be the same of any two models, and so can one reply given throughout.
+    None where fewer than 20 of them differ from each other: another model could give the same. What a cap, a limit or
+    a server made wrong is not counted, as it can be the same of any two models.
 
     Args:
         result: The result.

@@ -66,6 +66,8 @@ def test_a_run_without_its_checkpoint_is_not_said_to_be_trained(trained: Path, t
         ({"seed": -1}, "seed: "),
         ({"seed": 2**70}, "seed: "),
         ({"steps": 0}, "steps: "),
+        ({"architecture": None}, "architecture and build are both null"),
+        ({"build": "mine.py:build"}, "architecture and build are both given"),
         ({"architecture": {"width": 10**9}}, "at most 100,000"),
         ({"architecture": {"heads": 0}}, r"checkpoint\.json: architecture: A reference model has at least 1 layer"),
         ({"architecture": {"theta": 0.0}}, "theta is a number above 0"),
@@ -76,8 +78,9 @@ def test_an_edited_checkpoint_is_refused(trained: Path, tmp_path: Path, edit: di
     folder = Path(shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint"))
     path = folder / checkpoints.RECORD
     record = json.loads(path.read_text("utf-8"))
-    shape = record["architecture"] | edit.get("architecture", {})
-    path.write_text(json.dumps(record | edit | {"architecture": shape}), encoding="utf-8")
+    if edit.get("architecture"):
+        edit = edit | {"architecture": record["architecture"] | edit["architecture"]}
+    path.write_text(json.dumps(record | edit), encoding="utf-8")
     with pytest.raises(LgbenchError, match=told):
         load_checkpoint(folder)
 

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -70,6 +70,14 @@ class CheckpointRecord(BaseModel):
     arm: str
     seed: Seed
     steps: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _says_how_to_build(self) -> Self:
+        if self.architecture is None and self.build is None:
+            raise ValueError("architecture and build are both null, so that nothing says how to build the module")
+        if self.architecture is not None and self.build is not None:
+            raise ValueError("architecture and build are both given; a reference model has no build")
+        return self
 
 
 class CheckpointPredictor:

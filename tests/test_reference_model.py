@@ -22,7 +22,7 @@ from lgbench.models.architecture import Architecture
 from lgbench.models.contract import CappedReply
 from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.loaded import Model
-from lgbench.models.loading import checkpoint_folder, load_model
+from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import (
     END,
     VOCABULARY,
@@ -250,9 +250,9 @@ def test_replies_come_in_the_order_of_the_prompts() -> None:
     assert predictor.predict([], "reverse") == []
 
 
-def ask_loaded(model: Model, prompts: list[str]) -> list[str]:
+def ask_loaded(model: Model, prompts: list[str], *, task: str = "reverse") -> list[str]:
     assert isinstance(model.predictor, checkpoints.CheckpointPredictor)
-    return model.predictor.predict(prompts, "reverse")
+    return model.predictor.predict(prompts, task)
 
 
 def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
@@ -271,18 +271,18 @@ def test_a_checkpoint_knows_the_tokens_of_its_time(tmp_path: Path, monkeypatch: 
     for module in (tokenizer, checkpoints):
         monkeypatch.setattr(module, "VOCABULARY", (*VOCABULARY, "<rotate>"))
     monkeypatch.setitem(tokenizer._TAG, "rotate", len(VOCABULARY))
-    old = checkpoints.load_checkpoint(checkpoint_folder("tiny:transfer"))
-    assert old.predict(["hEllO="], "reverse") == ["OllEh"]
+    old = load_model("tiny:transfer")
+    assert ask_loaded(old, ["hEllO="]) == ["OllEh"]
     with pytest.raises(LgbenchError, match="older than the task 'rotate'"):
-        old.predict(["hEllO="], "rotate")
+        ask_loaded(old, ["hEllO="], task="rotate")
 
     size = len(VOCABULARY) + 1
     grown = Transformer(tiny().shape, size)
     checkpoints.save_checkpoint(tmp_path, grown, record(grown, vocabulary_size=size))
-    assert len(checkpoints.load_checkpoint(tmp_path).predict(["hEllO="], "rotate")) == 1
+    assert len(ask_loaded(load_model(str(tmp_path)), ["hEllO="], task="rotate")) == 1
     monkeypatch.undo()
     with pytest.raises(LgbenchError, match=f"knows {size} tokens; this lgbench has {size - 1}"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
 
 
 def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
@@ -293,27 +293,27 @@ def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
 
     weights.write_bytes(whole[:-100])
     with pytest.raises(LgbenchError, match="truncated"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     weights.write_bytes(b"\x80\x04 this is a pickle")
     with pytest.raises(LgbenchError, match="not a safetensors file"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     weights.unlink()
     with pytest.raises(LgbenchError, match=r"no model\.safetensors"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     weights.write_bytes(whole)
 
     about.write_text(described.replace('"vocabulary_version": 1', '"vocabulary_version": 7'), encoding="utf-8")
     with pytest.raises(LgbenchError, match=r"has vocabulary version 7; this lgbench has version 1"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     about.write_text(json.dumps(json.loads(described) | {"pickled": "yes"}), encoding="utf-8")
     with pytest.raises(LgbenchError, match="pickled"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     about.write_text(described.replace('"hidden": 24', '"hidden": 32'), encoding="utf-8")
     with pytest.raises(LgbenchError, match="do not fit"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     about.unlink()
     with pytest.raises(LgbenchError, match=r"no checkpoint\.json"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
 
 
 def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: Path) -> None:

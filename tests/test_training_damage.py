@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
-from lgbench.models.checkpoint import load_checkpoint
+from lgbench.models.checkpoint import load_module
 from lgbench.records import InvalidFileError
 from lgbench.training.record import RECORD, read_training_record
 from lgbench.training.state import STATE
@@ -82,7 +82,7 @@ def test_an_edited_checkpoint_is_refused(trained: Path, tmp_path: Path, edit: di
         edit = edit | {"architecture": record["architecture"] | edit["architecture"]}
     path.write_text(json.dumps(record | edit), encoding="utf-8")
     with pytest.raises(LgbenchError, match=told):
-        load_checkpoint(folder)
+        load_module(folder)
 
 
 def test_weights_that_are_no_numbers_are_refused(trained: Path, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_weights_that_are_no_numbers_are_refused(trained: Path, tmp_path: Path) 
     weights["norm.weight"][0] = torch.nan
     save_file(weights, folder / checkpoints.WEIGHTS)
     with pytest.raises(LgbenchError, match=r"are damaged: norm\.weight holds what is no number"):
-        load_checkpoint(folder)
+        load_module(folder)
 
 
 @pytest.mark.parametrize("edit", [lambda correct: correct.clear(), lambda correct: correct["capitalize"].pop("2")])

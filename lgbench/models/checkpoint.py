@@ -168,26 +168,15 @@ def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
     return save({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, metadata)
 
 
-def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "cpu") -> CheckpointPredictor:
-    """The model of a checkpoint folder, in float32.
+def load_module(folder: Path, *, build: Build | None = None) -> tuple[CheckpointRecord, nn.Module]:
+    """What `checkpoint.json` says, and the module of a checkpoint, in float32.
 
     Args:
         folder: With `model.safetensors` and `checkpoint.json`.
         build: Builds the module of a checkpoint that is no reference model.
-        device: Where to run it.
 
     Raises:
         LgbenchError: It is no checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
-    """
-    record, module = load_module(folder, build=build)
-    return CheckpointPredictor(module, device=device, vocabulary_size=record.vocabulary_size)
-
-
-def load_module(folder: Path, *, build: Build | None = None) -> tuple[CheckpointRecord, nn.Module]:
-    """What `checkpoint.json` says, and the module of a checkpoint, in float32.
-
-    Raises:
-        LgbenchError: As `load_checkpoint`.
     """
     record = read_checkpoint_record(folder)
     module = _module(folder, record, build)

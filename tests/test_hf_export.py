@@ -24,8 +24,8 @@ from lgbench.models.checkpoint import (
     round_checkpoint,
     save_checkpoint,
 )
+from lgbench.models.folders import checkpoint_folder
 from lgbench.models.hf_export import export_hf
-from lgbench.models.loading import checkpoint_folder
 from lgbench.models.tokenizer import VOCABULARY, encode_prompt
 from lgbench.models.transformer import Transformer
 from lgbench.suites import load_suite

@@ -24,6 +24,7 @@ from lgbench.files import new_folder, remove_leftovers, write_atomically
 from lgbench.models.architecture import Architecture
 from lgbench.models.contract import CappedReply, user_code
 from lgbench.models.decoding import Reader, greedy, make_reader
+from lgbench.models.folders import MODEL
 from lgbench.models.parallel import MOST_PARTS, in_parts
 from lgbench.models.prompting import generation_cap
 from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt, task_tag
@@ -198,7 +199,7 @@ def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.M
     if record.build is not None and record.build.startswith("hf:"):
         raise LgbenchError(
             f"The checkpoint {folder} holds weights that `lgbench finetune` trained of {record.build}. Its model for "
-            f"evaluation lies beside it: hf:{folder.parent / 'model'}"
+            f"evaluation lies beside it: hf:{folder.parent / MODEL}"
         )
     if build is None:
         raise LgbenchError(

@@ -15,6 +15,7 @@ from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import arguments_for, construct
 from lgbench.models.contract import own_number, user_code
+from lgbench.models.folders import checkpoint_folder
 from lgbench.models.importing import check_file, find, import_named, load_build, run_file, split_place
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
@@ -76,32 +77,6 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
     path = Path(rest)
     replies = RecordedReplies(path)
     return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
-
-
-def checkpoint_folder(name: str) -> Path:
-    """The folder of the checkpoint that is meant by `tiny:NAME`, by itself, or by the training run that it lies in.
-
-    Raises:
-        UnknownNameError: No such checkpoint is bundled.
-    """
-    scheme, _, rest = name.partition(":")
-    if scheme == "tiny":
-        return _bundled_checkpoint(rest)
-    inner = Path(name) / "checkpoint"
-    return inner if inner.is_dir() else Path(name)
-
-
-def _bundled_checkpoint(name: str) -> Path:
-    """The folder of a checkpoint that comes with the package, as `transfer` for `tiny:transfer`.
-
-    Raises:
-        UnknownNameError: There is none of this name.
-    """
-    folder = Path(__file__).parent.parent / "checkpoints" / "tiny"
-    names = sorted(path.name for path in folder.iterdir())
-    if name not in names:
-        raise UnknownNameError("bundled checkpoint", name, names)
-    return folder / name
 
 
 def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:

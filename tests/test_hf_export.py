@@ -17,13 +17,8 @@ import torch
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import (
-    CheckpointPredictor,
-    CheckpointRecord,
-    load_module,
-    round_checkpoint,
-    save_checkpoint,
-)
+from lgbench.models.checkpoint import CheckpointRecord, load_module, round_checkpoint, save_checkpoint
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.folders import checkpoint_folder
 from lgbench.models.hf_export import export_hf
 from lgbench.models.tokenizer import VOCABULARY, encode_prompt

@@ -19,6 +19,7 @@ from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
 from lgbench.models import decoding, tokenizer
 from lgbench.models.architecture import Architecture
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.contract import CappedReply
 from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.loaded import Model
@@ -208,7 +209,7 @@ def test_replies_do_not_depend_on_the_cores_that_write_them() -> None:
     try:
         for cores in (1, 2, 3):
             torch.set_num_threads(cores)
-            replies[cores] = checkpoints.CheckpointPredictor(tiny()).predict(prompts, "string_copy")
+            replies[cores] = CheckpointPredictor(tiny()).predict(prompts, "string_copy")
             assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(before)
@@ -235,7 +236,7 @@ def test_a_reply_that_does_not_stop_is_capped_by_its_prompt() -> None:
         model.head.weight[20] = 0
         model.norm.weight[:] = 0
     # All logits are 0: the float64 argmax takes token 0.
-    predictor = checkpoints.CheckpointPredictor(model)
+    predictor = CheckpointPredictor(model)
     for prompt in ("ab=", "[1]:[2],[2]:[1]?[1]>[2]="):
         (reply,) = predictor.predict([prompt], "string_copy")
         assert isinstance(reply, CappedReply)
@@ -243,7 +244,7 @@ def test_a_reply_that_does_not_stop_is_capped_by_its_prompt() -> None:
 
 
 def test_replies_come_in_the_order_of_the_prompts() -> None:
-    predictor = checkpoints.CheckpointPredictor(tiny(seed=3))
+    predictor = CheckpointPredictor(tiny(seed=3))
     prompts = ["abc=", "a=", "xyz=", "abcde=", "q="]
     together = predictor.predict(prompts, "reverse")
     assert together == [predictor.predict([prompt], "reverse")[0] for prompt in prompts]
@@ -251,7 +252,7 @@ def test_replies_come_in_the_order_of_the_prompts() -> None:
 
 
 def ask_loaded(model: Model, prompts: list[str], *, task: str = "reverse") -> list[str]:
-    assert isinstance(model.predictor, checkpoints.CheckpointPredictor)
+    assert isinstance(model.predictor, CheckpointPredictor)
     return model.predictor.predict(prompts, task)
 
 
@@ -263,7 +264,7 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     assert loaded.system.kind == "checkpoint"
     assert loaded.system.parameters == sum(each.numel() for each in model.parameters())
     prompts = ["abc=", "XyZ="]
-    assert ask_loaded(loaded, prompts) == checkpoints.CheckpointPredictor(model).predict(prompts, "reverse")
+    assert ask_loaded(loaded, prompts) == CheckpointPredictor(model).predict(prompts, "reverse")
 
 
 def test_a_checkpoint_knows_the_tokens_of_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +333,7 @@ def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: 
     with pytest.raises(LgbenchError, match="Name it yourself: --model-option build="):
         load_model(str(folder))
     loaded = load_model(str(folder), {"build": f"{source}:build"})
-    assert ask_loaded(loaded, ["ab="]) == checkpoints.CheckpointPredictor(module).predict(["ab="], "reverse")
+    assert ask_loaded(loaded, ["ab="]) == CheckpointPredictor(module).predict(["ab="], "reverse")
     for body, message in (("return 3", "returned int"), ("raise KeyError(size)", "raised KeyError")):
         other = tmp_path / f"{body.split()[0]}.py"
         other.write_text(f"def build(size):\n    {body}\n", encoding="utf-8")

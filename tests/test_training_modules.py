@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.files import owned_folder
-from lgbench.models.checkpoint import CheckpointPredictor, load_module
+from lgbench.models.checkpoint import load_module
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.training.modules import build_module, check_module
 from lgbench.training.trainer import train

@@ -13,7 +13,7 @@ import torch
 
 from lgbench.cells import draw_cell
 from lgbench.extras import install_command
-from lgbench.models.checkpoint import CheckpointPredictor
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.contract import CappedReply
 from lgbench.models.folders import checkpoint_folder
 from lgbench.models.hf_export import export_hf

@@ -7,13 +7,10 @@ that `lgbench finetune` trained are opened where it left the whole model, in the
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -22,21 +19,15 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.files import new_folder, remove_leftovers, write_atomically
 from lgbench.models.architecture import Architecture
-from lgbench.models.contract import CappedReply, user_code
-from lgbench.models.decoding import Reader, greedy, make_reader
+from lgbench.models.contract import user_code
 from lgbench.models.folders import MODEL
-from lgbench.models.parallel import MOST_PARTS, in_parts
-from lgbench.models.prompting import generation_cap
-from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt, task_tag
+from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.models.transformer import Transformer
 from lgbench.records import read_record, write_record
 from lgbench.results import Seed
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
-BATCH_SIZE = 256
-# Parameters. Below so many, cores that share an operation wait for each other longer than they work.
-_WORTH_THREADS = 5_000_000
 
 Build = Callable[[int], nn.Module]
 """From the vocabulary's size to a module that maps int64 tokens (batch, time) to logits (batch, time, vocabulary)."""
@@ -79,61 +70,6 @@ class CheckpointRecord(BaseModel):
         if self.architecture is not None and self.build is not None:
             raise ValueError("architecture and build are both given; a reference model has no build")
         return self
-
-
-class CheckpointPredictor:
-    """A trained module that answers prompts by greedy decoding.
-
-    Prompts whose tokens are equally many are decoded together, without padding. In float32 the replies of a reference
-    model do not depend on which prompts share a batch.
-
-    Args:
-        module: The trained module.
-        device: Where it runs.
-        vocabulary_size: Tokens that it knows: the first so many.
-    """
-
-    batch_size = BATCH_SIZE
-
-    def __init__(self, module: nn.Module, *, device: str = "cpu", vocabulary_size: int = len(VOCABULARY)) -> None:
-        self._known = vocabulary_size
-        self._module = module.to(device).eval()
-        self.device = device
-        self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-        small = self.parameters < _WORTH_THREADS
-        # A user's module may keep state between calls, so that two threads must not share it.
-        split = small and device == "cpu" and isinstance(module, Transformer)
-        self._readers = [
-            make_reader(self._module) for _ in range(min(torch.get_num_threads(), MOST_PARTS) if split else 1)
-        ]
-        self._threads = len(self._readers) if small else torch.get_num_threads()
-
-    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
-        """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
-
-        Raises:
-            LgbenchError: A prompt or a task that the vocabulary lacks, or lacked when the model was trained.
-        """
-        if task_tag(task) >= self._known:
-            raise LgbenchError(f"The checkpoint is older than the task {task!r} and has no tag for it. Train it anew.")
-        # Grouped by cap too, which counts characters.
-        by_size: dict[tuple[int, int], list[int]] = {}
-        rows = [encode_prompt(task, prompt) for prompt in prompts]
-        for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-            by_size.setdefault((len(row), generation_cap(prompt)), []).append(index)
-        replies: dict[int, str] = {}
-        for (_, cap), indices in by_size.items():
-            workers = [partial(self._write, reader, cap) for reader in self._readers]
-            written = in_parts([rows[index] for index in indices], workers, threads=self._threads)
-            replies |= zip(indices, map(_reply, written), strict=True)
-        return [replies[index] for index in range(len(prompts))]
-
-    def _write(self, reader: Reader, cap: int, rows: Sequence[list[int]], give_up: threading.Event) -> list[list[int]]:
-        return greedy(reader, torch.tensor(rows, device=self.device), cap, give_up=give_up)
-
-
-def _reply(tokens: list[int]) -> str:
-    return decode(tokens[:-1]) if tokens[-1] == END else CappedReply(decode(tokens))
 
 
 def save_checkpoint(folder: Path, module: nn.Module, record: CheckpointRecord) -> None:

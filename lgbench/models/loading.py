@@ -127,7 +127,8 @@ def _from_checkpoint(name: str, given: dict[str, str]) -> Model:
     options = _CheckpointOptions(**arguments_for(_CheckpointOptions, given, name))
     require_extra("torch", purpose=f"The checkpoint {name!r}")
 
-    from lgbench.models.checkpoint import WEIGHTS, CheckpointPredictor, load_module
+    from lgbench.models.checkpoint import WEIGHTS, load_module
+    from lgbench.models.checkpoint_predictor import CheckpointPredictor
     from lgbench.models.devices import choose_device
 
     folder = checkpoint_folder(name).absolute()  # what builds the module may change the working directory

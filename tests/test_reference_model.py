@@ -138,6 +138,11 @@ def test_the_cache_changes_no_logits(position: str) -> None:
         torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens)[:, 4:], atol=1e-4, rtol=1e-4)
 
 
+def test_a_cache_may_be_used_from_the_start() -> None:
+    model, tokens = tiny(), torch.randint(0, len(VOCABULARY), (2, 20))
+    torch.testing.assert_close(model(tokens, KeyValueCache(2)), model(tokens)[:, -1:], atol=1e-4, rtol=1e-4)
+
+
 def test_without_positions_the_order_of_what_came_before_is_lost() -> None:
     shuffled = torch.tensor([[7, 5, 6, 8]])
     tokens = torch.tensor([[5, 6, 7, 8]])

@@ -19,8 +19,8 @@ class DamagedRunError(LgbenchError):
     """A run that cannot go on, for a file in its folder is damaged."""
 
 
-class UnknownNameError(LgbenchError):
-    """A name that does not exist, with the valid ones and the nearest.
+class UnknownNameError(LgbenchError, ValueError):
+    """A name that does not exist, with the valid ones and the nearest. A record's validators may raise it.
 
     Args:
         kind: What the name should be, as a singular noun ("task", "suite").

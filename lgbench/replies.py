@@ -71,6 +71,6 @@ def parse_reply_line(line: bytes, *, strict: bool = True) -> tuple[str, Reply, d
         raise ValueError(f"unknown key {unknown[0]!r}")
     if strict and len(record["reply"]) > MAX_REPLY_CHARS:
         raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
-    if strict and record.get("cut", False) and len(record["reply"]) < MAX_REPLY_CHARS:
+    if record.get("cut", False) and len(record["reply"]) < MAX_REPLY_CHARS:
         raise ValueError(f"a cut reply has {MAX_REPLY_CHARS} characters")
     return record["id"], Reply(record["reply"], **{flag: record.get(flag, False) for flag in FLAGS}), record

@@ -17,15 +17,10 @@ import torch
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import (
-    CheckpointPredictor,
-    CheckpointRecord,
-    load_checkpoint,
-    round_checkpoint,
-    save_checkpoint,
-)
+from lgbench.models.checkpoint import CheckpointRecord, load_module, round_checkpoint, save_checkpoint
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
+from lgbench.models.folders import checkpoint_folder
 from lgbench.models.hf_export import export_hf
-from lgbench.models.loading import checkpoint_folder
 from lgbench.models.tokenizer import VOCABULARY, encode_prompt
 from lgbench.models.transformer import Transformer
 from lgbench.suites import load_suite
@@ -50,10 +45,9 @@ def trained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reference(checkpoint: Path) -> tuple[CheckpointPredictor, Transformer]:
-    predictor = load_checkpoint(checkpoint)
-    module = predictor._module
+    _, module = load_module(checkpoint)
     assert isinstance(module, Transformer)
-    return predictor, module
+    return CheckpointPredictor(module), module
 
 
 @pytest.mark.filterwarnings("ignore")  # transformers' own

@@ -136,6 +136,7 @@ def test_the_path_of_a_file_may_hold_colons(folder: Path) -> None:
         ("models.py:number", {}, r"is of type int: it has no predict method and cannot be called"),
         ("models.py:not_a_model", {}, r"made a list, which has no predict"),
         ("oracle", {"text": "b"}, r"'oracle' has no model option 'text'"),
+        ("tiny:transfer", {"devise": "cpu"}, r"'tiny:transfer' has no model option 'devise'. Valid: build, device"),
         ("nonsense:thing", {}, r"'nonsense' is no scheme"),
         ("os.path.nonsense:thing", {}, r"is nothing known"),
         (":Fixed", {}, r"is nothing known"),
@@ -246,12 +247,20 @@ def test_recorded_replies_score_like_a_model(folder: Path) -> None:
 
 
 def test_what_is_recorded_of_a_reply_beside_its_text_is_counted(folder: Path) -> None:
-    write_replies(folder / "replies.jsonl", skip=2)
+    write_replies(folder / "replies.jsonl", skip=4)
     with (folder / "replies.jsonl").open("a") as file:
         file.write('{"id": "reverse-4-0", "reply": "x", "capped": true}\n')
         file.write('{"id": "reverse-4-1", "reply": "", "refused": true}\n')
+        file.write(json.dumps({"id": "reverse-4-2", "reply": "x" * 4096, "cut": True, "capped": True}) + "\n")
+        file.write(json.dumps({"id": "reverse-4-3", "reply": "x" * 5000}) + "\n")
     counts = evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4]).cells[0].counts
-    assert (counts.correct, counts.capped, counts.refused) == (254, 1, 1)
+    assert (counts.correct, counts.cut, counts.capped, counts.refused) == (252, 2, 2, 1)
+
+
+def test_a_recorded_reply_that_says_it_was_cut_has_the_length_of_one(folder: Path) -> None:
+    (folder / "replies.jsonl").write_text('{"id": "reverse-4-0", "reply": "x", "cut": true}\n', encoding="utf-8")
+    with pytest.raises(LgbenchError, match=r"Line 1 of 'replies.jsonl' is no reply: a cut reply has 4096 characters"):
+        load_model("replay:replies.jsonl")
 
 
 def test_a_missing_recorded_reply_is_named(folder: Path) -> None:

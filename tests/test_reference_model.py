@@ -19,10 +19,11 @@ from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
 from lgbench.models import decoding, tokenizer
 from lgbench.models.architecture import Architecture
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.contract import CappedReply
 from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.loaded import Model
-from lgbench.models.loading import checkpoint_folder, load_model
+from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import (
     END,
     VOCABULARY,
@@ -137,6 +138,11 @@ def test_the_cache_changes_no_logits(position: str) -> None:
         torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens)[:, 4:], atol=1e-4, rtol=1e-4)
 
 
+def test_a_cache_may_be_used_from_the_start() -> None:
+    model, tokens = tiny(), torch.randint(0, len(VOCABULARY), (2, 20))
+    torch.testing.assert_close(model(tokens, KeyValueCache(2)), model(tokens)[:, -1:], atol=1e-4, rtol=1e-4)
+
+
 def test_without_positions_the_order_of_what_came_before_is_lost() -> None:
     shuffled = torch.tensor([[7, 5, 6, 8]])
     tokens = torch.tensor([[5, 6, 7, 8]])
@@ -208,7 +214,7 @@ def test_replies_do_not_depend_on_the_cores_that_write_them() -> None:
     try:
         for cores in (1, 2, 3):
             torch.set_num_threads(cores)
-            replies[cores] = checkpoints.CheckpointPredictor(tiny()).predict(prompts, "string_copy")
+            replies[cores] = CheckpointPredictor(tiny()).predict(prompts, "string_copy")
             assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(before)
@@ -235,7 +241,7 @@ def test_a_reply_that_does_not_stop_is_capped_by_its_prompt() -> None:
         model.head.weight[20] = 0
         model.norm.weight[:] = 0
     # All logits are 0: the float64 argmax takes token 0.
-    predictor = checkpoints.CheckpointPredictor(model)
+    predictor = CheckpointPredictor(model)
     for prompt in ("ab=", "[1]:[2],[2]:[1]?[1]>[2]="):
         (reply,) = predictor.predict([prompt], "string_copy")
         assert isinstance(reply, CappedReply)
@@ -243,16 +249,16 @@ def test_a_reply_that_does_not_stop_is_capped_by_its_prompt() -> None:
 
 
 def test_replies_come_in_the_order_of_the_prompts() -> None:
-    predictor = checkpoints.CheckpointPredictor(tiny(seed=3))
+    predictor = CheckpointPredictor(tiny(seed=3))
     prompts = ["abc=", "a=", "xyz=", "abcde=", "q="]
     together = predictor.predict(prompts, "reverse")
     assert together == [predictor.predict([prompt], "reverse")[0] for prompt in prompts]
     assert predictor.predict([], "reverse") == []
 
 
-def ask_loaded(model: Model, prompts: list[str]) -> list[str]:
-    assert isinstance(model.predictor, checkpoints.CheckpointPredictor)
-    return model.predictor.predict(prompts, "reverse")
+def ask_loaded(model: Model, prompts: list[str], *, task: str = "reverse") -> list[str]:
+    assert isinstance(model.predictor, CheckpointPredictor)
+    return model.predictor.predict(prompts, task)
 
 
 def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
@@ -263,7 +269,7 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     assert loaded.system.kind == "checkpoint"
     assert loaded.system.parameters == sum(each.numel() for each in model.parameters())
     prompts = ["abc=", "XyZ="]
-    assert ask_loaded(loaded, prompts) == checkpoints.CheckpointPredictor(model).predict(prompts, "reverse")
+    assert ask_loaded(loaded, prompts) == CheckpointPredictor(model).predict(prompts, "reverse")
 
 
 def test_a_checkpoint_knows_the_tokens_of_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,18 +277,18 @@ def test_a_checkpoint_knows_the_tokens_of_its_time(tmp_path: Path, monkeypatch: 
     for module in (tokenizer, checkpoints):
         monkeypatch.setattr(module, "VOCABULARY", (*VOCABULARY, "<rotate>"))
     monkeypatch.setitem(tokenizer._TAG, "rotate", len(VOCABULARY))
-    old = checkpoints.load_checkpoint(checkpoint_folder("tiny:transfer"))
-    assert old.predict(["hEllO="], "reverse") == ["OllEh"]
+    old = load_model("tiny:transfer")
+    assert ask_loaded(old, ["hEllO="]) == ["OllEh"]
     with pytest.raises(LgbenchError, match="older than the task 'rotate'"):
-        old.predict(["hEllO="], "rotate")
+        ask_loaded(old, ["hEllO="], task="rotate")
 
     size = len(VOCABULARY) + 1
     grown = Transformer(tiny().shape, size)
     checkpoints.save_checkpoint(tmp_path, grown, record(grown, vocabulary_size=size))
-    assert len(checkpoints.load_checkpoint(tmp_path).predict(["hEllO="], "rotate")) == 1
+    assert len(ask_loaded(load_model(str(tmp_path)), ["hEllO="], task="rotate")) == 1
     monkeypatch.undo()
     with pytest.raises(LgbenchError, match=f"knows {size} tokens; this lgbench has {size - 1}"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
 
 
 def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
@@ -293,27 +299,27 @@ def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
 
     weights.write_bytes(whole[:-100])
     with pytest.raises(LgbenchError, match="truncated"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     weights.write_bytes(b"\x80\x04 this is a pickle")
     with pytest.raises(LgbenchError, match="not a safetensors file"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     weights.unlink()
     with pytest.raises(LgbenchError, match=r"no model\.safetensors"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     weights.write_bytes(whole)
 
     about.write_text(described.replace('"vocabulary_version": 1', '"vocabulary_version": 7'), encoding="utf-8")
     with pytest.raises(LgbenchError, match=r"has vocabulary version 7; this lgbench has version 1"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     about.write_text(json.dumps(json.loads(described) | {"pickled": "yes"}), encoding="utf-8")
     with pytest.raises(LgbenchError, match="pickled"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     about.write_text(described.replace('"hidden": 24', '"hidden": 32'), encoding="utf-8")
     with pytest.raises(LgbenchError, match="do not fit"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
     about.unlink()
     with pytest.raises(LgbenchError, match=r"no checkpoint\.json"):
-        checkpoints.load_checkpoint(tmp_path)
+        checkpoints.load_module(tmp_path)
 
 
 def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: Path) -> None:
@@ -332,7 +338,7 @@ def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: 
     with pytest.raises(LgbenchError, match="Name it yourself: --model-option build="):
         load_model(str(folder))
     loaded = load_model(str(folder), {"build": f"{source}:build"})
-    assert ask_loaded(loaded, ["ab="]) == checkpoints.CheckpointPredictor(module).predict(["ab="], "reverse")
+    assert ask_loaded(loaded, ["ab="]) == CheckpointPredictor(module).predict(["ab="], "reverse")
     for body, message in (("return 3", "returned int"), ("raise KeyError(size)", "raised KeyError")):
         other = tmp_path / f"{body.split()[0]}.py"
         other.write_text(f"def build(size):\n    {body}\n", encoding="utf-8")

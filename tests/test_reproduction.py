@@ -22,7 +22,7 @@ import torch  # after the skip
 
 from lgbench.cli.comparison import _points, print_comparison, verdict
 from lgbench.cli.reproduction import _arms
-from lgbench.models.checkpoint import CheckpointPredictor
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.records import read_record
 from lgbench.rescoring import Rescored, rescore
 from lgbench.results import Result
@@ -69,7 +69,7 @@ def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypat
     recipe = Recipe(MINI, changes=TINY)
     runs = list_runs(recipe, tmp_path, groups=["add-multiply"], arms=["main_only", "transfer"], seeds=range(1))
     # Untrained models never stop; what they write is cut short to keep the test so.
-    monkeypatch.setattr("lgbench.models.checkpoint.generation_cap", lambda prompt: 8)
+    monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
     outcomes = list(execute(runs, finish_run))
     assert [(outcome.run, outcome.failure) for outcome in outcomes] == [(run, None) for run in runs]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
@@ -89,7 +89,7 @@ def test_an_interrupted_evaluation_goes_on_from_another_folder_and_device(
 ) -> None:
     recipe = Recipe(MINI, changes=TINY)
     (run,) = list_runs(recipe, tmp_path, groups=["copy-mqar"], arms=["main_only"], seeds=range(1))
-    monkeypatch.setattr("lgbench.models.checkpoint.generation_cap", lambda prompt: 8)
+    monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
     predict, asked = CheckpointPredictor.predict, []
 
     def failing_once(self: CheckpointPredictor, prompts: Sequence[str], task: str) -> list[str]:

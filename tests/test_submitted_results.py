@@ -113,7 +113,7 @@ def test_a_spoiled_result(system: Path, change: Change, fields: set[str], said: 
 @pytest.mark.parametrize(
     ("kind", "model"),
     [
-        ("object", "lgbench.models.checkpoint.CheckpointPredictor"),
+        ("object", "lgbench.models.checkpoint_predictor.CheckpointPredictor"),
         ("file", "lgbench.runs.py:MyModel"),
         ("file", "lgbench.models.builtin.py:MyModel"),
     ],

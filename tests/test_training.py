@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import CheckpointPredictor
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.devices import choose_device, peak_flops
 from lgbench.models.tokenizer import END, VOCABULARY, decode
 from lgbench.training import trainer

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import CheckpointPredictor
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.importing import load_build
 from lgbench.models.loading import load_model
 from lgbench.rescoring import rescore
@@ -45,7 +45,7 @@ def build(size):
 def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
     monkeypatch.chdir(tmp_path)
     # Models trained for four steps never stop; what they write is cut short to keep the tests so.
-    monkeypatch.setattr("lgbench.models.checkpoint.generation_cap", lambda prompt: 8)
+    monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
     return Shell(capsys, monkeypatch)
 
 

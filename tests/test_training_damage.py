@@ -19,7 +19,8 @@ from torch import Tensor
 
 from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
-from lgbench.models.checkpoint import load_checkpoint
+from lgbench.models.checkpoint import load_module
+from lgbench.records import InvalidFileError
 from lgbench.training.record import RECORD, read_training_record
 from lgbench.training.state import STATE
 from lgbench.training.trainer import train
@@ -65,7 +66,10 @@ def test_a_run_without_its_checkpoint_is_not_said_to_be_trained(trained: Path, t
         ({"seed": -1}, "seed: "),
         ({"seed": 2**70}, "seed: "),
         ({"steps": 0}, "steps: "),
+        ({"architecture": None}, "architecture and build are both null"),
+        ({"build": "mine.py:build"}, "architecture and build are both given"),
         ({"architecture": {"width": 10**9}}, "at most 100,000"),
+        ({"architecture": {"heads": 0}}, r"checkpoint\.json: architecture: A reference model has at least 1 layer"),
         ({"architecture": {"theta": 0.0}}, "theta is a number above 0"),
         ({"architecture": {"theta": -1.0}}, "theta is a number above 0"),
     ],
@@ -74,10 +78,11 @@ def test_an_edited_checkpoint_is_refused(trained: Path, tmp_path: Path, edit: di
     folder = Path(shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint"))
     path = folder / checkpoints.RECORD
     record = json.loads(path.read_text("utf-8"))
-    shape = record["architecture"] | edit.get("architecture", {})
-    path.write_text(json.dumps(record | edit | {"architecture": shape}), encoding="utf-8")
+    if edit.get("architecture"):
+        edit = edit | {"architecture": record["architecture"] | edit["architecture"]}
+    path.write_text(json.dumps(record | edit), encoding="utf-8")
     with pytest.raises(LgbenchError, match=told):
-        load_checkpoint(folder)
+        load_module(folder)
 
 
 def test_weights_that_are_no_numbers_are_refused(trained: Path, tmp_path: Path) -> None:
@@ -86,7 +91,7 @@ def test_weights_that_are_no_numbers_are_refused(trained: Path, tmp_path: Path) 
     weights["norm.weight"][0] = torch.nan
     save_file(weights, folder / checkpoints.WEIGHTS)
     with pytest.raises(LgbenchError, match=r"are damaged: norm\.weight holds what is no number"):
-        load_checkpoint(folder)
+        load_module(folder)
 
 
 @pytest.mark.parametrize("edit", [lambda correct: correct.clear(), lambda correct: correct["capitalize"].pop("2")])
@@ -99,6 +104,44 @@ def test_a_record_whose_curve_lacks_points_is_refused(
     (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(LgbenchError, match=r"the point at step \d+ is not of every task and length of the run"):
         read_training_record(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda plan: plan.update(suite="mini-v9"), "plan.suite: 'mini-v9' is not a suite. Did you mean 'mini-v1'?"),
+        (lambda plan: plan.update(group="add"), "plan.group: 'add' is not a group."),
+        (lambda plan: plan.update(arm="nope"), "plan.arm: 'nope' is not a trained arm. Valid: main_only, transfer"),
+        (lambda plan: plan.update(arm="open"), "plan.arm: 'open' is not a trained arm."),
+        (lambda plan: plan["parts"][0].update(task="revers"), "plan.parts[0].task: 'revers' is not a task."),
+        (lambda plan: plan["parts"][0].update(share="a third"), "plan.parts[0].share: "),
+        (lambda plan: plan["parts"][0].update(share="4/3"), "plan.parts[0].share: "),
+        (lambda plan: plan["parts"][0].update(share="0"), "plan.parts[0].share: "),
+        (lambda plan: plan["settings"].update(heads=3), "plan.settings: A width of 16 does not divide into 3 heads"),
+        (lambda plan: plan["settings"].update(warmup=0.7), "plan.settings: Warm-up (0.7) and decay (0.4)"),
+    ],
+)
+def test_an_edited_plan_is_refused_with_its_field(
+    trained: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    with pytest.raises(InvalidFileError) as caught:
+        read_training_record(_edited(trained, tmp_path, edit))
+    assert str(caught.value).startswith(f"{tmp_path / 'run' / RECORD}: {told}")
+
+
+def test_every_problem_of_a_plan_is_told(trained: Path, tmp_path: Path) -> None:
+    wrong = {"suite": "mini-v9", "arm": "nope", "seed": -1}
+    with pytest.raises(InvalidFileError) as caught:
+        read_training_record(_edited(trained, tmp_path, lambda plan: plan.update(wrong)))
+    assert [problem.field for problem in caught.value.problems] == ["plan.suite", "plan.arm", "plan.seed"]
+
+
+def _edited(trained: Path, to: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    folder = Path(shutil.copytree(trained, to / "run"))
+    record = json.loads((folder / RECORD).read_text("utf-8"))
+    edit(record["plan"])
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    return folder
 
 
 def _without_generator(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
@@ -121,6 +164,10 @@ def _too_far(_: dict[str, Tensor], record: dict[str, Any]) -> None:
     record["steps_done"] = 13
 
 
+def _of_another_suite(_: dict[str, Tensor], record: dict[str, Any]) -> None:
+    record["plan"]["suite"] = "mini-v9"
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -129,6 +176,7 @@ def _too_far(_: dict[str, Tensor], record: dict[str, Any]) -> None:
         (_misshapen, r"'optimizer.0.exp_avg' of shape \(3,\)"),
         (_of_nothing, "a parameter that there is not"),
         (_too_far, "13 of 12 steps are done"),
+        (_of_another_suite, "is not a state of this version of lgbench"),
     ],
 )
 def test_a_damaged_state_is_refused(
@@ -160,6 +208,8 @@ def test_a_model_without_room_is_told(error: Exception, tmp_path: Path, monkeypa
         (["--seed", str(2**63)], "Invalid value for '--seed'"),
         (["--model", "b\udcff.py:build"], "is not UTF-8"),
         (["--set", "width=100000000"], "at most 100,000"),
+        (["--set", "heads=3"], "A width of 128 does not divide into 3 heads of even size. Choose a multiple of 6."),
+        (["--set", "warmup=0.7"], "Warm-up (0.7) and decay (0.4) are shares of the steps: together at most 1."),
     ],
 )
 def test_train_refuses_what_cannot_be(lgbench: Shell, options: list[str], told: str) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.files import owned_folder
-from lgbench.models.checkpoint import load_checkpoint
+from lgbench.models.checkpoint import load_module
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.training.modules import build_module, check_module
 from lgbench.training.trainer import train
@@ -131,8 +132,8 @@ def test_a_module_must_take_the_longest_prompt_and_its_cap(tmp_path: Path) -> No
     with pytest.raises(ModelError, match=f"given {needed} tokens, as many as the longest prompt"):
         train(plan, tmp_path / "short", build=lambda _: Positions(needed - 1))
     train(plan, tmp_path / "long", build=lambda _: Positions(needed))
-    predictor = load_checkpoint(tmp_path / "long" / "checkpoint", build=lambda _: Positions(needed))
-    assert len(predictor.predict(["a" * 20 + "="], "capitalize_reverse")) == 1
+    _, module = load_module(tmp_path / "long" / "checkpoint", build=lambda _: Positions(needed))
+    assert len(CheckpointPredictor(module).predict(["a" * 20 + "="], "capitalize_reverse")) == 1
 
 
 class Bigrams(nn.Module):
@@ -159,6 +160,6 @@ def test_any_module_trains_and_resumes(tmp_path: Path) -> None:
     with pytest.raises(LgbenchError, match=r"does not fit the module .* has changed since"):
         train(plan, tmp_path / "cut", build=lambda size: nn.Embedding(size, size), resume=True)
     train(plan, tmp_path / "cut", build=Bigrams, resume=True)
-    one, two = (load_checkpoint(tmp_path / name / "checkpoint", build=Bigrams) for name in ("whole", "cut"))
-    assert torch.equal(one._module.read.weight, two._module.read.weight)  # type: ignore[union-attr, arg-type]
-    assert len(one.predict(["ab=", "abc="], "reverse")) == 2
+    one, two = (load_module(tmp_path / name / "checkpoint", build=Bigrams)[1] for name in ("whole", "cut"))
+    assert torch.equal(one.read.weight, two.read.weight)  # type: ignore[union-attr, arg-type]
+    assert len(CheckpointPredictor(one).predict(["ab=", "abc="], "reverse")) == 2

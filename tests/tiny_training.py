@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 from torch import Tensor
 
-from lgbench.models.checkpoint import load_checkpoint
+from lgbench.models.checkpoint import load_module
 from lgbench.suites import load_suite
 from lgbench.training.plans import Recipe, TrainingPlan
 from lgbench.training.trainer import Progress
@@ -24,7 +24,7 @@ def tiny_plan(*changes: str, arm: str = "transfer", seed: int = 0) -> TrainingPl
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
-    module = load_checkpoint(folder / "checkpoint")._module
+    _, module = load_module(folder / "checkpoint")
     return dict(module.state_dict())
 
 

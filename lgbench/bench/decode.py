@@ -13,10 +13,11 @@ import torch
 
 from lgbench.cells import draw_cell
 from lgbench.extras import install_command
-from lgbench.models.checkpoint import CheckpointPredictor
+from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.contract import CappedReply
+from lgbench.models.folders import checkpoint_folder
 from lgbench.models.hf_export import export_hf
-from lgbench.models.loading import checkpoint_folder, load_model
+from lgbench.models.loading import load_model
 from lgbench.models.parallel import limited_threads
 from lgbench.models.prompting import generation_cap
 from lgbench.suites import load_suite

@@ -24,8 +24,8 @@ Target = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write
 def hf(checkpoint: Source, folder: Target) -> None:
     """Write a folder that transformers opens as LlamaForCausalLM with a fast tokenizer."""
     require_extra("torch", purpose="`lgbench export hf`")
+    from lgbench.models.folders import checkpoint_folder
     from lgbench.models.hf_export import export_hf
-    from lgbench.models.loading import checkpoint_folder
 
     export_hf(checkpoint_folder(checkpoint), folder)
     template = shlex.quote("template=<begin><{task}>{prompt}")
@@ -37,7 +37,7 @@ def bfloat16(checkpoint: Source, folder: Target) -> None:
     """Write the checkpoint with its weights rounded to bfloat16, at half the size."""
     require_extra("torch", purpose="`lgbench export bfloat16`")
     from lgbench.models.checkpoint import round_checkpoint
-    from lgbench.models.loading import checkpoint_folder
+    from lgbench.models.folders import checkpoint_folder
 
     round_checkpoint(checkpoint_folder(checkpoint), folder)
     typer.echo(f"Wrote {folder}")

@@ -46,9 +46,10 @@ def command(
 
     from lgbench.cli.training import shown, summary
     from lgbench.models.devices import choose_device
+    from lgbench.models.folders import MODEL
     from lgbench.models.huggingface.folder import check_folder, find_folder
     from lgbench.suites import load_suite
-    from lgbench.training.finetuning import MODEL, leave_model, load_pretrained
+    from lgbench.training.finetuning import leave_model, load_pretrained
     from lgbench.training.plans import Recipe
     from lgbench.training.trainer import train
 

@@ -24,6 +24,7 @@ from lgbench.cli.options import (
     SuiteName,
 )
 from lgbench.extras import require_extra
+from lgbench.models.folders import CHECKPOINT
 
 if TYPE_CHECKING:
     from lgbench.training.plans import TrainingPlan
@@ -148,7 +149,7 @@ def summary(record: TrainingRecord) -> str:
 def _evaluation(record: TrainingRecord, folder: Path) -> str:
     """The command that evaluates the checkpoint of a run."""
     plan = record.plan
-    command = ["lgbench", "eval", str(folder / "checkpoint"), "--suite", plan.suite, "--group", plan.group]
+    command = ["lgbench", "eval", str(folder / CHECKPOINT), "--suite", plan.suite, "--group", plan.group]
     command += ["--arm", plan.arm, "--seed", str(plan.seed)]
     if plan.other_model is not None:
         command += ["--model-option", f"build={plan.other_model}"]

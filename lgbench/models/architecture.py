@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from lgbench.errors import LgbenchError
-
 MAX_SIZE = 100_000
 """Far above what any machine holds, so that a slip is told before it takes the memory."""
 
@@ -23,6 +21,9 @@ class Architecture:
         hidden: Size of the feed-forward layer's inner vector.
         theta: Base of the rotary wavelengths.
         position: `rope`, or `nope` for no position encoding.
+
+    Raises:
+        ValueError: There is no such model; the message says why.
     """
 
     layers: int
@@ -34,13 +35,13 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if min(self.layers, self.heads, self.width, self.hidden) < 1:
-            raise LgbenchError("A reference model has at least 1 layer, 1 head, and a width and hidden size of 1.")
+            raise ValueError("A reference model has at least 1 layer, 1 head, and a width and hidden size of 1.")
         if max(self.layers, self.heads, self.width, self.hidden) > MAX_SIZE:
-            raise LgbenchError(f"A reference model has at most {MAX_SIZE:,} layers, heads, width and hidden size.")
+            raise ValueError(f"A reference model has at most {MAX_SIZE:,} layers, heads, width and hidden size.")
         if not (self.theta > 0 and math.isfinite(self.theta)):
-            raise LgbenchError(f"A reference model's theta is a number above 0, not {self.theta}.")
+            raise ValueError(f"A reference model's theta is a number above 0, not {self.theta}.")
         if self.width % (2 * self.heads):
-            raise LgbenchError(
+            raise ValueError(
                 f"A width of {self.width} does not divide into {self.heads} heads of even size. "
                 f"Choose a multiple of {2 * self.heads}."
             )

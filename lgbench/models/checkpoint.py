@@ -7,14 +7,11 @@ that `lgbench finetune` trained are opened where it left the whole model, in the
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -22,20 +19,15 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.files import atomic_folder, remove_leftovers, write_atomically
 from lgbench.models.architecture import Architecture
-from lgbench.models.contract import CappedReply, user_code
-from lgbench.models.decoding import Reader, greedy, make_reader
-from lgbench.models.parallel import MOST_PARTS, in_parts
-from lgbench.models.prompting import generation_cap
-from lgbench.models.tokenizer import END, VOCABULARY, VOCABULARY_VERSION, decode, encode_prompt, task_tag
+from lgbench.models.contract import user_code
+from lgbench.models.folders import MODEL
+from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.models.transformer import Transformer
 from lgbench.records import read_record, write_record
 from lgbench.results import Seed
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
-BATCH_SIZE = 256
-# Parameters. Below so many, cores that share an operation wait for each other longer than they work.
-_WORTH_THREADS = 5_000_000
 
 Build = Callable[[int], nn.Module]
 """From the vocabulary's size to a module that maps int64 tokens (batch, time) to logits (batch, time, vocabulary)."""
@@ -71,60 +63,13 @@ class CheckpointRecord(BaseModel):
     seed: Seed
     steps: Annotated[int, Field(ge=1)]
 
-
-class CheckpointPredictor:
-    """A trained module that answers prompts by greedy decoding.
-
-    Prompts whose tokens are equally many are decoded together, without padding. In float32 the replies of a reference
-    model do not depend on which prompts share a batch.
-
-    Args:
-        module: The trained module.
-        device: Where it runs.
-        vocabulary_size: Tokens that it knows: the first so many.
-    """
-
-    batch_size = BATCH_SIZE
-
-    def __init__(self, module: nn.Module, *, device: str = "cpu", vocabulary_size: int = len(VOCABULARY)) -> None:
-        self._known = vocabulary_size
-        self._module = module.to(device).eval()
-        self.device = device
-        self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-        small = self.parameters < _WORTH_THREADS
-        # A user's module may keep state between calls, so that two threads must not share it.
-        split = small and device == "cpu" and isinstance(module, Transformer)
-        self._readers = [
-            make_reader(self._module) for _ in range(min(torch.get_num_threads(), MOST_PARTS) if split else 1)
-        ]
-        self._threads = len(self._readers) if small else torch.get_num_threads()
-
-    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
-        """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
-
-        Raises:
-            LgbenchError: A prompt or a task that the vocabulary lacks, or lacked when the model was trained.
-        """
-        if task_tag(task) >= self._known:
-            raise LgbenchError(f"The checkpoint is older than the task {task!r} and has no tag for it. Train it anew.")
-        # Grouped by cap too, which counts characters.
-        by_size: dict[tuple[int, int], list[int]] = {}
-        rows = [encode_prompt(task, prompt) for prompt in prompts]
-        for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-            by_size.setdefault((len(row), generation_cap(prompt)), []).append(index)
-        replies: dict[int, str] = {}
-        for (_, cap), indices in by_size.items():
-            workers = [partial(self._write, reader, cap) for reader in self._readers]
-            written = in_parts([rows[index] for index in indices], workers, threads=self._threads)
-            replies |= zip(indices, map(_reply, written), strict=True)
-        return [replies[index] for index in range(len(prompts))]
-
-    def _write(self, reader: Reader, cap: int, rows: Sequence[list[int]], give_up: threading.Event) -> list[list[int]]:
-        return greedy(reader, torch.tensor(rows, device=self.device), cap, give_up=give_up)
-
-
-def _reply(tokens: list[int]) -> str:
-    return decode(tokens[:-1]) if tokens[-1] == END else CappedReply(decode(tokens))
+    @model_validator(mode="after")
+    def _says_how_to_build(self) -> Self:
+        if self.architecture is None and self.build is None:
+            raise ValueError("architecture and build are both null, so that nothing says how to build the module")
+        if self.architecture is not None and self.build is not None:
+            raise ValueError("architecture and build are both given; a reference model has no build")
+        return self
 
 
 def save_checkpoint(folder: Path, module: nn.Module, record: CheckpointRecord) -> None:
@@ -160,26 +105,15 @@ def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
     return save({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, metadata)
 
 
-def load_checkpoint(folder: Path, *, build: Build | None = None, device: str = "cpu") -> CheckpointPredictor:
-    """The model of a checkpoint folder, in float32.
+def load_module(folder: Path, *, build: Build | None = None) -> tuple[CheckpointRecord, nn.Module]:
+    """What `checkpoint.json` says, and the module of a checkpoint, in float32.
 
     Args:
         folder: With `model.safetensors` and `checkpoint.json`.
         build: Builds the module of a checkpoint that is no reference model.
-        device: Where to run it.
 
     Raises:
         LgbenchError: It is no checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
-    """
-    record, module = load_module(folder, build=build)
-    return CheckpointPredictor(module, device=device, vocabulary_size=record.vocabulary_size)
-
-
-def load_module(folder: Path, *, build: Build | None = None) -> tuple[CheckpointRecord, nn.Module]:
-    """What `checkpoint.json` says, and the module of a checkpoint, in float32.
-
-    Raises:
-        LgbenchError: As `load_checkpoint`.
     """
     record = read_checkpoint_record(folder)
     module = _module(folder, record, build)
@@ -201,7 +135,7 @@ def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.M
     if record.build is not None and record.build.startswith("hf:"):
         raise LgbenchError(
             f"The checkpoint {folder} holds weights that `lgbench finetune` trained of {record.build}. Its model for "
-            f"evaluation lies beside it: hf:{folder.parent / 'model'}"
+            f"evaluation lies beside it: hf:{folder.parent / MODEL}"
         )
     if build is None:
         raise LgbenchError(

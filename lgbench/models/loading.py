@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
-from lgbench.models.construction import construct
+from lgbench.models.construction import arguments_for, construct
 from lgbench.models.contract import own_number, user_code
+from lgbench.models.folders import checkpoint_folder
 from lgbench.models.importing import check_file, find, import_named, load_build, run_file, split_place
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
@@ -78,32 +79,6 @@ def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
     return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
 
 
-def checkpoint_folder(name: str) -> Path:
-    """The folder of the checkpoint that is meant by `tiny:NAME`, by itself, or by the training run that it lies in.
-
-    Raises:
-        UnknownNameError: No such checkpoint is bundled.
-    """
-    scheme, _, rest = name.partition(":")
-    if scheme == "tiny":
-        return _bundled_checkpoint(rest)
-    inner = Path(name) / "checkpoint"
-    return inner if inner.is_dir() else Path(name)
-
-
-def _bundled_checkpoint(name: str) -> Path:
-    """The folder of a checkpoint that comes with the package, as `transfer` for `tiny:transfer`.
-
-    Raises:
-        UnknownNameError: There is none of this name.
-    """
-    folder = Path(__file__).parent.parent / "checkpoints" / "tiny"
-    names = sorted(path.name for path in folder.iterdir())
-    if name not in names:
-        raise UnknownNameError("bundled checkpoint", name, names)
-    return folder / name
-
-
 def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
     return _from_checkpoint(name, options)
 
@@ -135,21 +110,40 @@ def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -
     return _model(construct(found, options, name), system)
 
 
-def _from_checkpoint(name: str, options: dict[str, str]) -> Model:
+@dataclass(frozen=True, kw_only=True)
+class _CheckpointOptions:
+    """The model options of a checkpoint, as text that `--model-option` gives.
+
+    Attributes:
+        build: The function that builds a module of the user's, as in `file.py:function`.
+        device: Where the model runs; `auto` takes what is fastest here.
+    """
+
+    build: str | None = None
+    device: str = "auto"
+
+
+def _from_checkpoint(name: str, given: dict[str, str]) -> Model:
+    options = _CheckpointOptions(**arguments_for(_CheckpointOptions, given, name))
     require_extra("torch", purpose=f"The checkpoint {name!r}")
 
-    from lgbench.models.checkpoint import WEIGHTS, load_checkpoint, read_checkpoint_record
+    from lgbench.models.checkpoint import WEIGHTS, load_module
+    from lgbench.models.checkpoint_predictor import CheckpointPredictor
     from lgbench.models.devices import choose_device
 
-    if unknown := options.keys() - {"build", "device"}:
-        raise LgbenchError(f"A checkpoint has no model option {min(unknown)!r}. Valid: build, device.")
     folder = checkpoint_folder(name).absolute()  # what builds the module may change the working directory
-    build = load_build(options["build"]) if "build" in options else None
-    predictor = load_checkpoint(folder, build=build, device=choose_device(options.get("device", "auto")))
-    system = SystemInfo(model=name, kind="checkpoint", options=options, source_sha256=(_sha256(folder / WEIGHTS),))
-    record = read_checkpoint_record(folder)
-    trained = Trained(record.suite, record.group, record.arm, record.seed)
-    return replace(_model(predictor, system), trained=trained)
+    build = load_build(options.build) if options.build is not None else None
+    device = choose_device(options.device)
+    record, module = load_module(folder, build=build)
+    predictor = CheckpointPredictor(module, device=device, vocabulary_size=record.vocabulary_size)
+    system = SystemInfo(
+        model=name,
+        kind="checkpoint",
+        options=given,
+        source_sha256=(_sha256(folder / WEIGHTS),),
+        parameters=predictor.parameters,
+    )
+    return Model(predictor, system, trained=Trained(record.suite, record.group, record.arm, record.seed))
 
 
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:

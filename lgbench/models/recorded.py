@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgbench.errors import LgbenchError
-from lgbench.models.contract import CappedReply, RefusedReply
-from lgbench.replies import parse_reply_line
+from lgbench.replies import Reply, parse_reply_line
 from lgbench.suites import Suite
 
 
@@ -15,8 +14,8 @@ class RecordedReplies:
     """Replies looked up by example id.
 
     Args:
-        path: A file of JSON lines with at least `id` and `reply`. `capped` and `refused` are handed on. Other keys are
-            ignored, so that the lines of `lgbench data export` can be written back with their replies.
+        path: A file of JSON lines with at least `id` and `reply`. `cut`, `capped` and `refused` are handed on. Other
+            keys are ignored, so that the lines of `lgbench data export` can be written back with their replies.
 
     Raises:
         LgbenchError: The file cannot be read, a line is not such an object, or an id is repeated.
@@ -24,7 +23,7 @@ class RecordedReplies:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._replies: dict[str, str] = {}
+        self._replies: dict[str, Reply] = {}
         try:
             with path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
@@ -40,8 +39,7 @@ class RecordedReplies:
             raise LgbenchError(f"Line {number} of {str(self._path)!r} is no reply: {error}.") from None
         if example_id in self._replies:
             raise LgbenchError(f"Line {number} of {str(self._path)!r} repeats the id {example_id!r}.")
-        kind = RefusedReply if reply.refused else CappedReply if reply.capped else str
-        self._replies[example_id] = kind(reply.text)
+        self._replies[example_id] = reply
 
     def check_ids(self, suite: Suite) -> None:
         """Refuse replies to examples that the suite does not have: the file was made for something else.
@@ -57,7 +55,7 @@ class RecordedReplies:
                     f"{str(self._path)!r} replies to {example_id!r}, which is no example of {suite.name}."
                 )
 
-    def lookup(self, ids: Sequence[str]) -> list[str]:
+    def lookup(self, ids: Sequence[str]) -> list[Reply]:
         """The reply to each example.
 
         Raises:

@@ -29,7 +29,7 @@ class KeyValueCache:
 
     def __init__(self, layers: int) -> None:
         self.length = 0
-        self._capacity = 0
+        self._capacity = _BLOCK
         self._stored: list[Tensor | None] = [None] * layers
         self._memory: list[Tensor | None] = [None] * layers
 

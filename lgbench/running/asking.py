@@ -79,16 +79,18 @@ def answers(model: Model, cells: Iterable[Sequence[Example]], *, batch_size: int
         yield from _timed(model, _cell_by_cell(model, examples, batch_size))
 
 
-def _timed(model: Model, parts: Iterable[Mapping[Example, str]]) -> Iterator[Answers]:
+def _timed(model: Model, parts: Iterable[Mapping[Example, str | Reply]]) -> Iterator[Answers]:
     begun, used = time.perf_counter(), tokens_of(model)
     for part in parts:
         seconds, now_used = time.perf_counter() - begun, tokens_of(model)
         tokens = Tokens(now_used.prompt - used.prompt, now_used.completion - used.completion)
-        yield Answers(tuple((example, as_reply(text)) for example, text in part.items()), Spent(seconds, tokens))
+        yield Answers(tuple((example, as_reply(reply)) for example, reply in part.items()), Spent(seconds, tokens))
         begun, used = time.perf_counter(), now_used
 
 
-def _cell_by_cell(model: Model, examples: Sequence[Example], batch_size: int | None) -> Iterator[Mapping[Example, str]]:
+def _cell_by_cell(
+    model: Model, examples: Sequence[Example], batch_size: int | None
+) -> Iterator[Mapping[Example, str | Reply]]:
     if not examples:
         return
     if isinstance(model.predictor, RecordedReplies):

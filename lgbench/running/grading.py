@@ -13,15 +13,12 @@ from lgbench.task import Example, Task
 from lgbench.tasks import get_task
 
 
-def as_reply(text: str) -> Reply:
-    """A reply as the model gave it, cut to 4096 characters."""
-    joined = _joined(text)
-    return Reply(
-        joined[:MAX_REPLY_CHARS],
-        cut=len(joined) > MAX_REPLY_CHARS,
-        capped=isinstance(text, CappedReply),
-        refused=isinstance(text, RefusedReply),
-    )
+def as_reply(given: str | Reply) -> Reply:
+    """A reply as the model gave it, or as it was recorded, cut to 4096 characters."""
+    if isinstance(given, str):
+        given = Reply(given, capped=isinstance(given, CappedReply), refused=isinstance(given, RefusedReply))
+    joined = _joined(given.text)
+    return given._replace(text=joined[:MAX_REPLY_CHARS], cut=given.cut or len(joined) > MAX_REPLY_CHARS)
 
 
 def _joined(text: str) -> str:

@@ -20,13 +20,11 @@ from transformers import AutoTokenizer
 from lgbench.errors import LgbenchError
 from lgbench.files import atomic_folder, owned_folder
 from lgbench.models.checkpoint import WEIGHTS, read_tensors
+from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
-from lgbench.training.trainer import CHECKPOINT
 
 BEGIN_TOKEN = "<begin>"
-MODEL = "model"
-"""The folder, within a run's, that transformers opens."""
 _GO_ON = "The trained weights are kept: go on with --resume."
 
 

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from lgbench.errors import UnknownNameError
 from lgbench.models.importing import split_place
 from lgbench.models.loading import check_texts
 from lgbench.results import Seed
-from lgbench.suites import Arm, ArmTask, Group, Suite
+from lgbench.suites import TRAINED_ARMS, Arm, ArmTask, Group, Suite, load_suite
 from lgbench.tasks import get_task
 from lgbench.training.settings import Natural, TrainingSettings, preset_settings
 
@@ -25,10 +27,10 @@ class TrainedPart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: str
+    task: Annotated[str, AfterValidator(lambda name: get_task(name).name)]
     task_version: int
     max_length: int
-    share: str
+    share: Annotated[Fraction, Field(gt=0, le=1)]
 
 
 class TrainingPlan(BaseModel):
@@ -51,7 +53,7 @@ class TrainingPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    suite: str
+    suite: Annotated[str, AfterValidator(lambda name: load_suite(name).name)]
     group: str
     arm: str
     parts: tuple[TrainedPart, ...]
@@ -61,6 +63,18 @@ class TrainingPlan(BaseModel):
     model: str = _REFERENCE
     model_sha256: str | None = None
     lora_rank: Natural = 0
+
+    @field_validator("group")
+    @classmethod
+    def _is_of_the_suite(cls, name: str, info: ValidationInfo) -> str:
+        return load_suite(info.data["suite"]).group(name).name if "suite" in info.data else name
+
+    @field_validator("arm")
+    @classmethod
+    def _is_trained(cls, name: str) -> str:
+        if name not in TRAINED_ARMS:
+            raise UnknownNameError("trained arm", name, TRAINED_ARMS)
+        return name
 
     @property
     def other_model(self) -> str | None:
@@ -74,7 +88,7 @@ class TrainingPlan(BaseModel):
 
     def trained_arm(self) -> Arm:
         """What the run trains on."""
-        return tuple(ArmTask(part.task, part.max_length, Fraction(part.share)) for part in self.parts)
+        return tuple(ArmTask(part.task, part.max_length, part.share) for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -137,7 +151,7 @@ class Recipe:
 
 def _trained_part(part: ArmTask) -> TrainedPart:
     version = get_task(part.task).version
-    return TrainedPart(task=part.task, task_version=version, max_length=part.max_length, share=str(part.share))
+    return TrainedPart(task=part.task, task_version=version, max_length=part.max_length, share=part.share)
 
 
 def _file_sha256(model: str) -> str | None:
@@ -151,7 +165,8 @@ def difference(old: TrainingPlan, new: TrainingPlan) -> str | None:
     The number of worker processes changes no example.
     """
     before, after = (
-        plan.model_dump(exclude={"settings"}) | plan.settings.model_dump(exclude={"workers"}) for plan in (old, new)
+        plan.model_dump(mode="json", exclude={"settings"}) | plan.settings.model_dump(exclude={"workers"})
+        for plan in (old, new)
     )
     name = next((name for name in before if before[name] != after[name]), None)
     if name == "model_sha256":

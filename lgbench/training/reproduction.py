@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lgbench.evaluation import evaluate
 from lgbench.models.devices import choose_device
+from lgbench.models.folders import CHECKPOINT
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.records import read_record
@@ -19,7 +20,6 @@ from lgbench.suites import load_suite
 from lgbench.training.plans import Recipe
 from lgbench.training.points import zones_line
 from lgbench.training.runs import Run, train_run
-from lgbench.training.trainer import CHECKPOINT
 
 RESULT = "result"
 """The folder of a run's result, beside its `training.json` and checkpoint."""

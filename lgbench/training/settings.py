@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.models.architecture import Architecture
@@ -73,6 +73,15 @@ class TrainingSettings(BaseModel):
     evaluate_every: Positive = 300
     workers: Natural = 0
     compile: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.warmup + self.decay > 1:
+            raise ValueError(
+                f"Warm-up ({self.warmup}) and decay ({self.decay}) are shares of the steps: together at most 1."
+            )
+        self.architecture  # noqa: B018  # raises where the sizes do not
+        return self
 
     @property
     def architecture(self) -> Architecture:
@@ -156,18 +165,14 @@ def preset_settings(
             raise LgbenchError(f"--set {name} shapes the reference model only. Shape your own where it is built.")
         values[name] = value
     try:
-        settings = TrainingSettings.model_validate(values)
+        return TrainingSettings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise LgbenchError(str(first["ctx"]["error"])) from None
         name = str(first["loc"][0])
         usual = getattr(PRESETS[preset][domain(group)], name)
         raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={usual}.") from None
-    if settings.warmup + settings.decay > 1:
-        raise LgbenchError(
-            f"Warm-up ({settings.warmup}) and decay ({settings.decay}) are shares of the steps: together at most 1."
-        )
-    settings.architecture  # noqa: B018  # raises where the sizes do not fit together
-    return settings
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:

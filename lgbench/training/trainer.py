@@ -18,6 +18,7 @@ from lgbench.files import owned_folder
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
 from lgbench.models.contract import user_code
+from lgbench.models.folders import CHECKPOINT
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.records import write_record
 from lgbench.suites import OPEN_ARM, Suite, load_suite
@@ -29,7 +30,6 @@ from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord,
 from lgbench.training.state import STATE, read_state, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
 
-CHECKPOINT = "checkpoint"
 _REPORT_STEPS = 10
 # Compiled, each new shape costs a compilation: chunks are padded to a multiple of this.
 _COMPILED_MULTIPLE = 32

@@ -11,7 +11,8 @@ from typing import Literal
 
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
-from lgbench.models.contract import Predictor, prepare
+from lgbench.models.calling import prepare
+from lgbench.models.contract import Predictor
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import Result, SystemInfo

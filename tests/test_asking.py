@@ -14,7 +14,8 @@ from lgbench.cells import checked_cell
 from lgbench.errors import ModelError
 from lgbench.evaluation import evaluate
 from lgbench.models.builtin import Oracle
-from lgbench.models.contract import CappedReply, ask, own_batch_size
+from lgbench.models.calling import ask, own_batch_size
+from lgbench.models.contract import CappedReply
 from lgbench.models.loading import load_model
 from lgbench.running import asking
 from lgbench.suites import Cell, Suite

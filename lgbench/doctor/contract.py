@@ -9,7 +9,8 @@ from typing import NamedTuple
 from lgbench.cells import checked_cell
 from lgbench.doctor.findings import Clock, Finding, State, duration
 from lgbench.errors import ModelError
-from lgbench.models.contract import CappedReply, Predictor, ask, own_batch_size
+from lgbench.models.calling import ask, own_batch_size
+from lgbench.models.contract import CappedReply, Predictor
 from lgbench.results import MAX_REPLY_CHARS
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example

@@ -9,7 +9,7 @@ from lgbench.doctor.contract import honours_the_contract
 from lgbench.doctor.findings import TIME_LIMIT, Clock, Finding, State
 from lgbench.doctor.speed import measure_speed
 from lgbench.errors import LgbenchError, ModelError
-from lgbench.models.contract import prepare
+from lgbench.models.calling import prepare
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.running.asking import tokens_of, usage

@@ -11,7 +11,8 @@ from lgbench.cells import checked_cell, draw_prompts
 from lgbench.doctor.findings import Clock, Finding, duration
 from lgbench.environment import peak_memory
 from lgbench.errors import ModelError
-from lgbench.models.contract import DEFAULT_BATCH_SIZE, Predictor, ask, own_batch_size
+from lgbench.models.calling import ask, own_batch_size
+from lgbench.models.contract import DEFAULT_BATCH_SIZE, Predictor
 from lgbench.suites import SUITES, Cell, Suite
 from lgbench.task import Stream
 from lgbench.tasks import get_task

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.files import atomic_folder, remove_leftovers, write_atomically
 from lgbench.models.architecture import Architecture
-from lgbench.models.contract import user_code
+from lgbench.models.calling import user_code
 from lgbench.models.folders import MODEL
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.models.transformer import Transformer

@@ -8,7 +8,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.models.contract import Predictor, user_code
+from lgbench.models.calling import user_code
+from lgbench.models.contract import Predictor
 
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

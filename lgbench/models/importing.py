@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from lgbench.errors import LgbenchError, ModelError
-from lgbench.models.contract import user_code
+from lgbench.models.calling import user_code
 
 _FOLDERS: set[Path] = set()  # of the files loaded so far, each of which Python searches for modules
 

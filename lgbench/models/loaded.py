@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lgbench.models.contract import Predictor, own_batch_size, user_code
+from lgbench.models.calling import own_batch_size, user_code
+from lgbench.models.contract import Predictor
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results import SystemInfo
 

@@ -13,8 +13,8 @@ from typing import Any
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 from lgbench.models.builtin import BUILTINS
+from lgbench.models.calling import own_number, user_code
 from lgbench.models.construction import arguments_for, construct
-from lgbench.models.contract import own_number, user_code
 from lgbench.models.folders import checkpoint_folder
 from lgbench.models.importing import check_file, find, import_named, load_build, run_file, split_place
 from lgbench.models.loaded import Model, Trained

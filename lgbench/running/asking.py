@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from lgbench.cells import checked_cell, evaluated
-from lgbench.models.contract import PipelinedPredictor, Question, StreamingPredictor, Tokens, ask_in_parts
+from lgbench.models.calling import ask_in_parts
+from lgbench.models.contract import PipelinedPredictor, Question, StreamingPredictor, Tokens
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.replies import Reply

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from lgbench.models.contract import Predictor, StreamingPredictor, ask_each_alone
+from lgbench.models.calling import ask_each_alone
+from lgbench.models.contract import Predictor, StreamingPredictor
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.replies import Reply

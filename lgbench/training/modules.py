@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
+from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import Build, call_build, reference_model
-from lgbench.models.contract import user_code
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.task import Stream
 from lgbench.training.settings import TrainingSettings

@@ -15,9 +15,9 @@ from torch import Tensor
 from lgbench.environment import peak_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
+from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
-from lgbench.models.contract import user_code
 from lgbench.models.folders import CHECKPOINT
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.records import write_record

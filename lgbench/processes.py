@@ -40,9 +40,9 @@ def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> It
     """The endless blocks `draw(first)`, `draw(first + 1)` and so on, in order, drawn by other processes.
 
     Args:
-        draw: Gives a block by its number. It crosses to the processes, so it is a function of a module, or a `partial`.
+        draw: Gives a block by its number. It is pickled, so it is a module-level function, or a `partial` of one.
         first: The number of the first block.
-        workers: Processes; each has one more block waiting than it draws.
+        workers: Processes. While a block is used, the next `2 * workers` are ready, being drawn, or wait to be.
 
     Raises:
         LgbenchError: One of them was killed.

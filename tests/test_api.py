@@ -14,7 +14,8 @@ pytest.importorskip("openai")
 
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
-from lgbench.models.api.requests import Completion, Endpoint
+from lgbench.models.api.answers import Completion
+from lgbench.models.api.requests import Endpoint
 from lgbench.models.contract import CappedReply, Tokens
 from lgbench.models.loading import load_model
 from lgbench.rescoring import rescore

@@ -18,6 +18,7 @@ from lgbench.cells import checked_cell
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.models.api import requests
+from lgbench.models.api.answers import retry_after
 from lgbench.models.loading import load_model
 from lgbench.rescoring import rescore
 from lgbench.suites import Cell, load_suite
@@ -166,18 +167,18 @@ def test_a_key_in_a_reply_is_not_kept(serve: Serve) -> None:
 @pytest.mark.parametrize("zone", [" GMT", "", " -0000", " +0000"])
 def test_a_date_as_retry_after(zone: str) -> None:
     later = datetime.now(UTC) + timedelta(hours=10)
-    seconds = requests._retry_after({"retry-after": f"{later:%a, %d %b %Y %H:%M:%S}{zone}"})
+    seconds = retry_after({"retry-after": f"{later:%a, %d %b %Y %H:%M:%S}{zone}"})
     assert seconds is not None
     assert 9 * 3600 < seconds <= 10 * 3600
-    assert requests._retry_after({"retry-after": f"Wed, 21 Oct 2015 07:28:00{zone}"}) == 0
+    assert retry_after({"retry-after": f"Wed, 21 Oct 2015 07:28:00{zone}"}) == 0
 
 
 @pytest.mark.parametrize(
     "value", ["soon", "", "Wed, 99 Oct 2015 07:28:00 GMT", "Wed", "Wed, 21 Oct 99999 07:28:00 GMT", "nan", "inf"]
 )
 def test_nonsense_as_retry_after(value: str) -> None:
-    assert requests._retry_after({"retry-after": value}) is None
-    assert requests._retry_after({}) is None
+    assert retry_after({"retry-after": value}) is None
+    assert retry_after({}) is None
 
 
 def test_the_pause_doubles_and_has_a_limit(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def cost_fields(spent: Spent) -> dict[str, float]:
     return {"seconds": round(spent.seconds, 6), **counted}
 
 
-def _read(record: Mapping[str, Any]) -> Spent:
+def _spent(record: Mapping[str, Any]) -> Spent:
     prompt, completion = (int(_number(record, f"{name}_tokens")) for name in Tokens._fields)
     return Spent(_number(record, "seconds"), Tokens(prompt, completion))
 
@@ -75,7 +75,7 @@ def read_lines(partial: Path) -> Generator[Line, None, None]:
                 example_id, reply, record = parse_reply_line(line, strict=False)
                 if len(reply.text) > MAX_REPLY_CHARS:  # it was cut before it was written
                     raise ValueError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
-                read = Line(example_id, reply, _read(record))
+                read = Line(example_id, reply, _spent(record))
             except ValueError as error:
                 raise DamagedRunError(f"Line {number} of {str(partial)!r} is damaged: {error}.") from None
             yield read

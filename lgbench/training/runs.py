@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 
 Finish = Callable[[Run, str], object]
-"""Takes a run, and the device, from wherever an earlier call left it to its end. A function of a module, for `jobs`."""
+"""Brings a run to its end from wherever it stands. A module-level function, so that `jobs` can pickle it."""
 
 
 def execute(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, device: str = "cpu") -> Iterator[Outcome]:

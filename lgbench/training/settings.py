@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,10 +20,12 @@ Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+_SHAPE = tuple(field.name for field in fields(Architecture))
+_OF_THE_REFERENCE_MODEL = (*_SHAPE, "initial_std")
 
 
 class TrainingSettings(BaseModel):
-    """The hyperparameters of a run. The first seven describe the reference model and are unused with a user's module.
+    """The hyperparameters of a run. With a user's module, `initial_std` and those of `Architecture` are unused.
 
     Attributes:
         layers: Number of blocks.
@@ -86,14 +89,7 @@ class TrainingSettings(BaseModel):
     @property
     def architecture(self) -> Architecture:
         """The reference model's shape."""
-        return Architecture(
-            layers=self.layers,
-            heads=self.heads,
-            width=self.width,
-            hidden=self.hidden,
-            theta=self.theta,
-            position=self.position,
-        )
+        return Architecture(**{name: getattr(self, name) for name in _SHAPE})
 
 
 _MINI_STRINGS = TrainingSettings(
@@ -125,9 +121,6 @@ PRESETS: Mapping[str, Mapping[Domain, TrainingSettings]] = {
     "mini": _MINI,
     "paper": {"strings": _PAPER, "arithmetic": _PAPER, "mazes": _PAPER},
 }
-
-
-_OF_THE_REFERENCE_MODEL = ("layers", "heads", "width", "hidden", "theta", "position", "initial_std")
 
 
 def domain(group: Group) -> Domain:

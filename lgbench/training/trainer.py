@@ -127,7 +127,7 @@ class _Run:
                 mean, rate = meter.read(examples=settings.batch)
                 _check_finite(mean, done, saved=self.record.steps_done, folder=self._folder)
                 point = self._take_point(done, dev, meter) if due else None
-                meter.go_on()
+                meter.restart_clock()
                 report(Progress(done, mean, rate, point))
             if done == settings.steps:
                 return
@@ -223,8 +223,8 @@ class _Meter:
         self._point_seconds += seconds
         return loss / steps, steps * examples / seconds
 
-    def go_on(self) -> None:
-        """Leave out of the time what was done since the last call of `read`: no step was taken."""
+    def restart_clock(self) -> None:
+        """Start timing anew: evaluating and saving do not count."""
         self._read_at = time.perf_counter()
 
     def since_point(self) -> _Since:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from lgbench.models.api.requests import Completion, Endpoint
+from lgbench.models.api.answers import Completion
+from lgbench.models.api.requests import Endpoint
 from lgbench.models.contract import CappedReply, PipelinedPredictor, Question, RefusedReply, Tokens
 from lgbench.models.prompting import CLOSE_TAG, OPEN_TAG, extract_reply, generation_cap, question, warn_of_confusion
 from lgbench.results import PromptStyle

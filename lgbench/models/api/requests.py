@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
-import json
 import logging
-import math
 import random
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 import openai
 
 from lgbench.errors import LgbenchError
+from lgbench.models.api.answers import Completion, Unusable, code_of, parse_completion, retry_after, said_by
 from lgbench.models.contract import Tokens
-from lgbench.results import MAX_TOKENS
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0
@@ -32,32 +28,6 @@ _SHORTEST_KEY = 8  # characters of a key that is a secret
 _BUSY = (408, 409, 425, 429)
 _OF_THE_PROMPT = (400, 413, 422)  # a content filter, a context that is too short
 _HARMLESS, _HARMLESS_CAP = "1+1=", 16  # a context holds prompt and cap
-
-
-class Completion(NamedTuple):
-    """What the server wrote: text, whether the token cap ended it, the tokens it counted, and whether it refused."""
-
-    text: str
-    capped: bool
-    tokens: Tokens
-    refused: bool = False
-
-
-class Unusable(Exception):  # noqa: N818  # not an error of ours: the reason to send a request again
-    """A failure that may pass.
-
-    Args:
-        reason: What happened, in words.
-        wait: Seconds that the server asked to wait.
-        overload: Whether the server said that it is busy, so that it is there and other requests should wait too.
-        hint: What to check if the server has not answered yet.
-    """
-
-    def __init__(self, reason: str, *, wait: float | None = None, overload: bool = False, hint: str = "") -> None:
-        super().__init__(reason)
-        self.wait = wait
-        self.overload = overload
-        self.hint = hint
 
 
 class _Refused(Exception):  # noqa: N818  # what comes of it is for the options to say
@@ -163,8 +133,8 @@ class Endpoint:
         until = time.monotonic() + delay
         if failure.overload:
             self._quiet_until = max(self._quiet_until, until)
-        if delay >= _WORTH_TELLING and until > self._told_until + 1:  # else another request that waits as long told it
-            self._told_until = until + delay
+        if delay >= _WORTH_TELLING and until > self._told_until + 1:
+            self._told_until = until + delay  # until this wait is over, no other that is as long is told
             _log.warning("%s %s; the next try is in %.0f s.", self._client.base_url, self._cleaned(str(failure)), delay)
         await self._rest(delay, over)
 
@@ -180,13 +150,13 @@ class Endpoint:
         except openai.APIStatusError as error:
             self._check_worth_it(error, body)
             if 300 <= error.status_code < 500 and error.status_code not in _BUSY:
-                refusal = f"refused the request (status {error.status_code}){_said(error)}"
+                refusal = f"refused the request (status {error.status_code}){said_by(error)}"
                 if error.status_code not in _OF_THE_PROMPT:
                     raise self._error(refusal) from None
                 raise _Refused(refusal, Tokens()) from None
             raise Unusable(
-                f"answered with status {error.status_code}{_said(error)}",
-                wait=_retry_after(error.response.headers),
+                f"answered with status {error.status_code}{said_by(error)}",
+                wait=retry_after(error.response.headers),
                 overload=error.status_code in _BUSY or error.status_code == 503,
             ) from None
         # What is not HTTP reaches us as aiohttp's own error.
@@ -208,7 +178,7 @@ class Endpoint:
 
     def _check_worth_it(self, error: openai.APIStatusError, body: Mapping[str, Any]) -> None:
         """Raise for a status that would meet every other request too, and where other words may help."""
-        status, said = error.status_code, _said(error)
+        status, said = error.status_code, said_by(error)
         # Other requests that were sent under the old name meanwhile come back here too.
         if status == 400 and "max_tokens" in body and "max_completion_tokens" in said:
             raise _OtherNameWanted
@@ -216,7 +186,7 @@ class Endpoint:
             hint = f"Check the environment variable {self._key_env}" if self._secret else f"{self._key_env} is not set"
             refused = "refused the key" if status == 401 else "forbids this, to this key or from this place"
             raise self._error(f"{refused} (status {status}){said}. {hint}")
-        if status == 402 or _code(error) in _QUOTA_CODES:
+        if status == 402 or code_of(error) in _QUOTA_CODES:
             raise self._error(f"says that the quota is used up{said}. Add credit, then resume the run")
         if status == 404:
             raise self._error(f"knows no such model or address (status 404){said}. Check MODEL and base_url")
@@ -236,65 +206,8 @@ def _harmless(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": _HARMLESS}]} if "messages" in body else {"prompt": _HARMLESS}
 
 
-def parse_completion(raw: str) -> Completion:
-    """Read the server's answer.
-
-    Raises:
-        Unusable: It is no completion.
-    """
-    if raw.lstrip()[:1] == "<":
-        raise Unusable("answered with HTML, not JSON", hint="Check base_url, which usually ends in /v1")
-    try:
-        record = json.loads(raw)
-        if "error" in record and "choices" not in record:
-            raise Unusable(f"answered with an error: {json.dumps(record['error'])[:300]}")
-        choice = record["choices"][0]
-        written = choice["message"]["content"] if "message" in choice else choice["text"]
-        counted = record.get("usage") or {}
-        tokens = Tokens(_count(counted.get("prompt_tokens")), _count(counted.get("completion_tokens")))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
-        shown = repr(raw[:100]) if raw else "nothing"
-        raise Unusable(f"answered with {shown}, which is no OpenAI completion", hint="Check base_url") from None
-    if written is not None and not isinstance(written, str):
-        raise Unusable(f"wrote {type(written).__name__} where a text should be")
-    # A model that thought until the cap has written null.
-    reason = choice.get("finish_reason")
-    return Completion(written or "", reason == "length", tokens, refused=reason == "content_filter")
-
-
-def _count(said: Any) -> int:
-    """A number of tokens as a server says it, in the range of a count: a server may be wrong about more than text."""
-    return min(max(int(said or 0), 0), MAX_TOKENS)
-
-
 def _first_cause(error: BaseException) -> BaseException:
     """What an error was raised from: the client reports a connection that broke off as a timeout."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _said(error: openai.APIStatusError) -> str:
-    """The server's own words, shortened."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return f": {str(message)[:300].rstrip('.')}" if message else ""
-
-
-def _code(error: openai.APIStatusError) -> str:
-    body = error.body
-    return str(body.get("code") or body.get("type") or "") if isinstance(body, dict) else ""
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds, from a number or a date; None where the header is missing or makes no sense."""
-    value = headers.get("retry-after", "")
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value)) if math.isfinite(float(value)) else None
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:  # no zone, or "-0000", which means that none is told
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

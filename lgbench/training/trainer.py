@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from lgbench.records import write_record
 from lgbench.suites import OPEN_ARM, Suite, load_suite
 from lgbench.training.batching import Batch, batches
 from lgbench.training.curve import DevSet
+from lgbench.training.meter import Meter
 from lgbench.training.modules import build_module, check_length
 from lgbench.training.plans import TrainingPlan, difference
 from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord, read_training_record
@@ -114,7 +114,7 @@ class _Run:
             check_length(self._module, dev.longest, device=self._device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
         forward = torch.compile(self._module, dynamic=False) if settings.compile else self._module
-        meter = _Meter(self._device)
+        meter = Meter(self._device)
         for step, batch in enumerate(self._batches(suite), start=self.record.steps_done):
             with self._told():
                 loss = take_step(
@@ -150,7 +150,7 @@ class _Run:
             pinned=self._device.startswith("cuda"),
         )
 
-    def _take_point(self, step: int, dev: DevSet, meter: _Meter) -> CurvePoint:
+    def _take_point(self, step: int, dev: DevSet, meter: Meter) -> CurvePoint:
         """Evaluate on dev examples, and save the state with the new point."""
         record, since = self.record, meter.since_point()
         with self._told():
@@ -185,55 +185,6 @@ class _Run:
         )
         save_checkpoint(self._folder / CHECKPOINT, self._module, record)
         (self._folder / STATE).unlink(missing_ok=True)
-
-
-class _Since(NamedTuple):
-    loss: float
-    tokens: int
-    target_tokens: int
-    seconds: float
-
-
-class _Meter:
-    """Loss, tokens and time since the last report, and since the last point of the curve.
-
-    The loss is summed on the device, so that a step does not wait for the one before.
-    """
-
-    def __init__(self, device: str) -> None:
-        self._loss = torch.zeros((), device=device)
-        self._steps = 0
-        self._read_at = time.perf_counter()
-        self._point_loss, self._point_steps, self._point_seconds = 0.0, 0, 0.0
-        self._tokens = self._target_tokens = 0
-
-    def add(self, loss: Tensor, batch: Batch) -> None:
-        """Take in a step."""
-        self._loss += loss
-        self._steps += 1
-        self._tokens += batch.tokens
-        self._target_tokens += batch.target_tokens
-
-    def read(self, *, examples: int) -> tuple[float, float]:
-        """The mean loss since the last call, and the examples a second, of which a step has so many."""
-        loss, steps, now = float(self._loss), self._steps, time.perf_counter()
-        seconds = now - self._read_at
-        self._loss, self._steps, self._read_at = torch.zeros_like(self._loss), 0, now
-        self._point_loss, self._point_steps = self._point_loss + loss, self._point_steps + steps
-        self._point_seconds += seconds
-        return loss / steps, steps * examples / seconds
-
-    def restart_clock(self) -> None:
-        """Start timing anew: evaluating and saving do not count."""
-        self._read_at = time.perf_counter()
-
-    def since_point(self) -> _Since:
-        """What has been read since the last call."""
-        mean = self._point_loss / self._point_steps
-        since = _Since(mean, self._tokens, self._target_tokens, self._point_seconds)
-        self._point_loss, self._point_steps, self._point_seconds = 0.0, 0, 0.0
-        self._tokens = self._target_tokens = 0
-        return since
 
 
 def _saved(plan: TrainingPlan, folder: Path, *, resume: bool) -> tuple[TrainingRecord, dict[str, Tensor]] | None:

@@ -197,7 +197,7 @@ def test_the_seconds_of_a_run_are_those_of_its_steps(tmp_path: Path, monkeypatch
 
         return slow
 
-    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr("lgbench.training.meter.time", SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr("lgbench.training.trainer.take_step", taking(1, take_step))
     monkeypatch.setattr("lgbench.training.trainer.save_state", taking(100, save_state))
     monkeypatch.setattr(DevSet, "correct", taking(100, DevSet.correct))

@@ -33,6 +33,20 @@ def describe_environment(device: str) -> Environment:
     )
 
 
+def return_memory() -> None:
+    """Give memory that nothing uses back to the system, where the C library can: it keeps much for what may come."""
+    import ctypes
+
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # only that of GNU knows how
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def count_peak_anew() -> None:
+    """Let `peak_memory` count from now on, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+
+
 def peak_memory() -> int | None:
     """The most bytes of memory that this process has held so far; None where the system does not tell."""
     if sys.platform == "win32":

@@ -84,8 +84,7 @@ def evaluate_plan(
     check_batch_size(batch_size)
     if resume and output is None:
         raise LgbenchError("resume=True needs output: the folder of the run to go on with.")
-    if model.trained is not None and plan.group is not None:
-        plan = _as_trained(plan, model.trained)
+    plan = as_trained(plan, model.trained)
     if isinstance(model.predictor, RecordedReplies):
         model.predictor.check_ids(plan.suite)
     key, size = RunKey.of(plan, model.system), None if batch_size == "auto" else batch_size
@@ -142,14 +141,20 @@ def check_batch_size(batch_size: int | Literal["auto"]) -> None:
         raise LgbenchError(f"Batch size {batch_size!r} is out of range. Give 1 or more, or 'auto'.")
 
 
-def _as_trained(plan: Plan, trained: Trained) -> Plan:
-    """The plan with the seed that a checkpoint was trained with, after checking that the rest is true of it."""
+def as_trained(plan: Plan, trained: Trained | None) -> Plan:
+    """The plan with the seed that a checkpoint was trained with, where it is of a trained arm.
+
+    Raises:
+        LgbenchError: The checkpoint was trained under another arm, or with another seed.
+    """
+    if trained is None or plan.group is None:
+        return plan
     told = f"arm {trained.arm!r} of group {trained.group!r} of {trained.suite}, seed {trained.seed}"
     if trained.arm not in TRAINED_ARMS or not _trained_alike(plan, trained) or plan.seed not in (None, trained.seed):
         seed = "" if plan.seed is None else f", seed {plan.seed}"
         raise LgbenchError(
             f"The checkpoint was trained as {told}; it cannot be evaluated as arm {plan.arm!r} of group {plan.group!r} "
-            f"of {plan.suite.name}{seed}."
+            f"of {plan.suite.name}{seed}. Evaluate it as what it is, or as arm open."
         )
     return replace(plan, seed=trained.seed)
 

@@ -143,6 +143,8 @@ def owned_folder(folder: Path) -> Iterator[None]:
     Raises:
         LgbenchError: Another process owns it, or it cannot be made or written to, now or within the block.
     """
+    if folder.exists() and not folder.is_dir():
+        raise LgbenchError(f"{str(folder)!r} is a file, not a folder. Choose another.")
     with telling_writes(folder, advice="What it holds already is kept.", only_about=folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOCK_FILE).open("ab") as file:  # a link may lead to what is not ours

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -99,3 +100,12 @@ def test_the_memory_of_a_process_is_in_bytes() -> None:
     code = "from lgbench.environment import peak_memory; x = b'x' * (2 * 10**9 // 5); print(peak_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert 0.4e9 < int(done.stdout) < 0.8e9
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system counts the peak once and for all")
+def test_the_peak_is_counted_anew() -> None:
+    code = "from lgbench.environment import *; x = b'x' * (2 * 10**9 // 5); first = peak_memory(); del x; "
+    code += "return_memory(); count_peak_anew(); print(first, peak_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    first, later = map(int, done.stdout.split())
+    assert later < first - 0.3e9

@@ -33,9 +33,10 @@ from lgbench.suites import Cell, load_suite
 from lgbench.training import reproduction
 from lgbench.training.plans import Recipe
 from lgbench.training.reproduction import finish_run, list_runs
-from lgbench.training.runs import Run, execute
+from lgbench.training.runs import Run, execute, train_run
 from lgbench.training.trainer import train
 from tests.made_up import make_result
+from tests.tiny_training import tiny_plan
 
 MINI = load_suite("mini-v1")
 ARMS = ("main_only", "transfer", "control")
@@ -296,3 +297,14 @@ def test_the_comparison_shows_the_spread_of_seeds_and_the_share_of_the_ceiling(
     assert "Recovered share of what direct training gains: 50.0 %" in lines
     print_comparison(score_trained(runs[:-1], MINI))
     assert "Recovered" not in capsys.readouterr().out
+
+
+def test_a_run_says_early_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(tiny_plan("steps=30", "evaluate_every=25"), tmp_path / "run", name="a run")
+    train_run(run, "cpu", tell=lambda _: "a point")
+    told = re.sub(r"loss [\d.]+, [\d,]+ examples/s", "PACE", capsys.readouterr().err)
+    assert told.splitlines() == [
+        "a run, step 10/30: PACE; about 0 min to go",
+        "a run, step 25/30: PACE; a point",
+        "a run, step 30/30: PACE; a point",
+    ]

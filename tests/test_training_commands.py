@@ -162,7 +162,8 @@ def test_a_module_whose_file_has_changed_does_not_go_on(lgbench: Shell, monkeypa
     assert refused.status == 1
     assert "'a' holds another run (the file of mine.py:build has changed since)" in " ".join(refused.err.split())
     file.write_text(MODULE, encoding="utf-8")
-    assert lgbench(*command, "--resume").status == 0
+    command[command.index("mine.py:build")] = f"{file.absolute()}:build"
+    assert lgbench(*command, "--resume").status == 0, "it is the same file, however its path is spelled"
 
 
 def test_reproduce_ends_with_a_verdict(lgbench: Shell) -> None:
@@ -191,6 +192,15 @@ def test_reproduce_of_named_seeds(lgbench: Shell) -> None:
         refused = lgbench(*arguments, "--seed", given)
         assert refused.status == 1
         assert f"{given!r} is no list of seeds, which go from 0 to {2**63 - 1}." in " ".join(refused.err.split())
+
+
+@pytest.mark.parametrize("command", ["reproduce", "sweep copy-mqar --main-lengths 2 --aux-lengths 4"])
+@pytest.mark.parametrize("change", [["--set", "steps=9"], ["--model", "mine.py:build"]])
+def test_runs_that_are_not_the_presets_need_a_folder(lgbench: Shell, command: str, change: list[str]) -> None:
+    done = lgbench(*command.split(), *change)
+    assert done.status == 1
+    assert "the runs are not the preset's: name their folder with --output" in done.err
+    assert not Path("runs").exists()
 
 
 def test_sweep_and_plot(lgbench: Shell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
 from lgbench.models.checkpoint import load_module
 from lgbench.records import InvalidFileError
+from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import RECORD, read_training_record
 from lgbench.training.state import STATE
 from lgbench.training.trainer import train
@@ -50,6 +52,36 @@ def _stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.raises(Interrupted):
         train(PLAN, folder, report=stop_at(5))  # type: ignore[arg-type]
     return folder
+
+
+@pytest.mark.parametrize(
+    ("left", "plan", "told"),
+    [
+        (["training.json"], tiny_plan(seed=7), "holds another run (seed is 0 there and 7 here)"),
+        (["training.json"], PLAN, "but its checkpoint lacks model.safetensors and checkpoint.json"),
+        (["checkpoint"], PLAN, "holds a checkpoint, but no training.json that says of which run"),
+    ],
+)
+def test_what_is_left_of_a_run_is_not_overwritten(
+    trained: Path, tmp_path: Path, left: list[str], plan: TrainingPlan, told: str
+) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    for name in {"training.json", "checkpoint"}.difference(left):
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(LgbenchError, match=re.escape(told)):
+        train(plan, folder, resume=True)
+    with pytest.raises(LgbenchError, match=r"holds (another|this) run|holds a checkpoint"):
+        train(plan, folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_whose_state_is_missing_does_not_begin_anew(stopped: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(stopped, tmp_path / "run"))
+    (folder / "state.safetensors").unlink()
+    with pytest.raises(LgbenchError, match=r"after 5 of 12 steps, but not the state\.safetensors to go on from"):
+        train(PLAN, folder, resume=True)
+    assert read_training_record(folder).steps_done == 5
 
 
 @pytest.mark.parametrize("name", [checkpoints.WEIGHTS, checkpoints.RECORD])

@@ -151,7 +151,7 @@ def _run(
     """Load the model and evaluate it. What it prints goes to stderr, so that it cannot mix with the JSON."""
     from lgbench.cli.progress import reporter
     from lgbench.cli.report import describe
-    from lgbench.evaluation import evaluate_plan
+    from lgbench.evaluation import as_trained, evaluate_plan
     from lgbench.models.loading import load_model
     from lgbench.running.loop import asks_again
     from lgbench.suites import OPEN_ARM
@@ -167,6 +167,7 @@ def _run(
                 f"--suite {suite} --group {group} --arm {arm}",
                 err=True,
             )
+        as_trained(plan, loaded.trained)
         if news and not quiet:  # once there is a model that can have a result
             typer.echo(news, err=True)
         with reporter(quiet=quiet, again=asks_again(loaded.predictor)) as report:

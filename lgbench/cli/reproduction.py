@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgbench.cli.options import Build, Changes, Device, Groups, Jobs, Preset, SuiteName, listed, listed_seeds
-from lgbench.cli.runs import finish_all, tell_failures
+from lgbench.cli.runs import finish_all, runs_folder, tell_failures
 from lgbench.extras import require_extra
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def command(
     groups, numbers = listed(group), listed_seeds(seed) or range(seeds)
     found, chosen = load_suite(suite), choose_device(device)
     recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
-    root = output or Path("runs") / f"{suite}-{preset}"
+    root = runs_folder(output, f"{suite}-{preset}", changes=change, model=model)
     runs = list_runs(recipe, root, groups=groups, arms=_arms(listed(arm)), seeds=numbers)
     failed = finish_all(runs, finish_run, jobs=jobs, device=chosen)
     finished = [run for run in runs if run not in failed]

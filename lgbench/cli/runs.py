@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -26,6 +27,17 @@ def finish_all(runs: Sequence[Run], finish: Finish, *, jobs: int, device: str) -
         typer.echo("\nInterrupted. Run the same command again to go on from the last saved steps.", err=True)
         raise typer.Exit(130) from None
     return failed
+
+
+def runs_folder(output: Path | None, usual: str, *, changes: Sequence[str] | None, model: str | None) -> Path:
+    """The folder of the runs' folders: what the user named, or one in runs/ for what the preset trains.
+
+    Raises:
+        LgbenchError: None is named, and the runs are others than the preset's, which would lie there.
+    """
+    if output is None and (changes or model is not None):
+        raise LgbenchError("With --set or --model the runs are not the preset's: name their folder with --output.")
+    return output or Path("runs") / usual
 
 
 def tell_failures(failed: Sequence[Run], runs: Sequence[Run]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.options import Build, Changes, Device, GroupName, Jobs, Preset, SuiteName, listed_lengths
-from lgbench.cli.runs import finish_all, tell_failures
+from lgbench.cli.runs import finish_all, runs_folder, tell_failures
 from lgbench.extras import require_extra
 
 
@@ -43,7 +43,7 @@ def command(
     from lgbench.training.sweep import finish_swept, list_sweep
 
     chosen = choose_device(device)
-    root = output or Path("runs") / f"sweep-{suite}-{group}"
+    root = runs_folder(output, f"sweep-{suite}-{group}", changes=change, model=model)
     recipe = Recipe(load_suite(suite), preset=preset, changes=change or [], model=model, device=chosen)
     lengths = {"main_lengths": listed_lengths([main_lengths]), "aux_lengths": listed_lengths([aux_lengths])}
     runs = list_sweep(recipe, group, root, **lengths, seeds=seeds)

@@ -38,7 +38,12 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
     weights = _renamed(module.state_dict(), shape)
     described = {
         "config.json": _config(shape, vocabulary),
-        "generation_config.json": {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PAD},
+        "generation_config.json": {
+            "bos_token_id": BEGIN,
+            "eos_token_id": END,
+            "pad_token_id": PAD,
+            "max_new_tokens": _LONGEST // 2,  # without it transformers ends a reply after 20
+        },
         "tokenizer.json": _tokenizer(vocabulary),
         "tokenizer_config.json": _tokenizer_config(),
     }

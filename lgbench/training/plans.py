@@ -168,6 +168,8 @@ def difference(old: TrainingPlan, new: TrainingPlan) -> str | None:
         plan.model_dump(mode="json", exclude={"settings"}) | plan.settings.model_dump(exclude={"workers"})
         for plan in (old, new)
     )
+    if old.model_sha256 is not None and old.model_sha256 == new.model_sha256:  # however the file's path is spelled
+        before["model"], after["model"] = split_place(old.model)[1], split_place(new.model)[1]
     name = next((name for name in before if before[name] != after[name]), None)
     if name == "model_sha256":
         return f"the file of {new.model} has changed since"

@@ -72,8 +72,7 @@ def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:
 
 def gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
     """The gap at a point of a run's curve, and the accuracies over all lengths: of nothing learned it is 0 too."""
-    shares = {
-        task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in point.correct.items()
-    }
+    in_order = [(part.task, point.correct[part.task]) for part in plan.parts]
+    shares = {task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in in_order}
     told = ", ".join(f"{task} {float(100 * share):.1f} %" for task, share in shares.items())
     return f"gap {float(_gap(plan, point)):.3f}; over all lengths {told}"

@@ -138,7 +138,7 @@ def _failure(run: Run, finish: Finish, device: str) -> str | None:
 
 
 def train_run(run: Run, device: str, *, tell: Callable[[CurvePoint], str]) -> TrainingRecord:
-    """Train a run to its end, with a line on stderr for each point of its curve.
+    """Train a run to its end, with a line on stderr for each point of its curve, and one as soon as it moves.
 
     Args:
         run: The run.
@@ -148,11 +148,18 @@ def train_run(run: Run, device: str, *, tell: Callable[[CurvePoint], str]) -> Tr
     Raises:
         LgbenchError: Training failed.
     """
+    settings = run.plan.settings
+    has_moved = False
 
     def report(progress: Progress) -> None:
-        if progress.point is not None:
-            where = f"{run.name}, step {progress.step}/{run.plan.settings.steps}"
-            print(f"{where}: {progress.pace}; {tell(progress.point)}", file=sys.stderr, flush=True)
+        nonlocal has_moved
+        if progress.point is None and has_moved:
+            return
+        has_moved = True
+        minutes = (settings.steps - progress.step) * settings.batch / progress.examples_per_second / 60
+        news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(progress.point)
+        where = f"{run.name}, step {progress.step}/{settings.steps}"
+        print(f"{where}: {progress.pace}; {news}", file=sys.stderr, flush=True)
 
     build = load_build(run.plan.other_model) if run.plan.other_model is not None else None
     return train(run.plan, run.folder, build=build, device=device, resume=True, report=report)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lgbench.environment import peak_memory
+from lgbench.environment import count_peak_anew, peak_memory, return_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.calling import user_code
@@ -81,6 +81,8 @@ def train(
     with owned_folder(folder):
         if (done := _finished(plan, folder, resume=resume)) is not None:
             return done
+        return_memory()  # of the run before, if there was one in this process
+        count_peak_anew()
         run = _Run(plan, folder, build=build, device=device, resume=resume)
         if run.record.steps_done < plan.settings.steps:
             run.train(report)
@@ -153,8 +155,10 @@ class _Run:
     def _take_point(self, step: int, dev: DevSet, meter: Meter) -> CurvePoint:
         """Evaluate on dev examples, and save the state with the new point."""
         record, since = self.record, meter.since_point()
+        return_memory()  # steps and dev examples need blocks of other sizes: together they would hold more
         with self._told():
             correct = dev.correct(self._module, at_once=self._plan.settings.batch)
+        return_memory()
         point = CurvePoint(step=step, loss=since.loss, correct=correct)
         self.record = record.model_copy(
             update={
@@ -199,13 +203,22 @@ def _finished(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingReco
     """The record of this run if it is done: then nothing but its checkpoint and its record are left.
 
     Raises:
-        LgbenchError: It is another run, or the checkpoint is no longer whole.
+        LgbenchError: It is another run, or what it would go on from, or its checkpoint, is no longer whole.
     """
-    if (folder / STATE).exists() or not (folder / CHECKPOINT).exists():
+    checkpoint = folder / CHECKPOINT
+    if (folder / STATE).exists() or not (checkpoint.exists() or (folder / RECORD).exists()):
         return None
+    if not (folder / RECORD).exists():
+        raise LgbenchError(
+            f"{str(folder)!r} holds a checkpoint, but no {RECORD} that says of which run. Choose another --output."
+        )
     record = read_training_record(folder)
     _check_same(plan, record, folder, resume=resume)
-    checkpoint = folder / CHECKPOINT
+    if not record.finished:
+        raise LgbenchError(
+            f"{str(folder)!r} holds this run after {record.steps_done} of {plan.settings.steps} steps, but not the "
+            f"{STATE} to go on from. Put the file back, or choose another --output."
+        )
     if missing := [name for name in (WEIGHTS, CHECKPOINT_RECORD) if not (checkpoint / name).is_file()]:
         raise LgbenchError(
             f"{str(folder)!r} holds this run, trained, but its checkpoint lacks {' and '.join(missing)}. Put the file "

@@ -116,8 +116,9 @@ def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Resu
         mean = [float(100 * share) for share in shown.mean]
         axes.plot(group.grid, mean, **look, linewidth=2.0, marker="o", markersize=3, label=shown.label)
     title = f"{group.name}: {group.main}"
-    axes.set(title=title, xlabel="length", ylabel="exact match in %", ylim=(-3, 103))
+    axes.set(title=title, xlabel="length", ylabel="exact match in %", ylim=(-3, 113))
     axes.set_xticks(group.grid)
+    axes.set_yticks(range(0, 101, 20))
     _legend(axes, columns=2)
 
 
@@ -131,8 +132,11 @@ def _legend(axes: Axes, *, columns: int, title: str | None = None) -> None:
 def _shade_zones(axes: Axes, group: Group) -> None:
     for zone, left, right in zone_spans(group):
         axes.axvspan(left, right, color=ZONE_SHADES[zone], linewidth=0)
-    for length in (group.main_length, group.aux_length):
-        axes.axvline(length, color="#555555", linewidth=0.8, linestyle="--")
+        look: dict[str, Any] = {"fontsize": 7, "color": "#555555", "ha": "center", "va": "top"}
+        across = axes.get_xaxis_transform()  # the height as a share of the panel's
+        axes.text((left + right) / 2, 0.985, zone.replace("_", "-"), transform=across, **look)
+    for length, label in ((group.main_length, "training lengths"), (group.aux_length, None)):
+        axes.axvline(length, color="#555555", linewidth=0.8, linestyle="--", label=label)
     axes.set_xlim(*axis_ends(group.grid))
 
 

@@ -99,7 +99,10 @@ def test_length_curves_show_each_seed_thin_and_the_mean_bold() -> None:
     assert len({line.color for line in lines(axes)}) == 3
     legend = axes.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == [each[-1] for each in shown if each[-1]]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "training lengths",
+        *(each[-1] for each in shown if each[-1]),
+    ]
 
 
 def test_length_curves_stand_on_their_zones() -> None:
@@ -115,6 +118,8 @@ def test_length_curves_stand_on_their_zones() -> None:
     upright = [line for line in axes.get_lines() if line.get_xdata()[0] == line.get_xdata()[-1]]
     assert [(line.get_xdata()[0], line.get_linestyle()) for line in upright] == [(8, "--"), (16, "--")]
     assert axes.get_xlim() == (1, 21)
+    named = [(text.get_position()[0], text.get_text()) for text in axes.texts]
+    assert named == [(4.5, "in-distribution"), (12, "transfer"), (18.5, "beyond")]
 
 
 @pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
@@ -267,7 +272,8 @@ def test_a_shared_main_only_run_is_drawn_in_both_groups() -> None:
     other = make_result(lambda cell: 128, arm="transfer", group="add-subtract", seed=0)
     panels = plotting.length_curves([own, other]).axes
     labels = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in panels]  # type: ignore[union-attr]
-    assert labels == [["main_only (1 seed)"], ["main_only (1 seed)", "transfer (1 seed)"]]
+    common = ["training lengths", "main_only (1 seed)"]
+    assert labels == [common, [*common, "transfer (1 seed)"]]
 
 
 @pytest.mark.parametrize(

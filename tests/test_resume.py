@@ -303,5 +303,5 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: py
 
 def test_a_file_in_the_folders_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("", encoding="utf-8")
-    with pytest.raises(LgbenchError, match="Cannot write to"):
+    with pytest.raises(LgbenchError, match="is a file, not a folder"):
         run(Oracle(), tmp_path / "run")

@@ -60,6 +60,7 @@ def test_transformers_gives_the_same_logits_tokens_and_replies(checkpoint: Path,
     with torch.no_grad():
         torch.testing.assert_close(theirs(tokens).logits, module(tokens), atol=1e-4, rtol=1e-4)
 
+    assert theirs.generation_config.max_new_tokens == 2048, "not the 20 that transformers would write by itself"
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert tokenizer.is_fast
     for task, length in (("string_copy", 4), ("mqar", 6)):

@@ -213,7 +213,8 @@ def test_sweep_and_plot(lgbench: Shell) -> None:
     other = lgbench(*arguments, "--model", "mine.py:build")
     assert other.status == 1
     assert "--set layers shapes the reference model only" in other.err
-    assert "main to 4, auxiliaries to 4, seed 0: gap 0.000" in swept.out
+    told = r"main to 4, auxiliaries to 4, seed 0: gap 0\.000; over all lengths string_copy [\d.]+ %, mqar [\d.]+ %"
+    assert re.search(told, swept.out), "the main task first"
     assert lgbench("plot", "s", "--kind", "gap", "-o", "gap.svg").status == 0
     unfit = lgbench("plot", "s", "--kind", "training", "-o", "training.svg")
     assert unfit.status == 1

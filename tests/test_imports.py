@@ -62,6 +62,7 @@ def test_the_check_sees_what_is_loaded() -> None:
         ["demo", "--help"],
         ["finetune", "--help"],
         ["sweep", "--help"],
+        ["ablate", "--help"],
         ["plot", "--help"],
         ["doctor", "--help"],
         ["bench", "--help"],

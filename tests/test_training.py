@@ -155,7 +155,7 @@ def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
             return logits
 
     group = MINI.group("copy-mqar")
-    dev_set, module = DevSet(MINI, group, "main_only", device="cpu"), CopiesShortOnes()
+    dev_set, module = DevSet(MINI, group, ["string_copy"], device="cpu"), CopiesShortOnes()
     counts = dev_set.correct(module, at_once=24)
     assert module.most_rows == 24
     assert counts == dev_set.correct(module, at_once=100)

@@ -194,7 +194,9 @@ def test_reproduce_of_named_seeds(lgbench: Shell) -> None:
         assert f"{given!r} is no list of seeds, which go from 0 to {2**63 - 1}." in " ".join(refused.err.split())
 
 
-@pytest.mark.parametrize("command", ["reproduce", "sweep copy-mqar --main-lengths 2 --aux-lengths 4"])
+@pytest.mark.parametrize(
+    "command", ["reproduce", "ablate add-carry", "sweep copy-mqar --main-lengths 2 --aux-lengths 4"]
+)
 @pytest.mark.parametrize("change", [["--set", "steps=9"], ["--model", "mine.py:build"]])
 def test_runs_that_are_not_the_presets_need_a_folder(lgbench: Shell, command: str, change: list[str]) -> None:
     done = lgbench(*command.split(), *change)
@@ -218,7 +220,7 @@ def test_sweep_and_plot(lgbench: Shell) -> None:
     assert lgbench("plot", "s", "--kind", "gap", "-o", "gap.svg").status == 0
     unfit = lgbench("plot", "s", "--kind", "training", "-o", "training.svg")
     assert unfit.status == 1
-    assert "Left out: s/main4-aux4-seed0, as a sweep trained it to lengths that are not the suite's." in unfit.err
+    assert "Left out: s/main4-aux4-seed0, as it was not trained as the suite's arm is" in unfit.err
     assert Path("gap.svg").read_text("utf-8").startswith("<?xml")
     for arguments, sentence in (
         (["s", "-o", "x.svg"], "'s' holds no finished evaluation"),

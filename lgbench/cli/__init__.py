@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli import (
+    ablation,
     bench,
     data,
     demonstration,
@@ -76,6 +77,7 @@ app.command("train")(training.command)
 app.command("finetune")(finetuning.command)
 app.command("reproduce")(reproduction.command)
 app.command("sweep")(sweeping.command)
+app.command("ablate")(ablation.command)
 app.command("plot")(plotting.command)
 app.add_typer(exporting.app, name="export")
 app.command("doctor")(examination.command)

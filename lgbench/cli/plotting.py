@@ -72,7 +72,7 @@ def _no_curve(record: TrainingRecord) -> str | None:
 
     plan = record.plan
     if plan.trained_arm() != load_suite(plan.suite).group(plan.group).arm(plan.arm):
-        return "a sweep trained it to lengths that are not the suite's"
+        return "it was not trained as the suite's arm is, but by a sweep or an ablation"
     return None if record.curve else "it has no point of its curve yet"
 
 

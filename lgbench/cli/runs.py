@@ -1,4 +1,4 @@
-"""What `lgbench reproduce` and `lgbench sweep` share: many runs, told as they end."""
+"""What `lgbench reproduce`, `sweep` and `ablate` share: many runs, told as they end."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class CheckpointRecord(BaseModel):
             model, as in `hf:FOLDER`; null for a reference model.
         suite: What it was trained for.
         group: Likewise.
-        arm: Likewise; `open` where it was trained to other lengths than the suite's, as in a sweep.
+        arm: Likewise; `open` where it was not trained as the suite's arm is, as in a sweep or an ablation.
         seed: The training seed.
         steps: Training steps done.
     """

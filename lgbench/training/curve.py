@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -13,22 +15,24 @@ from lgbench.training.rows import encode_row
 
 
 class DevSet:
-    """The dev cells of an arm's tasks at every length of the group's grid, as tensors.
+    """The dev cells of some of a group's tasks, at every length of its grid, as tensors.
 
     Args:
         suite: The suite.
         group: The group.
-        arm: The arm's name.
+        tasks: Names of its tasks.
         device: Where the tensors lie.
 
     Attributes:
         longest: The most tokens that evaluation can make of a row: a prompt and a reply up to its cap.
     """
 
-    def __init__(self, suite: Suite, group: Group, arm: str, *, device: str) -> None:
+    def __init__(self, suite: Suite, group: Group, tasks: Collection[str], *, device: str) -> None:
         self._chunks: dict[Cell, Chunk] = {}
         self.longest = 0
-        for cell in suite.cells(arm, [group.name]):
+        for cell in suite.cells(groups=[group.name]):
+            if cell.task not in tasks:
+                continue
             examples = draw_cell(suite, *cell, split="dev")
             rows = [encode_row(example) for example in examples]
             ends = (row.start + generation_cap(each.prompt) for row, each in zip(rows, examples, strict=True))

@@ -7,26 +7,27 @@ from typing import NamedTuple
 
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.errors import LgbenchError
+from lgbench.scoring.display import one_decimal
 from lgbench.suites import ZONES, Group, Zone
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import CurvePoint, TrainingRecord
 
 
-def zone_accuracies(group: Group, point: CurvePoint) -> dict[Zone, float | None]:
+def zone_accuracies(group: Group, point: CurvePoint) -> dict[Zone, Fraction | None]:
     """The main task's mean accuracy over the lengths of each zone; None where the grid has none."""
     counts = point.correct[group.main]
-    accuracies: dict[Zone, float | None] = {}
+    accuracies: dict[Zone, Fraction | None] = {}
     for zone in ZONES:
         lengths = group.zone_lengths(zone)
         right = sum(counts[length] for length in lengths)
-        accuracies[zone] = right / (DEV_EXAMPLES * len(lengths)) if lengths else None
+        accuracies[zone] = Fraction(right, DEV_EXAMPLES * len(lengths)) if lengths else None
     return accuracies
 
 
 def zones_line(group: Group, point: CurvePoint) -> str:
     """The main task's accuracy by zone, as in `reverse_add in-distribution 98.4 %, transfer 12.0 %`."""
     known = [(zone, share) for zone, share in zone_accuracies(group, point).items() if share is not None]
-    shares = ", ".join(f"{zone.replace('_', '-')} {100 * share:.1f} %" for zone, share in known)
+    shares = ", ".join(f"{zone.replace('_', '-')} {one_decimal(share)} %" for zone, share in known)
     return f"{group.main} {shares}"
 
 
@@ -74,5 +75,5 @@ def gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
     """The gap at a point of a run's curve, and the accuracies over all lengths: of nothing learned it is 0 too."""
     in_order = [(part.task, point.correct[part.task]) for part in plan.parts]
     shares = {task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in in_order}
-    told = ", ".join(f"{task} {float(100 * share):.1f} %" for task, share in shares.items())
+    told = ", ".join(f"{task} {one_decimal(share)} %" for task, share in shares.items())
     return f"gap {float(_gap(plan, point)):.3f}; over all lengths {told}"

@@ -111,7 +111,8 @@ class _Run:
         """Take all steps that remain."""
         plan, settings = self._plan, self._plan.settings
         suite = load_suite(plan.suite)
-        dev = DevSet(suite, suite.group(plan.group), plan.arm, device=self._device)
+        tasks = {part.task for part in plan.parts}
+        dev = DevSet(suite, suite.group(plan.group), tasks, device=self._device)
         if plan.other_model is not None and not plan.is_pretrained:
             check_length(self._module, dev.longest, device=self._device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.

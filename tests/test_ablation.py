@@ -1,0 +1,101 @@
+"""`lgbench ablate`: the arm transfer with some of its auxiliaries left out."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from lgbench.errors import LgbenchError
+from lgbench.training.ablation import finish_ablated, list_ablation, zones_by_choice
+from lgbench.training.plans import Recipe
+from lgbench.training.record import read_training_record
+
+from .test_cli import Shell
+from .tiny_training import MINI, STRINGS, TINY
+
+RECIPE = Recipe(MINI, changes=TINY)
+SHORT = [part for change in TINY for part in ("--set", change)]
+
+
+@pytest.fixture(name="lgbench")
+def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(capsys, monkeypatch)
+
+
+def test_every_choice_of_auxiliaries_is_trained_with_equal_shares(tmp_path: Path) -> None:
+    runs = list_ablation(RECIPE, "add-carry", tmp_path, seeds=2)
+    assert [run.folder.name for run in runs] == [
+        *("no_carry-seed0", "carry_only-seed0", "no_carry+carry_only-seed0"),
+        *("no_carry-seed1", "carry_only-seed1", "no_carry+carry_only-seed1"),
+    ]
+    half, third = Fraction(1, 2), Fraction(1, 3)
+    assert [tuple(part) for part in runs[1].plan.trained_arm()] == [("reverse_add", 8, half), ("carry_only", 16, half)]
+    assert {part.share for part in runs[2].plan.parts} == {third}
+    assert [run.plan.seed for run in runs] == [0, 0, 0, 1, 1, 1]
+    assert runs[5].plan == RECIPE.plan("add-carry", "transfer", 1), "with all auxiliaries it is the arm itself"
+
+
+@pytest.mark.parametrize("group", [group.name for group in MINI.groups if len(group.auxiliaries) == 1])
+def test_groups_with_one_auxiliary_are_refused(group: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        LgbenchError, match=f"{group} has one auxiliary, .*more: add-carry, capitalize-reverse"
+    ) as refused:
+        list_ablation(RECIPE, group, tmp_path, seeds=1)
+    assert MINI.group(group).auxiliaries[0] in str(refused.value)
+
+
+def test_only_what_was_trained_is_examined(tmp_path: Path) -> None:
+    runs = list_ablation(RECIPE, STRINGS.name, tmp_path, seeds=1)
+    for run in runs:
+        finish_ablated(run, "cpu")
+    records = [read_training_record(run.folder) for run in runs]
+    tasks = [list(record.curve[-1].correct) for record in records]
+    assert tasks == [
+        ["capitalize", "capitalize_reverse"],
+        ["reverse", "capitalize_reverse"],
+        ["reverse", "capitalize", "capitalize_reverse"],
+    ]
+    right = {task: dict.fromkeys(STRINGS.grid, 64 if task == STRINGS.main else 0) for task in tasks[1]}
+    point = records[1].curve[-1].model_copy(update={"correct": right})
+    zones = zones_by_choice([records[0], records[1].model_copy(update={"curve": (point,)})])
+    assert zones["reverse",] == [dict.fromkeys(("in_distribution", "transfer", "beyond"), 1)]
+    assert zones["capitalize",][0]["transfer"] != 1
+    arms = [json.loads((run.folder / "checkpoint" / "checkpoint.json").read_text("utf-8"))["arm"] for run in runs]
+    assert arms == ["open", "open", "transfer"], "what lacks an auxiliary is not the suite's arm"
+
+
+def test_ablate_as_a_user_types_it(lgbench: Shell) -> None:
+    command = ["ablate", STRINGS.name, *SHORT, "--seeds", "2", "--output", "a"]
+    done = lgbench(*command)
+    assert done.status == 0, done.err
+    assert "[6/6] capitalize and reverse, seed 1: done" in done.err
+    lines = done.out.splitlines()
+    assert lines[0].startswith("capitalize-reverse: capitalize_reverse on dev examples by zone, in %")
+    rows = [line.split() for line in lines if line.strip().startswith(("capitalize ", "reverse ", "capitalize, "))]
+    assert [row[: row.index("2")] for row in rows] == [["capitalize"], ["reverse"], ["capitalize,", "reverse"]]
+    assert all(len(row[row.index("2") :]) == 6 for row in rows)
+    assert lgbench(*command, "--jobs", "2").out == done.out, "nothing is trained again"
+    refused = lgbench("eval", "a/reverse-seed0", "--group", STRINGS.name, "--arm", "transfer", "--limit", "2")
+    assert refused.status == 1
+    assert "trained as arm 'open'" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["copy-mqar"], "copy-mqar has one auxiliary, mqar"),
+        (["copy"], "Did you mean 'copy-mqar'"),
+        ([STRINGS.name, "--set", "steps=9"], "name their folder with --output"),
+    ],
+)
+def test_ablate_refuses(lgbench: Shell, arguments: list[str], sentence: str) -> None:
+    done = lgbench("ablate", *arguments)
+    assert done.status == 1
+    assert sentence in " ".join(done.err.split())
+    assert not Path("runs").exists()

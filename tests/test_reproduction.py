@@ -32,7 +32,7 @@ from lgbench.scoring.systems import score_trained
 from lgbench.suites import Cell, load_suite
 from lgbench.training import reproduction
 from lgbench.training.plans import Recipe
-from lgbench.training.reproduction import finish_run, list_runs
+from lgbench.training.reproduction import finish_run, list_runs, shared_runs
 from lgbench.training.runs import Run, execute, train_run
 from lgbench.training.trainer import train
 from tests.made_up import make_result
@@ -64,6 +64,14 @@ def test_arms_that_groups_share_run_once() -> None:
         "add-subtract-transfer-seed0",
         "add-subtract-control-seed0",
     ]
+
+
+def test_a_run_that_is_named_for_another_group_is_told() -> None:
+    told = ["The main_only run of add-subtract is that of add-carry, which trains on the same list."]
+    assert shared_runs(MINI, groups=["add-subtract"], arms=ARMS) == told
+    assert shared_runs(MINI, groups=[], arms=ARMS) == told
+    assert shared_runs(MINI, groups=["add-subtract"], arms=["transfer", "control"]) == []
+    assert shared_runs(MINI, groups=["add-carry"], arms=ARMS) == []
 
 
 def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,13 +54,15 @@ def command(
     from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
     from lgbench.training.plans import Recipe
-    from lgbench.training.reproduction import RESULT, finish_run, list_runs
+    from lgbench.training.reproduction import RESULT, finish_run, list_runs, shared_runs
 
-    groups, numbers = listed(group), listed_seeds(seed) or range(seeds)
+    groups, arms, numbers = listed(group), _arms(listed(arm)), listed_seeds(seed) or range(seeds)
     found, chosen = load_suite(suite), choose_device(device)
     recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
     root = runs_folder(output, f"{suite}-{preset}", changes=change, model=model)
-    runs = list_runs(recipe, root, groups=groups, arms=_arms(listed(arm)), seeds=numbers)
+    runs = list_runs(recipe, root, groups=groups, arms=arms, seeds=numbers)
+    for sentence in shared_runs(found, groups=groups, arms=arms):
+        typer.echo(sentence, err=True)
     failed = finish_all(runs, finish_run, jobs=jobs, device=chosen)
     finished = [run for run in runs if run not in failed]
     _print_tokens(finished)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,26 +20,34 @@ def command(
     link: Annotated[str | None, typer.Option(help="A paper or repository: an http(s) address.")] = None,
     licence: Annotated[str | None, typer.Option(help="The licence of the results, and of the model if public.")] = None,
     parameters: Annotated[int | None, typer.Option(help="The number of trainable parameters.")] = None,
-    training_notes: Annotated[str | None, typer.Option(help="How it was trained.")] = None,
+    training_notes: Annotated[
+        str | None,
+        typer.Option(help="How it was trained.", show_default="of a new system, what `lgbench reproduce` recorded"),
+    ] = None,
     submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
 ) -> None:
     """Check results, copy them to submissions/NAME/, and print the Git steps of a pull request."""
     from lgbench.submissions.submitting import Details, submit
 
+    runs = finished_runs(folders)
+    drafted = _drafted_notes(runs, submissions / name) if training_notes is None else None
     details = Details(
         description=description,
         authors=authors or None,
         link=link,
         licence=licence,
         parameters=parameters,
-        training_notes=training_notes,
+        training_notes=training_notes or drafted,
     )
     is_clone = submissions.exists()
-    submitted = submit(finished_runs(folders), name=name, details=details, submissions=submissions)
+    submitted = submit(runs, name=name, details=details, submissions=submissions)
     for run in submitted.runs:
         typer.echo(f"Added {run}")
     for run in submitted.there:
         typer.echo(f"Was there: {run}")
+    if drafted is not None:
+        typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
+        typer.echo(f"  {drafted}")
     if submitted.to_mend:
         typer.echo("\nBefore the next step, mend these:")
         for problem in submitted.to_mend:
@@ -59,3 +68,14 @@ Next, in this repository:
   git push -u origin submit-{name}
 and open a pull request."""
     )
+
+
+def _drafted_notes(runs: Sequence[Path], system: Path) -> str | None:
+    """The training notes of a new system, if the training of all its runs was recorded."""
+    from lgbench.submissions.system import SYSTEM_FILE
+    from lgbench.training.notes import record_beside, training_notes
+
+    if (system / SYSTEM_FILE).exists():
+        return None
+    records = [record for run in runs if (record := record_beside(run)) is not None]
+    return training_notes(records) if len(records) == len(runs) else None

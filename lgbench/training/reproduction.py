@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from lgbench.evaluation import evaluate
 from lgbench.models.devices import choose_device
@@ -16,7 +17,7 @@ from lgbench.records import read_record
 from lgbench.results import Result
 from lgbench.running.folder import RESULT_FILE
 from lgbench.scoring.comparison import same_experiment
-from lgbench.suites import load_suite
+from lgbench.suites import Suite, load_suite
 from lgbench.training.plans import Recipe
 from lgbench.training.points import zones_line
 from lgbench.training.runs import Run, train_run
@@ -42,16 +43,37 @@ def list_runs(
     Raises:
         UnknownNameError: No such group, arm, preset or setting.
     """
-    suite = recipe.suite
-    wanted = [suite.group(name) for name in groups] or list(suite.groups)
-    experiments = [(same_experiment(suite, arm, group)[0], arm) for group in wanted for arm in arms]
+    experiments = [(each.run, each.arm) for each in _experiments(recipe.suite, groups, arms)]
     runs = []
     for seed in seeds:
         for group, arm in dict.fromkeys(experiments):
-            plan = recipe.plan(group.name, arm, seed)
-            folder = root / f"{group.name}-{arm}-seed{seed}"
-            runs.append(Run(plan, folder, name=f"{group.name} {arm} seed {seed}"))
+            plan, name = recipe.plan(group, arm, seed), f"{group}-{arm}-seed{seed}"
+            runs.append(Run(plan, root / name, name=f"{group} {arm} seed {seed}"))
     return runs
+
+
+class _Experiment(NamedTuple):
+    """An arm of a wanted group, and the group that its run is named for."""
+
+    group: str
+    arm: str
+    run: str
+
+
+def _experiments(suite: Suite, groups: Sequence[str], arms: Sequence[str]) -> list[_Experiment]:
+    wanted = [suite.group(name) for name in groups] or list(suite.groups)
+    return [
+        _Experiment(group.name, arm, same_experiment(suite, arm, group)[0].name) for group in wanted for arm in arms
+    ]
+
+
+def shared_runs(suite: Suite, *, groups: Sequence[str], arms: Sequence[str]) -> list[str]:
+    """A sentence for each arm of a wanted group whose run is named for another group. Arguments as for `list_runs`."""
+    return [
+        f"The {each.arm} run of {each.group} is that of {each.run}, which trains on the same list."
+        for each in _experiments(suite, groups, arms)
+        if each.group != each.run
+    ]
 
 
 def finish_run(run: Run, device: str) -> None:

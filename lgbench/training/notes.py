@@ -1,0 +1,60 @@
+"""Layer 4: how runs were trained, in a sentence for the record of a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lgbench.records import InvalidFileError, read_record
+from lgbench.results import Result
+from lgbench.running.folder import RESULT_FILE
+from lgbench.suites import load_suite
+from lgbench.training.plans import TrainingPlan
+from lgbench.training.record import RECORD, TrainingRecord, read_training_record
+from lgbench.training.settings import preset_settings
+
+# They change no weight, or, as the precision of a preset may be `auto`, are told by themselves.
+_NOT_TOLD = frozenset({"workers", "evaluate_every", "precision"})
+
+
+def record_beside(result: Path) -> TrainingRecord | None:
+    """The record of the training run whose result this folder in it is; None where there is none that can be read."""
+    if not (result.parent / RECORD).is_file():
+        return None
+    try:
+        record, scored = read_training_record(result.parent), read_record(result / RESULT_FILE, Result)
+    except InvalidFileError:
+        return None
+    plan = record.plan
+    of_run = (plan.suite, plan.group, plan.arm, plan.seed) == (scored.suite, scored.group, scored.arm, scored.seed)
+    return record if of_run else None
+
+
+def training_notes(records: Sequence[TrainingRecord]) -> str:
+    """What trained some runs, at least one: the versions, the preset, each setting that differs from it, the model."""
+    groups: dict[str, dict[str, None]] = {}
+    for record in records:
+        groups.setdefault(_recipe(record), {})[record.plan.group] = None
+    if len(groups) == 1:
+        return f"{next(iter(groups))}."
+    return "; ".join(f"{', '.join(names)}: {recipe}" for recipe, names in groups.items()) + "."
+
+
+def _recipe(record: TrainingRecord) -> str:
+    plan, machine = record.plan, record.machine
+    told = [f"lgbench {machine.lgbench} with torch {machine.torch} on {machine.device}", f"preset {plan.preset}"]
+    told += _changes(plan)
+    told.append(f"{plan.settings.precision} products")
+    if plan.other_model is not None:
+        sha256 = "" if plan.model_sha256 is None else f" (SHA-256 {plan.model_sha256})"
+        told.append(f"model {plan.other_model}{sha256}")
+    if plan.lora_rank:
+        told.append(f"LoRA of rank {plan.lora_rank}")
+    return ", ".join(told)
+
+
+def _changes(plan: TrainingPlan) -> list[str]:
+    """The settings that are not the preset's, as they are given to `--set`."""
+    usual = preset_settings(plan.preset, load_suite(plan.suite).group(plan.group))
+    settings = plan.settings.model_dump(exclude=set(_NOT_TOLD))
+    return [f"{name}={value}" for name, value in settings.items() if value != getattr(usual, name)]

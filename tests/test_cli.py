@@ -140,7 +140,7 @@ def test_a_limited_run_says_so(lgbench: Shell) -> None:
         (["data", "export", "--split", "train", "--group", "add-carry"], "takes exactly one --group"),
         (["data", "export", "--count", "3"], "--count is for --split train"),
         (["data", "export", "--arm", "transfer"], "name exactly one with --group"),
-        (["data", "export", "--output", "no/such/folder/x"], "Cannot write 'no/such/folder/x'"),
+        (["data", "export", "--output", "no/such/folder/x"], "Cannot write to 'no/such/folder/x'"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_a_status(arguments: list[str], sentence: str, lgbench: Shell) -> None:

@@ -217,7 +217,7 @@ def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) 
     figure = plotting.length_curves(results())
     plotting.write_picture(figure, tmp_path / "curves.svg")
     before = (tmp_path / "curves.svg").read_bytes()
-    with full_disk(room=100), pytest.raises(LgbenchError, match=r"Cannot write .*curves\.svg': File too large\."):
+    with full_disk(room=100), pytest.raises(LgbenchError, match=r"Cannot write to .*curves\.svg': File too large\."):
         plotting.write_picture(figure, tmp_path / "curves.svg")
     assert (tmp_path / "curves.svg").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["curves.svg"]

@@ -65,13 +65,10 @@ def export(
             typer.echo(line)
         return
 
-    from lgbench.files import atomic_writer
+    from lgbench.files import atomic_writer, telling_writes
 
-    try:
-        with atomic_writer(output) as file:
-            file.writelines(f"{line}\n".encode("ascii") for line in lines)
-    except OSError as error:
-        raise LgbenchError(f"Cannot write {str(output)!r}: {error.strerror or error}.") from None
+    with telling_writes(output), atomic_writer(output) as file:
+        file.writelines(f"{line}\n".encode("ascii") for line in lines)
     typer.echo(f"Written to {output}.", err=True)
 
 

@@ -1,0 +1,9 @@
+"""Layer 5: the pictures of the paper, from results and training records. The same input gives the same bytes."""
+
+from lgbench.plotting.canvas import picture, write_picture
+from lgbench.plotting.gap import gap_map
+from lgbench.plotting.lengths import length_curves
+from lgbench.plotting.series import series_curves
+from lgbench.plotting.training import training_curves
+
+__all__ = ["gap_map", "length_curves", "picture", "series_curves", "training_curves", "write_picture"]

@@ -18,7 +18,7 @@ from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.markdown import escape, estimated, percent, points, table
 from lgbench.results import PromptStyle, SystemInfo
 from lgbench.scoring.comparison import Estimate
-from lgbench.submissions.checking import Submission, SubmittedRun
+from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
 

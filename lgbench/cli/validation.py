@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from lgbench.records import Problem
-    from lgbench.submissions.checking import FileProblem
+    from lgbench.submissions.checked import FileProblem
 
 
 def command(

@@ -21,7 +21,7 @@ from lgbench.leaderboard.pages import system_page
 from lgbench.leaderboard.pictures import system_pictures
 from lgbench.leaderboard.scored import score_submission
 from lgbench.leaderboard.svg import OPENING
-from lgbench.submissions.checking import Submission
+from lgbench.submissions.checked import Submission
 
 FRONT_PAGE = "README.md"
 SYSTEMS = "systems"

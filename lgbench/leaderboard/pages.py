@@ -22,7 +22,7 @@ from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.display import NONE
 from lgbench.scoring.measures import counts_by_task, wilson_interval
 from lgbench.scoring.systems import OpenScores
-from lgbench.submissions.checking import Submission, SubmittedRun
+from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import Suite
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lgbench.scoring.systems import OpenScores, TrainedScores, score_open, score_trained
-from lgbench.submissions.checking import Submission
+from lgbench.submissions.checked import Submission
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import SUITES, Suite
 

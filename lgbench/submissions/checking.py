@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,13 @@ from pydantic import BaseModel
 
 from lgbench.errors import LgbenchError
 from lgbench.files import LOCK_FILE, is_unfinished
-from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, plain, read_record
+from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, read_record
 from lgbench.replies import Reply
 from lgbench.rescoring import check_cells, check_result
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.running.replies import Caps, read_stored_replies
+from lgbench.submissions.checked import Checked, FileProblem, Submission, SubmittedRun
 from lgbench.submissions.eligibility import copied, digest_of_main, ineligible, repeated
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE, SystemRecord, check_system_name
 from lgbench.suites import Cell
@@ -36,68 +36,6 @@ SUBMITTED_CAPS = Caps(8_000_000, 64_000_000)
 _Record = TypeVar("_Record", bound=BaseModel)
 _ROOT, _SYSTEM, _RUN = range(3)  # what a folder is, from above
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-class FileProblem(NamedTuple):
-    """A problem and the file or folder that has it."""
-
-    path: Path
-    problem: Problem
-
-    def __str__(self) -> str:
-        return f"{plain(str(self.path))}: {self.problem}"
-
-
-class SubmittedRun(NamedTuple):
-    """A run whose counts follow from its replies.
-
-    Attributes:
-        folder: The name of its folder.
-        result: The result.
-        correct: For each cell, which replies are right: shape (examples,), by index.
-        of_main: A digest of its wrong replies to the main task; None for too few, or without a group.
-    """
-
-    folder: str
-    result: Result
-    correct: Mapping[Cell, NDArray[np.bool_]]
-    of_main: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submission:
-    """A system with its runs, all of them checked.
-
-    Attributes:
-        system: Its record.
-        runs: Its runs, by folder.
-    """
-
-    system: SystemRecord
-    runs: tuple[SubmittedRun, ...]
-
-    @property
-    def parameters(self) -> tuple[int, ...]:
-        """The numbers of trainable parameters: what the record states, or else what the runs counted. Ascending."""
-        stated = self.system.parameters
-        counts = {run.result.system.parameters for run in self.runs} if stated is None else {stated}
-        return tuple(sorted(count for count in counts if count is not None))
-
-
-class Checked(NamedTuple):
-    """What was checked.
-
-    Attributes:
-        submissions: The systems without any problem.
-        systems: How many were found.
-        runs: How many runs were found.
-        problems: All of them, in the order of files; those between systems last.
-    """
-
-    submissions: tuple[Submission, ...]
-    systems: int
-    runs: int
-    problems: tuple[FileProblem, ...]
 
 
 def check(paths: Iterable[Path]) -> Checked:

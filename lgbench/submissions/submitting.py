@@ -16,7 +16,8 @@ from lgbench.files import TEMPORARY, owned_folder, telling_writes
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.submissions.checking import SUBMITTED_CAPS, FileProblem, check
+from lgbench.submissions.checked import FileProblem
+from lgbench.submissions.checking import SUBMITTED_CAPS, check
 from lgbench.submissions.eligibility import copied
 from lgbench.submissions.system import SYSTEM_FILE, check_system_name
 

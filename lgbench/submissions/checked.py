@@ -1,0 +1,78 @@
+"""What a check of submissions finds: systems whose counts follow from their replies, and problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgbench.records import Problem, plain
+from lgbench.results import Result
+from lgbench.submissions.system import SystemRecord
+from lgbench.suites import Cell
+
+
+class FileProblem(NamedTuple):
+    """A problem and the file or folder that has it."""
+
+    path: Path
+    problem: Problem
+
+    def __str__(self) -> str:
+        return f"{plain(str(self.path))}: {self.problem}"
+
+
+class SubmittedRun(NamedTuple):
+    """A run whose counts follow from its replies.
+
+    Attributes:
+        folder: The name of its folder.
+        result: The result.
+        correct: For each cell, which replies are right: shape (examples,), by index.
+        of_main: A digest of its wrong replies to the main task; None for too few, or without a group.
+    """
+
+    folder: str
+    result: Result
+    correct: Mapping[Cell, NDArray[np.bool_]]
+    of_main: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A system with its runs, all of them checked.
+
+    Attributes:
+        system: Its record.
+        runs: Its runs, by folder.
+    """
+
+    system: SystemRecord
+    runs: tuple[SubmittedRun, ...]
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """The numbers of trainable parameters: what the record states, or else what the runs counted. Ascending."""
+        stated = self.system.parameters
+        counts = {run.result.system.parameters for run in self.runs} if stated is None else {stated}
+        return tuple(sorted(count for count in counts if count is not None))
+
+
+class Checked(NamedTuple):
+    """What was checked.
+
+    Attributes:
+        submissions: The systems without any problem.
+        systems: How many were found.
+        runs: How many runs were found.
+        problems: All of them, in the order of files; those between systems last.
+    """
+
+    submissions: tuple[Submission, ...]
+    systems: int
+    runs: int
+    problems: tuple[FileProblem, ...]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, GroupName, Jobs, Preset, SuiteName
+from lgbench.cli.options import Build, Changes, Device, GroupName, Jobs, Preset, RunsFolder, Seeds, SuiteName
 from lgbench.cli.runs import finish_all, runs_folder, tell_failures
 from lgbench.extras import require_extra
 
@@ -19,16 +18,13 @@ if TYPE_CHECKING:
 def command(
     group: GroupName,
     suite: SuiteName = "mini-v1",
-    seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 3,
+    seeds: Seeds = 3,
     preset: Preset = "mini",
     change: Changes = None,
     model: Build = None,
     device: Device = "auto",
     jobs: Jobs = 1,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="runs/ablate-SUITE-GROUP"),
-    ] = None,
+    output: RunsFolder = None,
 ) -> None:
     """Train the arm transfer with each choice of its auxiliaries, to see which of them help. Call it again to go on.
 

@@ -32,6 +32,11 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N
 RunFolder = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="one in runs/")
 ]
+RunsFolder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="one in runs/"),
+]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train seeds 0 to SEEDS - 1.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary.")]
 ModelOptions = Annotated[

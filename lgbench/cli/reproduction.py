@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, Groups, Jobs, Preset, SuiteName, listed, listed_seeds
+from lgbench.cli.options import (
+    Build,
+    Changes,
+    Device,
+    Groups,
+    Jobs,
+    Preset,
+    RunsFolder,
+    Seeds,
+    SuiteName,
+    listed,
+    listed_seeds,
+)
 from lgbench.cli.runs import finish_all, runs_folder, tell_failures
 from lgbench.extras import require_extra
 
@@ -25,7 +36,7 @@ def command(
             show_default="main_only, transfer, control",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 3,
+    seeds: Seeds = 3,
     seed: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,10 +50,7 @@ def command(
     model: Build = None,
     device: Device = "auto",
     jobs: Jobs = 1,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="runs/SUITE-PRESET"),
-    ] = None,
+    output: RunsFolder = None,
 ) -> None:
     """Train and evaluate every arm and seed, then say whether transfer was seen. Call it again to go on."""
     require_extra("torch", purpose="`lgbench reproduce`")

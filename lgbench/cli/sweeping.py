@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lgbench.cli.options import Build, Changes, Device, GroupName, Jobs, Preset, SuiteName, listed_lengths
+from lgbench.cli.options import (
+    Build,
+    Changes,
+    Device,
+    GroupName,
+    Jobs,
+    Preset,
+    RunsFolder,
+    Seeds,
+    SuiteName,
+    listed_lengths,
+)
 from lgbench.cli.runs import finish_all, runs_folder, tell_failures
 from lgbench.extras import require_extra
 
@@ -17,16 +27,13 @@ def command(
     main_lengths: Annotated[str, typer.Option(help="Lengths to train the main task to, as in 2,4,8.")],
     aux_lengths: Annotated[str, typer.Option(help="Lengths to train the auxiliaries to, as in 4,8,16.")],
     suite: SuiteName = "mini-v1",
-    seeds: Annotated[int, typer.Option(min=1, help="Train seeds 0 to SEEDS - 1.")] = 1,
+    seeds: Seeds = 1,
     preset: Preset = "mini",
     change: Changes = None,
     model: Build = None,
     device: Device = "auto",
     jobs: Jobs = 1,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="runs/sweep-SUITE-GROUP"),
-    ] = None,
+    output: RunsFolder = None,
 ) -> None:
     """Train the arm transfer to every pair of lengths and print the generalization gaps. Call it again to go on.
 

@@ -25,6 +25,7 @@ from lgbench.cli import (
     plotting,
     reproduction,
     rescoring,
+    retraining,
     schema,
     submitting,
     suites,
@@ -74,6 +75,7 @@ app.command("demo")(demonstration.command)
 app.command("eval")(evaluation.command)
 app.command("train")(training.command)
 app.command("finetune")(finetuning.command)
+app.command("retrain")(retraining.command)
 app.command("reproduce")(reproduction.command)
 app.command("sweep")(sweeping.command)
 app.command("plot")(plotting.command)

@@ -136,7 +136,7 @@ class Recipe:
             preset=self.preset,
             settings=self._settings(found),
             model=self.model or _REFERENCE,
-            model_sha256=_file_sha256(self.model) if self.model else None,
+            model_sha256=file_sha256(self.model) if self.model else None,
             lora_rank=self.lora_rank,
         )
 
@@ -154,7 +154,8 @@ def _trained_part(part: ArmTask) -> TrainedPart:
     return TrainedPart(task=part.task, task_version=version, max_length=part.max_length, share=part.share)
 
 
-def _file_sha256(model: str) -> str | None:
+def file_sha256(model: str) -> str | None:
+    """The SHA-256 of the file of `file.py:function`; None where the module is named otherwise or there is no file."""
     path = Path(split_place(model)[0])
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 

@@ -58,6 +58,7 @@ def test_the_check_sees_what_is_loaded() -> None:
         ["eval", "--help"],
         ["suites", "show", "--help"],
         ["train", "--help"],
+        ["retrain", "--help"],
         ["reproduce", "--help"],
         ["demo", "--help"],
         ["finetune", "--help"],

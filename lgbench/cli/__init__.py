@@ -26,6 +26,7 @@ from lgbench.cli import (
     plotting,
     reproduction,
     rescoring,
+    retraining,
     schema,
     submitting,
     suites,
@@ -75,6 +76,7 @@ app.command("demo")(demonstration.command)
 app.command("eval")(evaluation.command)
 app.command("train")(training.command)
 app.command("finetune")(finetuning.command)
+app.command("retrain")(retraining.command)
 app.command("reproduce")(reproduction.command)
 app.command("sweep")(sweeping.command)
 app.command("ablate")(ablation.command)

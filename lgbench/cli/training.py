@@ -28,7 +28,7 @@ from lgbench.models.folders import CHECKPOINT
 
 if TYPE_CHECKING:
     from lgbench.training.plans import TrainingPlan
-    from lgbench.training.record import TrainingRecord
+    from lgbench.training.record import CurvePoint, TrainingRecord
     from lgbench.training.trainer import Progress
 
 
@@ -69,14 +69,24 @@ def command(
 
 
 @contextlib.contextmanager
-def shown(plan: TrainingPlan, folder: Path, *, resume: bool, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """What a run reports to is shown within the block, and what Ctrl-C leaves of the run is said."""
+def shown(
+    plan: TrainingPlan, folder: Path, *, resume: bool, quiet: bool, tell: Callable[[CurvePoint], str] | None = None
+) -> Iterator[Callable[[Progress], None]]:
+    """What a run reports to is shown within the block, and what Ctrl-C leaves of the run is said.
+
+    Args:
+        plan: The run.
+        folder: Its folder.
+        resume: Whether it goes on with what is in the folder.
+        quiet: Show no progress.
+        tell: What to add to the line of a point.
+    """
     from lgbench.training.record import RECORD
     from lgbench.training.state import STATE
 
     if resume and not quiet and not any((folder / name).exists() for name in (STATE, RECORD)):
         typer.echo(f"There is no run in {str(folder)!r} to go on with: this one starts at step 0.", err=True)
-    display = Display(plan, quiet=quiet)
+    display = Display(plan, quiet=quiet, tell=tell)
     try:
         yield display.show
     except KeyboardInterrupt:
@@ -103,9 +113,10 @@ class Display:
     Args:
         plan: The run.
         quiet: Show nothing.
+        tell: What to add to the line of a point.
     """
 
-    def __init__(self, plan: TrainingPlan, *, quiet: bool) -> None:
+    def __init__(self, plan: TrainingPlan, *, quiet: bool, tell: Callable[[CurvePoint], str] | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
@@ -115,7 +126,7 @@ class Display:
         console = Console(stderr=True)
         columns = (TextColumn("step {task.completed} of {task.total}"), BarColumn(), TextColumn("{task.description}"))
         self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet)
-        self._quiet, self._group = quiet, load_suite(plan.suite).group(plan.group)
+        self._quiet, self._tell, self._group = quiet, tell, load_suite(plan.suite).group(plan.group)
         self._terminal = console.is_terminal
         self._steps = plan.settings.steps
         self._row = self._bar.add_task("", total=self._steps)
@@ -129,6 +140,8 @@ class Display:
         self._bar.update(self._row, completed=progress.step, description=progress.pace)
         if progress.point is not None and not self._quiet:
             line = f"step {progress.step}/{self._steps}: {progress.pace}; {zones_line(self._group, progress.point)}"
+            if self._tell is not None:
+                line += f"; {self._tell(progress.point)}"
             self._bar.console.print(line, highlight=False, soft_wrap=True)
 
     def close(self) -> None:

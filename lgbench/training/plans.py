@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from lgbench.errors import UnknownNameError
 from lgbench.models.importing import split_place
@@ -76,6 +76,16 @@ class TrainingPlan(BaseModel):
             raise UnknownNameError("trained arm", name, TRAINED_ARMS)
         return name
 
+    @model_validator(mode="after")
+    def _trains_the_main_task(self) -> Self:
+        """Whatever a sweep or an ablation changes: a run is of tasks of its group, the main task first."""
+        tasks, group = [part.task for part in self.parts], load_suite(self.suite).group(self.group)
+        if tasks[:1] != [group.main] or len(set(tasks)) < len(tasks) or not set(tasks) <= set(group.tasks):
+            raise ValueError(f"parts must be of tasks of {self.group}, each once and {group.main} first")
+        if sum(part.share for part in self.parts) != 1:
+            raise ValueError("the shares of the parts must add up to 1")
+        return self
+
     @property
     def other_model(self) -> str | None:
         """`model` where it is not the reference model."""
@@ -136,7 +146,7 @@ class Recipe:
             preset=self.preset,
             settings=self._settings(found),
             model=self.model or _REFERENCE,
-            model_sha256=_file_sha256(self.model) if self.model else None,
+            model_sha256=file_sha256(self.model) if self.model else None,
             lora_rank=self.lora_rank,
         )
 
@@ -154,7 +164,8 @@ def _trained_part(part: ArmTask) -> TrainedPart:
     return TrainedPart(task=part.task, task_version=version, max_length=part.max_length, share=part.share)
 
 
-def _file_sha256(model: str) -> str | None:
+def file_sha256(model: str) -> str | None:
+    """The SHA-256 of the file of `file.py:function`; None where the module is named otherwise or there is no file."""
     path = Path(split_place(model)[0])
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 

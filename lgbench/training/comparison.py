@@ -1,0 +1,137 @@
+"""Layer 4: whether a run that was trained again came out as it was recorded. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lgbench.cells import DEV_EXAMPLES
+from lgbench.records import plain
+from lgbench.suites import load_suite
+from lgbench.training.points import zones_line
+from lgbench.training.record import CurvePoint, Machine, TrainingRecord
+
+WHERE_EQUAL = (
+    "Floating-point results are equal only on the same kind of machine, with the same PyTorch and as many threads."
+)
+
+
+class Comparison(NamedTuple):
+    """The points of two records of one plan, up to some step.
+
+    Attributes:
+        recorded: The points that were recorded.
+        here: Those of the run here, after the same steps.
+    """
+
+    recorded: tuple[CurvePoint, ...]
+    here: tuple[CurvePoint, ...]
+
+    @property
+    def differing(self) -> list[tuple[CurvePoint, CurvePoint]]:
+        """The points that are not equal: as recorded, and as here."""
+        pairs = zip(self.recorded, self.here, strict=True)
+        return [(recorded, here) for recorded, here in pairs if recorded != here]
+
+
+def compare(recorded: TrainingRecord, here: TrainingRecord, *, until: int) -> Comparison:
+    """Lay two records side by side.
+
+    Args:
+        recorded: The record.
+        here: That of the run here, with a point wherever the record has one.
+        until: The last step to compare.
+    """
+    of_both = (tuple(point for point in record.curve if point.step <= until) for record in (recorded, here))
+    return Comparison(*of_both)
+
+
+def point_difference(recorded: CurvePoint, here: CurvePoint) -> str | None:
+    """How two points of the same step differ, in words; None where they are equal, to the last digit of the loss."""
+    found = []
+    if recorded.loss != here.loss:
+        found.append(f"loss {recorded.loss!r} recorded, {here.loss!r} here")
+    counts = [
+        f"{task} at length {length}: {count} of {DEV_EXAMPLES} recorded, {here.correct[task][length]} here"
+        for task, by_length in recorded.correct.items()
+        for length, count in by_length.items()
+        if count != here.correct[task][length]
+    ]
+    found += counts[:1]
+    if (more := len(counts) - 1) > 0:
+        found.append(f"{more} more count{'s' if more > 1 else ''}")
+    return "; ".join(found) or None
+
+
+def machine_differences(recorded: TrainingRecord, here: Machine, *, fast_bfloat16: bool) -> list[str]:
+    """What of a recorded machine is not so here.
+
+    Args:
+        recorded: The record.
+        here: The machine here.
+        fast_bfloat16: Whether its products of bfloat16 matrices are fast.
+    """
+    before, now = recorded.machine.model_dump(), here.model_dump()
+    found = [
+        f"{name} {plain(str(value))} recorded, {now[name]} here" for name, value in before.items() if value != now[name]
+    ]
+    if recorded.plan.settings.precision == "bfloat16" and not fast_bfloat16:
+        found.append("precision bfloat16 recorded, which is only emulated here")
+    return found
+
+
+def elsewhere_note(recorded: TrainingRecord, here: Machine, *, fast_bfloat16: bool) -> list[str]:
+    """What to say before training where the recorded machine is not this one; nothing where it is."""
+    found = machine_differences(recorded, here, fast_bfloat16=fast_bfloat16)
+    threads = recorded.machine.threads
+    advice = f" Set OMP_NUM_THREADS={threads} and start anew." if threads != here.threads else ""
+    return [f"The record is of another machine: {'; '.join(found)}. {WHERE_EQUAL}{advice}"] if found else []
+
+
+def verdict(recorded: TrainingRecord, comparison: Comparison, elsewhere: list[str]) -> str:
+    """What came out, in sentences.
+
+    Args:
+        recorded: The record.
+        comparison: Its points beside those of the run here.
+        elsewhere: As `machine_differences` lists them.
+    """
+    if not comparison.differing:
+        return _equal(recorded, comparison)
+    group = load_suite(recorded.plan.suite).group(recorded.plan.group)
+    before, now = comparison.recorded[-1], comparison.here[-1]
+    return "\n".join(
+        [
+            _first_difference(comparison),
+            f"The last point, at step {before.step}, recorded: {zones_line(group, before)}; "
+            f"here: {zones_line(group, now)}.",
+            _reason(elsewhere),
+        ]
+    )
+
+
+def _equal(recorded: TrainingRecord, comparison: Comparison) -> str:
+    points, last = len(comparison.recorded), comparison.recorded[-1].step
+    steps = recorded.plan.settings.steps
+    which = "of the curve" if last == steps else f"up to step {last} of {steps}"
+    what = f"All {points} points {which} are" if points > 1 else f"The one point {which} is"
+    return f"{what} equal to the recorded one{'s' if points > 1 else ''}, to the last digit."
+
+
+def _first_difference(comparison: Comparison) -> str:
+    differing, points = comparison.differing, len(comparison.recorded)
+    before, now = differing[0]
+    many = len(differing) > 1
+    return (
+        f"{len(differing)} of {points} point{'s' if points > 1 else ''} of the curve "
+        f"{'differ from the recorded ones, first' if many else 'differs from the recorded one,'} "
+        f"at step {before.step}: {point_difference(before, now)}."
+    )
+
+
+def _reason(elsewhere: list[str]) -> str:
+    if elsewhere:
+        return f"The likely reason: the record is of another machine ({'; '.join(elsewhere)}). {WHERE_EQUAL}"
+    return (
+        "Versions, platform, device and threads are those of the record. The reason may be a processor of another "
+        f"model, which a record does not name, or a record that is not of this run. {WHERE_EQUAL}"
+    )

@@ -1,0 +1,194 @@
+"""Layer 4: a recorded run trained again, from nothing but its record."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+from lgbench.errors import LgbenchError
+from lgbench.models.checkpoint import Build
+from lgbench.models.importing import check_file, split_place
+from lgbench.models.loading import check_texts
+from lgbench.suites import load_suite
+from lgbench.tasks import get_task
+from lgbench.training.plans import TrainingPlan, difference, file_sha256
+from lgbench.training.record import RECORD, TrainingRecord, read_training_record
+from lgbench.training.state import read_state
+from lgbench.training.trainer import Progress, train
+
+
+def recorded_folder(place: Path) -> Path:
+    """The folder of a recorded run, which a user names by the folder or by its `training.json`.
+
+    Raises:
+        LgbenchError: There is neither.
+    """
+    if place.name == RECORD and place.is_file():
+        return place.parent
+    if place.exists() and not place.is_dir():
+        raise LgbenchError(f"{str(place)!r} is a file, but no {RECORD}. Name that, or the folder that holds it.")
+    if not place.exists():
+        raise LgbenchError(f"There is no folder {str(place)!r}.")
+    return place
+
+
+def check_output(folder: Path, recorded: Path) -> None:
+    """Make sure that nothing recorded is written over.
+
+    Raises:
+        LgbenchError: The two folders are one.
+    """
+    if folder.exists() and folder.samefile(recorded):
+        raise LgbenchError(f"{str(folder)!r} is the folder of the recorded run itself. Choose another --output.")
+
+
+def plan_again(record: TrainingRecord, *, model: str | None) -> TrainingPlan:
+    """The plan to train a recorded run again by: the recorded one, of the module that the user names.
+
+    Args:
+        record: The record.
+        model: What the user gave to `--model`: of a user's module lgbench runs no code that only a record names.
+
+    Raises:
+        LgbenchError: The run cannot be trained again here, or the module is another.
+    """
+    if record.plan.is_pretrained:
+        raise LgbenchError(
+            f"The run finetuned {record.plan.model!r}, whose weights a record does not hold. Train it again with "
+            f"`lgbench finetune`, and compare the two {RECORD}."
+        )
+    _check_tasks(record.plan)
+    check_curve(record)
+    return _with_module(record.plan, model)
+
+
+def _check_tasks(plan: TrainingPlan) -> None:
+    for part in plan.parts:
+        task = get_task(part.task)
+        if part.task_version != task.version:
+            raise LgbenchError(
+                f"The run trained version {part.task_version} of {part.task}, whose examples this lgbench does not "
+                f"draw: here it has version {task.version}. Take the lgbench that the record names."
+            )
+        task.check_length(part.max_length)
+
+
+def check_curve(record: TrainingRecord) -> None:
+    """Make sure that a curve has the points that its plan asks for, up to the steps done.
+
+    Raises:
+        LgbenchError: It has none, or others.
+    """
+    every, steps = record.plan.settings.evaluate_every, record.plan.settings.steps
+    taken = [point.step for point in record.curve]
+    if not taken:
+        raise LgbenchError("The record has no point of a curve yet: there is nothing to compare with.")
+    planned = itertools.chain(range(every, steps, every), [steps])
+    if taken != list(itertools.islice(planned, len(taken))) or taken[-1] != record.steps_done:
+        raise LgbenchError(
+            f"The record's curve is not that of its plan, which has a point every {every} of {steps} steps, the last "
+            f"after the {record.steps_done} that are done: it was altered."
+        )
+
+
+def _with_module(plan: TrainingPlan, model: str | None) -> TrainingPlan:
+    if plan.other_model is None:
+        if model is not None:
+            raise LgbenchError("The run is of the reference model: leave --model out.")
+        return plan
+    if model is None:
+        raise LgbenchError(
+            f"The run is of the module {plan.model!r}. lgbench runs no code because a record names it: name it "
+            "yourself with --model FILE.py:BUILD."
+        )
+    check_texts({"--model": model})
+    place = split_place(model)[0]
+    if place.endswith(".py"):
+        check_file(Path(place), f"{model!r} reads as file.py:function.")
+    again = plan.model_copy(update={"model": model, "model_sha256": file_sha256(model)})
+    if plan.model_sha256 not in (None, again.model_sha256):
+        raise LgbenchError(
+            f"{model!r} is not the module that was trained, {plan.model!r}: the SHA-256 of its file is "
+            f"{again.model_sha256 or 'not known'}, recorded is {plan.model_sha256}."
+        )
+    if plan.model_sha256 is not None and (differs := difference(plan, again)) is not None:
+        raise LgbenchError(f"{model!r} is not the module that was trained: {differs}.")
+    return again
+
+
+def reservations(plan: TrainingPlan) -> list[str]:
+    """What an equal curve will not say of a recorded run, in sentences."""
+    found = []
+    if plan.trained_arm() != load_suite(plan.suite).group(plan.group).arm(plan.arm):
+        parts = ", ".join(f"{part.task} to {part.max_length} (share {part.share})" for part in plan.parts)
+        found.append(f"The run trained {parts}, which is not arm {plan.arm}: it is no result of the suite.")
+    if plan.other_model is not None and plan.model_sha256 is None:
+        found.append(
+            f"The record has no hash of its module {plan.model!r}: whether --model is the same, it cannot say."
+        )
+    return found
+
+
+def last_step(record: TrainingRecord, until: int | None) -> int:
+    """The step of the first recorded point at or after `until`; of the last one where there is none."""
+    last = record.curve[-1].step
+    return last if until is None else next((point.step for point in record.curve if point.step >= until), last)
+
+
+def trained_before(plan: TrainingPlan, folder: Path, *, until: int) -> TrainingRecord | None:
+    """The record of this run in a folder where an earlier call took it as far as asked for; else None.
+
+    Raises:
+        LgbenchError: What is there is damaged.
+    """
+    state = read_state(folder)
+    if state is None and not (folder / RECORD).exists():
+        return None
+    record = state[0] if state is not None else read_training_record(folder)
+    if record.steps_done < until or difference(record.plan, plan) is not None:
+        return None
+    if state is not None and record.finished:  # killed before its checkpoint was whole
+        return None
+    check_curve(record)
+    return record
+
+
+class _ReachedError(Exception):
+    """The run has come as far as asked for. The trainer takes it like any interruption: the state is saved."""
+
+
+def train_until(
+    plan: TrainingPlan,
+    folder: Path,
+    *,
+    until: int,
+    build: Build | None,
+    device: str,
+    resume: bool,
+    report: Callable[[Progress], None],
+) -> TrainingRecord:
+    """Train a run up to one of its points, as the whole plan has it; `--resume` goes on from there.
+
+    Args:
+        plan: What to train.
+        folder: The run's folder.
+        until: The step of a point; the last one ends the run.
+        build: As for `train`.
+        device: As PyTorch names it.
+        resume: Go on from the state in the folder, if there is one.
+        report: Called every few steps.
+
+    Raises:
+        LgbenchError: As for `train`.
+    """
+
+    def watch(progress: Progress) -> None:
+        report(progress)
+        if progress.point is not None and until <= progress.step < plan.settings.steps:
+            raise _ReachedError
+
+    try:
+        return train(plan, folder, build=build, device=device, resume=resume, report=watch)
+    except _ReachedError:
+        return read_training_record(folder)

@@ -16,6 +16,8 @@ from lgbench.version import __version__
 
 _MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "peft", "jax", "openai", "vllm")
 
+_PROCESSOR_KEYS = (("family", "cpu family"), ("model", "model"))
+
 
 def describe_environment(device: str) -> Environment:
     """The environment of this process; of the packages a reply may depend on, those that are loaded now."""
@@ -31,6 +33,20 @@ def describe_environment(device: str) -> Environment:
         git_commit=commit,
         git_dirty=dirty,
     )
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """What the system calls the processor, as in "AMD EPYC, family 25, model 17"; None where it does not say.
+
+    The same name stands for processors that round differently; family and model tell them apart.
+    """
+    try:
+        first = cpuinfo.read_text("utf-8", errors="replace").split("\n\n")[0]
+    except OSError:  # no Linux
+        return platform.processor() or None
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    parts = [told.get("model name", ""), *(f"{name} {told[key]}" for name, key in _PROCESSOR_KEYS if key in told)]
+    return ", ".join(filter(None, parts)) or None
 
 
 def return_memory() -> None:

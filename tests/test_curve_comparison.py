@@ -16,7 +16,9 @@ from tests.tiny_training import STRINGS, tiny_plan
 
 RECORDS = sorted(path.parent for path in (Path(__file__).parent.parent / "docs" / "runs").rglob("training.json"))
 TASKS = ("capitalize_reverse", "capitalize", "reverse")
-MACHINE = Machine(lgbench="0.1.0", torch="2.9.0", platform="Linux x86_64, 2 cores", device="cpu", threads=1)
+MACHINE = Machine(
+    lgbench="0.1.0", torch="2.9.0", platform="Linux x86_64, 2 cores", device="cpu", threads=1, processor="A B"
+)
 
 
 def point(step: int, *, loss: float = 0.5, right: int = 60) -> CurvePoint:
@@ -70,7 +72,11 @@ def test_the_verdict_tells_the_first_difference_and_where_both_ended() -> None:
     assert told[1] == f"The last point, at step 12, recorded: {ends[0]}; here: {ends[1]}."
     assert "another machine (threads 1 recorded, 2 here). Floating-point results are equal only on" in told[2]
     told = verdict(recorded, compare(recorded, here, until=12), []).splitlines()
-    assert "a processor of another model, which a record does not name" in told[2]
+    assert "The reason may be a record that is not of this run." in told[2]
+    older = recorded.model_copy(update={"machine": MACHINE.model_copy(update={"processor": None})})
+    told = verdict(older, compare(older, here, until=12), []).splitlines()
+    assert "a processor of another model, which this record does not name, or a record that is not" in told[2]
+    assert machine_differences(older, MACHINE, fast_bfloat16=True) == []
     equal = verdict(recorded, compare(recorded, here, until=5), ["threads 1 recorded, 2 here"])
     assert equal == "The one point up to step 5 of 12 is equal to the recorded one, to the last digit."
 
@@ -83,6 +89,7 @@ def test_the_verdict_tells_the_first_difference_and_where_both_ended() -> None:
         ("platform", "Darwin arm64, 8 cores"),
         ("device", "A100"),
         ("threads", 2),
+        ("processor", "C D"),
     ],
 )
 def test_whatever_differs_between_machines_is_named(name: str, value: object) -> None:

@@ -116,7 +116,7 @@ def test_a_loss_that_is_off_by_the_last_digit_is_told(lgbench: Shell, recorded: 
     first, last, reason = done.out.splitlines()
     assert first == f"1 of 3 points of the curve differs from the recorded one, at step {step}: {told}."
     assert last.startswith("The last point, at step 12, recorded: capitalize_reverse in-distribution ")
-    assert reason.startswith("Versions, platform, device and threads are those of the record.")
+    assert reason.startswith("What the record tells of its machine is so here too. ")
     lines = [line for line in done.err.splitlines() if line.startswith("step ")]
     assert [line.endswith("; as recorded") for line in lines] == [place != number for place in range(3)]
     assert lines[number].endswith(f"; not as recorded: {told}")

@@ -72,7 +72,9 @@ def machine_differences(recorded: TrainingRecord, here: Machine, *, fast_bfloat1
     """
     before, now = recorded.machine.model_dump(), here.model_dump()
     found = [
-        f"{name} {plain(str(value))} recorded, {now[name]} here" for name, value in before.items() if value != now[name]
+        f"{name} {plain(str(value))} recorded, {now[name]} here"
+        for name, value in before.items()
+        if value not in (None, now[name])
     ]
     if recorded.plan.settings.precision == "bfloat16" and not fast_bfloat16:
         found.append("precision bfloat16 recorded, which is only emulated here")
@@ -104,7 +106,7 @@ def verdict(recorded: TrainingRecord, comparison: Comparison, elsewhere: list[st
             _first_difference(comparison),
             f"The last point, at step {before.step}, recorded: {zones_line(group, before)}; "
             f"here: {zones_line(group, now)}.",
-            _reason(elsewhere),
+            _reason(recorded, elsewhere),
         ]
     )
 
@@ -128,10 +130,11 @@ def _first_difference(comparison: Comparison) -> str:
     )
 
 
-def _reason(elsewhere: list[str]) -> str:
+def _reason(recorded: TrainingRecord, elsewhere: list[str]) -> str:
     if elsewhere:
         return f"The likely reason: the record is of another machine ({'; '.join(elsewhere)}). {WHERE_EQUAL}"
+    unnamed = "a processor of another model, which this record does not name, or "
     return (
-        "Versions, platform, device and threads are those of the record. The reason may be a processor of another "
-        f"model, which a record does not name, or a record that is not of this run. {WHERE_EQUAL}"
+        "What the record tells of its machine is so here too. The reason may be "
+        f"{unnamed if recorded.machine.processor is None else ''}a record that is not of this run. {WHERE_EQUAL}"
     )

@@ -9,6 +9,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from lgbench.environment import processor
 from lgbench.errors import LgbenchError
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.records import read_record
@@ -39,13 +40,24 @@ class CurvePoint(_Record):
 
 
 class Machine(_Record):
-    """Where a run took place."""
+    """Where a run took place.
+
+    Attributes:
+        lgbench: Version of this package.
+        torch: Version of PyTorch.
+        platform: Operating system, processor architecture and number of cores.
+        device: What trained: `cpu`, or the name of the GPU.
+        threads: Cores that PyTorch used for one operation.
+        processor: What the system calls the processor; null where it does not say, and in records made before lgbench
+            asked.
+    """
 
     lgbench: str
     torch: str
     platform: str
     device: str
     threads: int
+    processor: str | None = None
 
     @classmethod
     def current(cls, device: str) -> Self:
@@ -55,7 +67,12 @@ class Machine(_Record):
         name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
         system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
         return cls(
-            lgbench=__version__, torch=torch.__version__, platform=system, device=name, threads=torch.get_num_threads()
+            lgbench=__version__,
+            torch=torch.__version__,
+            platform=system,
+            device=name,
+            threads=torch.get_num_threads(),
+            processor=processor(),
         )
 
 

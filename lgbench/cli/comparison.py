@@ -19,7 +19,7 @@ from lgbench.suites import ZONES, Group
 
 
 def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> None:
-    """Print for each group its main task by length, its zones and gains, and last whether transfer was seen.
+    """Print for each group its tasks by length, its zones and gains, and last whether transfer was seen.
 
     Args:
         scores: The scored runs.
@@ -32,6 +32,10 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
         task, main, aux = group.group.main, group.group.main_length, group.group.aux_length
         console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds")
         print_table(_by_length(group))
+        if (others := _others_by_length(group)).row_count:
+            what = f"auxiliary and control tasks by length (trained to {aux})"
+            console.print(f"{group.group.name}: {what}, exact match in %, mean over seeds")
+            print_table(others)
         console.print(f"{group.group.name}: {task} by zone (trained to {main}, auxiliaries to {aux}), in %")
         print_table(_by_zone(group))
         for line in _gains(group):
@@ -41,9 +45,10 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
         console.print(verdict(group), markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
-def _table(*headings: str) -> Table:
+def _table(*headings: str, left: Sequence[str] = ("arm",)) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("arm", no_wrap=True)
+    for heading in left:
+        table.add_column(heading, no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
@@ -59,6 +64,20 @@ def _by_length(scores: GroupScores) -> Table:
             table.add_row("  lowest", *(percent(min(seeds)) for seeds in lengths))
             table.add_row("  highest", *(percent(max(seeds)) for seeds in lengths))
     return table
+
+
+def _others_by_length(scores: GroupScores) -> Table:
+    """A row for each arm and task other than the main task: whether there was anything that could transfer."""
+    table = _table(*map(str, scores.group.grid), "curve", left=("arm", "task"))
+    for name, arm in scores.arms.items():
+        for task in _other_tasks(name, scores.group):
+            means = [mean(seeds) for seeds in _accuracies(arm, task)]
+            table.add_row(name, task, *map(percent, means), blocks(means))
+    return table
+
+
+def _other_tasks(arm: str, group: Group) -> list[str]:
+    return [task for task in group.evaluated_tasks(arm) if task != group.main]
 
 
 def _accuracies(arm: ArmScores, task: str) -> list[list[Fraction]]:
@@ -100,7 +119,7 @@ def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
             "suite": scores.suite.name,
             "group": group.group.name,
             "main": group.group.main,
-            "arms": {name: _arm_record(arm, group.group) for name, arm in group.arms.items()},
+            "arms": {name: _arm_record(name, arm, group.group) for name, arm in group.arms.items()},
             "transfer_gain": _estimate_record(group.transfer_gain),
             "control_gain": _estimate_record(group.control_gain),
             "gain_over_control": _estimate_record(group.gain_over_control),
@@ -111,8 +130,7 @@ def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
     ]
 
 
-def _arm_record(arm: ArmScores, group: Group) -> dict[str, Any]:
-    by_length = zip(group.grid, _accuracies(arm, group.main), strict=True)
+def _arm_record(name: str, arm: ArmScores, group: Group) -> dict[str, Any]:
     return {
         "seeds": [seed.result.seed for seed in arm.seeds],
         "zones": {zone: _share(arm.zone(zone)) for zone in ZONES},
@@ -121,8 +139,14 @@ def _arm_record(arm: ArmScores, group: Group) -> dict[str, Any]:
         "best_seed": _share(arm.best_seed),
         "horizon_90": None if arm.horizon_90 is None else arm.horizon_90.length,
         "gap": _share(arm.gap),
-        "lengths": [{"length": length, "by_seed": [float(share) for share in shares]} for length, shares in by_length],
+        "lengths": _lengths_record(arm, group, group.main),
+        "others": {task: {"lengths": _lengths_record(arm, group, task)} for task in _other_tasks(name, group)},
     }
+
+
+def _lengths_record(arm: ArmScores, group: Group, task: str) -> list[dict[str, Any]]:
+    by_length = zip(group.grid, _accuracies(arm, task), strict=True)
+    return [{"length": length, "by_seed": [float(share) for share in shares]} for length, shares in by_length]
 
 
 def _estimate_record(estimate: Estimate | None) -> dict[str, Any] | None:

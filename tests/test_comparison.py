@@ -20,12 +20,16 @@ GROUP = MINI.group("capitalize-reverse")
 
 
 def run(arm: str, seed: int, share: float, *, others: Mapping[str, float] | None = None) -> MadeUpRun:
-    """A run that has a share of the transfer zone of the main task right, and all else unless `others` says less."""
+    """A run that has a share of the transfer zone of the main task right, and all else of it.
+
+    The other tasks are right up to their training length, unless `others` says less, and wrong beyond.
+    """
 
     def correct(cell: Cell) -> int:
+        zone = GROUP.zone(cell.length)
         if cell.task == GROUP.main:
-            return round(256 * (share if GROUP.zone(cell.length) == "transfer" else 1))
-        return round(256 * (others or {}).get(cell.task, 1))
+            return round(256 * (share if zone == "transfer" else 1))
+        return round(256 * (others or {}).get(cell.task, 1)) if zone != "beyond" else 0
 
     return make_run(correct, arm=arm, group=GROUP.name, seed=seed)
 
@@ -44,6 +48,63 @@ def run(arm: str, seed: int, share: float, *, others: Mapping[str, float] | None
 def test_the_verdict_needs_both_gains(shares: dict[str, float], words: str) -> None:
     runs = [run(arm, seed, share) for arm, share in shares.items() for seed in range(3)]
     assert words in verdict(score_trained(runs, MINI).groups[0])
+
+
+def concluded(gained: float, *, capitalize: float = 1, reverse: float = 1, repeat_first: float | None = 1) -> str:
+    """The verdict of two seeds: what `transfer` gained, and how much of the other tasks is right; None for no control.
+
+    `main_only` and `control` have half of the transfer zone right, so that less than 0.5 is a loss.
+    """
+    others = {"capitalize": capitalize, "reverse": reverse}
+    runs = [run("main_only", seed, 0.5) for seed in range(2)]
+    runs += [run("transfer", seed, 0.5 + gained, others=others) for seed in range(2)]
+    if repeat_first is not None:
+        runs += [run("control", seed, 0.5, others={"repeat_first": repeat_first}) for seed in range(2)]
+    return verdict(score_trained(runs, MINI).groups[0])
+
+
+def test_a_missing_transfer_is_told_with_the_auxiliaries_that_were_not_learned() -> None:
+    assert concluded(0).endswith("(95 % interval +0.0 to +0.0) over the control.")
+    assert concluded(0, reverse=0.5).endswith(
+        "over the control; but the auxiliary reverse was not learned, with 50.0 % up to its training length 16."
+    )
+    assert concluded(0, capitalize=0, reverse=0.5, repeat_first=None).endswith(
+        "over main_only; but the auxiliary capitalize was not learned, with 0 % up to its training length 16, "
+        "and the auxiliary reverse was not learned, with 50.0 % up to its training length 16."
+    )
+    assert "not learned" not in concluded(0.25, reverse=0.5), "where transfer was seen, what it learned sufficed"
+
+
+@pytest.mark.parametrize("gained", [-0.25, 0, 0.25])
+def test_a_control_task_that_was_not_learned_is_told_whatever_was_gained(gained: float) -> None:
+    assert concluded(gained, repeat_first=0.25).endswith(
+        "over the control; the control task repeat_first was not learned, with 25.0 % up to its training length 16, "
+        "so the gain over the control says less."
+    )
+    assert "not learned" not in concluded(gained)
+
+
+@pytest.mark.parametrize(("right", "learned"), [(1843, False), (1844, True)])
+def test_a_task_is_learned_from_nine_tenths_up_to_its_training_length(right: int, learned: bool) -> None:
+    """Nine tenths of 8 lengths with 256 replies each are 1843.2 replies."""
+
+    def correct(cell: Cell) -> int:
+        if cell.task != "reverse" or cell.length < 16:
+            return 256
+        return right - 7 * 256 if cell.length == 16 else 0
+
+    transfer = make_run(correct, arm="transfer", group=GROUP.name, seed=0)
+    (scores,) = score_trained([run("main_only", 0, 1), transfer], MINI).groups
+    assert scores.arms["transfer"].others == {"capitalize": 1, "reverse": Fraction(right, 2048)}
+    assert ("the auxiliary reverse was not learned" in verdict(scores)) is not learned
+
+
+def test_the_accuracy_of_another_task_is_the_mean_of_its_seeds() -> None:
+    runs = [run("control", seed, 0, others={"repeat_first": share}) for seed, share in enumerate((0.25, 1.0))]
+    runs.append(run("main_only", 0, 0))
+    arms = score_trained(runs, MINI).groups[0].arms
+    assert arms["control"].others == {"repeat_first": Fraction(5, 8)}
+    assert arms["main_only"].others == {}
 
 
 def test_a_loss_that_rounds_to_nothing_has_no_minus() -> None:
@@ -98,9 +159,9 @@ def test_the_tasks_beside_the_main_task_have_a_row_each(capsys: pytest.CaptureFi
     assert heading == "auxiliary and control tasks by length (trained to 16), exact match in %, mean over seeds"
     assert [line.split() for line in table.splitlines() if re.match(r" \w", line)] == [
         ["arm", "task", *map(str, GROUP.grid), "curve"],
-        ["transfer", "capitalize", *["37.5"] * 10, "▄" * 10],
-        ["transfer", "reverse", *["100"] * 10, "█" * 10],
-        ["control", "repeat_first", *["0.4"] * 10, "▂" * 10],
+        ["transfer", "capitalize", *["37.5"] * 8, "0", "0", "▄" * 8 + "▁▁"],
+        ["transfer", "reverse", *["100"] * 8, "0", "0", "█" * 8 + "▁▁"],
+        ["control", "repeat_first", *["0.4"] * 8, "0", "0", "▂" * 8 + "▁▁"],
     ]
     (record,) = comparison_record(scores)
     others = {arm: each["others"] for arm, each in record["arms"].items()}
@@ -109,9 +170,12 @@ def test_the_tasks_beside_the_main_task_have_a_row_each(capsys: pytest.CaptureFi
         "transfer": ["capitalize", "reverse"],
         "control": ["repeat_first"],
     }
-    assert others["transfer"]["capitalize"]["lengths"] == [
-        {"length": length, "by_seed": [0.25, 0.5]} for length in GROUP.grid
-    ]
+    assert others["transfer"]["capitalize"] == {
+        "trained_accuracy": 0.375,
+        "lengths": [
+            {"length": length, "by_seed": [0.25, 0.5] if length <= 16 else [0.0, 0.0]} for length in GROUP.grid
+        ],
+    }
 
 
 def test_arms_of_the_main_task_alone_have_no_table_of_others(capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,14 +70,10 @@ def _others_by_length(scores: GroupScores) -> Table:
     """A row for each arm and task other than the main task: whether there was anything that could transfer."""
     table = _table(*map(str, scores.group.grid), "curve", left=("arm", "task"))
     for name, arm in scores.arms.items():
-        for task in _other_tasks(name, scores.group):
+        for task in arm.others:
             means = [mean(seeds) for seeds in _accuracies(arm, task)]
             table.add_row(name, task, *map(percent, means), blocks(means))
     return table
-
-
-def _other_tasks(arm: str, group: Group) -> list[str]:
-    return [task for task in group.evaluated_tasks(arm) if task != group.main]
 
 
 def _accuracies(arm: ArmScores, task: str) -> list[list[Fraction]]:
@@ -119,7 +115,7 @@ def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
             "suite": scores.suite.name,
             "group": group.group.name,
             "main": group.group.main,
-            "arms": {name: _arm_record(name, arm, group.group) for name, arm in group.arms.items()},
+            "arms": {name: _arm_record(arm, group.group) for name, arm in group.arms.items()},
             "transfer_gain": _estimate_record(group.transfer_gain),
             "control_gain": _estimate_record(group.control_gain),
             "gain_over_control": _estimate_record(group.gain_over_control),
@@ -130,7 +126,7 @@ def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
     ]
 
 
-def _arm_record(name: str, arm: ArmScores, group: Group) -> dict[str, Any]:
+def _arm_record(arm: ArmScores, group: Group) -> dict[str, Any]:
     return {
         "seeds": [seed.result.seed for seed in arm.seeds],
         "zones": {zone: _share(arm.zone(zone)) for zone in ZONES},
@@ -140,7 +136,10 @@ def _arm_record(name: str, arm: ArmScores, group: Group) -> dict[str, Any]:
         "horizon_90": None if arm.horizon_90 is None else arm.horizon_90.length,
         "gap": _share(arm.gap),
         "lengths": _lengths_record(arm, group, group.main),
-        "others": {task: {"lengths": _lengths_record(arm, group, task)} for task in _other_tasks(name, group)},
+        "others": {
+            task: {"trained_accuracy": _share(share), "lengths": _lengths_record(arm, group, task)}
+            for task, share in arm.others.items()
+        },
     }
 
 
@@ -170,9 +169,29 @@ def verdict(scores: GroupScores) -> str:
         gained += f", {_points(over_control)} over the control"
     elif seen:
         gained += "; no control ran, so length alone may be why"
-    learned = scores.arms["transfer"].zone("in_distribution")
-    if not seen and learned is not None and learned < SUCCESS:
-        gained += f"; but the main task was not learned, with {percent(learned)} % in distribution"
+    if not seen and (missing := _not_learned(scores)):
+        gained += f"; but {', and '.join(missing)}"
+    for missing_control in _others_not_learned(scores, "control", "the control task"):
+        gained += f"; {missing_control}, so the gain over the control says less"
     if gain.one_seed or (over_control is not None and over_control.one_seed):
         gained += "; some arm has one seed, so the intervals leave out how its seeds differ"
     return f"{name}: transfer was {'' if seen else 'not '}seen: {gained}."
+
+
+def _not_learned(scores: GroupScores) -> list[str]:
+    """What the arm `transfer` did not learn, which may be why no transfer was seen; a clause for each task."""
+    learned = scores.arms["transfer"].zone("in_distribution")
+    of_main = [] if learned is None or learned >= SUCCESS else [_lacking("the main task", learned, "in distribution")]
+    return of_main + _others_not_learned(scores, "transfer", "the auxiliary")
+
+
+def _others_not_learned(scores: GroupScores, arm: str, kind: str) -> list[str]:
+    if arm not in scores.arms:
+        return []
+    where = f"up to its training length {scores.group.aux_length}"
+    others = scores.arms[arm].others.items()
+    return [_lacking(f"{kind} {task}", share, where) for task, share in others if share is not None and share < SUCCESS]
+
+
+def _lacking(what: str, share: Fraction, where: str) -> str:
+    return f"{what} was not learned, with {percent(share)} % {where}"

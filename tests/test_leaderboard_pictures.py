@@ -117,8 +117,8 @@ def test_text_fits_in_a_wide_font() -> None:
 
 def test_the_words_hold_every_number() -> None:
     (picture,) = system_pictures(scored(falling(2, "main_only", "transfer")))
-    assert "main_only (2 seeds): 100.0 at 2, 100.0 at 4, 100.0 at 6, 100.0 at 8, 95.3 at 10," in picture.text
-    assert "transfer (2 seeds): 100.0 at 2" in picture.text
+    assert "main_only (2 seeds): 100 at 2, 100 at 4, 100 at 6, 100 at 8, 95.3 at 10," in picture.text
+    assert "transfer (2 seeds): 100 at 2" in picture.text
     assert "89.1 at 20." in picture.text
     svg = ET.fromstring(picture.svg())
     assert svg.findtext(f"{SVG}desc") == picture.text

@@ -10,32 +10,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
 import torch  # after the skip
 
-from lgbench.cli.comparison import _points, print_comparison, verdict
+from lgbench.cli.comparison import verdict
 from lgbench.cli.reproduction import _arms
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.records import read_record
-from lgbench.rescoring import Rescored, rescore
+from lgbench.rescoring import rescore
 from lgbench.results import Result
-from lgbench.scoring.comparison import Estimate
-from lgbench.scoring.display import percent
 from lgbench.scoring.systems import score_trained
-from lgbench.suites import Cell, load_suite
+from lgbench.suites import load_suite
 from lgbench.training import reproduction
 from lgbench.training.plans import Recipe
 from lgbench.training.reproduction import finish_run, list_runs, shared_runs
 from lgbench.training.runs import Run, execute, train_run
 from lgbench.training.trainer import train
-from tests.made_up import make_result
 from tests.tiny_training import tiny_plan
 
 MINI = load_suite("mini-v1")
@@ -234,77 +229,6 @@ def lives(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def rescored(arm: str, seed: int, share: float) -> Rescored:
-    group = MINI.group("capitalize-reverse")
-    result = make_result(
-        lambda cell: round(256 * (share if group.zone(cell.length) == "transfer" else 1)),
-        arm=arm,
-        group=group.name,
-        seed=seed,
-    )
-    correct = {Cell(cell.task, cell.length): np.arange(256) < cell.counts.correct for cell in result.cells}
-    return Rescored(result, correct)
-
-
-@pytest.mark.parametrize(
-    ("shares", "words"),
-    [
-        ({"main_only": 0.0, "transfer": 0.75, "control": 0.0}, "transfer was seen: +75.0 points (95 % interval"),
-        ({"main_only": 0.0, "transfer": 0.75, "control": 0.75}, "transfer was not seen: +75.0 points"),
-        ({"main_only": 0.5, "transfer": 0.5, "control": 0.0}, "transfer was not seen: +0.0 points"),
-        ({"main_only": 0.0, "transfer": 0.75}, "no control ran, so length alone may be why"),
-        ({"transfer": 0.75}, "not decided"),
-        ({"main_only": 0.0, "transfer": 0.0}, "(95 % interval +0.0 to +0.0) over main_only."),
-    ],
-)
-def test_the_verdict_needs_both_gains(shares: dict[str, float], words: str) -> None:
-    runs = [rescored(arm, seed, share) for arm, share in shares.items() for seed in range(3)]
-    assert words in verdict(score_trained(runs, MINI).groups[0])
-
-
-def test_a_loss_that_rounds_to_nothing_has_no_minus() -> None:
-    loss = Estimate(Fraction(-1, 10000), np.full(100, -0.0001), one_seed=False)
-    assert _points(loss) == "+0.0 points (95 % interval +0.0 to +0.0)"
-
-
-def test_only_what_is_all_right_is_shown_as_100(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [percent(Fraction(right, 2560)) for right in (0, 1, 1280, 2559, 2560)] == [
-        "0",
-        "0.0",
-        "50.0",
-        "100.0",
-        "100",
-    ]
-    assert percent(None) == "-"
-    print_comparison(score_trained([rescored("transfer", 0, 255 / 256)], MINI))
-    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" transfer ")]
-    assert [row[5:7] for row in rows] == [["99.6", "99.6"], ["100", "99.6"]]
-
-
-def test_the_comparison_shows_the_spread_of_seeds_and_the_share_of_the_ceiling(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    shares = {"main_only": (0.125, 0.125), "transfer": (0.25, 0.75, 0.5), "direct": (0.875,)}
-    runs = [rescored(arm, seed, share) for arm, own in shares.items() for seed, share in enumerate(own)]
-    print_comparison(score_trained(runs, MINI))
-    lines = capsys.readouterr().out.splitlines()
-    known, beyond = ["100"] * 4, ["100"] * 2  # the lengths before and after the transfer zone's four
-    by_length = lines[: next(number for number, line in enumerate(lines) if "by zone" in line)]
-    rows = [line.split() for line in by_length if re.match(" (main_only|transfer|direct|  (low|high)est) ", line)]
-    assert [(row[0], row[1:11]) for row in rows] == [
-        ("main_only", [*known, *["12.5"] * 4, *beyond]),
-        ("lowest", [*known, *["12.5"] * 4, *beyond]),
-        ("highest", [*known, *["12.5"] * 4, *beyond]),
-        ("transfer", [*known, *["50.0"] * 4, *beyond]),
-        ("lowest", [*known, *["25.0"] * 4, *beyond]),
-        ("highest", [*known, *["75.0"] * 4, *beyond]),
-        ("direct", [*known, *["87.5"] * 4, *beyond]),
-    ]
-    assert "Recovered share of what direct training gains: 50.0 %" in lines
-    print_comparison(score_trained(runs[:-1], MINI))
-    assert "Recovered" not in capsys.readouterr().out
 
 
 def test_a_run_says_early_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

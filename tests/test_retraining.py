@@ -163,7 +163,9 @@ def test_a_run_may_be_compared_in_pieces(lgbench: Shell, recorded: Path, monkeyp
     alter(recorded, lambda record: next_loss(record, 2))
     assert lgbench("retrain", recorded, "--resume").status == 1
     assert lgbench("retrain", recorded, "--until", "10", "--resume").status == 0
-    assert lgbench("retrain", recorded).status == 1, "without --resume the trainer refuses"
+    refused = lgbench("retrain", recorded)
+    assert (refused.status, refused.out) == (1, "")
+    assert "'runs/retrain-first' holds this run, trained." in refused.err
 
 
 def test_a_run_that_was_killed_before_its_checkpoint_is_completed(

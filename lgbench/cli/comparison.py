@@ -19,7 +19,7 @@ from lgbench.suites import ZONES, Group
 
 
 def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> None:
-    """Print for each group its main task by length, its zones and gains, and last whether transfer was seen.
+    """Print for each group its tasks by length, its zones and gains, and last whether transfer was seen.
 
     Args:
         scores: The scored runs.
@@ -32,6 +32,10 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
         task, main, aux = group.group.main, group.group.main_length, group.group.aux_length
         console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds")
         print_table(_by_length(group))
+        if (others := _others_by_length(group)).row_count:
+            what = f"auxiliary and control tasks by length (trained to {aux})"
+            console.print(f"{group.group.name}: {what}, exact match in %, mean over seeds")
+            print_table(others)
         console.print(f"{group.group.name}: {task} by zone (trained to {main}, auxiliaries to {aux}), in %")
         print_table(_by_zone(group))
         for line in _gains(group):
@@ -41,9 +45,10 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
         console.print(verdict(group), markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
-def _table(*headings: str) -> Table:
+def _table(*headings: str, left: Sequence[str] = ("arm",)) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("arm", no_wrap=True)
+    for heading in left:
+        table.add_column(heading, no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
@@ -58,6 +63,16 @@ def _by_length(scores: GroupScores) -> Table:
         if len(arm.seeds) > 1:
             table.add_row("  lowest", *(percent(min(seeds)) for seeds in lengths))
             table.add_row("  highest", *(percent(max(seeds)) for seeds in lengths))
+    return table
+
+
+def _others_by_length(scores: GroupScores) -> Table:
+    """A row for each arm and task other than the main task: whether there was anything that could transfer."""
+    table = _table(*map(str, scores.group.grid), "curve", left=("arm", "task"))
+    for name, arm in scores.arms.items():
+        for task in arm.others:
+            means = [mean(seeds) for seeds in _accuracies(arm, task)]
+            table.add_row(name, task, *map(percent, means), blocks(means))
     return table
 
 
@@ -112,7 +127,6 @@ def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
 
 
 def _arm_record(arm: ArmScores, group: Group) -> dict[str, Any]:
-    by_length = zip(group.grid, _accuracies(arm, group.main), strict=True)
     return {
         "seeds": [seed.result.seed for seed in arm.seeds],
         "zones": {zone: _share(arm.zone(zone)) for zone in ZONES},
@@ -121,8 +135,17 @@ def _arm_record(arm: ArmScores, group: Group) -> dict[str, Any]:
         "best_seed": _share(arm.best_seed),
         "horizon_90": None if arm.horizon_90 is None else arm.horizon_90.length,
         "gap": _share(arm.gap),
-        "lengths": [{"length": length, "by_seed": [float(share) for share in shares]} for length, shares in by_length],
+        "lengths": _lengths_record(arm, group, group.main),
+        "others": {
+            task: {"trained_accuracy": _share(share), "lengths": _lengths_record(arm, group, task)}
+            for task, share in arm.others.items()
+        },
     }
+
+
+def _lengths_record(arm: ArmScores, group: Group, task: str) -> list[dict[str, Any]]:
+    by_length = zip(group.grid, _accuracies(arm, task), strict=True)
+    return [{"length": length, "by_seed": [float(share) for share in shares]} for length, shares in by_length]
 
 
 def _estimate_record(estimate: Estimate | None) -> dict[str, Any] | None:
@@ -146,9 +169,29 @@ def verdict(scores: GroupScores) -> str:
         gained += f", {_points(over_control)} over the control"
     elif seen:
         gained += "; no control ran, so length alone may be why"
-    learned = scores.arms["transfer"].zone("in_distribution")
-    if not seen and learned is not None and learned < SUCCESS:
-        gained += f"; but the main task was not learned, with {percent(learned)} % in distribution"
+    if not seen and (missing := _not_learned(scores)):
+        gained += f"; but {', and '.join(missing)}"
+    for missing_control in _others_not_learned(scores, "control", "the control task"):
+        gained += f"; {missing_control}, so the gain over the control says less"
     if gain.one_seed or (over_control is not None and over_control.one_seed):
         gained += "; some arm has one seed, so the intervals leave out how its seeds differ"
     return f"{name}: transfer was {'' if seen else 'not '}seen: {gained}."
+
+
+def _not_learned(scores: GroupScores) -> list[str]:
+    """What the arm `transfer` did not learn, which may be why no transfer was seen; a clause for each task."""
+    learned = scores.arms["transfer"].zone("in_distribution")
+    of_main = [] if learned is None or learned >= SUCCESS else [_lacking("the main task", learned, "in distribution")]
+    return of_main + _others_not_learned(scores, "transfer", "the auxiliary")
+
+
+def _others_not_learned(scores: GroupScores, arm: str, kind: str) -> list[str]:
+    if arm not in scores.arms:
+        return []
+    where = f"up to its training length {scores.group.aux_length}"
+    others = scores.arms[arm].others.items()
+    return [_lacking(f"{kind} {task}", share, where) for task, share in others if share is not None and share < SUCCESS]
+
+
+def _lacking(what: str, share: Fraction, where: str) -> str:
+    return f"{what} was not learned, with {percent(share)} % {where}"

@@ -12,14 +12,13 @@ from lgbench.leaderboard.markdown import (
     escape,
     estimated,
     horizons,
-    percent,
     table,
 )
 from lgbench.leaderboard.pictures import Picture, group_picture, open_picture
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.results import Result
 from lgbench.scoring.comparison import ArmScores, GroupScores
-from lgbench.scoring.display import NONE
+from lgbench.scoring.display import NONE, percent
 from lgbench.scoring.measures import counts_by_task, wilson_interval
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.checked import Submission, SubmittedRun

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from lgbench.leaderboard.markdown import percent
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.svg import draw
 from lgbench.looks import ARM_LOOKS, Look
 from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.curves import Curve, curve
+from lgbench.scoring.display import percent
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import OPEN_ARM, Group, Suite

@@ -1,6 +1,7 @@
 """Layer 3: the arms of one group compared: means over seeds, gains, success rates. Definitions: docs/protocol.md.
 
-What a missing run or an empty zone would decide is None, never 0. Systems of several groups: `lgbench.scoring.systems`.
+What a missing run or an empty zone would decide is None, never 0. One run by itself: `lgbench.scoring.seeds`; systems
+of several groups: `lgbench.scoring.systems`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 
 from lgbench.results import Result
 from lgbench.scoring.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
-from lgbench.scoring.measures import Horizon, Interval, counts_by_task, horizon, mean_accuracy, mean_gap, mean_of_known
-from lgbench.suites import ZONES, Cell, Group, Suite, Zone
+from lgbench.scoring.measures import Horizon, Interval, mean_of_known
+from lgbench.scoring.seeds import SeedScores, score_seed
+from lgbench.suites import Cell, Group, Suite, Zone
 
 SUCCESS = Fraction(9, 10)
-"""The transfer-zone accuracy from which a seed counts as a success."""
+"""The transfer-zone accuracy from which a seed counts as a success, and that up to its training length from which a
+task counts as learned.
+"""
 LEAST_CEILING_GAIN = Fraction(1, 20)
 """What `direct` must gain over `main_only`, exclusively, for a share of it to mean anything."""
 
@@ -66,40 +70,6 @@ def mean_estimate(estimates: Iterable[Estimate | None]) -> Estimate | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedScores:
-    """One complete run as a group scores it: by the group's main task.
-
-    Attributes:
-        result: The result.
-        zones: Accuracy by zone; None where the suite has no cell in the zone.
-        horizon_90: H90.
-        horizon_50: H50.
-        gaps: For each other task of the arm, the mean over the grid of the distance between its accuracy and the main
-            task's: the generalization gap.
-    """
-
-    result: Result
-    zones: Mapping[Zone, Fraction | None]
-    horizon_90: Horizon | None
-    horizon_50: Horizon | None
-    gaps: Mapping[str, Fraction]
-
-
-def score_seed(result: Result, group: Group) -> SeedScores:
-    """Score a complete run of a trained arm for a group that it serves."""
-    counts = counts_by_task(result)
-    main = counts[group.main]
-    others = [task for task in group.evaluated_tasks(result.arm) if task != group.main]
-    return SeedScores(
-        result=result,
-        zones={zone: mean_accuracy(main, group.zone_lengths(zone)) for zone in ZONES},
-        horizon_90=horizon(main, group.grid, percent=90),
-        horizon_50=horizon(main, group.grid, percent=50),
-        gaps={task: mean_gap(main, counts[task], group.grid) for task in others},
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class ArmScores:
     """An arm of a system in a group.
 
@@ -135,6 +105,14 @@ class ArmScores:
     def gap(self) -> Fraction | None:
         """The generalization gap: the mean of `gaps`; None for an arm that trains the main task alone."""
         return mean_of_known(self.gaps.values())
+
+    @property
+    def others(self) -> dict[str, Fraction | None]:
+        """The accuracy of each other task of the arm up to its training length, mean over seeds: was it learned?
+
+        The unweighted mean over the grid's lengths; None where the grid has no length that short.
+        """
+        return {task: mean_of_known(seed.others[task] for seed in self.seeds) for task in self.seeds[0].others}
 
     @property
     def horizon_90(self) -> Horizon | None:

@@ -7,11 +7,11 @@ from fractions import Fraction
 NONE = "-"
 
 
-def percent(share: Fraction | None) -> str:
+def percent(share: Fraction | float | None) -> str:
     """A share as a percentage with one decimal, which only an exact 0 or 1 lacks: 2559 of 2560 are "100.0"."""
     if share is None:
         return NONE
-    return str(100 * share) if share in (0, 1) else one_decimal(share)
+    return str(int(100 * share)) if share in (0, 1) else one_decimal(share)
 
 
 def one_decimal(share: Fraction | float) -> str:

@@ -230,6 +230,33 @@ def test_the_gaps_are_those_of_the_sweep() -> None:
         assert shares[each.main_length, each.aux_length] == expected
 
 
+def test_the_ablation_is_as_its_runs_have_it() -> None:
+    pytest.importorskip("torch")
+    from lgbench.scoring.display import one_decimal
+    from lgbench.training.ablation import zones_by_choice
+    from lgbench.training.record import read_training_record
+
+    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`capitalize`|`reverse`|`capitalize`, `reverse`) \| (\d.*) \|$", text, flags=re.MULTILINE)
+    told = {tuple(re.findall(r"`(\w+)`", names)): numbers.split(" | ") for names, numbers in rows}
+    assert len(told) == 3
+    runs = sorted((ROOT / "docs" / "ablations" / "mini-v1-capitalize-reverse").iterdir())
+    records = sorted((read_training_record(run) for run in runs), key=lambda record: record.plan.seed)
+    for choice, seeds in zones_by_choice(records).items():
+        shares = [share for seed in seeds if (share := seed["transfer"]) is not None]
+        assert told[choice] == [one_decimal(share) for share in [*shares, statistics.mean(shares)]]
+    for record in records:
+        if record.plan.trained_arm() == load_suite(record.plan.suite).group(record.plan.group).arm("transfer"):
+            board = (
+                ROOT
+                / "docs"
+                / "runs"
+                / "reference-rope"
+                / f"mini-v1-capitalize-reverse-transfer-seed{record.plan.seed}"
+            )
+            assert record.curve == read_training_record(board).curve
+
+
 def target_nodes(example: Example) -> int:
     return example.target.count("[")
 

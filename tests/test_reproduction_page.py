@@ -203,60 +203,6 @@ def test_every_training_record_belongs_to_a_submitted_run() -> None:
     assert records == {run.relative_to(ROOT / "submissions") for run in RUNS}
 
 
-def test_the_gaps_are_those_of_the_sweep() -> None:
-    pytest.importorskip("torch")
-    from lgbench.training.points import dev_gap
-    from lgbench.training.record import read_training_record
-
-    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
-    sweep = ROOT / "docs" / "sweeps" / "mini-v1-capitalize-reverse"
-    heads = [int(each) for each in re.findall(r"auxiliaries to (\d+) \|", text)]
-    rows = re.findall(r"^\| (\d+) \| (0\.\d{3} .*) \|$", text, flags=re.MULTILINE)
-    told = {(int(main), aux): gap for main, gaps in rows for aux, gap in zip(heads, gaps.split(" | "), strict=True)}
-    gaps = [dev_gap(read_training_record(path.parent)) for path in sweep.rglob("training.json")]
-    assert told == {(each.main_length, each.aux_length): f"{float(each.gap):.3f}" for each in gaps}
-    assert len(told) == 9
-    grid = load_suite("mini-v1").group("capitalize-reverse").grid
-    left = re.findall(r"^\| (\d+) \| ([-\d].*%.*) \|$", text, flags=re.MULTILINE)
-    shares = {
-        (int(main), aux): share for main, row in left for aux, share in zip(heads, row.split(" | "), strict=False)
-    }
-    for each in gaps:
-        between = sum(
-            min(each.main_length, each.aux_length) < length <= max(each.main_length, each.aux_length) for length in grid
-        )
-        without_transfer = Fraction(between, len(grid))
-        expected = f"{float(100 * each.gap / without_transfer):.0f} %" if between else "-"
-        assert shares[each.main_length, each.aux_length] == expected
-
-
-def test_the_ablation_is_as_its_runs_have_it() -> None:
-    pytest.importorskip("torch")
-    from lgbench.scoring.display import one_decimal
-    from lgbench.training.ablation import zones_by_choice
-    from lgbench.training.record import read_training_record
-
-    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
-    rows = re.findall(r"^\| (`capitalize`|`reverse`|`capitalize`, `reverse`) \| (\d.*) \|$", text, flags=re.MULTILINE)
-    told = {tuple(re.findall(r"`(\w+)`", names)): numbers.split(" | ") for names, numbers in rows}
-    assert len(told) == 3
-    runs = sorted((ROOT / "docs" / "ablations" / "mini-v1-capitalize-reverse").iterdir())
-    records = sorted((read_training_record(run) for run in runs), key=lambda record: record.plan.seed)
-    for choice, seeds in zones_by_choice(records).items():
-        shares = [share for seed in seeds if (share := seed["transfer"]) is not None]
-        assert told[choice] == [one_decimal(share) for share in [*shares, statistics.mean(shares)]]
-    for record in records:
-        if record.plan.trained_arm() == load_suite(record.plan.suite).group(record.plan.group).arm("transfer"):
-            board = (
-                ROOT
-                / "docs"
-                / "runs"
-                / "reference-rope"
-                / f"mini-v1-capitalize-reverse-transfer-seed{record.plan.seed}"
-            )
-            assert record.curve == read_training_record(board).curve
-
-
 def target_nodes(example: Example) -> int:
     return example.target.count("[")
 

@@ -14,10 +14,12 @@ pytest.importorskip("torch")
 from lgbench.scoring.display import one_decimal
 from lgbench.suites import load_suite
 from lgbench.training.ablation import zones_by_choice
+from lgbench.training.plans import Recipe
 from lgbench.training.points import dev_gap
 from lgbench.training.record import read_training_record
 
 ROOT = Path(__file__).parent.parent
+MINI = load_suite("mini-v1")
 
 
 def test_the_gaps_are_those_of_the_sweep() -> None:
@@ -29,7 +31,7 @@ def test_the_gaps_are_those_of_the_sweep() -> None:
     gaps = [dev_gap(read_training_record(path.parent)) for path in sweep.rglob("training.json")]
     assert told == {(each.main_length, each.aux_length): f"{float(each.gap):.3f}" for each in gaps}
     assert len(told) == 9
-    grid = load_suite("mini-v1").group("capitalize-reverse").grid
+    grid = MINI.group("capitalize-reverse").grid
     left = re.findall(r"^\| (\d+) \| ([-\d].*%.*) \|$", text, flags=re.MULTILINE)
     shares = {
         (int(main), aux): share for main, row in left for aux, share in zip(heads, row.split(" | "), strict=False)
@@ -63,3 +65,25 @@ def test_the_ablation_is_as_its_runs_have_it() -> None:
                 / f"mini-v1-capitalize-reverse-transfer-seed{record.plan.seed}"
             )
             assert record.curve == read_training_record(board).curve
+
+
+def test_the_trials_are_as_their_records_have_them() -> None:
+    text = (ROOT / "docs" / "finding-mini.md").read_text("utf-8")
+    row = r"^\| `([a-z-]+)` \| (?:the preset|`(\w+)=([\w.]+)`) \| (\d) \| ([\d, ]+) \| ([\d, ]+) \|$"
+    rows = re.findall(row, text, flags=re.MULTILINE)
+    trials = {path.parent.name for path in (ROOT / "docs" / "trials").rglob("training.json")}
+    for name, setting, value, seed, *told in rows:
+        group = MINI.group(name)
+        board = ROOT / "docs" / "runs" / "reference-rope" / f"mini-v1-{name}-transfer-seed{seed}"
+        folder = ROOT / "docs" / "trials" / f"mini-v1-{name}-{setting}{value}-seed{seed}" if setting else board
+        trials.discard(folder.name)
+        record = read_training_record(folder)
+        changes = [f"{setting}={value}", "precision=bfloat16"] if setting else ["precision=bfloat16"]
+        assert record.plan == Recipe(MINI, changes=changes).plan(name, "transfer", int(seed))
+        assert record.finished
+        right = record.curve[-1].correct
+        (auxiliary,) = group.auxiliaries
+        lengths = group.zone_lengths("transfer")
+        assert told == [", ".join(str(right[task][length]) for length in lengths) for task in (group.main, auxiliary)]
+    assert not trials, "every record has its row"
+    assert len(rows) == 8

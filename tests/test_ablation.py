@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from lgbench.errors import LgbenchError
-from lgbench.training.ablation import finish_ablated, list_ablation, zones_by_choice
+from lgbench.training.ablation import by_choice, finish_ablated, list_ablation
 from lgbench.training.plans import Recipe
 from lgbench.training.record import read_training_record
 
@@ -62,12 +62,23 @@ def test_only_what_was_trained_is_examined(tmp_path: Path) -> None:
         ["reverse", "capitalize", "capitalize_reverse"],
     ]
     right = {task: dict.fromkeys(STRINGS.grid, 64 if task == STRINGS.main else 0) for task in tasks[1]}
+    right["reverse"] |= dict.fromkeys((2, 4, 6, 8), 64)
     point = records[1].curve[-1].model_copy(update={"correct": right})
-    zones = zones_by_choice([records[0], records[1].model_copy(update={"curve": (point,)})])
-    assert zones["reverse",] == [dict.fromkeys(("in_distribution", "transfer", "beyond"), 1)]
-    assert zones["capitalize",][0]["transfer"] != 1
+    choices = by_choice([records[0], records[1].model_copy(update={"curve": (point,)})])
+    assert list(choices) == [("capitalize",), ("reverse",)]
+    (learned,) = choices["reverse",]
+    assert learned.zones == dict.fromkeys(("in_distribution", "transfer", "beyond"), 1)
+    assert learned.auxiliaries == Fraction(4, 8), "the lengths beyond its training do not count"
     arms = [json.loads((run.folder / "checkpoint" / "checkpoint.json").read_text("utf-8"))["arm"] for run in runs]
     assert arms == ["open", "open", "transfer"], "what lacks an auxiliary is not the suite's arm"
+
+
+def know(run: Path, main: dict[int, int], auxiliaries: dict[int, int]) -> None:
+    """Make a run right in so many dev examples of some lengths, and in none of the others."""
+    record = json.loads((run / "training.json").read_text("utf-8"))
+    for task, right in record["curve"][-1]["correct"].items():
+        right.update({length: (main if task == STRINGS.main else auxiliaries).get(int(length), 0) for length in right})
+    (run / "training.json").write_text(json.dumps(record), "utf-8")
 
 
 def test_ablate_as_a_user_types_it(lgbench: Shell) -> None:
@@ -75,12 +86,25 @@ def test_ablate_as_a_user_types_it(lgbench: Shell) -> None:
     done = lgbench(*command)
     assert done.status == 0, done.err
     assert "[6/6] capitalize and reverse, seed 1: done" in done.err
-    lines = done.out.splitlines()
+    for seed, main in ((0, {2: 32, 10: 64, 12: 64}), (1, {})):
+        know(Path(f"a/capitalize-seed{seed}"), main, dict.fromkeys(range(2, 14, 2), 64))
+    for name in ("reverse", "capitalize+reverse"):
+        for seed in (0, 1):
+            know(Path(f"a/{name}-seed{seed}"), {}, {})
+    lines = lgbench(*command).out.splitlines()
     assert lines[0].startswith("capitalize-reverse: capitalize_reverse on dev examples by zone, in %")
     rows = [line.split() for line in lines if line.strip().startswith(("capitalize ", "reverse ", "capitalize, "))]
     assert [row[: row.index("2")] for row in rows] == [["capitalize"], ["reverse"], ["capitalize,", "reverse"]]
-    assert all(len(row[row.index("2") :]) == 6 for row in rows)
-    assert lgbench(*command, "--jobs", "2").out == done.out, "nothing is trained again"
+    nothing = ["2", "0", "0", "0", "0", "0", "0"]
+    numbers = [row[row.index("2") :] for row in rows]
+    assert numbers == [["2", "6.2", "25.0", "0", "0", "50.0", "75.0"], nothing, nothing]
+    assert lgbench(*command, "--jobs", "2").out.splitlines() == lines, "nothing is trained again"
+    opened = lgbench("eval", "a/reverse-seed0", "--task", "reverse", "--length", "2", "--limit", "2")
+    assert "trained for capitalize-reverse in mini-v1, seed 0, but not as an arm of it is." in opened.err
+    pytest.importorskip("matplotlib")
+    unfit = lgbench("plot", "a/reverse-seed0", "a/capitalize-seed1", "--kind", "gap", "-o", "gap.svg")
+    assert unfit.status == 1
+    assert "Left out: a/reverse-seed0, as an ablation left out an auxiliary of it." in unfit.err
     refused = lgbench("eval", "a/reverse-seed0", "--group", STRINGS.name, "--arm", "transfer", "--limit", "2")
     assert refused.status == 1
     assert "trained as arm 'open'" in refused.err

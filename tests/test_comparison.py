@@ -75,6 +75,14 @@ def test_a_missing_transfer_is_told_with_the_auxiliaries_that_were_not_learned()
     assert "not learned" not in concluded(0.25, reverse=0.5), "where transfer was seen, what it learned sufficed"
 
 
+@pytest.mark.parametrize("gained", [0.25, 0.5])
+def test_a_baseline_that_did_not_learn_the_main_task_is_told(gained: float) -> None:
+    untrained = make_run(lambda cell: 128 if cell.length <= 8 else 0, arm="main_only", group=GROUP.name, seed=0)
+    (scores,) = score_trained([untrained, run("transfer", 0, gained)], MINI).groups
+    told = "the main task was not learned, with 50.0 % in distribution under main_only, so the gain over it says less"
+    assert f"so length alone may be why; {told}; some arm has one seed" in verdict(scores)
+
+
 @pytest.mark.parametrize("gained", [-0.25, 0, 0.25])
 def test_a_control_task_that_was_not_learned_is_told_whatever_was_gained(gained: float) -> None:
     assert concluded(gained, repeat_first=0.25).endswith(

@@ -86,7 +86,7 @@ def test_the_verdict_tells_the_first_difference_and_where_both_ended() -> None:
     [
         ("lgbench", "0.2.0"),
         ("torch", "2.9.1"),
-        ("platform", "Darwin arm64, 8 cores"),
+        ("platform", "Darwin arm64, 2 cores"),
         ("device", "A100"),
         ("threads", 2),
         ("processor", "C D"),

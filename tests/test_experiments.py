@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 from lgbench.scoring.display import one_decimal
 from lgbench.suites import load_suite
-from lgbench.training.ablation import zones_by_choice
+from lgbench.training.ablation import by_choice
 from lgbench.training.plans import Recipe
 from lgbench.training.points import dev_gap
 from lgbench.training.record import read_training_record
@@ -52,8 +52,8 @@ def test_the_ablation_is_as_its_runs_have_it() -> None:
     assert len(told) == 3
     runs = sorted((ROOT / "docs" / "ablations" / "mini-v1-capitalize-reverse").iterdir())
     records = sorted((read_training_record(run) for run in runs), key=lambda record: record.plan.seed)
-    for choice, seeds in zones_by_choice(records).items():
-        shares = [share for seed in seeds if (share := seed["transfer"]) is not None]
+    for choice, seeds in by_choice(records).items():
+        shares = [share for seed in seeds if (share := seed.zones["transfer"]) is not None]
         assert told[choice] == [one_decimal(share) for share in [*shares, statistics.mean(shares)]]
     for record in records:
         if record.plan.trained_arm() == load_suite(record.plan.suite).group(record.plan.group).arm("transfer"):

@@ -168,7 +168,7 @@ def build(size):
 def test_runs_side_by_side_end_in_the_weights_and_replies_of_runs_in_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lgbench.training.runs._cores", lambda: 2)  # so that each of two has one thread
+    monkeypatch.setattr("lgbench.training.runs.cores", lambda: 2)  # so that each of two has one thread
     (source := tmp_path / "silent.py").write_text(_SILENT, encoding="utf-8")
     found = []
     threads = torch.get_num_threads()

@@ -14,6 +14,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch  # after the skip
+
 from lgbench.training import trainer
 from lgbench.training.record import read_training_record
 from lgbench.training.trainer import train
@@ -30,6 +32,7 @@ def build(size):
 def other(size):
     return build(size)
 """
+UNFINISHED = {"steps_done": 10, "tokens": 1600, "target_tokens": 720}
 EQUAL = "All 3 points of the curve are equal to the recorded ones, to the last digit.\n"
 
 
@@ -114,6 +117,7 @@ def test_a_loss_that_is_off_by_the_last_digit_is_told(lgbench: Shell, recorded: 
     step = (5, 10, 12)[number]
     told = f"loss {math.nextafter(loss, math.inf)!r} recorded, {loss!r} here"
     first, last, reason = done.out.splitlines()
+    assert done.err.endswith("The run is in runs/retrain-first.\n")
     assert first == f"1 of 3 points of the curve differs from the recorded one, at step {step}: {told}."
     assert last.startswith("The last point, at step 12, recorded: capitalize_reverse in-distribution ")
     assert reason.startswith("What the record tells of its machine is so here too. ")
@@ -138,6 +142,25 @@ def test_a_count_that_is_off_by_one_is_told(lgbench: Shell, recorded: Path) -> N
     assert "threads 64 recorded, 1 here" in reason
     assert "equal only on the same kind of machine, with the same PyTorch and as many threads" in reason
     assert "as many threads. Set OMP_NUM_THREADS=64 and start anew." in done.err.split("step 5/12")[0], "at once"
+
+
+@pytest.mark.parametrize("count", ["parameters", "tokens", "target_tokens"])
+def test_counts_that_no_machine_rounds_must_be_equal(lgbench: Shell, recorded: Path, count: str) -> None:
+    alter(recorded, lambda record: record.update({count: 5}))
+    done = lgbench("retrain", recorded)
+    assert done.status == 1
+    right = getattr(read_training_record(Path("runs/retrain-first")), count)
+    told = f"5 {count.replace('_', ' ')} recorded, {right:,} here"
+    assert done.out == f"{told}: the recorded run is of another model or of other data.\n"
+
+
+def test_the_threads_are_those_of_the_record(lgbench: Shell, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lgbench.training.retraining.cores", lambda: 2)
+    threads = torch.get_num_threads()
+    alter(recorded, lambda record: record["machine"].update(threads=2))
+    assert "OMP_NUM_THREADS" not in lgbench("retrain", recorded, "--until", "5").err
+    assert read_training_record(Path("runs/retrain-first")).machine.threads == 2
+    assert torch.get_num_threads() == threads, "as before"
 
 
 def test_a_run_may_be_compared_in_pieces(lgbench: Shell, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +208,7 @@ def test_a_run_that_was_killed_before_its_checkpoint_is_completed(
 
 
 def test_an_unfinished_record_is_compared_as_far_as_it_goes(lgbench: Shell, recorded: Path) -> None:
-    alter(recorded, lambda record: record.update(curve=record["curve"][:2], steps_done=10))
+    alter(recorded, lambda record: record.update(UNFINISHED, curve=record["curve"][:2]))
     done = lgbench("retrain", recorded)
     assert done.out == "All 2 points up to step 10 of 12 are equal to the recorded ones, to the last digit.\n"
     assert read_training_record(Path("runs/retrain-first")).steps_done == 10

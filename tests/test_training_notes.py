@@ -58,9 +58,15 @@ def test_what_changes_no_weight_is_not_told() -> None:
     )
 
 
+def test_of_a_preset_that_is_no_more_every_setting_is_told() -> None:
+    told = training_notes([changed(recorded(TRANSFER), {}, preset="old")])
+    assert "preset old, layers=3, heads=4," in told
+    assert "position=nope" in told
+
+
 def test_another_model_and_another_recipe_are_told() -> None:
     rope = recorded(TRANSFER, "reference-rope")
-    own = changed(rope, {}, model="mine.py:build", model_sha256="ab" * 32, group="add-carry")
+    own = changed(rope, {}, model="/home/me/mine.py:build", model_sha256="ab" * 32, group="add-carry")
     assert training_notes([own]).endswith(f"products, model mine.py:build (SHA-256 {'ab' * 32}).")
     plain = NOPE.replace(" position=nope,", "").removesuffix(".")
     several = training_notes([rope, recorded(CONTROL, "reference-rope"), recorded("mini-v1-add-carry-transfer-seed0")])
@@ -74,6 +80,9 @@ def test_submit_drafts_the_notes_of_a_new_system(runs: Path) -> None:
     system, told = submit(f"{runs}/{CONTROL}")
     assert system["training_notes"] == NOPE, "what it says is kept"
     assert "training_notes" not in told
+    Path("submissions/mine/system.json").write_text(json.dumps(system | {"training_notes": ""}), "utf-8")
+    shutil.rmtree(f"submissions/mine/{CONTROL}")
+    assert submit(f"{runs}/{CONTROL}")[0]["training_notes"] == NOPE, "what is empty is filled in"
 
 
 def test_submit_keeps_to_what_the_user_says(runs: Path) -> None:

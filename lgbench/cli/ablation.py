@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import mean
 from typing import TYPE_CHECKING
 
 import typer
@@ -46,7 +47,8 @@ def command(
     failed = finish_all(runs, finish_ablated, jobs=jobs, device=chosen)
     if len(failed) < len(runs):
         main = recipe.suite.group(group).main
-        typer.echo(f"{group}: {main} on dev examples by zone, in %, mean over seeds; lowest and highest of transfer")
+        typer.echo(f"{group}: {main} on dev examples by zone, in %, mean over seeds; lowest and highest of transfer;")
+        typer.echo("learned: the auxiliaries' accuracy up to the length that they were trained to")
         _print_table([read_training_record(run.folder) for run in runs if run not in failed])
     tell_failures(failed, runs)
 
@@ -60,15 +62,15 @@ def _print_table(records: Sequence[TrainingRecord]) -> None:
     from lgbench.scoring.display import percent
     from lgbench.scoring.measures import mean_of_known
     from lgbench.suites import ZONES
-    from lgbench.training.ablation import zones_by_choice
+    from lgbench.training.ablation import by_choice
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("auxiliaries", no_wrap=True)
-    for heading in ("seeds", "in-dist.", "transfer", "beyond", "lowest", "highest"):
+    for heading in ("seeds", "in-dist.", "transfer", "beyond", "lowest", "highest", "learned"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for auxiliaries, seeds in zones_by_choice(records).items():
-        transfer = [share for seed in seeds if (share := seed["transfer"]) is not None]
-        shares = [mean_of_known(seed[zone] for seed in seeds) for zone in ZONES]
-        shares += [min(transfer, default=None), max(transfer, default=None)]
+    for auxiliaries, seeds in by_choice(records).items():
+        transfer = [share for seed in seeds if (share := seed.zones["transfer"]) is not None]
+        shares = [mean_of_known(seed.zones[zone] for seed in seeds) for zone in ZONES]
+        shares += [min(transfer, default=None), max(transfer, default=None), mean(seed.auxiliaries for seed in seeds)]
         table.add_row(", ".join(auxiliaries), str(len(seeds)), *map(percent, shares))
     print_table(table)

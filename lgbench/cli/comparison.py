@@ -171,6 +171,10 @@ def verdict(scores: GroupScores) -> str:
         gained += "; no control ran, so length alone may be why"
     if not seen and (missing := _not_learned(scores)):
         gained += f"; but {', and '.join(missing)}"
+    baseline = scores.arms["main_only"].zone("in_distribution")
+    if baseline is not None and baseline < SUCCESS:
+        lacking = _lacking("the main task", baseline, "in distribution under main_only")
+        gained += f"; {lacking}, so the gain over it says less"
     for missing_control in _others_not_learned(scores, "control", "the control task"):
         gained += f"; {missing_control}, so the gain over the control says less"
     if gain.one_seed or (over_control is not None and over_control.one_seed):

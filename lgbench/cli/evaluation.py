@@ -162,11 +162,12 @@ def _run(
             typer.echo(f"Loaded: {description}", err=True)
         if not quiet and loaded.trained is not None and plan.arm == OPEN_ARM:
             suite, group, arm, seed = loaded.trained
-            typer.echo(
-                f"It was trained as arm {arm} of {group} in {suite}, seed {seed}. To evaluate it as such: "
-                f"--suite {suite} --group {group} --arm {arm}",
-                err=True,
-            )
+            if arm == OPEN_ARM:
+                told = f"It was trained for {group} in {suite}, seed {seed}, but not as an arm of it is."
+            else:
+                told = f"It was trained as arm {arm} of {group} in {suite}, seed {seed}. To evaluate it as such: "
+                told += f"--suite {suite} --group {group} --arm {arm}"
+            typer.echo(told, err=True)
         as_trained(plan, loaded.trained)
         if news and not quiet:  # once there is a model that can have a result
             typer.echo(news, err=True)

@@ -77,6 +77,12 @@ def _no_curve(record: TrainingRecord) -> str | None:
 
 
 def _no_gap(record: TrainingRecord) -> str | None:
-    if record.plan.arm != "transfer":
-        return f"it is of arm {record.plan.arm}"
+    from lgbench.suites import load_suite
+
+    plan = record.plan
+    if plan.arm != "transfer":
+        return f"it is of arm {plan.arm}"
+    arm = load_suite(plan.suite).group(plan.group).arm(plan.arm)
+    if [(part.task, part.share) for part in plan.parts] != [(part.task, part.share) for part in arm]:
+        return "an ablation left out an auxiliary of it"
     return None if record.finished else f"it has done {record.steps_done} of {record.plan.settings.steps} steps"

@@ -43,7 +43,14 @@ def command(
     from lgbench.models.devices import choose_device, fast_bfloat16
     from lgbench.training.comparison import compare, elsewhere_note, machine_differences, verdict
     from lgbench.training.record import Machine, read_training_record
-    from lgbench.training.retraining import check_output, last_step, plan_again, recorded_folder, reservations
+    from lgbench.training.retraining import (
+        check_output,
+        last_step,
+        plan_again,
+        recorded_folder,
+        reservations,
+        threads_of,
+    )
 
     source = recorded_folder(run)
     recorded = read_training_record(source)
@@ -52,16 +59,19 @@ def command(
     plan = plan_again(recorded, model=model)
     chosen = choose_device(device)
     fast, last = fast_bfloat16(chosen), last_step(recorded, until)
-    if not quiet:
-        for note in [
-            *reservations(recorded.plan),
-            *elsewhere_note(recorded, Machine.current(chosen), fast_bfloat16=fast),
-        ]:
-            typer.echo(note, err=True)
-    here = _trained(plan, folder, recorded, until=last, device=chosen, resume=resume, quiet=quiet)
+    with threads_of(recorded):
+        if not quiet:
+            for note in [
+                *reservations(recorded.plan),
+                *elsewhere_note(recorded, Machine.current(chosen), fast_bfloat16=fast),
+            ]:
+                typer.echo(note, err=True)
+        here = _trained(plan, folder, recorded, until=last, device=chosen, resume=resume, quiet=quiet)
     comparison = compare(recorded, here, until=last)
+    if not quiet:
+        typer.echo(f"The run is in {folder}.", err=True)
     typer.echo(verdict(recorded, comparison, machine_differences(recorded, here.machine, fast_bfloat16=fast)))
-    if comparison.differing:
+    if not comparison.is_equal:
         raise typer.Exit(1)
 
 

@@ -71,11 +71,11 @@ and open a pull request."""
 
 
 def _drafted_notes(runs: Sequence[Path], system: Path) -> str | None:
-    """The training notes of a new system, if the training of all its runs was recorded."""
-    from lgbench.submissions.system import SYSTEM_FILE
+    """The training notes of a system that has none, if the training of all these runs was recorded."""
+    from lgbench.submissions.submitting import has_notes
     from lgbench.training.notes import record_beside, training_notes
 
-    if (system / SYSTEM_FILE).exists():
+    if has_notes(system):
         return None
     records = [record for run in runs if (record := record_beside(run)) is not None]
     return training_notes(records) if len(records) == len(runs) else None

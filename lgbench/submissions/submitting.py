@@ -90,6 +90,14 @@ def submit(
             return _submit(folders, target, details.given(), staging=Path(temporary) / name)
 
 
+def has_notes(system: Path) -> bool:
+    """Whether the `system.json` in a system's folder says how it was trained, or cannot be read."""
+    try:
+        return (system / SYSTEM_FILE).exists() and bool(_read_object(system / SYSTEM_FILE).get("training_notes"))
+    except InvalidFileError:
+        return True  # for the check to tell
+
+
 def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, staging: Path) -> Submitted:
     """Build the system as it would be in `staging`, check it there, then move what is new to `target`."""
     if target.exists():

@@ -7,7 +7,9 @@ from fractions import Fraction
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
+from lgbench.cells import DEV_EXAMPLES
 from lgbench.errors import LgbenchError
 from lgbench.suites import Zone, load_suite
 from lgbench.training.plans import Recipe, TrainingPlan
@@ -62,11 +64,31 @@ def finish_ablated(run: Run, device: str) -> None:
     train_run(run, device, tell=partial(zones_line, load_suite(run.plan.suite).group(run.plan.group)))
 
 
-def zones_by_choice(records: Iterable[TrainingRecord]) -> dict[tuple[str, ...], list[dict[Zone, Fraction | None]]]:
-    """The main task's accuracy by zone on dev examples, of each finished run, by the auxiliaries that it trained."""
-    choices: dict[tuple[str, ...], list[dict[Zone, Fraction | None]]] = {}
+class Ablated(NamedTuple):
+    """What a finished run has learned, on dev examples.
+
+    Attributes:
+        zones: The main task's accuracy by zone; None where the grid has no length in the zone.
+        auxiliaries: The mean accuracy of its auxiliaries up to the length that they were trained to.
+    """
+
+    zones: dict[Zone, Fraction | None]
+    auxiliaries: Fraction
+
+
+def by_choice(records: Iterable[TrainingRecord]) -> dict[tuple[str, ...], list[Ablated]]:
+    """What finished runs have learned, by the auxiliaries that they trained."""
+    choices: dict[tuple[str, ...], list[Ablated]] = {}
     for record in records:
-        plan = record.plan
-        zones = zone_accuracies(load_suite(plan.suite).group(plan.group), record.curve[-1])
-        choices.setdefault(tuple(part.task for part in plan.parts[1:]), []).append(zones)
+        plan, point = record.plan, record.curve[-1]
+        zones = zone_accuracies(load_suite(plan.suite).group(plan.group), point)
+        auxiliaries = plan.parts[1:]
+        right = [
+            count
+            for part in auxiliaries
+            for length, count in point.correct[part.task].items()
+            if length <= part.max_length
+        ]
+        learned = Fraction(sum(right), DEV_EXAMPLES * len(right))
+        choices.setdefault(tuple(part.task for part in auxiliaries), []).append(Ablated(zones, learned))
     return choices

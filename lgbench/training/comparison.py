@@ -21,16 +21,23 @@ class Comparison(NamedTuple):
     Attributes:
         recorded: The points that were recorded.
         here: Those of the run here, after the same steps.
+        counts: Where the numbers of parameters or tokens differ, in words: no machine rounds these.
     """
 
     recorded: tuple[CurvePoint, ...]
     here: tuple[CurvePoint, ...]
+    counts: tuple[str, ...] = ()
 
     @property
     def differing(self) -> list[tuple[CurvePoint, CurvePoint]]:
         """The points that are not equal: as recorded, and as here."""
         pairs = zip(self.recorded, self.here, strict=True)
         return [(recorded, here) for recorded, here in pairs if recorded != here]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the run came out as recorded."""
+        return not self.differing and not self.counts
 
 
 def compare(recorded: TrainingRecord, here: TrainingRecord, *, until: int) -> Comparison:
@@ -41,8 +48,10 @@ def compare(recorded: TrainingRecord, here: TrainingRecord, *, until: int) -> Co
         here: That of the run here, with a point wherever the record has one.
         until: The last step to compare.
     """
-    of_both = (tuple(point for point in record.curve if point.step <= until) for record in (recorded, here))
-    return Comparison(*of_both)
+    before, now = (tuple(point for point in record.curve if point.step <= until) for record in (recorded, here))
+    names = ["parameters"] + (["tokens", "target_tokens"] if recorded.steps_done == here.steps_done else [])
+    counts = ((name.replace("_", " "), getattr(recorded, name), getattr(here, name)) for name in names)
+    return Comparison(before, now, tuple(f"{a:,} {name} recorded, {b:,} here" for name, a, b in counts if a != b))
 
 
 def point_difference(recorded: CurvePoint, here: CurvePoint) -> str | None:
@@ -74,11 +83,16 @@ def machine_differences(recorded: TrainingRecord, here: Machine, *, fast_bfloat1
     found = [
         f"{name} {plain(str(value))} recorded, {now[name]} here"
         for name, value in before.items()
-        if value not in (None, now[name])
+        if value is not None and _kind(name, value) != _kind(name, now[name])
     ]
     if recorded.plan.settings.precision == "bfloat16" and not fast_bfloat16:
         found.append("precision bfloat16 recorded, which is only emulated here")
     return found
+
+
+def _kind(name: str, value: object) -> object:
+    """What of a field decides how sums are rounded: not how many cores there are, but how many threads."""
+    return str(value).partition(",")[0] if name == "platform" else value
 
 
 def elsewhere_note(recorded: TrainingRecord, here: Machine, *, fast_bfloat16: bool) -> list[str]:
@@ -97,8 +111,10 @@ def verdict(recorded: TrainingRecord, comparison: Comparison, elsewhere: list[st
         comparison: Its points beside those of the run here.
         elsewhere: As `machine_differences` lists them.
     """
-    if not comparison.differing:
+    if comparison.is_equal:
         return _equal(recorded, comparison)
+    if comparison.counts:
+        return f"{'; '.join(comparison.counts)}: the recorded run is of another model or of other data."
     group = load_suite(recorded.plan.suite).group(recorded.plan.group)
     before, now = comparison.recorded[-1], comparison.here[-1]
     return "\n".join(
@@ -136,5 +152,5 @@ def _reason(recorded: TrainingRecord, elsewhere: list[str]) -> str:
     unnamed = "a processor of another model, which this record does not name, or "
     return (
         "What the record tells of its machine is so here too. The reason may be "
-        f"{unnamed if recorded.machine.processor is None else ''}a record that is not of this run. {WHERE_EQUAL}"
+        f"{unnamed if recorded.machine.processor is None else ''}a record that is not of this run."
     )

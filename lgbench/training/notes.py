@@ -11,7 +11,7 @@ from lgbench.running.folder import RESULT_FILE
 from lgbench.suites import load_suite
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
-from lgbench.training.settings import preset_settings
+from lgbench.training.settings import PRESETS, preset_settings
 
 # They change no weight, or, as the precision of a preset may be `auto`, are told by themselves.
 _NOT_TOLD = frozenset({"workers", "evaluate_every", "precision"})
@@ -47,14 +47,16 @@ def _recipe(record: TrainingRecord) -> str:
     told.append(f"{plan.settings.precision} products")
     if plan.other_model is not None:
         sha256 = "" if plan.model_sha256 is None else f" (SHA-256 {plan.model_sha256})"
-        told.append(f"model {plan.other_model}{sha256}")
+        told.append(f"model {Path(plan.other_model).name}{sha256}")  # where it lay is nobody's business
     if plan.lora_rank:
         told.append(f"LoRA of rank {plan.lora_rank}")
     return ", ".join(told)
 
 
 def _changes(plan: TrainingPlan) -> list[str]:
-    """The settings that are not the preset's, as they are given to `--set`."""
-    usual = preset_settings(plan.preset, load_suite(plan.suite).group(plan.group))
+    """The settings that are not the preset's, as they are given to `--set`; all, if there is no such preset."""
     settings = plan.settings.model_dump(exclude=set(_NOT_TOLD))
-    return [f"{name}={value}" for name, value in settings.items() if value != getattr(usual, name)]
+    if plan.preset in PRESETS:
+        usual = preset_settings(plan.preset, load_suite(plan.suite).group(plan.group))
+        settings = {name: value for name, value in settings.items() if value != getattr(usual, name)}
+    return [f"{name}={value}" for name, value in settings.items()]

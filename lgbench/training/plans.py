@@ -184,4 +184,10 @@ def difference(old: TrainingPlan, new: TrainingPlan) -> str | None:
     name = next((name for name in before if before[name] != after[name]), None)
     if name == "model_sha256":
         return f"the file of {new.model} has changed since"
+    if name == "parts":
+        return f"it trains {_in_words(old)} there and {_in_words(new)} here"
     return None if name is None else f"{name} is {before[name]!r} there and {after[name]!r} here"
+
+
+def _in_words(plan: TrainingPlan) -> str:
+    return ", ".join(f"{part.share} {part.task} to {part.max_length}" for part in plan.parts)

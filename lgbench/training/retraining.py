@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,12 @@ from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint import Build
 from lgbench.models.importing import check_file, split_place
 from lgbench.models.loading import check_texts
+from lgbench.models.parallel import limited_threads
 from lgbench.suites import load_suite
 from lgbench.tasks import get_task
 from lgbench.training.plans import TrainingPlan, difference, file_sha256
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
+from lgbench.training.runs import cores
 from lgbench.training.state import read_state
 from lgbench.training.trainer import Progress, train
 
@@ -128,6 +131,12 @@ def reservations(plan: TrainingPlan) -> list[str]:
             f"The record has no hash of its module {plan.model!r}: whether --model is the same, it cannot say."
         )
     return found
+
+
+def threads_of(record: TrainingRecord) -> contextlib.AbstractContextManager[None]:
+    """Have PyTorch use as many threads as the recorded run did, on which sums depend, if there are as many cores."""
+    threads = record.machine.threads
+    return limited_threads(threads) if 0 < threads <= cores() else contextlib.nullcontext()
 
 
 def last_step(record: TrainingRecord, until: int | None) -> int:

@@ -68,7 +68,7 @@ def execute(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, device: str =
         for run in runs:
             yield Outcome(run, _failure(run, finish, device))
         return
-    threads = max(1, _cores() // jobs)
+    threads = max(1, cores() // jobs)
     waiting = deque(runs)
     active: dict[connection.Connection, _Active] = {}
     try:
@@ -83,8 +83,8 @@ def execute(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, device: str =
             left.process.terminate()
 
 
-def _cores() -> int:
-    """Those that this process may use."""
+def cores() -> int:
+    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

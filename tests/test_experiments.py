@@ -86,4 +86,4 @@ def test_the_trials_are_as_their_records_have_them() -> None:
         lengths = group.zone_lengths("transfer")
         assert told == [", ".join(str(right[task][length]) for length in lengths) for task in (group.main, auxiliary)]
     assert not trials, "every record has its row"
-    assert len(rows) == 11
+    assert len(rows) == 12

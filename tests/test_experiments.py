@@ -56,7 +56,7 @@ def test_the_ablation_is_as_its_runs_have_it() -> None:
         shares = [share for seed in seeds if (share := seed.zones["transfer"]) is not None]
         assert told[choice] == [one_decimal(share) for share in [*shares, statistics.mean(shares)]]
     for record in records:
-        if record.plan.trained_arm() == load_suite(record.plan.suite).group(record.plan.group).arm("transfer"):
+        if record.plan.is_of_its_arm:
             board = (
                 ROOT
                 / "docs"

@@ -233,7 +233,7 @@ def lives(group: int) -> bool:
 
 def test_a_run_says_early_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(tiny_plan("steps=30", "evaluate_every=25"), tmp_path / "run", name="a run")
-    train_run(run, "cpu", tell=lambda _: "a point")
+    train_run(run, "cpu", tell=lambda _, __: "a point")
     told = re.sub(r"loss [\d.]+, [\d,]+ examples/s", "PACE", capsys.readouterr().err)
     assert told.splitlines() == [
         "a run, step 10/30: PACE; about 0 min to go",

@@ -222,7 +222,9 @@ def test_lengths_that_are_not_the_arms_are_trained_and_told(lgbench: Shell, tmp_
     done = lgbench("retrain", "swept")
     assert (done.status, done.out) == (0, EQUAL)
     told = "capitalize_reverse to 4 (share 1/3), capitalize to 16 (share 1/3), reverse to 16 (share 1/3)"
-    assert f"The run trained {told}, which is not arm transfer: it is no result of the suite." in done.err
+    reservation = f"The run trained {told}, which is not arm transfer: it is no result of the suite.\n"
+    assert reservation in done.err
+    assert lgbench("retrain", "swept", "--resume", "--quiet") == (0, EQUAL, reservation)
 
 
 def change_part(**change: object) -> Callable[[Any], object]:

@@ -28,6 +28,7 @@ from lgbench.training import trainer
 from lgbench.training.batching import IGNORED, batches
 from lgbench.training.curve import DevSet
 from lgbench.training.modules import build_module
+from lgbench.training.plans import Recipe
 from lgbench.training.points import zone_accuracies
 from lgbench.training.record import CurvePoint, read_training_record
 from lgbench.training.settings import TrainingSettings, learning_rate, preset_settings
@@ -166,7 +167,8 @@ def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
         dev = draw_cell(MINI, "string_copy", length, split="dev")[:5]
         replies = predictor.predict([example.prompt for example in dev], "string_copy")
         assert all((reply == each.target) == (length == 6) for reply, each in zip(replies, dev, strict=True))
-    zones = zone_accuracies(group, CurvePoint(step=1, loss=0.0, correct=counts))
+    plan = Recipe(MINI).plan("copy-mqar", "main_only", 0)
+    zones = zone_accuracies(plan, CurvePoint(step=1, loss=0.0, correct=counts))
     assert zones == {"in_distribution": 0.75, "transfer": 0.0, "beyond": 0.0}
 
 

@@ -68,21 +68,16 @@ def _training_runs(folders: list[Path]) -> dict[Path, TrainingRecord]:
 
 
 def _no_curve(record: TrainingRecord) -> str | None:
-    from lgbench.suites import load_suite
-
-    plan = record.plan
-    if plan.trained_arm() != load_suite(plan.suite).group(plan.group).arm(plan.arm):
+    if not record.plan.is_of_its_arm:
         return "it was not trained as the suite's arm is, but by a sweep or an ablation"
     return None if record.curve else "it has no point of its curve yet"
 
 
 def _no_gap(record: TrainingRecord) -> str | None:
-    from lgbench.suites import load_suite
-
     plan = record.plan
     if plan.arm != "transfer":
         return f"it is of arm {plan.arm}"
-    arm = load_suite(plan.suite).group(plan.group).arm(plan.arm)
+    arm = plan.suite_group.arm(plan.arm)
     if [(part.task, part.share) for part in plan.parts] != [(part.task, part.share) for part in arm]:
         return "an ablation left out an auxiliary of it"
-    return None if record.finished else f"it has done {record.steps_done} of {record.plan.settings.steps} steps"
+    return None if record.finished else f"it has done {record.steps_done} of {plan.settings.steps} steps"

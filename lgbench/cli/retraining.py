@@ -60,11 +60,10 @@ def command(
     chosen = choose_device(device)
     fast, last = fast_bfloat16(chosen), last_step(recorded, until)
     with threads_of(recorded):
+        for reservation in reservations(recorded.plan):
+            typer.echo(reservation, err=True)
         if not quiet:
-            for note in [
-                *reservations(recorded.plan),
-                *elsewhere_note(recorded, Machine.current(chosen), fast_bfloat16=fast),
-            ]:
+            for note in elsewhere_note(recorded, Machine.current(chosen), fast_bfloat16=fast):
                 typer.echo(note, err=True)
         here = _trained(plan, folder, recorded, until=last, device=chosen, resume=resume, quiet=quiet)
     comparison = compare(recorded, here, until=last)

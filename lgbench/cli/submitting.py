@@ -22,7 +22,7 @@ def command(
     parameters: Annotated[int | None, typer.Option(help="The number of trainable parameters.")] = None,
     training_notes: Annotated[
         str | None,
-        typer.Option(help="How it was trained.", show_default="of a new system, what `lgbench reproduce` recorded"),
+        typer.Option(help="How it was trained.", show_default="where it has none, what `lgbench reproduce` recorded"),
     ] = None,
     submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
 ) -> None:

@@ -121,12 +121,10 @@ class Display:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        from lgbench.suites import load_suite
-
         console = Console(stderr=True)
         columns = (TextColumn("step {task.completed} of {task.total}"), BarColumn(), TextColumn("{task.description}"))
         self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet)
-        self._quiet, self._tell, self._group = quiet, tell, load_suite(plan.suite).group(plan.group)
+        self._plan, self._quiet, self._tell = plan, quiet, tell
         self._terminal = console.is_terminal
         self._steps = plan.settings.steps
         self._row = self._bar.add_task("", total=self._steps)
@@ -139,7 +137,7 @@ class Display:
 
         self._bar.update(self._row, completed=progress.step, description=progress.pace)
         if progress.point is not None and not self._quiet:
-            line = f"step {progress.step}/{self._steps}: {progress.pace}; {zones_line(self._group, progress.point)}"
+            line = f"step {progress.step}/{self._steps}: {progress.pace}; {zones_line(self._plan, progress.point)}"
             if self._tell is not None:
                 line += f"; {self._tell(progress.point)}"
             self._bar.console.print(line, highlight=False, soft_wrap=True)

@@ -45,7 +45,7 @@ def _draw_training(axes: Axes, group: Group, records: Sequence[TrainingRecord]) 
             continue
         for number, record in enumerate(records):
             steps = [point.step for point in record.curve]
-            shares = [float(100 * (zone_accuracies(group, point)[zone] or 0)) for point in record.curve]
+            shares = [float(100 * (zone_accuracies(record.plan, point)[zone] or 0)) for point in record.curve]
             label = zone.replace("_", "-") if number == 0 else None
             # Where both are 0, as they are without transfer, both are seen.
             style: Any = (0, (2, 2)) if zone == "beyond" else "-"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.errors import LgbenchError
-from lgbench.suites import Zone, load_suite
+from lgbench.suites import Zone
 from lgbench.training.plans import Recipe, TrainingPlan
 from lgbench.training.points import zone_accuracies, zones_line
 from lgbench.training.record import TrainingRecord
@@ -61,7 +60,7 @@ def finish_ablated(run: Run, device: str) -> None:
     Raises:
         LgbenchError: Training failed.
     """
-    train_run(run, device, tell=partial(zones_line, load_suite(run.plan.suite).group(run.plan.group)))
+    train_run(run, device, tell=zones_line)
 
 
 class Ablated(NamedTuple):
@@ -81,7 +80,7 @@ def by_choice(records: Iterable[TrainingRecord]) -> dict[tuple[str, ...], list[A
     choices: dict[tuple[str, ...], list[Ablated]] = {}
     for record in records:
         plan, point = record.plan, record.curve[-1]
-        zones = zone_accuracies(load_suite(plan.suite).group(plan.group), point)
+        zones = zone_accuracies(plan, point)
         auxiliaries = plan.parts[1:]
         right = [
             count

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.records import plain
-from lgbench.suites import load_suite
 from lgbench.training.points import zones_line
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord
 
@@ -115,13 +114,12 @@ def verdict(recorded: TrainingRecord, comparison: Comparison, elsewhere: list[st
         return _equal(recorded, comparison)
     if comparison.counts:
         return f"{'; '.join(comparison.counts)}: the recorded run is of another model or of other data."
-    group = load_suite(recorded.plan.suite).group(recorded.plan.group)
-    before, now = comparison.recorded[-1], comparison.here[-1]
+    plan, before, now = recorded.plan, comparison.recorded[-1], comparison.here[-1]
     return "\n".join(
         [
             _first_difference(comparison),
-            f"The last point, at step {before.step}, recorded: {zones_line(group, before)}; "
-            f"here: {zones_line(group, now)}.",
+            f"The last point, at step {before.step}, recorded: {zones_line(plan, before)}; "
+            f"here: {zones_line(plan, now)}.",
             _reason(recorded, elsewhere),
         ]
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from lgbench.records import InvalidFileError, read_record
 from lgbench.results import Result
 from lgbench.running.folder import RESULT_FILE
-from lgbench.suites import load_suite
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
 from lgbench.training.settings import PRESETS, preset_settings
@@ -57,6 +56,6 @@ def _changes(plan: TrainingPlan) -> list[str]:
     """The settings that are not the preset's, as they are given to `--set`; all, if there is no such preset."""
     settings = plan.settings.model_dump(exclude=set(_NOT_TOLD))
     if plan.preset in PRESETS:
-        usual = preset_settings(plan.preset, load_suite(plan.suite).group(plan.group))
+        usual = preset_settings(plan.preset, plan.suite_group)
         settings = {name: value for name, value in settings.items() if value != getattr(usual, name)}
     return [f"{name}={value}" for name, value in settings.items()]

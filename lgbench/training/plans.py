@@ -79,12 +79,22 @@ class TrainingPlan(BaseModel):
     @model_validator(mode="after")
     def _trains_the_main_task(self) -> Self:
         """Whatever a sweep or an ablation changes: a run is of tasks of its group, the main task first."""
-        tasks, group = [part.task for part in self.parts], load_suite(self.suite).group(self.group)
-        if tasks[:1] != [group.main] or len(set(tasks)) < len(tasks) or not set(tasks) <= set(group.tasks):
-            raise ValueError(f"parts must be of tasks of {self.group}, each once and {group.main} first")
+        tasks, main = [part.task for part in self.parts], self.suite_group.main
+        if tasks[:1] != [main] or len(set(tasks)) < len(tasks) or not set(tasks) <= set(self.suite_group.tasks):
+            raise ValueError(f"parts must be of tasks of {self.group}, each once and {main} first")
         if sum(part.share for part in self.parts) != 1:
             raise ValueError("the shares of the parts must add up to 1")
         return self
+
+    @property
+    def suite_group(self) -> Group:
+        """The group as the suite defines it."""
+        return load_suite(self.suite).group(self.group)
+
+    @property
+    def is_of_its_arm(self) -> bool:
+        """Whether the run trains what the suite's arm does: a sweep or an ablation may not."""
+        return self.trained_arm() == self.suite_group.arm(self.arm)
 
     @property
     def other_model(self) -> str | None:

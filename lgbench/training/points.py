@@ -8,13 +8,14 @@ from typing import NamedTuple
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.errors import LgbenchError
 from lgbench.scoring.display import one_decimal
-from lgbench.suites import ZONES, Group, Zone
+from lgbench.suites import ZONES, Zone
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import CurvePoint, TrainingRecord
 
 
-def zone_accuracies(group: Group, point: CurvePoint) -> dict[Zone, Fraction | None]:
+def zone_accuracies(plan: TrainingPlan, point: CurvePoint) -> dict[Zone, Fraction | None]:
     """The main task's mean accuracy over the lengths of each zone; None where the grid has none."""
+    group = plan.suite_group
     counts = point.correct[group.main]
     accuracies: dict[Zone, Fraction | None] = {}
     for zone in ZONES:
@@ -24,11 +25,11 @@ def zone_accuracies(group: Group, point: CurvePoint) -> dict[Zone, Fraction | No
     return accuracies
 
 
-def zones_line(group: Group, point: CurvePoint) -> str:
+def zones_line(plan: TrainingPlan, point: CurvePoint) -> str:
     """The main task's accuracy by zone, as in `reverse_add in-distribution 98.4 %, transfer 12.0 %`."""
-    known = [(zone, share) for zone, share in zone_accuracies(group, point).items() if share is not None]
+    known = [(zone, share) for zone, share in zone_accuracies(plan, point).items() if share is not None]
     shares = ", ".join(f"{zone.replace('_', '-')} {one_decimal(share)} %" for zone, share in known)
-    return f"{group.main} {shares}"
+    return f"{plan.suite_group.main} {shares}"
 
 
 class Gap(NamedTuple):

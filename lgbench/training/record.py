@@ -13,7 +13,6 @@ from lgbench.environment import processor
 from lgbench.errors import LgbenchError
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.records import read_record
-from lgbench.suites import load_suite
 from lgbench.training.plans import TrainingPlan
 from lgbench.version import __version__
 
@@ -105,7 +104,7 @@ class TrainingRecord(_Record):
     @model_validator(mode="after")
     def _counts_the_dev_examples(self) -> Self:
         """Whoever draws the curve looks up each task at each length of the grid."""
-        lengths = set(load_suite(self.plan.suite).group(self.plan.group).grid)
+        lengths = set(self.plan.suite_group.grid)
         expected = {part.task: lengths for part in self.plan.parts}
         for point in self.curve:
             if {task: set(counts) for task, counts in point.correct.items()} != expected:

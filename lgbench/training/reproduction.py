@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from lgbench.records import read_record
 from lgbench.results import Result
 from lgbench.running.folder import RESULT_FILE
 from lgbench.scoring.comparison import same_experiment
-from lgbench.suites import Suite, load_suite
+from lgbench.suites import Suite
 from lgbench.training.plans import Recipe
 from lgbench.training.points import zones_line
 from lgbench.training.runs import Run, train_run
@@ -83,7 +82,7 @@ def finish_run(run: Run, device: str) -> None:
         LgbenchError: Training or evaluation failed.
     """
     plan = run.plan
-    train_run(run, device, tell=partial(zones_line, load_suite(plan.suite).group(plan.group)))
+    train_run(run, device, tell=zones_line)
     # Recorded only where it is not the usual one, so that the same run is the same on every machine.
     options = {"device": device} if device != choose_device("auto") else {}
     own = {"build": plan.other_model} if plan.other_model is not None else {}

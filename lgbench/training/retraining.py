@@ -12,7 +12,6 @@ from lgbench.models.checkpoint import Build
 from lgbench.models.importing import check_file, split_place
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
-from lgbench.suites import load_suite
 from lgbench.tasks import get_task
 from lgbench.training.plans import TrainingPlan, difference, file_sha256
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
@@ -123,7 +122,7 @@ def _with_module(plan: TrainingPlan, model: str | None) -> TrainingPlan:
 def reservations(plan: TrainingPlan) -> list[str]:
     """What an equal curve will not say of a recorded run, in sentences."""
     found = []
-    if plan.trained_arm() != load_suite(plan.suite).group(plan.group).arm(plan.arm):
+    if not plan.is_of_its_arm:
         parts = ", ".join(f"{part.task} to {part.max_length} (share {part.share})" for part in plan.parts)
         found.append(f"The run trained {parts}, which is not arm {plan.arm}: it is no result of the suite.")
     if plan.other_model is not None and plan.model_sha256 is None:

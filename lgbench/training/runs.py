@@ -137,13 +137,13 @@ def _failure(run: Run, finish: Finish, device: str) -> str | None:
     return None
 
 
-def train_run(run: Run, device: str, *, tell: Callable[[CurvePoint], str]) -> TrainingRecord:
+def train_run(run: Run, device: str, *, tell: Callable[[TrainingPlan, CurvePoint], str]) -> TrainingRecord:
     """Train a run to its end, with a line on stderr for each point of its curve, and one as soon as it moves.
 
     Args:
         run: The run.
         device: Where to train.
-        tell: How right the model is at a point, in words.
+        tell: How right the model of a plan is at a point, in words.
 
     Raises:
         LgbenchError: Training failed.
@@ -157,7 +157,7 @@ def train_run(run: Run, device: str, *, tell: Callable[[CurvePoint], str]) -> Tr
             return
         has_moved = True
         minutes = (settings.steps - progress.step) * settings.batch / progress.examples_per_second / 60
-        news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(progress.point)
+        news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(run.plan, progress.point)
         where = f"{run.name}, step {progress.step}/{settings.steps}"
         print(f"{where}: {progress.pace}; {news}", file=sys.stderr, flush=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from lgbench.tasks import get_task
@@ -52,4 +51,4 @@ def finish_swept(run: Run, device: str) -> None:
     Raises:
         LgbenchError: Training failed.
     """
-    train_run(run, device, tell=partial(gap_line, run.plan))
+    train_run(run, device, tell=gap_line)

@@ -184,7 +184,7 @@ class _Run:
             build=plan.other_model,
             suite=plan.suite,
             group=plan.group,
-            arm=plan.arm if plan.trained_arm() == load_suite(plan.suite).group(plan.group).arm(plan.arm) else OPEN_ARM,
+            arm=plan.arm if plan.is_of_its_arm else OPEN_ARM,
             seed=plan.seed,
             steps=plan.settings.steps,
         )

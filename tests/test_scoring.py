@@ -103,14 +103,14 @@ def test_horizon(right: tuple[int, int, int], percent: int, length: int, shown: 
     assert str(found) == shown
 
 
-@given(right=st.lists(st.integers(0, 20), min_size=1, max_size=6))
+@given(right=st.lists(st.integers(915, 928), min_size=1, max_size=6))
 def test_horizon_is_the_longest_prefix_that_reaches_the_level(right: list[int]) -> None:
     lengths = range(1, len(right) + 1)
-    counts = {length: make_counts(correct, 20) for length, correct in zip(lengths, right, strict=True)}
+    counts = {length: make_counts(correct, 1024) for length, correct in zip(lengths, right, strict=True)}
     found = horizon(counts, lengths, percent=90)
     assert found is not None
     assert found.length == max(
-        (n for n in lengths if all(correct >= 18 for correct in right[:n])),
+        (n for n in lengths if all(correct >= 922 for correct in right[:n])),  # 90 % are 921.6
         default=0,
     )
 

@@ -216,7 +216,7 @@ def test_the_order_of_runs_changes_nothing() -> None:
 
 def test_open_systems() -> None:
     right = {"reverse_add": 256, "string_copy": 128, "capitalize_reverse": 64, "shortest_path": 32, "dfs_trace": 16}
-    run = make_run(lambda cell: right.get(cell.task, 240) if cell.length < 20 else 0)
+    run = make_run(lambda cell: right.get(cell.task, 231) if cell.length < 20 else 0)  # 90.2 %
     scores = score_open([run], MINI, resamples=100)
     assert scores is not None
     assert scores.score is not None

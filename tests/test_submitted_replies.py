@@ -71,6 +71,15 @@ def test_a_right_reply_does_not_belong_in_the_file(system: Path) -> None:
     assert set(problems(system)) == {(f"{RUN}/result.json", "cells[0]")}
 
 
+def test_of_many_spoiled_lines_the_first_hundred_are_reported(system: Path) -> None:
+    lines = lines_of(system)
+    write_lines(system, [b"{}\n"] * 100 + lines)
+    found = problems(system)
+    assert set(found) == {(f"{RUN}/replies.jsonl.gz", f"line {number}") for number in range(1, 102)}
+    told = found[f"{RUN}/replies.jsonl.gz", "line 101"]
+    assert told == "and what follows was not read: too much before it is wrong."
+
+
 def test_a_second_gzip_member_is_refused(system: Path) -> None:
     path = system / RUN / "replies.jsonl.gz"
     path.write_bytes(path.read_bytes() * 2)

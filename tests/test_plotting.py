@@ -46,10 +46,10 @@ def results() -> list[Result]:
 
 
 def record(main: int, aux: int, counts: dict[str, dict[int, int]], *, seed: int = 0) -> TrainingRecord:
-    recipe = Recipe(MINI, changes=["steps=10"])
+    recipe = Recipe(MINI, changes=["steps=10", "evaluate_every=5"])
     ((plan, _, _),) = list_sweep(recipe, GROUP.name, Path(), main_lengths=[main], aux_lengths=[aux], seeds=1)
     plan = plan.model_copy(update={"seed": seed})
-    points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10) if counts)
+    points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10))
     return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
 
 
@@ -143,7 +143,8 @@ def test_training_curves_show_each_zone_by_step() -> None:
         none = dict.fromkeys(GROUP.grid, 0)
         return CurvePoint(step=step, loss=1.0, correct={"string_copy": right, "mqar": none})
 
-    runs = [record(8, 16, {}), record(8, 16, {}, seed=1)]
+    counts = point(5, 0, 0, 0).correct
+    runs = [record(8, 16, counts), record(8, 16, counts, seed=1)]
     curves = [point(5, 32, 16, 0), point(10, 64, 48, 8)], [point(5, 64, 0, 0), point(10, 64, 64, 64)]
     runs = [run.model_copy(update={"curve": tuple(points)}) for run, points in zip(runs, curves, strict=True)]
     main_only = runs[0].model_copy(update={"plan": runs[0].plan.model_copy(update={"arm": "main_only"})})
@@ -252,6 +253,8 @@ def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.Captur
     assert f"; gap {float(gap.gap):.3f}; over all lengths " in told
     with pytest.raises(LgbenchError, match="mqar has no prompts of length 1"):
         list_sweep(recipe, GROUP.name, tmp_path, main_lengths=[2], aux_lengths=[1], seeds=2)
+    with pytest.raises(LgbenchError, match=r"Length 10001 is more than the 10000 that a run may train on\."):
+        list_sweep(recipe, GROUP.name, tmp_path, main_lengths=[10_001], aux_lengths=[2], seeds=2)
 
 
 def read_lengths(arm: Any) -> dict[str, int]:

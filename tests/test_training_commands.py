@@ -182,6 +182,15 @@ def test_reproduce_ends_with_a_verdict(lgbench: Shell) -> None:
     assert "steps is 4 there and 5 here" in changed.err
 
 
+def test_an_arm_whose_first_seed_failed_is_told_with_the_next(lgbench: Shell) -> None:
+    assert lgbench("train", "copy-mqar", "main_only", *SMALL, "--set", "steps=5", "-o", "r/copy-mqar-main_only-seed0")
+    arms = ["--arm", "main_only", "--arm", "control"]
+    done = lgbench("reproduce", "--group", "copy-mqar", *arms, "--seeds", "2", *SMALL, "--output", "r")
+    assert done.status == 1
+    assert "steps is 5 there and 4 here" in done.err
+    assert re.findall(r"copy-mqar (\w+): trained on", done.out) == ["control", "main_only"]
+
+
 def test_reproduce_of_named_seeds(lgbench: Shell) -> None:
     arguments = ["reproduce", "--group", "copy-mqar", "--arm", "main_only", *SMALL, "--output", "r"]
     done = lgbench(*arguments, "--seed", "5,3", "--seed", "3")

@@ -149,6 +149,10 @@ def test_a_record_whose_curve_lacks_points_is_refused(
         (lambda plan: plan["parts"][0].update(share="a third"), "plan.parts[0].share: "),
         (lambda plan: plan["parts"][0].update(share="4/3"), "plan.parts[0].share: "),
         (lambda plan: plan["parts"][0].update(share="0"), "plan.parts[0].share: "),
+        (lambda plan: plan["parts"][0].update(share="1/1000000007"), "plan.parts[0].share: must have a denominator"),
+        (lambda plan: plan["parts"][0].update(max_length=10**30), "plan.parts[0].max_length: "),
+        (lambda plan: plan["settings"].update(batch=10**30), "plan.settings.batch: "),
+        (lambda plan: plan["settings"].update(workers=10**9), "plan.settings.workers: "),
         (lambda plan: plan["settings"].update(heads=3), "plan.settings: A width of 16 does not divide into 3 heads"),
         (lambda plan: plan["settings"].update(warmup=0.7), "plan.settings: Warm-up (0.7) and decay (0.4)"),
     ],
@@ -159,6 +163,32 @@ def test_an_edited_plan_is_refused_with_its_field(
     with pytest.raises(InvalidFileError) as caught:
         read_training_record(_edited(trained, tmp_path, edit))
     assert str(caught.value).startswith(f"{tmp_path / 'run' / RECORD}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda record: record.update(curve=[]), "the curve is not that of its plan"),
+        (lambda record: record["curve"].reverse(), "the curve is not that of its plan"),
+        (lambda record: record["curve"].pop(0), "the curve is not that of its plan"),
+        (lambda record: record.update(steps_done=5), "the curve is not that of its plan"),
+        (lambda record: record.update(steps_done=20), "20 of 12 steps are done"),
+        (lambda record: record["curve"][0]["correct"]["reverse"].update({"2": 65}), "curve[0].correct.reverse.2: "),
+        (lambda record: record["curve"][0].update(loss="NaN"), "curve[0].loss: "),
+        (lambda record: record.update(tokens=-5), "tokens: "),
+        (lambda record: record.update(seconds=-1.0), "seconds: "),
+        (lambda record: record["machine"].update(threads=-5), "machine.threads: "),
+    ],
+)
+def test_an_edited_record_is_refused(
+    trained: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    record = json.loads((folder / RECORD).read_text("utf-8"))
+    edit(record)
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InvalidFileError, match=re.escape(told)):
+        read_training_record(folder)
 
 
 def test_every_problem_of_a_plan_is_told(trained: Path, tmp_path: Path) -> None:
@@ -192,6 +222,18 @@ def _of_nothing(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
     tensors["optimizer.999.exp_avg"] = torch.zeros(3)
 
 
+def _without_a_moment(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    del tensors["optimizer.0.exp_avg"]
+
+
+def _of_another_type(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    tensors["optimizer.0.exp_avg"] = tensors["optimizer.0.exp_avg"].half()
+
+
+def _without_points(_: dict[str, Tensor], record: dict[str, Any]) -> None:
+    record["curve"] = []
+
+
 def _too_far(_: dict[str, Tensor], record: dict[str, Any]) -> None:
     record["steps_done"] = 13
 
@@ -206,7 +248,10 @@ def _of_another_suite(_: dict[str, Tensor], record: dict[str, Any]) -> None:
         (_without_generator, "no usable generator"),
         (_short_generator, "no usable generator"),
         (_misshapen, r"'optimizer.0.exp_avg' of shape \(3,\)"),
-        (_of_nothing, "a parameter that there is not"),
+        (_of_nothing, "which is no moment of a parameter"),
+        (_without_a_moment, "lacks 'optimizer.0.exp_avg'"),
+        (_of_another_type, r"'optimizer.0.exp_avg' as torch\.float16, not torch\.float32"),
+        (_without_points, r"the curve is not that of its plan.* the last after the 5 that are done\)"),
         (_too_far, "13 of 12 steps are done"),
         (_of_another_suite, "is not a state of this version of lgbench"),
     ],

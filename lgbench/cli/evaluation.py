@@ -196,9 +196,8 @@ def _show_series(results: list[Result], base: Path, *, quiet: bool) -> None:
     from lgbench.extras import install_command
 
     if importlib.util.find_spec("matplotlib") is None:
-        message = (
-            f"To draw accuracy by step: {install_command('plot')}, then lgbench plot {base} --kind series -o FILE.svg"
-        )
+        draw = f"lgbench plot {shlex.quote(str(base))} --kind series -o FILE.svg"
+        message = f"To draw accuracy by step: {install_command('plot')}, then {draw}"
     else:
         from lgbench import plotting
 

@@ -88,8 +88,10 @@ def _print_tokens(runs: list[Run]) -> None:
     """What each arm was trained on. The examples are the same for every seed."""
     from lgbench.training.record import read_training_record
 
+    told: set[tuple[str, str]] = set()
     for run in runs:
-        if run.plan.seed == runs[0].plan.seed:
+        if (arm := (run.plan.group, run.plan.arm)) not in told:
+            told.add(arm)
             record = read_training_record(run.folder)
             read = f"{record.tokens:,} tokens, of which {record.target_tokens:,} in targets"
-            typer.echo(f"{run.plan.group} {run.plan.arm}: trained on {read}")
+            typer.echo(f"{' '.join(arm)}: trained on {read}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -59,5 +60,5 @@ def command(
         if run not in failed:
             typer.echo(f"{run.name}: {gap_line(run.plan, read_training_record(run.folder).curve[-1])}")
     if len(failed) < len(runs):
-        typer.echo(f"Draw it: lgbench plot {root} --kind gap -o gap.svg")
+        typer.echo(f"Draw it: lgbench plot {shlex.quote(str(root))} --kind gap -o gap.svg")
     tell_failures(failed, runs)

@@ -102,7 +102,9 @@ def _say_interrupted(folder: Path) -> None:
 
     if (state := read_state(folder)) is not None or (folder / RECORD).exists():
         saved = (state[0] if state else read_training_record(folder)).steps_done
-        typer.echo(f"\nInterrupted. Go on from step {saved} with --resume --output {folder}", err=True)
+        typer.echo(
+            f"\nInterrupted. Go on from step {saved} with --resume --output {shlex.quote(str(folder))}", err=True
+        )
     else:
         typer.echo("\nInterrupted before anything was saved. See --set evaluate_every.", err=True)
 

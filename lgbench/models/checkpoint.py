@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
@@ -21,6 +19,7 @@ from lgbench.files import atomic_folder, remove_leftovers, write_atomically
 from lgbench.models.architecture import Architecture
 from lgbench.models.calling import user_code
 from lgbench.models.folders import MODEL
+from lgbench.models.tensors import packed, read_tensors, spoiled
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.models.transformer import Transformer
 from lgbench.records import read_record, write_record
@@ -28,6 +27,7 @@ from lgbench.results import Seed
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
+_COPY_AGAIN = "Copy the whole checkpoint folder again, or train again; pickled weights are not read."
 
 Build = Callable[[int], nn.Module]
 """From the vocabulary's size to a module that maps int64 tokens (batch, time) to logits (batch, time, vocabulary)."""
@@ -94,15 +94,10 @@ def round_checkpoint(source: Path, folder: Path) -> None:
     Raises:
         LgbenchError: The source is damaged, or the folder is not empty or cannot be written.
     """
-    record, weights = read_checkpoint_record(source), read_tensors(source / WEIGHTS)
+    record, weights = read_checkpoint_record(source), read_weights(source)
     rounded = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     with atomic_folder(folder) as unfinished:
         _write(unfinished, rounded, record)
-
-
-def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """Tensors as the content of a safetensors file, which refuses tensors that share memory: each is copied."""
-    return save({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, metadata)
 
 
 def load_module(folder: Path, *, build: Build | None = None) -> tuple[CheckpointRecord, nn.Module]:
@@ -117,15 +112,23 @@ def load_module(folder: Path, *, build: Build | None = None) -> tuple[Checkpoint
     """
     record = read_checkpoint_record(folder)
     module = _module(folder, record, build)
-    weights = read_tensors(folder / WEIGHTS)
     try:
-        module.load_state_dict(weights)
+        module.load_state_dict(read_weights(folder))
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise LgbenchError(f"The weights in {folder} do not fit the model that {RECORD} describes: {detail}") from None
-    if spoiled := [name for name, weight in weights.items() if not weight.isfinite().all()]:
-        raise LgbenchError(f"The weights in {folder} are damaged: {spoiled[0]} holds what is no number. Copy it again.")
-    return record, module.float()
+    if (name := spoiled(module.float())) is not None:
+        raise LgbenchError(f"The weights in {folder} are damaged: {name} holds what is no number. {_COPY_AGAIN}")
+    return record, module
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint.
+
+    Raises:
+        LgbenchError: The file is missing, truncated or in another format.
+    """
+    return read_tensors(folder / WEIGHTS, advice=_COPY_AGAIN)
 
 
 def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.Module:
@@ -195,20 +198,3 @@ def read_checkpoint_record(folder: Path) -> CheckpointRecord:
             "lgbench that trained it, or a newer one."
         )
     return record
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        LgbenchError: The file is missing, truncated or in another format.
-    """
-    if not path.is_file():
-        raise LgbenchError(f"There is no {path.name} in {path.parent}. Copy the whole checkpoint folder.")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        reason = "truncated" if "not fully covered" in str(error) else "not a safetensors file"
-        raise LgbenchError(
-            f"{path} is {reason} ({error}). Copy it again or train again; pickled weights are not read."
-        ) from None

@@ -11,7 +11,8 @@ from torch import Tensor
 from lgbench.errors import LgbenchError
 from lgbench.files import atomic_folder
 from lgbench.models.architecture import Architecture
-from lgbench.models.checkpoint import load_module, packed, read_checkpoint_record
+from lgbench.models.checkpoint import load_module, read_checkpoint_record
+from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
 from lgbench.models.transformer import NORM_EPSILON
 

@@ -40,7 +40,7 @@ class DevSet:
             inputs, labels = pad(rows)
             self._chunks[cell] = Chunk(inputs.to(device), labels.to(device))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: what a module keeps of it for later could not be trained with
     def correct(self, module: nn.Module, *, at_once: int) -> dict[str, dict[int, int]]:
         """Of the 64 examples of each cell, how many greedy decoding gets right: by task, then length.
 

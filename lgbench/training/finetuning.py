@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from lgbench.errors import LgbenchError
 from lgbench.files import atomic_folder, owned_folder
-from lgbench.models.checkpoint import WEIGHTS, read_tensors
+from lgbench.models.checkpoint import read_weights
 from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
 from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
@@ -130,15 +130,15 @@ def leave_model(run: Path, source: Path, *, lora_rank: int) -> str:
         if not (run / MODEL).exists():
             with torch.random.fork_rng():
                 module, tokenizer = load_pretrained(source, lora_rank=lora_rank)
-            write_finetuned(run / CHECKPOINT / WEIGHTS, module, tokenizer, run / MODEL)
+            write_finetuned(run / CHECKPOINT, module, tokenizer, run / MODEL)
     return evaluation_template(run / MODEL)
 
 
-def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, folder: Path) -> None:
+def write_finetuned(checkpoint: Path, module: PretrainedModule, tokenizer: Any, folder: Path) -> None:
     """Write a trained model as a Hugging Face folder, its adapters merged: the whole folder or none.
 
     Args:
-        weights: The safetensors file that training left.
+        checkpoint: The folder with the weights that training left.
         module: A module as `load_pretrained` made it.
         tokenizer: Its tokenizer.
         folder: Where to.
@@ -146,7 +146,7 @@ def write_finetuned(weights: Path, module: PretrainedModule, tokenizer: Any, fol
     Raises:
         LgbenchError: It could not be written.
     """
-    module.load_state_dict(read_tensors(weights))
+    module.load_state_dict(read_weights(checkpoint))
     model: Any = module.model
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()

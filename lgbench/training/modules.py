@@ -31,7 +31,9 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
     torch.manual_seed(int(Stream("lgbench", "weights", seed).words(1)[0] >> 1))
     if build is None:
         return reference_model(settings.architecture, len(VOCABULARY), settings.initial_std).to(device)
-    module = call_build(build, len(VOCABULARY)).to(device)
+    module = call_build(build, len(VOCABULARY))
+    with user_code(f"The module, moved to {device},"):
+        module.to(device)
     generator = torch.get_rng_state()
     check_module(module, device=device)
     torch.set_rng_state(generator)
@@ -57,29 +59,46 @@ def check_module(module: nn.Module, *, device: str) -> None:
     """Try a module on a small batch.
 
     Raises:
-        LgbenchError: It has nothing to train, or its output is no tensor, has another shape or type than logits, is not
-            finite, or depends on later tokens.
+        LgbenchError: Its output is no tensor, has another shape or type than logits, is not finite, or depends on later
+            tokens; it changes its input; it has nothing to train, or something that no checkpoint can hold.
     """
-    expected = (_BATCH, _TIME, len(VOCABULARY))
     tokens = torch.arange(_BATCH * _TIME, device=device).reshape(_BATCH, _TIME)
-    logits = _logits(module.eval(), tokens)
+    given = tokens.clone()
+    logits = _checked(_output(module.eval(), given))
+    if not torch.equal(given, tokens):
+        raise LgbenchError("The module changes the tokens that it is given. Have it work on a copy.")
+    _check_causal(module, tokens, logits)
+    _check_trainable(module, tokens)
+    _check_savable(module)
+
+
+def _checked(output: object) -> Tensor:
+    """The output for the small batch, if it is logits."""
+    expected = (_BATCH, _TIME, len(VOCABULARY))
     wanted = f"It must map int64 tokens of shape (batch, time) to floating-point logits, here of shape {expected}."
-    if not isinstance(logits, Tensor):
-        raise LgbenchError(f"The module returned {type(logits).__name__}. {wanted}")
-    if tuple(logits.shape) != expected:
-        raise LgbenchError(f"The module returned shape {tuple(logits.shape)}. {wanted}")
-    if not logits.is_floating_point():
-        raise LgbenchError(f"The module returned {logits.dtype}. {wanted}")
-    if not logits.isfinite().all():
+    if not isinstance(output, Tensor):
+        raise LgbenchError(f"The module returned {type(output).__name__}. {wanted}")
+    if tuple(output.shape) != expected:
+        raise LgbenchError(f"The module returned shape {tuple(output.shape)}. {wanted}")
+    if not output.is_floating_point():
+        raise LgbenchError(f"The module returned {output.dtype}. {wanted}")
+    if not output.isfinite().all():
         raise LgbenchError("The module's logits are not finite, before any training. Check its initial weights.")
+    return output
+
+
+def _check_causal(module: nn.Module, tokens: Tensor, logits: Tensor) -> None:
     changed = tokens.clone()
     changed[:, -1] += 1
-    again = _logits(module, changed)
+    again = _output(module, changed)
     if isinstance(again, Tensor) and not torch.allclose(logits[:, :-1], again[:, :-1], atol=1e-3, rtol=1e-3):
         raise LgbenchError(
             "The module's logits at a position change with the tokens after it, which it will not have when it writes "
             "a reply. Mask what is to the right of each position."
         )
+
+
+def _check_trainable(module: nn.Module, tokens: Tensor) -> None:
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise LgbenchError("The module has no parameter that requires a gradient: there is nothing to train.")
     with user_code("The module"):
@@ -88,7 +107,18 @@ def check_module(module: nn.Module, *, device: str) -> None:
         raise LgbenchError("The module's logits do not depend on its parameters. Is a detach or no_grad in between?")
 
 
+def _check_savable(module: nn.Module) -> None:
+    with user_code("The module's state_dict"):
+        state: dict[str, object] = module.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise LgbenchError(
+                f"The module's state holds {name!r}, of type {type(value).__name__}; a checkpoint holds tensors only. "
+                "Make it a buffer, or have the constructor build it."
+            )
+
+
 @torch.no_grad()
-def _logits(module: nn.Module, tokens: Tensor) -> object:
+def _output(module: nn.Module, tokens: Tensor) -> object:
     with user_code(f"The module, called with int64 tokens of shape {tuple(tokens.shape)},"):
         return module(tokens)

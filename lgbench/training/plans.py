@@ -19,6 +19,9 @@ from lgbench.suites import TRAINED_ARMS, Arm, ArmTask, Group, Suite, load_suite
 from lgbench.tasks import get_task
 from lgbench.training.settings import Natural, TrainingSettings, preset_settings
 
+MOST_LENGTH = 10_000
+"""The longest examples that a run may train on: a hundred times the suites' own."""
+_MOST_SHARES = 1000
 _REFERENCE = "reference"
 
 
@@ -29,8 +32,16 @@ class TrainedPart(BaseModel):
 
     task: Annotated[str, AfterValidator(lambda name: get_task(name).name)]
     task_version: int
-    max_length: int
+    max_length: Annotated[int, Field(le=MOST_LENGTH)]
     share: Annotated[Fraction, Field(gt=0, le=1)]
+
+    @field_validator("share")
+    @classmethod
+    def _is_simple(cls, share: Fraction) -> Fraction:
+        """The stream of examples holds each task as often as its share has in the common denominator."""
+        if share.denominator > _MOST_SHARES:
+            raise ValueError(f"must have a denominator of at most {_MOST_SHARES}")
+        return share
 
 
 class TrainingPlan(BaseModel):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lgbench.cells import DEV_EXAMPLES
 from lgbench.environment import processor
 from lgbench.errors import LgbenchError
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.records import read_record
 from lgbench.training.plans import TrainingPlan
+from lgbench.training.settings import Natural, Positive
 from lgbench.version import __version__
 
 RECORD = "training.json"
@@ -33,9 +36,9 @@ class CurvePoint(_Record):
         correct: Dev examples right, of 64, by task, then length.
     """
 
-    step: int
-    loss: float
-    correct: dict[str, dict[int, int]]
+    step: Positive
+    loss: Annotated[float, Field(allow_inf_nan=False)]
+    correct: dict[str, dict[int, Annotated[int, Field(ge=0, le=DEV_EXAMPLES)]]]
 
 
 class Machine(_Record):
@@ -55,7 +58,7 @@ class Machine(_Record):
     torch: str
     platform: str
     device: str
-    threads: int
+    threads: Positive
     processor: str | None = None
 
     @classmethod
@@ -93,13 +96,28 @@ class TrainingRecord(_Record):
 
     plan: TrainingPlan
     machine: Machine
-    parameters: int
-    steps_done: int = 0
-    tokens: int = 0
-    target_tokens: int = 0
-    seconds: float = 0.0
-    peak_memory: int | None = None
+    parameters: Positive
+    steps_done: Natural = 0
+    tokens: Natural = 0
+    target_tokens: Natural = 0
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    peak_memory: Natural | None = None
     curve: tuple[CurvePoint, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_the_points_of_its_plan(self) -> Self:
+        """A curve ends where its run stands: whoever goes on from the record goes on from its last point."""
+        every, steps = self.plan.settings.evaluate_every, self.plan.settings.steps
+        if self.steps_done > steps:
+            raise ValueError(f"{self.steps_done} of {steps} steps are done")
+        taken = [point.step for point in self.curve]
+        planned = itertools.chain(range(every, steps, every), [steps])
+        if taken != list(itertools.islice(planned, len(taken))) or max(taken, default=0) != self.steps_done:
+            raise ValueError(
+                f"the curve is not that of its plan, which has a point every {every} of {steps} steps, the last after "
+                f"the {self.steps_done} that are done"
+            )
+        return self
 
     @model_validator(mode="after")
     def _counts_the_dev_examples(self) -> Self:

@@ -20,6 +20,8 @@ Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+# More is a mistake, or a stranger's record that would keep whoever trains it again busy for ever.
+MOST_EXAMPLES, MOST_WORKERS = 2**20, 256
 _SHAPE = tuple(field.name for field in fields(Architecture))
 _OF_THE_REFERENCE_MODEL = (*_SHAPE, "initial_std")
 
@@ -65,7 +67,7 @@ class TrainingSettings(BaseModel):
     steps: Positive
     warmup: Share = 0.1
     decay: Share = 0.4
-    batch: Positive
+    batch: Annotated[int, Field(ge=1, le=MOST_EXAMPLES)]
     learning_rate: PositiveReal
     beta1: Share = 0.9
     beta2: Share = 0.98
@@ -74,7 +76,7 @@ class TrainingSettings(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     length_chunks: Positive = 2
     evaluate_every: Positive = 300
-    workers: Natural = 0
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0
     compile: bool = False
 
     @model_validator(mode="after")

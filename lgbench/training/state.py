@@ -9,17 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
-from lgbench.models.checkpoint import packed, read_tensors
+from lgbench.models.tensors import packed, read_tensors
 from lgbench.records import write_record
 from lgbench.training.record import RECORD, TrainingRecord
 
 STATE = "state.safetensors"
 _START_ANEW = "It is damaged: delete the folder and train again."
+_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # AdamW's
 _GENERATOR, _CUDA_GENERATOR = "generator", "cuda_generator"
 
 
@@ -55,19 +57,15 @@ def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
     path = folder / STATE
     if not path.is_file():
         return None
-    tensors = read_tensors(path)
+    tensors = read_tensors(path, advice=_START_ANEW)
     with safe_open(path, "pt") as file:
         text = (file.metadata() or {}).get("record", "")
     try:
         record = TrainingRecord.model_validate_json(text)
-    except ValueError:
+    except ValidationError as error:
         raise LgbenchError(
-            f"{path} is not a state of this version of lgbench. Delete the folder and train again."
+            f"{path} is not a state of this version of lgbench ({error.errors()[0]['msg']}). {_START_ANEW}"
         ) from None
-    if not 0 <= record.steps_done <= record.plan.settings.steps:
-        raise LgbenchError(
-            f"{path} says that {record.steps_done} of {record.plan.settings.steps} steps are done. {_START_ANEW}"
-        )
     return record, tensors
 
 
@@ -91,8 +89,13 @@ def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.opti
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             number, moment = _place(name, tensor, parameters)
-            # A copy: what was read is mapped from the file, and would keep its space taken once it is replaced.
-            moments.setdefault(number, {})[moment] = tensor.clone()
+            # A copy: what was read is mapped from the file, and would keep its space taken once it is replaced. It lies
+            # in memory as its parameter does, by which the optimizer chooses a kernel.
+            like = parameters[number] if moment != "step" else tensor
+            moments.setdefault(number, {})[moment] = torch.empty_like(like, requires_grad=False).copy_(tensor)
+    for number, found in moments.items():
+        if missing := sorted(_MOMENTS - found.keys()):
+            raise LgbenchError(f"The saved state lacks 'optimizer.{number}.{missing[0]}'. {_START_ANEW}")
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     try:
         torch.set_rng_state(tensors[_GENERATOR])
@@ -106,16 +109,17 @@ def _place(name: str, tensor: Tensor, parameters: list[nn.Parameter]) -> tuple[i
     """The number of the parameter that a moment of the optimizer is of, and the moment's name.
 
     Raises:
-        LgbenchError: There is no such parameter, or it has another shape: PyTorch itself checks neither.
+        LgbenchError: There is no such parameter or moment, or it has another shape or type: PyTorch itself checks none.
     """
     _, number, moment = [*name.split("."), "", ""][:3]
-    if not number.isdecimal() or int(number) >= len(parameters):
-        raise LgbenchError(f"The saved state has {name!r}, of a parameter that there is not. {_START_ANEW}")
-    expected = () if moment == "step" else tuple(parameters[int(number)].shape)
-    if tuple(tensor.shape) != expected:
-        raise LgbenchError(
-            f"The saved state has {name!r} of shape {tuple(tensor.shape)}, not {expected}. {_START_ANEW}"
-        )
+    if not number.isdecimal() or int(number) >= len(parameters) or moment not in _MOMENTS:
+        raise LgbenchError(f"The saved state has {name!r}, which is no moment of a parameter. {_START_ANEW}")
+    of_weight = parameters[int(number)]
+    shape, dtype = ((), torch.float32) if moment == "step" else (tuple(of_weight.shape), of_weight.dtype)
+    if tuple(tensor.shape) != shape:
+        raise LgbenchError(f"The saved state has {name!r} of shape {tuple(tensor.shape)}, not {shape}. {_START_ANEW}")
+    if tensor.dtype != dtype:
+        raise LgbenchError(f"The saved state has {name!r} as {tensor.dtype}, not {dtype}. {_START_ANEW}")
     return int(number), moment
 
 

@@ -18,6 +18,7 @@ from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
 from lgbench.models.folders import CHECKPOINT
+from lgbench.models.tensors import spoiled
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.records import write_record
 from lgbench.suites import OPEN_ARM, Suite, load_suite
@@ -128,7 +129,7 @@ class _Run:
             due = done == settings.steps or done % settings.evaluate_every == 0
             if due or done % _REPORT_STEPS == 0:
                 mean, rate = meter.read(examples=settings.batch)
-                _check_finite(mean, done, saved=self.record.steps_done, folder=self._folder)
+                self._check_finite(mean, done, weights=due)
                 point = self._take_point(done, dev, meter) if due else None
                 meter.restart_clock()
                 report(Progress(done, mean, rate, point))
@@ -151,6 +152,21 @@ class _Run:
             workers=settings.workers,
             multiple=_COMPILED_MULTIPLE if settings.compile else 1,
             pinned=self._device.startswith("cuda"),
+        )
+
+    def _check_finite(self, loss: float, step: int, *, weights: bool) -> None:
+        """Stop before a state is saved that no run can go on from."""
+        if not math.isfinite(loss):
+            told = "The loss is no longer a number"
+        elif weights and (name := spoiled(self._module)) is not None:
+            told = f"The weights are no longer numbers ({name})"
+        else:
+            return
+        saved = self.record.steps_done
+        kept = f"The state after step {saved} is in {self._folder}. " if saved else ""
+        raise LgbenchError(
+            f"{told} by step {step}. {kept}Train anew with a lower rate, as in --set learning_rate=3e-4, or a longer "
+            "warm-up."
         )
 
     def _take_point(self, step: int, dev: DevSet, meter: Meter) -> CurvePoint:
@@ -240,13 +256,4 @@ def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resu
         raise LgbenchError(
             f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "
             "Go on with --resume, or choose another --output."
-        )
-
-
-def _check_finite(loss: float, step: int, *, saved: int, folder: Path) -> None:
-    if not math.isfinite(loss):
-        kept = f"The state after step {saved} is in {folder}. " if saved else ""
-        raise LgbenchError(
-            f"The loss is no longer a number (within the 10 steps before {step}). {kept}Train anew with a lower rate, "
-            "as in --set learning_rate=3e-4, or a longer warm-up."
         )

@@ -195,6 +195,9 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
     }
     run = record(4, 16, counts)
     assert dev_gap(run) == Gap(4, 16, Fraction(4 * 64 + 2 * 32, 64 * 10))
+    for odd in ({"steps_done": 5}, {"plan": run.plan.model_copy(update={"arm": "control"})}):
+        with pytest.raises(LgbenchError, match="A gap needs a finished run of arm transfer"):
+            dev_gap(run.model_copy(update=odd))
     plotting.write_picture(plotting.training_curves([run]), tmp_path / "deep" / "training.svg")
     none = {task: dict.fromkeys(lengths, 0) for task, lengths in counts.items()}
     figure = plotting.gap_map([run, record(4, 16, none, seed=1), record(2, 8, none)])

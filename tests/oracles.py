@@ -183,9 +183,27 @@ def node_list(prompt: str) -> str:
     return "".join(re.findall(r"(\[\d+\]):", prompt))
 
 
-_ARITHMETIC = (reverse_add, no_carry, carry_only, reverse_subtract, copy_first_op, cot_multiply)
-_STRINGS = (string_copy, reverse, capitalize, capitalize_reverse, mqar, repeat_first)
-_MAZES = (shortest_path, dfs_trace, node_list)
+_ARITHMETIC = (
+    reverse_add,
+    no_carry,
+    carry_only,
+    reverse_subtract,
+    copy_first_op,
+    cot_multiply,
+)
+_STRINGS = (
+    string_copy,
+    reverse,
+    capitalize,
+    capitalize_reverse,
+    mqar,
+    repeat_first,
+)
+_MAZES = (
+    shortest_path,
+    dfs_trace,
+    node_list,
+)
 _ORACLES: dict[str, Callable[[str], str]] = {
     function.__name__: function for function in (*_ARITHMETIC, *_STRINGS, *_MAZES)
 }

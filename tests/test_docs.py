@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-import lgbench
 from lgbench.cells import draw_cell, limited_indices
 from lgbench.models.prompting import question
 from lgbench.results import PromptStyle
-from lgbench.suites import SUITES, TRAINED_ARMS, Cell, Group, Suite, load_suite
+from lgbench.suites import SUITES, TRAINED_ARMS, Cell, Group, load_suite
 from lgbench.tasks import TASKS, get_task
 from lgbench.training_data import TrainingData
 
@@ -73,7 +72,7 @@ def tables(header: str) -> list[Row]:
 
 def test_the_table_of_tasks_holds_right_examples_of_every_task() -> None:
     rows = tables("task | prompt | target")
-    assert [task for task, _, _ in rows] == [task.name for task in TASKS]
+    assert sorted(task for task, _, _ in rows) == sorted(task.name for task in TASKS)
     assert all(get_task(task).solve(prompt) == target for task, prompt, target in rows)
 
 
@@ -101,10 +100,11 @@ def test_every_task_has_its_rule_on_the_page() -> None:
     assert {task.name for task in TASKS} <= set(named)
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
-def test_the_table_of_groups(suite: Suite) -> None:
-    rows = [(group.name, group.main, ", ".join(group.auxiliaries), group.control) for group in suite.groups]
-    assert tables("group | main | auxiliaries | control") == rows
+def test_the_table_of_groups() -> None:
+    """Those of every suite, each once. Which suite has which, the tables of suites say."""
+    groups = [group for suite in SUITES for group in suite.groups]
+    rows = [(group.name, group.main, ", ".join(group.auxiliaries), group.control) for group in groups]
+    assert tables("group | main | auxiliaries | control") == list(dict.fromkeys(rows))
 
 
 def test_the_tables_of_suites() -> None:
@@ -163,36 +163,27 @@ def test_the_keys_on_the_page_draw_the_data() -> None:
     assert limited_indices(suite, Cell(task, 8), 5) == sorted(first)
 
 
+BLOCK = r"<!-- (above|end of|instead of): (\S+): (.*?) -->\n(?:<!-- fmt: off -->\n)?```\w+\n(.*?)```\n"
+# The page's suite may exist one day. This one never will.
+FOLLOWED = ADDING.replace("mini-v2", "mini-v0")
+
+
 def copy_with_new_task(folder: Path) -> None:
-    """Copy the package and follow steps 1 to 4 of the page on adding a task."""
-    shutil.copytree(Path(lgbench.__file__).parent, folder / "lgbench", ignore=shutil.ignore_patterns("__pycache__"))
-    blocks = re.findall(
-        r"<!-- (insert|replace): (\S+) -->\n(?:<!-- fmt: off -->\n)?```python\n(.*?)```\n", ADDING, re.S
-    )
-    function, task, suite, tag = (text for _, _, text in blocks)
-    strings, suites, tokenizer = (
-        folder / "lgbench" / name for name in ("tasks/strings.py", "suites.py", "models/tokenizer.py")
-    )
-    assert [(way, folder / name) for way, name, _ in blocks] == [
-        ("insert", strings),
-        ("insert", strings),
-        ("insert", suites),
-        ("replace", tokenizer),
-    ]
-
-    source = strings.read_text("utf-8")
-    above, below = source.split("\nSTRINGS = (\n")
-    assert below.endswith("\n)\n")
-    strings.write_text(f"{above}\n{function}\n\nSTRINGS = (\n{below[:-2]}{task})\n", encoding="utf-8")
-
-    source = suites.read_text("utf-8")
-    end = source.index("\n)\n", source.index("\nSUITES = (\n")) + 1
-    suites.write_text(source[:end] + suite + source[end:], encoding="utf-8")
-
-    source = tokenizer.read_text("utf-8")
-    (before,) = re.findall(r"^_LATER_TASKS.*\n", source, re.M)
-    assert before.split("=")[0] == tag.split("=")[0]
-    tokenizer.write_text(source.replace(before, tag), encoding="utf-8")
+    """Copy what the page on adding a task changes, and put every block of it where it says."""
+    without_caches = shutil.ignore_patterns("__pycache__", "runs", "sweeps", "ablations", "trials")
+    for name in ("lgbench", "tests", "docs"):
+        shutil.copytree(DOCS.parent / name, folder / name, ignore=without_caches)
+    shutil.copy(DOCS.parent / "pyproject.toml", folder)
+    for way, name, anchor, text in re.findall(BLOCK, FOLLOWED, re.S):
+        lines = (folder / name).read_text("utf-8").splitlines(keepends=True)
+        at = next(number for number, line in enumerate(lines) if line.startswith(anchor))
+        if way == "end of":  # of a tuple, a dict or a table
+            at = next(number for number in range(at, len(lines)) if lines[number].startswith((")", "}", "\n")))
+        elif way == "instead of":
+            del lines[at]
+        blank = "\n\n" if way == "above" and name.endswith(".py") else ""
+        lines.insert(at, text + blank)
+        (folder / name).write_text("".join(lines), encoding="utf-8")
 
 
 def test_a_task_is_added_as_the_page_says(tmp_path: Path) -> None:
@@ -208,28 +199,36 @@ def test_a_task_is_added_as_the_page_says(tmp_path: Path) -> None:
             encoding="utf-8",
             check=False,
         )
-        assert finished.returncode == 0, finished.stderr
+        assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout
 
     locks = tmp_path / "lgbench/locks"
     before = {path.name: path.read_text("utf-8") for path in locks.iterdir()}
-    commands = re.findall(r"^\$ lgbench (.*)$", ADDING, re.M)
+    commands = re.findall(r"^\$ lgbench (.*)$", FOLLOWED, re.M)
     assert [command.split()[0] for command in commands] == ["suites", "tasks", "eval"]
     lock, show, _ = (run("-m", "lgbench", *command.split()) for command in commands)
-    assert before == {path.name: path.read_text("utf-8") for path in locks.iterdir() if path.name != "mini-v2.json"}
-    cells = json.loads((locks / "mini-v2.json").read_text("utf-8"))
-    assert f"mini-v2: {len(cells)} cells written" in lock
+    assert before == {path.name: path.read_text("utf-8") for path in locks.iterdir() if path.name != "mini-v0.json"}
+    cells = json.loads((locks / "mini-v0.json").read_text("utf-8"))
+    assert f"mini-v0: {len(cells)} cells written" in lock
     assert sorted(int(cell.split("/")[1]) for cell in cells if cell.startswith("rotate@1/")) == list(range(2, 21, 2))
     assert len(re.findall(r"^([a-zA-Z])([a-zA-Z]{4})=\n +\2\1$", show, re.M)) == 5
     result = json.loads((tmp_path / "runs/rotate-oracle/result.json").read_text("utf-8"))
     assert {cell["task"] for cell in result["cells"]} == {"rotate", "string_copy"}
     assert all(cell["counts"]["correct"] == cell["counts"]["total"] == 256 for cell in result["cells"])
-    run("-m", "doctest", str(tmp_path / "lgbench/tasks/strings.py"))
+    golden = json.loads((tmp_path / "tests/training_blocks.json").read_text("utf-8"))
+    run("-m", "tests.test_training_data")
+    written = json.loads((tmp_path / "tests/training_blocks.json").read_text("utf-8"))
+    assert written.keys() - golden.keys() == {f"rotate-copy/{arm}" for arm in TRAINED_ARMS}
+    assert golden.items() <= written.items()
+    files = [f"tests/test_{name}.py" for name in ("suites", "tasks", "docs", "cells", "training_data")]
+    unneeded = "not as_the_page_says and not readme and not links and not worker and not drawn"
+    own = ["-n", "0", "-p", "no:cacheprovider", "-k", unneeded]
+    assert " passed" in run("-m", "pytest", *own, *files, "lgbench/tasks")
     if importlib.util.find_spec("torch"):
         few = ["--limit", "4", "--length", "4"]
         # A checkpoint of before knows the old tasks, and a new one learns the new.
         assert "reverse" in run("-m", "lgbench", "eval", "tiny:transfer", "--task", "reverse", *few, "--output", "old")
         size = [f"--set={each}" for each in ("layers=1", "heads=2", "width=16", "hidden=16", "steps=2", "batch=8")]
-        run("-m", "lgbench", "train", "rotate-copy", "transfer", "--suite", "mini-v2", *size, "--output", "new")
-        new = ["--suite", "mini-v2", "--group", "rotate-copy", "--arm", "transfer", *few]
+        run("-m", "lgbench", "train", "rotate-copy", "transfer", "--suite", "mini-v0", *size, "--output", "new")
+        new = ["--suite", "mini-v0", "--group", "rotate-copy", "--arm", "transfer", *few]
         assert "rotate" in run("-m", "lgbench", "eval", "new", *new, "--output", "result")

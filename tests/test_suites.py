@@ -9,7 +9,7 @@ from lgbench.suites import ARMS, SUITES, TRAINED_ARMS, ZONES, ArmTask, Cell, Sui
 from lgbench.tasks import TASKS
 
 # Group: main task, auxiliaries, control.
-RELATIONS = {
+FIRST_GROUPS = {
     "add-carry": ("reverse_add", ("no_carry", "carry_only"), "copy_first_op"),
     "add-subtract": ("reverse_add", ("reverse_subtract",), "copy_first_op"),
     "add-multiply": ("reverse_add", ("cot_multiply",), "copy_first_op"),
@@ -18,44 +18,60 @@ RELATIONS = {
     "maze-trace": ("dfs_trace", ("shortest_path",), "node_list"),
     "maze-path": ("shortest_path", ("dfs_trace",), "node_list"),
 }
-# Suite: examples a cell; for most groups, add-multiply and the mazes: main length, auxiliary length, grid.
-LENGTHS = {
-    "standard-v1": (
-        1024,
-        (16, 32, (4, 8, 12, 16, 20, 24, 28, 32, 36, 40)),
-        (8, 16, (2, 4, 6, 8, 10, 12, 14, 16, 18, 20)),
-        (32, 64, (8, 16, 24, 32, 40, 48, 56, 64)),
-    ),
-    "mini-v1": (
-        256,
-        (8, 16, (2, 4, 6, 8, 10, 12, 14, 16, 18, 20)),
-        (4, 8, (2, 4, 6, 8, 10)),
-        (8, 16, (4, 8, 12, 16, 20, 24)),
-    ),
+# Of most groups, add-multiply and the mazes: main length, auxiliary length, grid.
+MINI_LENGTHS = (
+    (8, 16, (2, 4, 6, 8, 10, 12, 14, 16, 18, 20)),
+    (4, 8, (2, 4, 6, 8, 10)),
+    (8, 16, (4, 8, 12, 16, 20, 24)),
+)
+STANDARD_LENGTHS = (
+    (16, 32, (4, 8, 12, 16, 20, 24, 28, 32, 36, 40)),
+    (8, 16, (2, 4, 6, 8, 10, 12, 14, 16, 18, 20)),
+    (32, 64, (8, 16, 24, 32, 40, 48, 56, 64)),
+)
+# Suite: examples a cell, lengths, groups.
+DEFINED = {
+    "mini-v1": (256, MINI_LENGTHS, FIRST_GROUPS),
+    "standard-v1": (1024, STANDARD_LENGTHS, FIRST_GROUPS),
 }
 every_suite = pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 
 
+def groups_naming(task: str, suite: Suite) -> list[str]:
+    """The groups that have a task, in the order of the definition."""
+    _, _, groups = DEFINED[suite.name]
+    return [name for name, (main, others, control) in groups.items() if task in (main, *others, control)]
+
+
+def lengths_of(group: str, suite: Suite) -> tuple[int, int, tuple[int, ...]]:
+    _, (usual, multiply, mazes), _ = DEFINED[suite.name]
+    return {"add-multiply": multiply, "maze-trace": mazes, "maze-path": mazes}.get(group, usual)
+
+
 @every_suite
 def test_groups_and_lengths_are_those_of_the_definition(suite: Suite) -> None:
-    examples, usual, multiply, mazes = LENGTHS[suite.name]
-    special = {"add-multiply": multiply, "maze-trace": mazes, "maze-path": mazes}
+    examples, _, groups = DEFINED[suite.name]
     assert suite.examples_per_cell == examples
-    assert [group.name for group in suite.groups] == list(RELATIONS)
+    assert [group.name for group in suite.groups] == list(groups)
     for group in suite.groups:
-        assert (group.main, group.auxiliaries, group.control) == RELATIONS[group.name]
-        assert (group.main_length, group.aux_length, group.grid) == special.get(group.name, usual)
+        assert (group.main, group.auxiliaries, group.control) == groups[group.name]
+        assert (group.main_length, group.aux_length, group.grid) == lengths_of(group.name, suite)
 
 
-def test_there_are_two_suites() -> None:
-    assert {suite.name for suite in SUITES} == set(LENGTHS)
-    assert all(load_suite(name).name == name for name in LENGTHS)
+def test_the_suites_are_those_of_the_definition() -> None:
+    assert [suite.name for suite in SUITES] == list(DEFINED)
+    assert all(load_suite(name).name == name for name in DEFINED)
+
+
+def test_every_task_is_in_some_group() -> None:
+    assert {task for suite in SUITES for task in suite.tasks} == set(TASKS)
 
 
 @every_suite
-def test_every_task_is_in_some_group(suite: Suite) -> None:
-    assert suite.tasks == TASKS
-    mains = {main for main, _, _ in RELATIONS.values()}
+def test_the_tasks_of_a_suite_are_those_of_its_groups(suite: Suite) -> None:
+    _, _, groups = DEFINED[suite.name]
+    assert suite.tasks == tuple(task for task in TASKS if groups_naming(task.name, suite))
+    mains = {main for main, _, _ in groups.values()}
     assert suite.main_tasks == tuple(task.name for task in TASKS if task.name in mains)
 
 
@@ -90,7 +106,7 @@ def test_in_every_group_the_control_differs_from_the_treatment_in_the_other_task
 
 def test_main_only_is_one_experiment_for_groups_with_the_same_list() -> None:
     for suite in SUITES:
-        arms = {name: suite.group(name).arm("main_only") for name in RELATIONS}
+        arms = {name: suite.group(name).arm("main_only") for name in FIRST_GROUPS}
         assert arms["add-carry"] == arms["add-subtract"]
         assert len(set(arms.values())) == 6
 
@@ -124,42 +140,25 @@ def test_zone_lengths() -> None:
     assert mini.group("add-multiply").zone_lengths("transfer") == (6, 8)
 
 
-# Task: the first group of the table that names it.
-HOMES = {
-    "reverse_add": "add-carry",
-    "no_carry": "add-carry",
-    "carry_only": "add-carry",
-    "reverse_subtract": "add-subtract",
-    "copy_first_op": "add-carry",
-    "cot_multiply": "add-multiply",
-    "string_copy": "copy-mqar",
-    "reverse": "copy-mqar",
-    "capitalize": "capitalize-reverse",
-    "capitalize_reverse": "capitalize-reverse",
-    "mqar": "copy-mqar",
-    "repeat_first": "capitalize-reverse",
-    "shortest_path": "maze-trace",
-    "dfs_trace": "maze-trace",
-    "node_list": "maze-trace",
-}
-
-
 @every_suite
 def test_open_zones_come_from_the_first_group_that_names_the_task(suite: Suite) -> None:
-    assert {task.name: suite.home_group(task.name).name for task in suite.tasks} == HOMES
+    for task in suite.tasks:
+        assert suite.home_group(task.name).name == groups_naming(task.name, suite)[0]
+    homes = {"copy_first_op": "add-carry", "reverse": "copy-mqar", "shortest_path": "maze-trace"}
+    assert {task: suite.home_group(task).name for task in homes} == homes
     assert suite.zone_group("shortest_path").name == "maze-trace"
     assert suite.zone_group("shortest_path", "maze-path").name == "maze-path"
 
 
 @every_suite
 def test_open_evaluates_every_task_on_the_union_of_its_groups_grids(suite: Suite) -> None:
-    _, (*_, usual), (*_, multiply), (*_, mazes) = LENGTHS[suite.name]
-    grids = dict.fromkeys(HOMES, usual) | {"cot_multiply": multiply}
-    grids |= dict.fromkeys(("reverse_add", "copy_first_op"), tuple(sorted({*usual, *multiply})))
-    grids |= dict.fromkeys(("shortest_path", "dfs_trace", "node_list"), mazes)
-    cells = [Cell(task.name, length) for task in TASKS for length in grids[task.name]]
+    grids: dict[str, list[int]] = {}
+    for task in suite.tasks:
+        of_groups = [lengths_of(name, suite)[2] for name in groups_naming(task.name, suite)]
+        grids[task.name] = sorted({length for grid in of_groups for length in grid})
+    cells = [Cell(task, length) for task in grids for length in grids[task]]
     assert list(suite.cells()) == list(suite.cells("open")) == cells
-    assert {task: suite.grid(task) for task in grids} == grids
+    assert {task: list(suite.grid(task)) for task in grids} == grids
 
 
 def test_the_number_of_cells() -> None:
@@ -169,7 +168,8 @@ def test_the_number_of_cells() -> None:
 
 @every_suite
 def test_a_trained_arm_is_evaluated_on_its_own_tasks_over_its_groups_grid(suite: Suite) -> None:
-    for name, (main, auxiliaries, control) in RELATIONS.items():
+    _, _, groups = DEFINED[suite.name]
+    for name, (main, auxiliaries, control) in groups.items():
         of_arm = {
             "main_only": {main},
             "transfer": {main, *auxiliaries},
@@ -191,7 +191,7 @@ def test_open_can_be_narrowed_to_groups() -> None:
         Cell(task, length) for task in ("reverse_add", "copy_first_op", "cot_multiply") for length in (2, 4, 6, 8, 10)
     )
     assert set(suite.cells("open", ["add-multiply", "add-carry"])) > set(multiply)
-    assert suite.cells("open", list(RELATIONS)) == suite.cells()
+    assert suite.cells("open", list(FIRST_GROUPS)) == suite.cells()
 
 
 @pytest.mark.parametrize("arm", TRAINED_ARMS)
@@ -207,7 +207,7 @@ def test_unknown_names_are_refused() -> None:
         suite.cells("transfer", ["add-cary"])
     with pytest.raises(UnknownNameError, match=f"Valid: {', '.join(ARMS)}"):
         suite.cells("closed")
-    with pytest.raises(UnknownNameError, match=r"'mini' is not a suite.*Valid: mini-v1, standard-v1"):
+    with pytest.raises(UnknownNameError, match=r"'mini' is not a suite.*Valid: mini-v1, "):
         load_suite("mini")
 
 

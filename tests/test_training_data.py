@@ -19,7 +19,7 @@ import pytest
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.processes import drawn_ahead
-from lgbench.suites import TRAINED_ARMS, Arm, load_suite
+from lgbench.suites import SUITES, TRAINED_ARMS, Arm, load_suite
 from lgbench.task import Example
 from lgbench.training_data import BLOCK_EXAMPLES, TrainingData, training_stream
 
@@ -28,16 +28,18 @@ from .chi_square import LEAST_P, p_value, uniform
 
 MINI = load_suite("mini-v1")
 GOLDEN = Path(__file__).with_name("training_blocks.json")
-GROUP_ARMS = [(group.name, arm) for group in MINI.groups for arm in TRAINED_ARMS]
+# A group's stream is held in the first suite that has it.
+SUITE_OF = {group.name: suite for suite in reversed(SUITES) for group in suite.groups}
+GROUP_ARMS = [(group, arm) for group in SUITE_OF for arm in TRAINED_ARMS]
 
 
 def arm_of(group: str, arm: str) -> Arm:
-    return MINI.group(group).arm(arm)
+    return SUITE_OF[group].group(group).arm(arm)
 
 
 @cache
 def block(group: str, arm: str, number: int = 0) -> list[Example]:
-    return TrainingData(MINI, arm_of(group, arm)).block(number)
+    return TrainingData(SUITE_OF[group], arm_of(group, arm)).block(number)
 
 
 def digest(examples: list[Example]) -> str:

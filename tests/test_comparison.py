@@ -8,7 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from lgbench.cli import report
 from lgbench.cli.comparison import _points, comparison_record, print_comparison, verdict
 from lgbench.scoring.comparison import Estimate
 from lgbench.scoring.display import percent
@@ -189,3 +191,18 @@ def test_the_tasks_beside_the_main_task_have_a_row_each(capsys: pytest.CaptureFi
 def test_arms_of_the_main_task_alone_have_no_table_of_others(capsys: pytest.CaptureFixture[str]) -> None:
     print_comparison(score_trained([run("main_only", 0, 0), run("direct", 0, 1)], MINI))
     assert "auxiliary and control" not in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_shows_all_numbers_and_no_curve(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def headings(width: int) -> list[str]:
+        monkeypatch.setattr(report, "wide_console", lambda: Console(width=width))
+        print_comparison(score_trained([run("transfer", 0, 0.5)], MINI))
+        return [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("arm ")]
+
+    wide, narrow = headings(120), headings(70)
+    assert wide[1].endswith("18  20       curve")
+    assert wide[0].endswith("curve")
+    assert [line.removesuffix("curve").rstrip() for line in wide[:2]] == narrow[:2]
+    assert wide[2] == narrow[2], "of zones, where every column is a number"

@@ -194,14 +194,19 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
         "mqar": {length: 64 if length <= 16 else 32 for length in GROUP.grid},
     }
     run = record(4, 16, counts)
-    assert dev_gap(run) == Gap(4, 16, Fraction(4 * 64 + 2 * 32, 64 * 10))
+    assert dev_gap(run) == Gap(4, 16, Fraction(4 * 64 + 2 * 32, 64 * 10), learned=True)
     for odd in ({"steps_done": 5}, {"plan": run.plan.model_copy(update={"arm": "control"})}):
         with pytest.raises(LgbenchError, match="A gap needs a finished run of arm transfer"):
             dev_gap(run.model_copy(update=odd))
     plotting.write_picture(plotting.training_curves([run]), tmp_path / "deep" / "training.svg")
     none = {task: dict.fromkeys(lengths, 0) for task, lengths in counts.items()}
     figure = plotting.gap_map([run, record(4, 16, none, seed=1), record(2, 8, none)])
-    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0.00", "0.25"]
+    # Of the two runs of the first cell one has learned nothing, which leaves no gap either.
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0.00*", "0.25*"]
+    assert figure.axes[0].get_xlabel() == "auxiliary trained to\n* not every task was learned"
+    figure = plotting.gap_map([run])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.50"]
+    assert figure.axes[0].get_xlabel() == "auxiliary trained to"
     assert figure.axes[0].get_title() == f"{GROUP.name}: generalization gap"
     other = run.model_copy(update={"plan": run.plan.model_copy(update={"preset": "paper"})})
     with pytest.raises(LgbenchError, match="of one sweep, and these runs are not: preset is 'mini' there"):

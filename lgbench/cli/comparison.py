@@ -31,11 +31,11 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
     for group in shown:
         task, main, aux = group.group.main, group.group.main_length, group.group.aux_length
         console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds")
-        print_table(_by_length(group))
+        print_table(_by_length(group), spare="curve")
         if (others := _others_by_length(group)).row_count:
             what = f"auxiliary and control tasks by length (trained to {aux})"
             console.print(f"{group.group.name}: {what}, exact match in %, mean over seeds")
-            print_table(others)
+            print_table(others, spare="curve")
         console.print(f"{group.group.name}: {task} by zone (trained to {main}, auxiliaries to {aux}), in %")
         print_table(_by_zone(group))
         for line in _gains(group):

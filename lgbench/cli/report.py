@@ -68,11 +68,21 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(width=120)
 
 
-def print_table(table: Table) -> None:
-    """Print a table in its own width: in a narrower terminal its lines wrap, so that no column is cut or left out."""
+def print_table(table: Table, *, spare: str | None = None) -> None:
+    """Print a table in its own width: in a narrower terminal its lines wrap, so that no number is cut or left out.
+
+    Args:
+        table: The table.
+        spare: The heading of the last column, if it shows nothing that the others do not: left out rather than wrapped.
+    """
     console = wide_console()
-    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    Console(width=max(console.width, needed)).print(table)
+    if _width(table, console) > console.width and table.columns[-1].header == spare:
+        table.columns.pop()
+    Console(width=max(console.width, _width(table, console))).print(table)
+
+
+def _width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
 
 
 def _table(result: Result) -> Table:

@@ -78,7 +78,7 @@ def lock(
             raise LgbenchError(
                 f"The test cells of {suite.name} are not the committed ones. Lines that differ:\n{lines}"
             )
-        if not check:
+        if text != committed:
             write_atomically(path, text.encode("ascii"))
-        done = "match the committed hashes" if check else f"written to {path}"
+        done = "match the committed hashes" if text == committed else f"written to {path}"
         typer.echo(f"{suite.name}: {len(suite.cells())} cells {done}.")

@@ -15,9 +15,13 @@ from lgbench.training.plans import difference
 from lgbench.training.points import dev_gap
 from lgbench.training.record import TrainingRecord
 
+_NOT_LEARNED = "* not every task was learned"
+
 
 def gap_map(records: Sequence[TrainingRecord]) -> Figure:
     """The generalization gap by training lengths, mean over seeds: auxiliary length across, main length upwards.
+
+    A star marks where a run has not learned all its tasks, as a model that has learned nothing has no gap.
 
     Args:
         records: The finished runs of one sweep.
@@ -41,18 +45,18 @@ def gap_map(records: Sequence[TrainingRecord]) -> Figure:
         axes = figure.subplots()
         for row, main in enumerate(mains):
             for column, aux in enumerate(auxes):
-                values = [each.gap for each in gaps if (each.main_length, each.aux_length) == (main, aux)]
-                if values:
-                    mean = float(statistics.mean(values))
+                here = [each for each in gaps if (each.main_length, each.aux_length) == (main, aux)]
+                if here:
+                    mean = float(statistics.mean(each.gap for each in here))
+                    mark = "" if all(each.learned for each in here) else "*"
+                    color = "white" if mean > 0.5 else "black"
                     axes.add_patch(_square(column, row, mean))
-                    axes.text(
-                        column, row, f"{mean:.2f}", ha="center", va="center", color="white" if mean > 0.5 else "black"
-                    )
+                    axes.text(column, row, f"{mean:.2f}{mark}", ha="center", va="center", color=color)
         axes.set(xlim=(-0.5, len(auxes) - 0.5), ylim=(-0.5, len(mains) - 0.5))
         axes.set_xticks(range(len(auxes)), [str(each) for each in auxes])
         axes.set_yticks(range(len(mains)), [str(each) for each in mains])
         axes.set(
-            xlabel="auxiliary trained to",
+            xlabel="auxiliary trained to" + ("" if all(each.learned for each in gaps) else f"\n{_NOT_LEARNED}"),
             ylabel="main task trained to",
             title=f"{records[0].plan.group}: generalization gap",
         )

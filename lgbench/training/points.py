@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.errors import LgbenchError
+from lgbench.scoring.comparison import SUCCESS
 from lgbench.scoring.display import one_decimal
 from lgbench.suites import ZONES, Zone
 from lgbench.training.plans import TrainingPlan
@@ -40,11 +42,13 @@ class Gap(NamedTuple):
         aux_length: To which the auxiliaries were trained.
         gap: The mean over the grid of the distance between the accuracies of the main task and of an auxiliary, then
             the mean over the auxiliaries: from 0 to 1.
+        learned: Whether every task has at least 90 % right up to its training length: of nothing learned the gap is 0.
     """
 
     main_length: int
     aux_length: int
     gap: Fraction
+    learned: bool
 
 
 def dev_gap(record: TrainingRecord) -> Gap:
@@ -59,7 +63,14 @@ def dev_gap(record: TrainingRecord) -> Gap:
             f"A gap needs a finished run of arm transfer, not {plan.arm} after {record.steps_done} steps."
         )
     main, *auxiliaries = plan.parts
-    return Gap(main.max_length, auxiliaries[0].max_length, _gap(plan, record.curve[-1]))
+    last = record.curve[-1]
+    learned = all(_is_learned(last.correct[part.task], part.max_length) for part in plan.parts)
+    return Gap(main.max_length, auxiliaries[0].max_length, _gap(plan, last), learned)
+
+
+def _is_learned(counts: Mapping[int, int], trained_to: int) -> bool:
+    right = [count for length, count in counts.items() if length <= trained_to]
+    return sum(right) >= SUCCESS * DEV_EXAMPLES * len(right)
 
 
 def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:

@@ -216,7 +216,7 @@ def test_an_error_in_predict_shows_the_users_frames_only() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"suite": "mini-v2"}, "Did you mean 'mini-v1'"),
+        ({"suite": "mini-v0"}, "Did you mean 'mini-v"),
         ({"arm": "transfr"}, "Did you mean 'transfer'"),
         ({"group": "add-cary"}, "Did you mean 'add-carry'"),
         ({"tasks": ["revers"]}, "Did you mean 'reverse'"),

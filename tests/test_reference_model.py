@@ -50,6 +50,7 @@ def tiny(position: str = "rope", *, seed: int = 0, layers: int = 2) -> Transform
 def record(model: Transformer, **changes: object) -> checkpoints.CheckpointRecord:
     fields = {
         "vocabulary_version": VOCABULARY_VERSION,
+        "vocabulary_size": len(VOCABULARY),
         "architecture": model.shape,
         "build": None,
         "suite": "mini-v1",

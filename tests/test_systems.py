@@ -12,9 +12,9 @@ from scipy.stats import norm
 from lgbench.errors import LgbenchError
 from lgbench.scoring.bootstrap import _times_drawn, percentile_interval, resampled_accuracy
 from lgbench.scoring.comparison import median_horizon, same_experiment
-from lgbench.scoring.measures import Horizon, zone_lengths
+from lgbench.scoring.measures import Horizon
 from lgbench.scoring.systems import score_open, score_trained
-from lgbench.suites import SUITES, Cell
+from lgbench.suites import Cell
 from lgbench.task import Stream
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
 
@@ -55,14 +55,8 @@ def test_chunks_do_not_change_a_resample(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_draws_of_every_scored_cell_are_kept() -> None:
-    scored = {
-        (suite.name, task, length)
-        for suite in SUITES
-        for group in (None, *suite.groups)
-        for task in (suite.main_tasks if group is None else [group.main])
-        for length in zone_lengths(suite, task, "transfer", group.name if group else None)
-    }
-    assert _times_drawn.cache_parameters()["maxsize"] == len(scored)
+    """With fewer places than cells, a board would draw each anew for every system."""
+    assert _times_drawn.cache_parameters()["maxsize"] is None
 
 
 def _uncached_times_drawn() -> Callable[..., NDArray[np.uint8]]:

@@ -103,7 +103,7 @@ def test_what_a_sweep_trained_is_no_arm_of_the_suite(lgbench: Shell) -> None:
         (["copy", "transfer"], "Did you mean 'copy-mqar'"),
         (["copy-mqar", "open"], "'open' is not a trained arm"),
         (["copy-mqar", "transfer", "--preset", "maxi"], "Did you mean 'mini'"),
-        (["copy-mqar", "transfer", "--suite", "mini-v2"], "Did you mean 'mini-v1'"),
+        (["copy-mqar", "transfer", "--suite", "mini-v0"], "Did you mean 'mini-v"),
         (["copy-mqar", "transfer", "--set", "step=3"], "Did you mean 'steps'"),
         (["copy-mqar", "transfer", "--model", "gone.py:build"], "There is no file 'gone.py'"),
         (["copy-mqar", "transfer", "--device", "tpu"], "Valid: auto, cpu, cuda"),

@@ -49,7 +49,7 @@ class _Nothing(nn.Module):
 class _Detached(nn.Module):
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
-        self.scores, self.scale = embedding(152, 152), scale
+        self.scores, self.scale = embedding(len(VOCABULARY), len(VOCABULARY)), scale
 
     def forward(self, tokens: Tensor) -> Tensor:
         scores: Tensor = self.scores(tokens).detach() * self.scale
@@ -64,7 +64,7 @@ class _Raises(nn.Module):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (embedding(152, 100), r"shape \(3, 7, 100\).*\(3, 7, 152\)"),
+        (embedding(len(VOCABULARY), 100), rf"shape \(3, 7, 100\).*\(3, 7, {len(VOCABULARY)}\)"),
         (_Integers(), r"torch\.int64.*floating-point logits"),
         (_Tuple(), "returned tuple"),
         (_LooksAhead(), "change with the tokens after it"),

@@ -7,7 +7,7 @@ compared on the same draws.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -76,10 +76,10 @@ def _resampled_counts(suite: str, cell: Cell, correct: NDArray[np.bool_], resamp
     return np.concatenate(products).astype(np.int64)
 
 
-# Groups and systems share cells. A board comes to them in the same order for each system, so that with fewer places it
-# would draw every cell anew each time, in up to 0.2 s. As many as both suites score: 25 of 10.2 MB in standard-v1 and
-# 18 of 2.6 MB in mini-v1, 302 MB in all.
-@lru_cache(maxsize=43)
+# Groups and systems share cells. A board comes to them in the same order for each system, so that with too few places
+# it would draw every cell anew each time, in up to 0.2 s. There are no more than the suites score: 25 of 10.2 MB in
+# standard-v1 and 18 of 2.6 MB in mini-v1.
+@cache
 def _times_drawn(suite: str, cell: Cell, examples: int, resamples: int) -> NDArray[np.uint8]:
     """How often each example of a cell is drawn: shape (resamples, examples), each row summing to `examples`.
 

@@ -74,8 +74,9 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 def atomic_folder(path: Path, *, advice: str = "") -> Iterator[Path]:
     """A folder to fill under a temporary name beside `path`, renamed to it when the block ends well.
 
-    It has the mode that the umask leaves. An empty folder at `path` stays the one that it is, for a shell may be in it
-    or a disk mounted on it: what was made under a temporary name in it moves up when the block ends well.
+    It and its files have the mode that the umask leaves. An empty folder at `path` stays the one that it is, for a
+    shell may be in it or a disk mounted on it: what was made under a temporary name in it moves up when the block ends
+    well.
 
     Args:
         path: Where the folder is to be; folders above it that are missing are made.
@@ -91,7 +92,9 @@ def atomic_folder(path: Path, *, advice: str = "") -> Iterator[Path]:
         temporary.mkdir(parents=True)
         try:
             yield temporary
+            mode = temporary.stat().st_mode & 0o666
             for written in filter(Path.is_file, temporary.rglob("*")):
+                written.chmod(mode)  # a library may have made it for its owner alone
                 with written.open("r+b") as file:
                     os.fsync(file.fileno())
             if is_there:

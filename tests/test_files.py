@@ -68,9 +68,11 @@ def test_a_folder_has_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
     try:
         with atomic_folder(tmp_path / "new") as unfinished:
             (unfinished / "file").touch()
+            (unfinished / "of-its-owner").touch(0o600)
     finally:
         os.umask(before)
     assert mode(tmp_path / "new") == 0o750
+    assert mode(tmp_path / "new" / "file") == mode(tmp_path / "new" / "of-its-owner") == 0o640
 
 
 def test_an_empty_folder_is_filled_and_stays_the_one_that_it_is(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from lgbench.cli.folders import finished_runs
 from lgbench.cli.report import notes, sparkline
+from lgbench.errors import LgbenchError
 from lgbench.results import Result, SystemInfo
 from lgbench.scoring.measures import summarize
 from lgbench.submissions.eligibility import ineligible
@@ -169,3 +172,18 @@ def test_what_a_stranger_named_a_model_cannot_write_to_the_terminal(lgbench: She
     assert r"x\x1b]0;title\x07" in done.out.replace("\n", "")
     assert not {"\x1b", "\x07", "\u202e"} & set(done.out)
     assert not any(line.startswith("Open score") for line in done.out.splitlines())
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it every mean would be of fewer runs than the user has."""
+    (closed := tmp_path / "runs" / "closed").mkdir(parents=True)
+    scan = os.scandir
+
+    def refused(path: str) -> object:
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(LgbenchError, match=r"Cannot read '.*closed': Permission denied\. Make it readable"):
+        finished_runs([tmp_path / "runs"])

@@ -51,6 +51,10 @@ def predict(prompts, task):
 instance = Fixed(suffix)
 number = 3
 not_a_model = list
+
+class Fragile:
+    def __getattr__(self, name):
+        raise RuntimeError(f"{name} is not ready")
 '''
 
 
@@ -135,6 +139,7 @@ def test_the_path_of_a_file_may_hold_colons(folder: Path) -> None:
         ("models.py:instance", {"text": "b"}, r"is an instance and takes no model options"),
         ("models.py:number", {}, r"is of type int: it has no predict method and cannot be called"),
         ("models.py:not_a_model", {}, r"made a list, which has no predict"),
+        ("models.py:Fragile", {}, r"The model's predict raised RuntimeError: predict is not ready"),
         ("oracle", {"text": "b"}, r"'oracle' has no model option 'text'"),
         ("tiny:transfer", {"devise": "cpu"}, r"'tiny:transfer' has no model option 'devise'. Valid: build, device"),
         ("nonsense:thing", {}, r"'nonsense' is no scheme"),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.checkpoint import Build, load_module
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
+from lgbench.models.tokenizer import VOCABULARY
 from lgbench.training.modules import build_module
 from lgbench.training.state import STATE
 from lgbench.training.trainer import train
@@ -138,3 +139,22 @@ def test_weights_that_are_no_numbers_are_not_saved(every: int, kept: int | None,
     assert not (tmp_path / "run" / "checkpoint").exists()
     if kept is not None:
         assert train(plan, tmp_path / "run", build=Plain, resume=True).finished
+
+
+class LosesItsNumbers(Plain):
+    def forward(self, tokens: Tensor) -> Tensor:
+        logits = super().forward(tokens)
+        return logits * torch.nan if tokens.shape[1] > 8 else logits
+
+
+class LastLogitsOnly(Plain):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens)[:, -1]
+
+
+def test_what_is_no_logits_is_told_and_no_reply() -> None:
+    """NaN beyond some length would look like a model that does not generalize to it."""
+    with pytest.raises(LgbenchError, match=r"logits are no numbers \(NaN\), given 13 tokens"):
+        CheckpointPredictor(LosesItsNumbers(len(VOCABULARY))).predict(["abcdefghij="], "reverse")
+    with pytest.raises(LgbenchError, match=r"given tokens of shape \(1, 6\), returned shape \(1, \d+\)\. It must"):
+        CheckpointPredictor(LastLogitsOnly(len(VOCABULARY))).predict(["abc="], "reverse")

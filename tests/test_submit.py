@@ -295,3 +295,13 @@ def test_a_board_is_not_built_of_a_system_or_a_run(empty: Path, run_folders: dic
     for folder in (empty / "new", empty / "new" / RUN):
         with pytest.raises(LgbenchError, match="is a system or a run"):
             read_submissions(folder)
+
+
+def test_a_system_that_is_a_link_is_not_written_through(
+    empty: Path, run_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (empty / "new").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LgbenchError, match="is a link, which no system may be"):
+        submit(list(run_folders.values()), name="new", details=DETAILS, submissions=empty)
+    assert not any((tmp_path / "elsewhere").iterdir())

@@ -374,3 +374,11 @@ def test_a_folder_is_checked_once_however_it_is_named(submissions: Path, tmp_pat
         assert len(checked.problems) == len({(each.path.name, each.problem.field) for each in checked.problems})
     good = [system / OTHER_SEED, system / OTHER_SEED]
     assert check(good)[1:] == (0, 1, ())
+
+
+def test_a_folder_without_anything_is_not_good(tmp_path: Path) -> None:
+    (tmp_path / "submissions" / "mine").mkdir(parents=True)
+    for folder in (tmp_path / "submissions" / "mine", tmp_path / "submissions"):
+        assert check([folder]).problems, folder
+    (tmp_path / "submissions" / "mine").rmdir()
+    assert check([tmp_path / "submissions"]).problems == (), "before the first submission"

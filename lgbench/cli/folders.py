@@ -48,7 +48,7 @@ def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
     """The files of this name in and below the folders, in order.
 
     Raises:
-        LgbenchError: One of the folders does not exist.
+        LgbenchError: One of the folders does not exist, or one in them cannot be read.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -61,7 +61,7 @@ def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
 def _walk(folder: Path, name: str) -> Iterator[Path]:
     """The files of this name, also behind links to folders: runs are often kept on another disk."""
     seen = set()
-    for place, inner, files in os.walk(folder, followlinks=True):
+    for place, inner, files in os.walk(folder, onerror=_unreadable, followlinks=True):
         if (real := os.path.realpath(place)) in seen:
             inner.clear()
             continue
@@ -69,6 +69,13 @@ def _walk(folder: Path, name: str) -> Iterator[Path]:
         inner.sort(key=lambda inside: Path(place, inside).is_symlink())  # last: a run is named by its own path
         if name in files:
             yield Path(place, name)
+
+
+def _unreadable(error: OSError) -> None:
+    """A run that is passed over would be missing from every mean without a word."""
+    raise LgbenchError(
+        f"Cannot read {str(error.filename)!r}: {error.strerror}. Make it readable, or name the folders beside it."
+    ) from None
 
 
 def check_one_system(runs: Iterable[Path]) -> None:

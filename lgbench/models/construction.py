@@ -44,7 +44,8 @@ def construct(found: Any, options: Mapping[str, str], name: str) -> Predictor:
 
 
 def _has_predict(found: object) -> bool:
-    return callable(getattr(found, "predict", None))
+    with user_code("The model's predict"):
+        return callable(getattr(found, "predict", None))
 
 
 def arguments_for(factory: Callable[..., Any], options: Mapping[str, str], name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from lgbench.errors import LgbenchError
 from lgbench.models.tokenizer import END
 from lgbench.models.transformer import KeyValueCache, Transformer
 
@@ -82,8 +83,17 @@ class _PlainReader:
         """Nothing is remembered of any row."""
 
     def next_tokens(self, sequences: Tensor) -> Tensor:
-        best: Tensor = self._module(sequences)[:, -1].argmax(dim=-1)
-        return best
+        logits: object = self._module(sequences)
+        if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != sequences.shape:
+            given = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+            raise LgbenchError(
+                f"The module, given tokens of shape {tuple(sequences.shape)}, returned {given}. It must return logits "
+                "of shape (batch, time, vocabulary)."
+            )
+        last = logits[:, -1]
+        if last.isnan().any():
+            raise LgbenchError(f"The module's logits are no numbers (NaN), given {sequences.shape[1]} tokens.")
+        return last.argmax(dim=-1)
 
     def keep(self, rows: Tensor) -> None:
         """Nothing is remembered of any row."""

@@ -110,7 +110,11 @@ class _Checker:
 
     def _root(self, folder: Path) -> None:
         self._checked.add((_ROOT, _place(folder)))
-        for entry in self._entries(folder):
+        before = len(self.problems)
+        entries = self._entries(folder)
+        if not entries and len(self.problems) == before and _name(folder) != SUBMISSIONS_FOLDER:
+            self._add(folder, "", "holds no run, no system and no folder of systems.")
+        for entry in entries:
             if entry.name == LOCK_FILE or is_unfinished(entry.name):  # a `submit` that runs, or was killed
                 continue
             if entry.is_dir(follow_symlinks=False):

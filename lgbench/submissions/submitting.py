@@ -81,6 +81,8 @@ def submit(
     except ValueError as error:
         raise LgbenchError(f"{name!r} is no name for a system: {error}.") from None
     target = submissions / name
+    if target.is_symlink():
+        raise LgbenchError(f"{str(target)!r} is a link, which no system may be. Remove it, or choose another --name.")
     with telling_writes(target):
         submissions.mkdir(exist_ok=True)
         with (

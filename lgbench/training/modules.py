@@ -33,7 +33,7 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
         return reference_model(settings.architecture, len(VOCABULARY), settings.initial_std).to(device)
     module = call_build(build, len(VOCABULARY))
     with user_code(f"The module, moved to {device},"):
-        module.to(device)
+        module = module.to(device)
     generator = torch.get_rng_state()
     check_module(module, device=device)
     torch.set_rng_state(generator)

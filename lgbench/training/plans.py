@@ -20,7 +20,7 @@ from lgbench.tasks import get_task
 from lgbench.training.settings import Natural, TrainingSettings, preset_settings
 
 MOST_LENGTH = 10_000
-"""The longest examples that a run may train on: a hundred times the suites' own."""
+"""The longest examples that a run may train on: more than a hundred times the suites' own."""
 _MOST_SHARES = 1000
 _REFERENCE = "reference"
 

@@ -76,9 +76,12 @@ def print_table(table: Table, *, spare: str | None = None) -> None:
         spare: The heading of the last column, if it shows nothing that the others do not: left out rather than wrapped.
     """
     console = wide_console()
-    if _width(table, console) > console.width and table.columns[-1].header == spare:
-        table.columns.pop()
-    Console(width=max(console.width, _width(table, console))).print(table)
+    if _width(table, console) > console.width:
+        table.show_edge = False
+        if table.columns[-1].header == spare:
+            table.columns.pop()
+    lines = "" if table.show_edge else "\n"  # which the edge has above and below
+    Console(width=max(console.width, _width(table, console))).print(lines, table, lines, sep="", end="")
 
 
 def _width(table: Table, console: Console) -> int:

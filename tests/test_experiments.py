@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from lgbench.scoring.comparison import SUCCESS
 from lgbench.scoring.display import one_decimal
 from lgbench.suites import load_suite
 from lgbench.training.ablation import by_choice
@@ -19,6 +20,7 @@ from lgbench.training.points import dev_gap
 from lgbench.training.record import read_training_record
 
 ROOT = Path(__file__).parent.parent
+ABLATIONS = ROOT / "docs" / "ablations"
 MINI = load_suite("mini-v1")
 
 
@@ -45,25 +47,23 @@ def test_the_gaps_are_those_of_the_sweep() -> None:
         assert shares[each.main_length, each.aux_length] == expected
 
 
-def test_the_ablation_is_as_its_runs_have_it() -> None:
+@pytest.mark.parametrize("group", [path.name.removeprefix("mini-v1-") for path in sorted(ABLATIONS.iterdir())])
+def test_an_ablation_is_as_its_runs_have_it(group: str) -> None:
     text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
-    rows = re.findall(r"^\| (`capitalize`|`reverse`|`capitalize`, `reverse`) \| (\d.*) \|$", text, flags=re.MULTILINE)
+    section = text[text.index(f"`lgbench ablate {group} ") :].partition("\n\nEvery auxiliary")[0]
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (\d.*) \|$", section, flags=re.MULTILINE)
     told = {tuple(re.findall(r"`(\w+)`", names)): numbers.split(" | ") for names, numbers in rows}
-    assert len(told) == 3
-    runs = sorted((ROOT / "docs" / "ablations" / "mini-v1-capitalize-reverse").iterdir())
-    records = sorted((read_training_record(run) for run in runs), key=lambda record: record.plan.seed)
-    for choice, seeds in by_choice(records).items():
+    records = [read_training_record(run) for run in (ABLATIONS / f"mini-v1-{group}").iterdir()]
+    choices = by_choice(sorted(records, key=lambda record: record.plan.seed))
+    assert told.keys() == choices.keys()
+    for choice, seeds in choices.items():
         shares = [share for seed in seeds if (share := seed.zones["transfer"]) is not None]
-        assert told[choice] == [one_decimal(share) for share in [*shares, statistics.mean(shares)]]
+        mean = [statistics.mean(shares)] if len(shares) > 1 else []
+        assert told[choice] == [one_decimal(share) for share in [*shares, *mean]]
+        assert all(seed.auxiliaries >= SUCCESS for seed in seeds), "every auxiliary was learned"
     for record in records:
         if record.plan.is_of_its_arm:
-            board = (
-                ROOT
-                / "docs"
-                / "runs"
-                / "reference-rope"
-                / f"mini-v1-capitalize-reverse-transfer-seed{record.plan.seed}"
-            )
+            board = ROOT / "docs" / "runs" / "reference-rope" / f"mini-v1-{group}-transfer-seed{record.plan.seed}"
             assert record.curve == read_training_record(board).curve
 
 

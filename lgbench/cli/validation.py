@@ -11,7 +11,12 @@ import typer
 
 if TYPE_CHECKING:
     from lgbench.records import Problem
-    from lgbench.submissions.checked import FileProblem
+    from lgbench.submissions.checked import FileProblem, Submission
+
+_RULE = (
+    "A submission adds files to one system's folder, and changes nothing else but leaderboard/, which\n"
+    "`lgbench leaderboard build` writes. Only a maintainer can allow more: docs/submitting.md says how."
+)
 
 
 def command(
@@ -21,33 +26,69 @@ def command(
             metavar="PATH", help="Folders of submissions, of a system or of a run.", show_default="submissions"
         ),
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMIT",
+            help="Also compare HEAD with this commit or branch, as the check of a pull request does: a submission adds "
+            "files to one system's folder, and changes nothing else but leaderboard/.",
+            show_default=False,
+        ),
+    ] = None,
+    by_maintainer: Annotated[
+        bool, typer.Option("--by-maintainer", help="With --base: allow what only a maintainer may change.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
-    from lgbench.records import plain
+    from lgbench.errors import LgbenchError
     from lgbench.submissions.checking import check
 
+    if by_maintainer and base is None:
+        raise LgbenchError("--by-maintainer needs --base: the commit that HEAD is compared with.")
+    compared, of_changes = ("", []) if base is None else _compare(base, by_maintainer=by_maintainer)
     checked = check(paths or [Path("submissions")])
+    found = (*of_changes, *checked.problems)
     if as_json:
         problems = [
-            {"path": str(path), "field": problem.field, "message": problem.message}
-            for path, problem in checked.problems
+            {"path": str(path), "field": problem.field, "message": problem.message} for path, problem in found
         ]
         typer.echo(json.dumps({"systems": checked.systems, "runs": checked.runs, "problems": problems}, indent=1))
-    elif checked.problems:
-        _print_by_file(checked.problems)
-        typer.echo(f"{_count(len(checked.problems), 'problem')} in {_size(checked.systems, checked.runs)}.")
     else:
-        typer.echo(f"{_size(checked.systems, checked.runs)}: all good")
-    if not as_json:
-        for submission in checked.submissions:
-            if (who := submission.system.reproduced_by) is not None:
-                name = submission.system.name
-                typer.echo(
-                    f"Note: {name} says that it was reproduced by {plain(who)}. Only a maintainer may enter that."
-                )
-    if checked.problems:
+        if compared:
+            typer.echo(compared)
+        if found:
+            _print_by_file(found)
+        if of_changes:
+            typer.echo(_RULE)
+        outcome = f"{_count(len(found), 'problem')} in " if found else ""
+        typer.echo(f"{outcome}{_size(checked.systems, checked.runs)}{'.' if found else ': all good'}")
+        _print_claims(checked.submissions)
+    if found:
         raise typer.Exit(1)
+
+
+def _compare(base: str, *, by_maintainer: bool) -> tuple[str, list[FileProblem]]:
+    """What HEAD changes since a commit, in one line, and what it may not change."""
+    from lgbench.submissions.changes import check_changes, describe
+    from lgbench.submissions.git import compare_with, reproduced_by
+
+    here = Path()
+    base, head, changes = compare_with(base, here)
+    problems = check_changes(
+        changes, lambda system: reproduced_by(system, head, here), by_maintainer=by_maintainer
+    )
+    return f"HEAD ({head[:12]}) compared with {base[:12]}: {describe(changes)}.", problems
+
+
+def _print_claims(submissions: Iterable[Submission]) -> None:
+    from lgbench.records import plain
+
+    for system in (submission.system for submission in submissions):
+        if (who := system.reproduced_by) is not None:
+            typer.echo(
+                f"Note: {system.name} says that it was reproduced by {plain(who)}. Only a maintainer may enter that."
+            )
 
 
 def _print_by_file(problems: Iterable[FileProblem]) -> None:

@@ -1,12 +1,18 @@
 """What keeps a stranger's pull request from doing harm in CI; each check shows first that it could fail."""
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-WORKFLOWS = sorted((Path(__file__).parent.parent / ".github" / "workflows").glob("*.yml"))
+from lgbench.submissions.changes import LEADERBOARD_FOLDER, MAINTAINED_FOLDERS
+from lgbench.submissions.system import SUBMISSIONS_FOLDER
+from tests.workflow_files import ROOT, WORKFLOWS, job, load, step, steps
+
 PINNED = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+TOUCHED = "steps.compare.outputs.touched == 'yes'"
 
 
 def unpinned(text: str) -> list[str]:
@@ -14,25 +20,20 @@ def unpinned(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if "uses:" in line and not PINNED.search(line)]
 
 
-def script_lines(text: str) -> list[str]:
-    """The lines of every `run:`."""
-    lines, indent = [], None
-    for line in text.splitlines():
-        depth = len(line) - len(line.lstrip())
-        if indent is not None and line.strip() and depth <= indent:
-            indent = None
-        if indent is not None:
-            lines.append(line)
-        if found := re.match(r"(\s*(?:- )?)run: ?(.*)", line):
-            lines.append(found[2])
-            indent = len(found[1])
-    return lines
+def scripts(name: str) -> list[str]:
+    return [each["run"] for each in steps(name) if "run" in each]
 
 
-def test_the_checks_can_fail() -> None:
+def writers() -> list[tuple[str, str]]:
+    """The workflows that may write, and what."""
+    granted = [(path.stem, each) for path in WORKFLOWS for each in (load(path.stem), job(path.stem))]
+    return [
+        (name, scope) for name, each in granted for scope, how in each.get("permissions", {}).items() if how != "read"
+    ]
+
+
+def test_an_unpinned_action_would_be_found() -> None:
     assert unpinned("  - uses: actions/checkout@v4\n") == ["- uses: actions/checkout@v4"]
-    script = "steps:\n  - name: x\n    run: |\n      echo ${{ github.head_ref }}\n    env: ${{ x }}\n  - run: y\n"
-    assert script_lines(script) == ["|", "      echo ${{ github.head_ref }}", "y"]
 
 
 def test_there_are_three() -> None:
@@ -41,16 +42,99 @@ def test_there_are_three() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_is_safe_to_run(path: Path) -> None:
-    text = path.read_text("utf-8")
+    text, workflow = path.read_text("utf-8"), load(path.stem)
     assert unpinned(text) == []
-    assert "pull_request_target:" not in text
-    assert not any("${{" in line for line in script_lines(text)), "a value spliced into a script can be a command"
-    assert re.search(r"^permissions:( \{\}$|\n  contents: read\n)", text, re.M)
+    assert "pull_request_target" not in workflow["on"]
+    assert scripts(path.stem)
+    assert not any("${{" in script for script in scripts(path.stem)), "a value in a script can become a command"
+    assert workflow["permissions"] in ({}, {"contents": "read"})
     assert not re.search(r"\bsecrets\.\w", text)
-    assert text.count("actions/checkout@") == text.count("persist-credentials: false")
+    for each in steps(path.stem):
+        if "actions/checkout@" in each.get("uses", ""):
+            assert each["with"]["persist-credentials"] is False
 
 
 def test_only_the_report_may_write_and_it_checks_out_nothing() -> None:
-    writers = [path.stem for path in WORKFLOWS if re.search(r"^\s+[\w-]+: write", path.read_text("utf-8"), re.M)]
-    assert writers == ["submissions-report"]
-    assert "uses:" not in WORKFLOWS[0].read_text("utf-8")
+    assert writers() == [("submissions-report", "pull-requests")]
+    assert not any("uses" in each for each in steps("submissions-report"))
+
+
+@pytest.mark.parametrize("name", ["submissions", "test"])
+def test_every_pull_request_to_main_is_checked_and_again_in_a_merge_queue(name: str) -> None:
+    triggers = load(name)["on"]
+    assert triggers["merge_group"] == {"branches": ["main"]}
+    assert triggers["pull_request"]["branches"] == ["main"]
+    # It would see 300 files; and a job that is skipped counts as one that passed.
+    assert triggers["pull_request"].keys() <= {"branches", "types"}
+    assert "if" not in job(name)
+
+
+def test_a_run_on_main_is_never_cancelled() -> None:
+    workflow = load("test")
+    assert workflow["on"]["push"] == {"branches": ["main"]}
+    # Of those that wait in one group only the newest is kept, so each has its own.
+    assert workflow["concurrency"] == {
+        "group": "test-${{ github.event.pull_request.number || github.run_id }}",
+        "cancel-in-progress": "${{ github.event_name == 'pull_request' }}",
+    }
+    assert load("submissions")["concurrency"]["group"].endswith(
+        "{{ github.event.pull_request.number || github.run_id }}"
+    )
+
+
+def test_code_and_data_come_from_one_merge_commit() -> None:
+    text = (ROOT / ".github/workflows/submissions.yml").read_text("utf-8")
+    assert not any("base.sha" in str(each) for each in steps("submissions"))
+    data, code = (each["with"] for each in steps("submissions") if "actions/checkout@" in each.get("uses", ""))
+    assert (data["ref"], data["fetch-depth"], data["path"]) == ("${{ github.sha }}", 2, "data")
+    assert (code["ref"], code["path"]) == ("${{ steps.compare.outputs.code }}", "base")
+    assert text.index("core.symlinks false") < text.index("actions/checkout@")
+
+
+def test_after_the_first_look_every_step_is_for_what_touches_submissions() -> None:
+    every = list(steps("submissions"))
+    first = every.index(step("submissions", "Which code checks it, and whether there is anything to check"))
+    assert all(TOUCHED in each["if"] for each in every[first + 1 :])
+    assert len(every) > first + 5
+    guarded = re.findall(r":\(icase\)(\w+)", every[first]["run"])
+    assert guarded == [SUBMISSIONS_FOLDER, LEADERBOARD_FOLDER, *MAINTAINED_FOLDERS]
+
+
+def test_setting_the_label_starts_a_run_and_so_does_removing_it() -> None:
+    types = load("submissions")["on"]["pull_request"]["types"]
+    assert set(types) == {"opened", "synchronize", "reopened", "labeled", "unlabeled"}
+    label = step("submissions", "Whether a maintainer allows more than a submission may change")
+    assert "github.event.action == 'labeled'" in label["if"]
+    for page in ("CONTRIBUTING.md", "docs/submitting.md"):
+        assert f"`{label['env']['LABEL']}`" in (ROOT / page).read_text("utf-8")
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    return dict(line.lower().replace("_", "-").split("==") for line in lines)
+
+
+def environments() -> list[dict[str, Any]]:
+    return [step("submissions", "Install the base branch's code")["env"], job("test")["env"]]
+
+
+def test_the_build_backend_is_pinned_and_pip_is_told() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    required = [re.split("[^a-z-]", each)[0] for each in project["build-system"]["requires"]]
+    # What hatchling needs in turn, as its metadata says.
+    needed = ["packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers"]
+    assert required == ["hatchling"]
+    assert {*required, *needed, "pip"} <= pins().keys()
+    for each, folder in zip(environments(), ("/base", ""), strict=True):
+        path = f"${{{{ github.workspace }}}}{folder}/constraints.txt"
+        assert each == {"PIP_CONSTRAINT": path, "PIP_BUILD_CONSTRAINT": path}
+
+
+def test_one_report_at_a_time_and_of_the_workflow_that_is_ours() -> None:
+    report = job("submissions-report")
+    assert report["concurrency"]["cancel-in-progress"] is False
+    for part in ("head_repository.full_name", "head_branch"):
+        assert part in report["concurrency"]["group"]
+    assert "'.github/workflows/submissions.yml'" in report["if"]
+    assert load("submissions-report")["on"] == {"workflow_run": {"workflows": ["submissions"], "types": ["completed"]}}
+    assert not any("/files" in script for script in scripts("submissions-report")), "a list that ends after 3 000"

@@ -50,9 +50,7 @@ def command(
     checked = check(paths or [Path("submissions")])
     found = (*of_changes, *checked.problems)
     if as_json:
-        problems = [
-            {"path": str(path), "field": problem.field, "message": problem.message} for path, problem in found
-        ]
+        problems = [{"path": str(path), "field": problem.field, "message": problem.message} for path, problem in found]
         typer.echo(json.dumps({"systems": checked.systems, "runs": checked.runs, "problems": problems}, indent=1))
     else:
         if compared:
@@ -75,9 +73,7 @@ def _compare(base: str, *, by_maintainer: bool) -> tuple[str, list[FileProblem]]
 
     here = Path()
     base, head, changes = compare_with(base, here)
-    problems = check_changes(
-        changes, lambda system: reproduced_by(system, head, here), by_maintainer=by_maintainer
-    )
+    problems = check_changes(changes, lambda system: reproduced_by(system, head, here), by_maintainer=by_maintainer)
     return f"HEAD ({head[:12]}) compared with {base[:12]}: {describe(changes)}.", problems
 
 

@@ -94,7 +94,10 @@ def _is_added(change: Change) -> bool:
 def _wrong_modes(guarded: Sequence[Change]) -> Iterator[tuple[str, str]]:
     for path, _, after in guarded:
         if after not in (ABSENT, PLAIN_FILE):
-            yield path, f"{_KINDS.get(after, f'has the mode {after}')}. Only plain files (mode {PLAIN_FILE}) belong here."
+            yield (
+                path,
+                f"{_KINDS.get(after, f'has the mode {after}')}. Only plain files (mode {PLAIN_FILE}) belong here.",
+            )
 
 
 def _forbidden(changes: Sequence[Change]) -> Iterator[tuple[str, str]]:

@@ -254,6 +254,22 @@ def test_what_others_merged_since_is_no_change_of_the_branch(repository: Reposit
     assert found(repository) == {}
 
 
+def test_two_commits_of_history_are_enough_and_no_content(repository: Repository, tmp_path: Path) -> None:
+    """What the workflow has: the merge and its parents, and of the files no content but what is checked out."""
+    rename(repository)
+    repository.merge()
+    repository.git("config", "uploadpack.allowFilter", "true")
+    shallow = Repository(tmp_path / "shallow")
+    repository.git(
+        "clone", "--quiet", "--depth=2", "--filter=blob:none", repository.folder.as_uri(), tmp_path / "shallow"
+    )
+    repository.folder.rename(tmp_path / "gone")
+    assert shallow.git("rev-list", "--count", "HEAD") == "3"
+    changes = compare_with("HEAD^1", shallow.folder).changes
+    assert sorted(change.path for change in changes if change.after == "000000") == [RESULT, f"{OLD}/system.json"]
+    assert len(changes) == 4
+
+
 def test_odd_names_are_shown_as_plain_text(repository: Repository) -> None:
     repository.write("submissions/new\nx/\x1b[31m.json")
     repository.commit()

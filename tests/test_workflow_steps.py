@@ -185,11 +185,12 @@ def test_whether_there_is_anything_to_check(checkout: Checkout, path: str, touch
     }
 
 
-def test_a_submodule_alone_is_something_to_check(checkout: Checkout) -> None:
+@pytest.mark.parametrize("path", ["submissions/x", "audits"])
+def test_a_submodule_alone_is_something_to_check(checkout: Checkout, path: str) -> None:
     head = checkout.repository.git("rev-parse", "HEAD")
-    checkout.repository.write(".gitmodules", '[submodule "x"]\n\tpath = submissions/x\n\turl = y\n\tignore = all\n')
+    checkout.repository.write(".gitmodules", f'[submodule "x"]\n\tpath = {path}\n\turl = y\n\tignore = all\n')
     checkout.repository.commit()
-    checkout.repository.git("update-index", "--add", "--cacheinfo", f"160000,{head},submissions/x")
+    checkout.repository.git("update-index", "--add", "--cacheinfo", f"160000,{head},{path}")
     checkout.repository.git("commit", "--quiet", "--message", "x")
     checkout.repository.git("switch", "--quiet", "main")
     checkout.repository.git("merge", "--quiet", "--no-ff", "--message", "merge", "pull")

@@ -11,10 +11,10 @@ from lgbench.models.checkpoint import Build
 from lgbench.models.importing import check_file, split_place
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
+from lgbench.processes import cores
 from lgbench.tasks import get_task
 from lgbench.training.plans import TrainingPlan, difference, file_sha256
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
-from lgbench.training.runs import cores
 from lgbench.training.state import read_state
 from lgbench.training.trainer import Progress, train
 

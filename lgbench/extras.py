@@ -12,6 +12,7 @@ EXTRAS = {
     "hf": ("torch", "safetensors", "transformers", "accelerate"),
     "api": ("openai", "aiohttp"),
     "export": ("pyarrow",),
+    "ray": ("ray",),
 }
 """What always needs an extra needs of it, by the names that packages are imported by."""
 

@@ -28,6 +28,10 @@ Executor = Annotated[
         "--executor", metavar="NAME", help="Where to run: local, ray, ray:ADDRESS, or your own as file.py:attribute."
     ),
 ]
+Cores = Annotated[
+    int | None,
+    typer.Option("--cores", min=1, metavar="N", help="Cores of each run.", show_default="an equal share; on Ray 1"),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, with an estimate of the time, and end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else.")]
 Index = Annotated[
@@ -42,6 +46,7 @@ class How:
 
     output: Path | None = None
     jobs: int = 1
+    cores: int | None = None
     executor: str = "local"
     device: str = "auto"
     index: int | None = None
@@ -54,6 +59,7 @@ class How:
 _HOW: dict[str, Any] = {
     "output": RunsFolder,
     "jobs": Jobs,
+    "cores": Cores,
     "executor": Executor,
     "device": Device,
     "index": Index,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli._experiment import AsJson, DryRun, Executor, How, Index, Of, run_experiment
+from lgbench.cli._experiment import AsJson, Cores, DryRun, Executor, How, Index, Of, run_experiment
 from lgbench.cli.options import Device, Jobs, Quiet, RunsFolder
 from lgbench.errors import LgbenchError
 
@@ -19,6 +19,7 @@ def command(
     ] = None,
     output: RunsFolder = None,
     jobs: Jobs = 1,
+    cores: Cores = None,
     executor: Executor = "local",
     device: Device = "auto",
     index: Index = None,
@@ -40,6 +41,7 @@ def command(
     how = How(
         output=output,
         jobs=jobs,
+        cores=cores,
         executor=executor,
         device=device,
         index=index,

@@ -54,16 +54,17 @@ class ProcessesExecutor(Executor):
 
     Args:
         jobs: Calls at a time.
+        cores_each: Cores of each call; None shares out those that there are.
         gpus: How many GPUs there are to share: each call sees one of them, dealt out in turn. 0 leaves them alone.
     """
 
-    def __init__(self, jobs: int, *, gpus: int = 0) -> None:
+    def __init__(self, jobs: int, *, cores_each: int | None = None, gpus: int = 0) -> None:
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="lgbench-job")
         self._places: queue.SimpleQueue[int] = queue.SimpleQueue()  # more threads than jobs would wait here
         for place in range(jobs):
             self._places.put(place)
         self._gpus = _visible_gpus(gpus)
-        self._cores = max(1, cores() // jobs)
+        self._cores = cores_each or max(1, cores() // jobs)
         self._pools: set[ProcessPoolExecutor] = set()
         self._ending = threading.Event()
 
@@ -125,13 +126,14 @@ def _visible_gpus(count: int) -> list[str]:
     return (given or [str(number) for number in range(count)])[:count]
 
 
-def open_executor(name: str, *, jobs: int = 1, device: str = "cpu") -> Executor:
+def open_executor(name: str, *, jobs: int = 1, cores_each: int | None = None, device: str = "cpu") -> Executor:
     """The executor of this name.
 
     Args:
         name: `local`; `ray` or `ray:ADDRESS`; or `file.py:attribute` or `package.module:attribute`, a class or function
             that makes an executor without arguments.
         jobs: Calls at a time, where the executor is local.
+        cores_each: Cores of each call; None shares out those of this machine, or takes one of a Ray cluster's.
         device: As the user gave it: several local jobs on `cuda` share the GPUs of this machine.
 
     Raises:
@@ -146,7 +148,8 @@ def open_executor(name: str, *, jobs: int = 1, device: str = "cpu") -> Executor:
         from lgbench.extras import require_extra
 
         require_extra("ray", purpose="--executor ray")
-        executor: Executor = RayExecutor(name.partition(":")[2] or None, gpus=1 if device.startswith("cuda") else 0)
+        address, gpus = name.partition(":")[2] or None, 1 if device.startswith("cuda") else 0
+        executor: Executor = RayExecutor(address, cores=cores_each or 1, gpus=gpus)
         return executor
     return _of_user(name)
 
@@ -161,7 +164,7 @@ def _of_user(name: str) -> Executor:
     from lgbench.models.calling import user_code
     from lgbench.models.importing import load_callable
 
-    make: Callable[[], Any] = load_callable(name, what="an executor", valid="local, ray, or file.py:attribute")
+    make: Callable[[], Any] = load_callable(name, what="executor", valid="local, ray, or file.py:attribute")
     with user_code(f"Making the executor {name!r}"):
         made = make()
     if not callable(getattr(made, "submit", None)) or not callable(getattr(made, "shutdown", None)):

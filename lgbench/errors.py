@@ -15,6 +15,10 @@ class FolderTakenError(LgbenchError):
     """A folder that holds another run, or that another process writes to: nothing was done in it."""
 
 
+class FolderInUseError(FolderTakenError):
+    """A folder that another process writes to at this moment."""
+
+
 class DamagedRunError(LgbenchError):
     """A run that cannot go on, for a file in its folder is damaged."""
 

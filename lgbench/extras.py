@@ -12,6 +12,8 @@ EXTRAS = {
     "hf": ("torch", "safetensors", "transformers", "accelerate"),
     "api": ("openai", "aiohttp"),
     "export": ("pyarrow",),
+    "ray": ("ray",),
+    "tensorboard": ("torch", "tensorboard"),
 }
 """What always needs an extra needs of it, by the names that packages are imported by."""
 

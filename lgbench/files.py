@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from lgbench.errors import FolderTakenError, LgbenchError
+from lgbench.errors import FolderInUseError, LgbenchError
 
 LOCK_FILE = ".lock"
 TEMPORARY = ".lgbench-tmp"
@@ -186,4 +186,4 @@ def _lock(descriptor: int, folder: Path) -> None:
         # A lock on a file that its last owner has removed since keeps nobody out.
         if os.fstat(descriptor).st_ino == (folder / LOCK_FILE).stat().st_ino:
             return
-    raise FolderTakenError(f"Another process is writing to {str(folder)!r}. Wait for it, or choose another.")
+    raise FolderInUseError(f"Another process is writing to {str(folder)!r}. Wait for it, or choose another.")

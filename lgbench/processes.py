@@ -31,7 +31,13 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True, name="lgbench-end-with-parent").start()
 
 
-def _begin_work() -> None:
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def begin_work() -> None:
+    """Prepare a process that works for another one: it ends with that one, and leaves Ctrl-C to it."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent has the word
 
@@ -47,7 +53,7 @@ def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> It
     Raises:
         LgbenchError: One of them was killed.
     """
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_work)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=begin_work)
     waiting: deque[Future[Block]] = deque()
     try:
         for number in itertools.count(first):

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from lgbench.errors import LgbenchError
-from lgbench.training.ablation import by_choice, finish_ablated, list_ablation
+from lgbench.experiments.ablate import Ablate, by_choice
 from lgbench.training.plans import Recipe
 from lgbench.training.record import read_training_record
 
@@ -29,7 +29,7 @@ def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 
 
 def test_every_choice_of_auxiliaries_is_trained_with_equal_shares(tmp_path: Path) -> None:
-    runs = list_ablation(RECIPE, "add-carry", tmp_path, seeds=2)
+    runs = list(Ablate(group="add-carry", seeds=2, change=TINY).runs(tmp_path, "cpu"))
     assert [run.folder.name for run in runs] == [
         *("no_carry-seed0", "carry_only-seed0", "no_carry+carry_only-seed0"),
         *("no_carry-seed1", "carry_only-seed1", "no_carry+carry_only-seed1"),
@@ -46,14 +46,15 @@ def test_groups_with_one_auxiliary_are_refused(group: str, tmp_path: Path) -> No
     with pytest.raises(
         LgbenchError, match=f"{group} has one auxiliary, .*more: add-carry, capitalize-reverse"
     ) as refused:
-        list_ablation(RECIPE, group, tmp_path, seeds=1)
+        list(Ablate(group=group).runs(tmp_path, "cpu"))
     assert MINI.group(group).auxiliaries[0] in str(refused.value)
 
 
 def test_only_what_was_trained_is_examined(tmp_path: Path) -> None:
-    runs = list_ablation(RECIPE, STRINGS.name, tmp_path, seeds=1)
+    ablation = Ablate(group=STRINGS.name, seeds=1, change=TINY)
+    runs = list(ablation.runs(tmp_path, "cpu"))
     for run in runs:
-        finish_ablated(run, "cpu")
+        ablation.finish(run, "cpu")
     records = [read_training_record(run.folder) for run in runs]
     tasks = [list(record.curve[-1].correct) for record in records]
     assert tasks == [

@@ -11,14 +11,19 @@ import pytest
 from rich.console import Console
 
 from lgbench.cli import report
-from lgbench.cli.comparison import _points, comparison_record, print_comparison, verdict
+from lgbench.cli.report import print_parts
 from lgbench.scoring.comparison import Estimate
 from lgbench.scoring.display import percent
-from lgbench.scoring.systems import score_trained
+from lgbench.scoring.report import _points, comparison_parts, comparison_record, verdict
+from lgbench.scoring.systems import TrainedScores, score_trained
 from lgbench.suites import Cell
 from tests.made_up import MINI, MadeUpRun, make_run
 
 GROUP = MINI.group("capitalize-reverse")
+
+
+def print_comparison(scores: TrainedScores) -> None:
+    print_parts(comparison_parts(scores))
 
 
 def run(arm: str, seed: int, share: float, *, others: Mapping[str, float] | None = None) -> MadeUpRun:

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("torch")
 
+from lgbench.experiments.ablate import by_choice
 from lgbench.scoring.comparison import SUCCESS
 from lgbench.scoring.display import one_decimal
 from lgbench.suites import load_suite
-from lgbench.training.ablation import by_choice
 from lgbench.training.plans import Recipe
 from lgbench.training.points import dev_gap
 from lgbench.training.record import read_training_record

@@ -20,6 +20,7 @@ LAYERS = {
     "lgbench.demonstration": 5,
     "lgbench.plotting": 5,
     "lgbench.looks": 5,
+    "lgbench.experiments": 5,
     "lgbench.submissions": 4,
     "lgbench.training": 4,
     "lgbench.doctor": 4,
@@ -36,6 +37,7 @@ LAYERS = {
     "lgbench.training_data": 2,
     "lgbench.tasks": 1,
     "lgbench.task": 0,
+    "lgbench.tables": 0,
     "lgbench.results": 0,
     "lgbench.records": 0,
     "lgbench.replies": 0,
@@ -51,6 +53,7 @@ FORBIDDEN = [
     ("lgbench.scoring.bootstrap", "lgbench.evaluation"),
     ("lgbench.scoring.comparison", "lgbench.evaluation"),
     ("lgbench.scoring.systems", "lgbench.evaluation"),
+    ("lgbench.scoring.report", "lgbench.evaluation"),
     ("lgbench.results", "lgbench.tasks"),
     ("lgbench.results", "lgbench.suites"),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from fractions import Fraction
 from pathlib import Path
@@ -20,13 +20,13 @@ from matplotlib.colors import to_hex
 from lgbench import plotting
 from lgbench.cli.plotting import command as plot
 from lgbench.errors import LgbenchError
+from lgbench.experiments.base import Run
+from lgbench.experiments.sweep import Sweep
 from lgbench.looks import ZONE_SHADES
 from lgbench.results import Result, SystemInfo
 from lgbench.suites import Cell, load_suite
-from lgbench.training.plans import Recipe
 from lgbench.training.points import Gap, dev_gap
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
-from lgbench.training.sweep import finish_swept, list_sweep
 from tests.full_disk import full_disk
 from tests.made_up import make_result
 
@@ -45,10 +45,17 @@ def results() -> list[Result]:
     ]
 
 
+def sweep(
+    root: Path, main_lengths: Sequence[int], aux_lengths: Sequence[int], *, changes: Sequence[str], seeds: int = 1
+) -> list[Run]:
+    mains, auxiliaries = tuple(main_lengths), tuple(aux_lengths)
+    found = Sweep(group=GROUP.name, main_lengths=mains, aux_lengths=auxiliaries, seeds=seeds, change=tuple(changes))
+    return list(found.runs(root, "cpu"))
+
+
 def record(main: int, aux: int, counts: dict[str, dict[int, int]], *, seed: int = 0) -> TrainingRecord:
-    recipe = Recipe(MINI, changes=["steps=10", "evaluate_every=5"])
-    ((plan, _, _),) = list_sweep(recipe, GROUP.name, Path(), main_lengths=[main], aux_lengths=[aux], seeds=1)
-    plan = plan.model_copy(update={"seed": seed})
+    (run,) = sweep(Path(), [main], [aux], changes=["steps=10", "evaluate_every=5"])
+    plan = run.plan.model_copy(update={"seed": seed})
     points = tuple(CurvePoint(step=step, loss=1.0, correct=counts) for step in (5, 10))
     return TrainingRecord(plan=plan, machine=Machine.current("cpu"), parameters=1, steps_done=10, curve=points)
 
@@ -246,23 +253,22 @@ def test_a_picture_goes_into_a_pipe(tmp_path: Path) -> None:
 
 def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes = ["layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "precision=float32"]
-    recipe = Recipe(MINI, changes=changes)
-    runs = list_sweep(recipe, GROUP.name, tmp_path, main_lengths=[2, 4], aux_lengths=[6], seeds=2)
+    runs = sweep(tmp_path, [2, 4], [6], changes=changes, seeds=2)
     assert [(run.folder.name, read_lengths(run.plan.trained_arm())) for run in runs] == [
         ("main2-aux6-seed0", {"string_copy": 2, "mqar": 6}),
         ("main4-aux6-seed0", {"string_copy": 4, "mqar": 6}),
         ("main2-aux6-seed1", {"string_copy": 2, "mqar": 6}),
         ("main4-aux6-seed1", {"string_copy": 4, "mqar": 6}),
     ]
-    finish_swept(runs[0], "cpu")
+    Sweep(group=GROUP.name, main_lengths=(2, 4), aux_lengths=(6,)).finish(runs[0], "cpu")
     gap = dev_gap(read_training_record(runs[0].folder))
     assert (gap.main_length, gap.aux_length) == (2, 6)
     assert "main to 2, auxiliaries to 6, seed 0, step 2/2: loss" in (told := capsys.readouterr().err)
     assert f"; gap {float(gap.gap):.3f}; over all lengths " in told
     with pytest.raises(LgbenchError, match="mqar has no prompts of length 1"):
-        list_sweep(recipe, GROUP.name, tmp_path, main_lengths=[2], aux_lengths=[1], seeds=2)
+        sweep(tmp_path, [2], [1], changes=changes)
     with pytest.raises(LgbenchError, match=r"Length 10001 is more than the 10000 that a run may train on\."):
-        list_sweep(recipe, GROUP.name, tmp_path, main_lengths=[10_001], aux_lengths=[2], seeds=2)
+        sweep(tmp_path, [10_001], [2], changes=changes)
 
 
 def read_lengths(arm: Any) -> dict[str, int]:

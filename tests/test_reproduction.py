@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,18 +19,19 @@ pytest.importorskip("torch")
 
 import torch  # after the skip
 
-from lgbench.cli.comparison import verdict
-from lgbench.cli.reproduction import _arms
+from lgbench.experiments import finish
+from lgbench.experiments.base import Run
+from lgbench.experiments.executors import ProcessesExecutor
+from lgbench.experiments.finish import train_run
+from lgbench.experiments.launch import Loaded, Outcome, launch
+from lgbench.experiments.reproduce import Reproduce
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.records import read_record
 from lgbench.rescoring import rescore
 from lgbench.results import Result
+from lgbench.scoring.report import verdict
 from lgbench.scoring.systems import score_trained
 from lgbench.suites import load_suite
-from lgbench.training import reproduction
-from lgbench.training.plans import Recipe
-from lgbench.training.reproduction import finish_run, list_runs, shared_runs
-from lgbench.training.runs import Run, execute, train_run
 from lgbench.training.trainer import train
 from tests.tiny_training import tiny_plan
 
@@ -38,22 +40,34 @@ ARMS = ("main_only", "transfer", "control")
 TINY = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "evaluate_every=1", "precision=float32")
 
 
+REPRODUCE = Loaded.of(Reproduce())
+
+
+def list_runs(root: Path, **options: Any) -> list[Run]:
+    return list(Reproduce(**options).runs(root, "cpu"))
+
+
+def execute(runs: Sequence[Run], *, jobs: int = 1) -> list[Outcome]:
+    with ProcessesExecutor(jobs) as executor:
+        return list(launch(REPRODUCE, runs, executor=None if jobs == 1 else executor))
+
+
 def test_the_ceiling_comes_on_top_of_the_usual_arms() -> None:
-    assert _arms([]) == [*ARMS]
-    assert _arms(["direct"]) == [*ARMS, "direct"]
-    assert _arms(["transfer", "main_only", "transfer"]) == ["transfer", "main_only"]
-    assert _arms(["direct", "transfer"]) == ["direct", "transfer"]
+    assert Reproduce().arms == ARMS
+    assert Reproduce(arm=("direct",)).arms == (*ARMS, "direct")
+    assert Reproduce(arm=("transfer", "main_only", "transfer")).arms == ("transfer", "main_only")
+    assert Reproduce(arm=("direct", "transfer")).arms == ("direct", "transfer")
 
 
 def test_arms_that_groups_share_run_once() -> None:
-    runs = list_runs(Recipe(MINI), Path("runs"), groups=[], arms=ARMS, seeds=range(2))
+    runs = list_runs(Path("runs"), seeds=2)
     names = [run.name for run in runs]
     assert len(names) == len(set(names)) == 2 * 20
     assert names[:3] == ["add-carry main_only seed 0", "add-carry transfer seed 0", "add-carry control seed 0"]
     assert "add-subtract main_only seed 0" not in names
     assert "add-multiply main_only seed 1" in names
     assert all(run.plan.seed == 0 for run in runs[:20])
-    shared = list_runs(Recipe(MINI), Path("runs"), groups=["add-subtract"], arms=ARMS, seeds=range(1))
+    shared = list_runs(Path("runs"), group=("add-subtract",), seeds=1)
     assert [run.folder.name for run in shared] == [
         "add-carry-main_only-seed0",
         "add-subtract-transfer-seed0",
@@ -63,26 +77,25 @@ def test_arms_that_groups_share_run_once() -> None:
 
 def test_a_run_that_is_named_for_another_group_is_told() -> None:
     told = ["The main_only run of add-subtract is that of add-carry, which trains on the same list."]
-    assert shared_runs(MINI, groups=["add-subtract"], arms=ARMS) == told
-    assert shared_runs(MINI, groups=[], arms=ARMS) == told
-    assert shared_runs(MINI, groups=["add-subtract"], arms=["transfer", "control"]) == []
-    assert shared_runs(MINI, groups=["add-carry"], arms=ARMS) == []
+    assert Reproduce(group=("add-subtract",)).notes() == told
+    assert Reproduce().notes() == told
+    assert Reproduce(group=("add-subtract",), arm=("transfer", "control")).notes() == []
+    assert Reproduce(group=("add-carry",)).notes() == []
 
 
 def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe(MINI, changes=TINY)
-    runs = list_runs(recipe, tmp_path, groups=["add-multiply"], arms=["main_only", "transfer"], seeds=range(1))
+    runs = list_runs(tmp_path, group=("add-multiply",), arm=("main_only", "transfer"), seeds=1, change=TINY)
     # Untrained models never stop; what they write is cut short to keep the test so.
     monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
-    outcomes = list(execute(runs, finish_run))
+    outcomes = list(execute(runs))
     assert [(outcome.run, outcome.failure) for outcome in outcomes] == [(run, None) for run in runs]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     assert len(before) == 2 * 3
-    assert [outcome.failure for outcome in execute(runs, finish_run)] == [None, None]
+    assert [outcome.failure for outcome in execute(runs)] == [None, None]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == before
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     runs = [run._replace(folder=moved / run.folder.name) for run in runs]
-    assert [outcome.failure for outcome in execute(runs, finish_run)] == [None, None]
+    assert [outcome.failure for outcome in execute(runs)] == [None, None]
     scores = score_trained([rescore(run.folder / "result") for run in runs], MINI)
     assert [group.group.name for group in scores.groups] == ["add-multiply"]
     assert verdict(scores.groups[0]).startswith("add-multiply: transfer was not seen: +0.0 points")
@@ -91,8 +104,7 @@ def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypat
 def test_an_interrupted_evaluation_goes_on_from_another_folder_and_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe(MINI, changes=TINY)
-    (run,) = list_runs(recipe, tmp_path, groups=["copy-mqar"], arms=["main_only"], seeds=range(1))
+    (run,) = list_runs(tmp_path, group=("copy-mqar",), arm=("main_only",), seeds=1, change=TINY)
     monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
     predict, asked = CheckpointPredictor.predict, []
 
@@ -103,11 +115,11 @@ def test_an_interrupted_evaluation_goes_on_from_another_folder_and_device(
         return predict(self, prompts, task)
 
     monkeypatch.setattr(CheckpointPredictor, "predict", failing_once)
-    (outcome,) = execute([run], finish_run)
+    (outcome,) = execute([run])
     assert "no room" in (outcome.failure or "")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reproduction, "choose_device", lambda name: "cuda")  # the CPU is then not the usual device
-    (outcome,) = execute([run._replace(folder=Path(run.folder.name))], finish_run)
+    monkeypatch.setattr(finish, "choose_device", lambda name: "cuda")  # the CPU is then not the usual device
+    (outcome,) = execute([run._replace(folder=Path(run.folder.name))])
     assert outcome.failure is None
     system = read_record(run.folder / "result" / "result.json", Result).system
     assert system.model == "copy-mqar-main_only-seed0/checkpoint"
@@ -116,14 +128,15 @@ def test_an_interrupted_evaluation_goes_on_from_another_folder_and_device(
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copying(arm: str, *changes: str) -> Run:
-        recipe = Recipe(MINI, changes=[*TINY, *changes])
-        (run,) = list_runs(recipe, tmp_path, groups=["copy-mqar"], arms=[arm], seeds=range(1))
+        (run,) = list_runs(tmp_path, group=("copy-mqar",), arm=(arm, "main_only"), seeds=1, change=(*TINY, *changes))[
+            :1
+        ]
         return run
 
-    monkeypatch.setattr(reproduction, "evaluate", lambda *arguments, **options: None)
+    monkeypatch.setattr(finish, "evaluate", lambda *arguments, **options: None)
     earlier = copying("main_only", "steps=1")
     train(earlier.plan, earlier.folder)
-    first, second = execute([copying("main_only"), copying("transfer")], finish_run)
+    first, second = execute([copying("main_only"), copying("transfer")])
     assert "holds another run (steps is 1 there and 2 here)" in (first.failure or "")
     assert second.failure is None
 
@@ -131,8 +144,8 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: 
         if options["arm"] == "control":
             raise MemoryError("no room")
 
-    monkeypatch.setattr(reproduction, "evaluate", evaluate)
-    first, second = execute([copying("control"), copying("direct")], finish_run)
+    monkeypatch.setattr(finish, "evaluate", evaluate)
+    first, second = execute([copying("control"), copying("direct")])
     assert first.failure == "MemoryError: no room"
     assert second.failure is None
 
@@ -146,11 +159,11 @@ def test_processes_that_fail_or_die_are_told(tmp_path: Path) -> None:
     ):
         source = tmp_path / f"{name}.py"
         source.write_text(f"import os\n\ndef build(size):\n    {statement}\n", encoding="utf-8")
-        recipe = Recipe(MINI, changes=TINY[4:], model=f"{source}:build")
-        runs += list_runs(recipe, tmp_path / name, groups=["copy-mqar"], arms=["transfer"], seeds=range(1))
-    found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, finish_run, jobs=2)}
+        own = {"change": TINY[4:], "model": f"{source}:build"}
+        runs += list_runs(tmp_path / name, group=("copy-mqar",), arm=("transfer",), seeds=1, **own)
+    found = {outcome.run.folder.parent.name: outcome.failure or "" for outcome in execute(runs, jobs=2)}
     assert found["raises"] == "x" * 200_000
-    assert found["vanishes"] == "its process ended with exit status 3"
+    assert "its process was killed or crashed" in found["vanishes"]
 
 
 # Its first choice is always the end, token 2, so that evaluating it takes a moment in any process.
@@ -168,16 +181,16 @@ def build(size):
 def test_runs_side_by_side_end_in_the_weights_and_replies_of_runs_in_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lgbench.training.runs.cores", lambda: 2)  # so that each of two has one thread
+    monkeypatch.setattr("lgbench.experiments.executors.cores", lambda: 2)  # so that each of two has one thread
     (source := tmp_path / "silent.py").write_text(_SILENT, encoding="utf-8")
     found = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for jobs in (1, 2):
-            recipe = Recipe(MINI, changes=TINY[4:], model=f"{source}:build")
-            runs = list_runs(recipe, tmp_path / str(jobs), groups=["copy-mqar"], arms=ARMS[:2], seeds=range(1))
-            outcomes = list(execute(runs, finish_run, jobs=jobs))
+            own = {"change": TINY[4:], "model": f"{source}:build"}
+            runs = list_runs(tmp_path / str(jobs), group=("copy-mqar",), arm=ARMS[:2], seeds=1, **own)
+            outcomes = execute(runs, jobs=jobs)
             assert [outcome.failure for outcome in outcomes] == [None] * 2
             assert sorted(outcome.run.name for outcome in outcomes) == sorted(run.name for run in runs)
             found.append([digests(run.folder) for run in runs])
@@ -232,8 +245,8 @@ def lives(group: int) -> bool:
 
 
 def test_a_run_says_early_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = Run(tiny_plan("steps=30", "evaluate_every=25"), tmp_path / "run", name="a run")
-    train_run(run, "cpu", tell=lambda _, __: "a point")
+    plan = tiny_plan("steps=30", "evaluate_every=25")
+    train_run(plan, tmp_path / "run", name="a run", device="cpu", tell=lambda _, __: "a point")
     told = re.sub(r"loss [\d.]+, [\d,]+ examples/s", "PACE", capsys.readouterr().err)
     assert told.splitlines() == [
         "a run, step 10/30: PACE; about 0 min to go",

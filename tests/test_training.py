@@ -117,8 +117,8 @@ def test_batches_for_cuda_lie_in_pinned_memory(
         return tensor
 
     monkeypatch.setattr(Tensor, "pin_memory", pin)
-    run = trainer._Run(tiny_plan(), tmp_path, build=None, device="cpu", resume=False)
-    run._device = device
+    run = trainer.Training(tiny_plan(), tmp_path, build=None, device="cpu", resume=False, hooks=())
+    run.device = device
     batch = next(run._batches(MINI))
     assert len(asked) == pinned
     assert {id(each) for each in asked} <= {id(each) for chunk in batch.chunks for each in chunk}

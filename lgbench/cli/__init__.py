@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from lgbench.cli import (
-    ablation,
     bench,
     data,
     demonstration,
@@ -24,19 +23,22 @@ from lgbench.cli import (
     inspection,
     leaderboard,
     plotting,
-    reproduction,
     rescoring,
     retraining,
+    run,
     schema,
     submitting,
     suites,
-    sweeping,
     tasks,
     training,
     validation,
 )
+from lgbench.cli._experiment import command_of
 from lgbench.cli.group import Group
 from lgbench.errors import LgbenchError, ModelError
+from lgbench.experiments.ablate import Ablate
+from lgbench.experiments.reproduce import Reproduce
+from lgbench.experiments.sweep import Sweep
 from lgbench.version import __version__
 
 app = typer.Typer(
@@ -77,9 +79,10 @@ app.command("eval")(evaluation.command)
 app.command("train")(training.command)
 app.command("finetune")(finetuning.command)
 app.command("retrain")(retraining.command)
-app.command("reproduce")(reproduction.command)
-app.command("sweep")(sweeping.command)
-app.command("ablate")(ablation.command)
+app.command("reproduce")(command_of(Reproduce))
+app.command("sweep")(command_of(Sweep))
+app.command("ablate")(command_of(Ablate))
+app.command("run")(run.command)
 app.command("plot")(plotting.command)
 app.add_typer(exporting.app, name="export")
 app.command("doctor")(examination.command)

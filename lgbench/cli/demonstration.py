@@ -19,15 +19,16 @@ def command(
     """Evaluate three small bundled models, one for each arm, and compare them."""
     typer.echo("Evaluating the bundled models tiny:main_only, tiny:transfer and tiny:control ...", err=True)
 
-    from lgbench.cli.comparison import print_comparison
     from lgbench.cli.progress import reporter
+    from lgbench.cli.report import print_parts
     from lgbench.demonstration import SUITE, run_demo
+    from lgbench.scoring.report import comparison_parts
     from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
 
     with contextlib.ExitStack() as stack:
         folder = results or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lgbench-demo-")))
         runs = run_demo(folder, on_progress=stack.enter_context(reporter(quiet=quiet)))
-    print_comparison(score_trained(runs, load_suite(SUITE)))
+    print_parts(comparison_parts(score_trained(runs, load_suite(SUITE))))
     if results is not None:
         typer.echo(f"Results: {results}")

@@ -40,8 +40,9 @@ def compare(
     ] = False,
 ) -> None:
     """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
-    from lgbench.cli.comparison import comparison_record, print_comparison
+    from lgbench.cli.report import print_parts
     from lgbench.rescoring import rescore
+    from lgbench.scoring.report import comparison_parts, comparison_record
     from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
 
@@ -62,4 +63,4 @@ def compare(
     for scores in scored:
         if len(scored) > 1:
             typer.echo(f"Suite {scores.suite.name}\n")
-        print_comparison(scores)
+        print_parts(comparison_parts(scores))

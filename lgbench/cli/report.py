@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from lgbench.models.loaded import Model
 from lgbench.records import plain
@@ -29,6 +30,8 @@ from lgbench.scoring.measures import (
 )
 from lgbench.submissions.eligibility import ineligible
 from lgbench.suites import OPEN_ARM, ZONES, Cell, load_suite
+from lgbench.tables import Curve
+from lgbench.tables import Table as Drawn
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 500
@@ -82,6 +85,34 @@ def print_table(table: Table, *, spare: str | None = None) -> None:
             table.columns.pop()
     lines = "" if table.show_edge else "\n"  # which the edge has above and below
     Console(width=max(console.width, _width(table, console))).print(lines, table, lines, sep="", end="")
+
+
+def print_parts(parts: Sequence[Drawn | str]) -> None:
+    """Print the tables and lines of a report in their order."""
+    console = wide_console()
+    for part in parts:
+        if isinstance(part, str):
+            console.print(part, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+            continue
+        if part.title:
+            console.print(part.title, markup=False, highlight=False)
+        has_curve = any(isinstance(row[-1], Curve) for row in part.rows)
+        print_table(_drawn(part), spare=part.columns[-1] if has_curve else None)
+
+
+def _drawn(part: Drawn) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(part.columns):
+        table.add_column(heading, justify="left" if number < part.text else "right", no_wrap=True)
+    for row in part.rows:
+        table.add_row(*(Text(_shown(cell)) for cell in row))
+    return table
+
+
+def _shown(cell: object) -> str:
+    if isinstance(cell, Curve):
+        return blocks(cell.accuracies)
+    return "-" if cell is None else str(cell)
 
 
 def _width(table: Table, console: Console) -> int:

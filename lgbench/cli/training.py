@@ -101,7 +101,7 @@ def _say_interrupted(folder: Path) -> None:
     from lgbench.training.state import read_state
 
     if (state := read_state(folder)) is not None or (folder / RECORD).exists():
-        saved = (state[0] if state else read_training_record(folder)).steps_done
+        saved = (state.record if state else read_training_record(folder)).steps_done
         typer.echo(
             f"\nInterrupted. Go on from step {saved} with --resume --output {shlex.quote(str(folder))}", err=True
         )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.models.calling import user_code
 from lgbench.models.contract import Predictor
-
-_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def construct(found: Any, options: Mapping[str, str], name: str) -> Predictor:
@@ -48,13 +48,16 @@ def _has_predict(found: object) -> bool:
         return callable(getattr(found, "predict", None))
 
 
-def arguments_for(factory: Callable[..., Any], options: Mapping[str, str], name: str) -> dict[str, Any]:
+def arguments_for(
+    factory: Callable[..., Any], options: Mapping[str, str], name: str, *, kind: str = "model option"
+) -> dict[str, Any]:
     """The options, converted to the types of the parameters they name.
 
     Args:
         factory: A class or function.
         options: Keyword arguments for it, as text.
-        name: MODEL, for messages.
+        name: What the user named, for messages.
+        kind: What an option of it is called, for messages.
 
     Raises:
         LgbenchError: It has no such option, lacks one that it needs, or one does not convert.
@@ -69,38 +72,38 @@ def arguments_for(factory: Callable[..., Any], options: Mapping[str, str], name:
     for option in options:
         if option not in named and not takes_any:
             valid = f"Valid: {', '.join(named)}." if named else "It takes none."
-            raise LgbenchError(f"{name!r} has no model option {option!r}. {valid}")
+            raise LgbenchError(f"{name!r} has no {kind} {option!r}. {valid}")
     if missing := [key for key, p in named.items() if p.default is p.empty and key not in options]:
         if missing == ["prompts", "task"]:
             raise LgbenchError(
                 f"{name!r} takes prompts itself. MODEL is an object with the method predict(prompts, task), or what "
                 "makes one: put the function into a class."
             )
-        raise LgbenchError(f"{name!r} needs the model option {missing[0]!r}: add --model-option {missing[0]}=VALUE.")
-    return {key: _convert(text, named[key], name) if key in named else text for key, text in options.items()}
+        flag = f"--{kind.replace(' ', '-')}"
+        raise LgbenchError(f"{name!r} needs the {kind} {missing[0]!r}: add {flag} {missing[0]}=VALUE.")
+    return {key: _convert(text, named[key], name, kind) if key in named else text for key, text in options.items()}
 
 
-def _convert(text: str, parameter: inspect.Parameter, name: str) -> Any:
-    """Text as the type that a parameter declares (or that its default has).
+def _convert(text: str, parameter: inspect.Parameter, name: str, kind: str) -> Any:
+    """Text as the type that a parameter declares or that its default has, as pydantic reads text; lists as JSON.
 
-    That is bool, int, float, a literal of strings, or one of these or None; other types get the text as it is.
+    Where nothing is declared, and for types that pydantic does not know, it is the text itself.
     """
-    kind = parameter.annotation
-    if kind is parameter.empty:
-        kind = type(parameter.default)
-    if get_origin(kind) in (Union, UnionType):
-        (kind, *others) = [each for each in get_args(kind) if each is not NoneType]
-        if others:
-            return text
-    if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise UnknownNameError(f"valid {parameter.name} for {name!r}", text, get_args(kind))
-        return text
+    wanted = parameter.annotation
+    if wanted is parameter.empty:
+        wanted = str if parameter.default in (parameter.empty, None) else type(parameter.default)
+    if get_origin(wanted) is Literal and text not in get_args(wanted):
+        raise UnknownNameError(f"valid {parameter.name} for {name!r}", text, get_args(wanted))
     try:
-        if kind is bool:
-            return _TRUTHS[text.lower()]
-        return kind(text) if kind in (int, float) else text
-    except (KeyError, ValueError):
+        adapter: TypeAdapter[Any] = TypeAdapter(wanted)
+    except PydanticSchemaGenerationError:
+        return text
+    with contextlib.suppress(ValidationError):
+        return adapter.validate_strings(text)
+    try:
+        return adapter.validate_json(text)
+    except ValidationError:
+        words = getattr(wanted, "__name__", str(wanted))
         raise LgbenchError(
-            f"Model option {parameter.name}={text!r} of {name!r} must be of type {kind.__name__}."
+            f"{kind.capitalize()} {parameter.name}={text!r} of {name!r} must be of type {words}."
         ) from None

@@ -127,18 +127,41 @@ def load_build(name: str) -> Callable[[int], Any]:
         LgbenchError: There is none.
         ModelError: The file or module raised when imported.
     """
+    return load_callable(name, what="function", valid="file.py:function or package.module:function")
+
+
+def load_callable(name: str, *, what: str, valid: str) -> Callable[..., Any]:
+    """A function or class that a user names.
+
+    Args:
+        name: `file.py:attribute` or `package.module:attribute`.
+        what: What it should be, as a singular noun.
+        valid: What can be written instead, for messages.
+
+    Raises:
+        LgbenchError: There is none.
+        ModelError: The file or module raised when imported.
+    """
+    found = load_named(name, what=what, valid=valid)
+    if not callable(found):
+        raise LgbenchError(f"{name!r} is of type {type(found).__name__}: it cannot be called.")
+    called: Callable[..., Any] = found
+    return called
+
+
+def load_named(name: str, *, what: str, valid: str) -> Any:
+    """What a user names, whatever it is. Arguments and errors as for `load_callable`."""
     place, attribute = split_place(name)
     if not attribute:
-        raise LgbenchError(f"{name!r} names no function. Write file.py:function or package.module:function.")
+        raise LgbenchError(f"{name!r} names no {what}. Write {valid}.")
     if place.endswith(".py"):
-        check_file(Path(place), f"{name!r} reads as file.py:function.")
+        check_file(Path(place), f"{name!r} reads as file.py:{what}.")
         module = run_file(Path(place))
     else:
-        unknown = f"{name!r} names no function: {place!r} is no .py file and no module that can be imported here."
+        unknown = f"{name!r} names no {what}: {place!r} is no .py file and no module that can be imported here."
         module = import_named(place, LgbenchError(unknown))
-    function = find(module, attribute)
-    if not callable(function):
+    found = find(module, attribute)
+    if found is None:
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-        raise LgbenchError(f"{place!r} has no function {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
-    build: Callable[[int], Any] = function
-    return build
+        raise LgbenchError(f"{place!r} has no {what} {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
+    return found

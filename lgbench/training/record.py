@@ -106,16 +106,16 @@ class TrainingRecord(_Record):
 
     @model_validator(mode="after")
     def _has_the_points_of_its_plan(self) -> Self:
-        """A curve ends where its run stands: whoever goes on from the record goes on from its last point."""
+        """A curve has every point up to the steps that are done: whoever resumes goes on from there."""
         every, steps = self.plan.settings.evaluate_every, self.plan.settings.steps
         if self.steps_done > steps:
             raise ValueError(f"{self.steps_done} of {steps} steps are done")
         taken = [point.step for point in self.curve]
         planned = itertools.chain(range(every, steps, every), [steps])
-        if taken != list(itertools.islice(planned, len(taken))) or max(taken, default=0) != self.steps_done:
+        if taken != list(itertools.takewhile(lambda step: step <= self.steps_done, planned)):
             raise ValueError(
-                f"the curve is not that of its plan, which has a point every {every} of {steps} steps, the last after "
-                f"the {self.steps_done} that are done"
+                f"the curve is not that of its plan, which has a point every {every} of {steps} steps, the last at or "
+                f"before the {self.steps_done} that are done"
             )
         return self
 

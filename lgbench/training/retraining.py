@@ -11,10 +11,11 @@ from lgbench.models.checkpoint import Build
 from lgbench.models.importing import check_file, split_place
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
+from lgbench.processes import cores
 from lgbench.tasks import get_task
+from lgbench.training.hooks import StopWhen
 from lgbench.training.plans import TrainingPlan, difference, file_sha256
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
-from lgbench.training.runs import cores
 from lgbench.training.state import read_state
 from lgbench.training.trainer import Progress, train
 
@@ -135,16 +136,12 @@ def trained_before(plan: TrainingPlan, folder: Path, *, until: int) -> TrainingR
     state = read_state(folder)
     if state is None and not (folder / RECORD).exists():
         return None
-    record = state[0] if state is not None else read_training_record(folder)
+    record = state.record if state is not None else read_training_record(folder)
     if record.steps_done < until or difference(record.plan, plan) is not None:
         return None
     if state is not None and record.finished:  # killed before its checkpoint was whole
         return None
     return record
-
-
-class _ReachedError(Exception):
-    """The run has come as far as asked for. The trainer takes it like any interruption: the state is saved."""
 
 
 def train_until(
@@ -171,13 +168,5 @@ def train_until(
     Raises:
         LgbenchError: As for `train`.
     """
-
-    def watch(progress: Progress) -> None:
-        report(progress)
-        if progress.point is not None and until <= progress.step < plan.settings.steps:
-            raise _ReachedError
-
-    try:
-        return train(plan, folder, build=build, device=device, resume=resume, report=watch)
-    except _ReachedError:
-        return read_training_record(folder)
+    hooks = [StopWhen(step=until)] if until < plan.settings.steps else []
+    return train(plan, folder, build=build, device=device, resume=resume, report=report, hooks=hooks)

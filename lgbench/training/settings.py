@@ -40,8 +40,12 @@ class TrainingSettings(BaseModel):
         steps: Optimizer steps.
         warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
         decay: Share of the steps, at the end, in which it falls to 0 along half a cosine.
+        schedule: Of the learning rate after the warm-up: `trapezoid` holds it and then decays along half a cosine;
+            `cosine` and `linear` decay from the end of the warm-up on, and do not use `decay`.
         batch: Examples of a step.
-        learning_rate: Between warm-up and decay.
+        optimizer: `adamw`, or `muon` for the matrices inside the model and AdamW for everything else.
+        learning_rate: At its highest.
+        matrix_learning_rate: Muon's, at its highest.
         beta1: AdamW's decay rate of the gradient's running mean.
         beta2: AdamW's decay rate of the squared gradient's running mean.
         weight_decay: AdamW's, applied to matrices.
@@ -68,7 +72,10 @@ class TrainingSettings(BaseModel):
     warmup: Share = 0.1
     decay: Share = 0.4
     batch: Annotated[int, Field(ge=1, le=MOST_EXAMPLES)]
+    schedule: Literal["trapezoid", "cosine", "linear"] = "trapezoid"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveReal
+    matrix_learning_rate: PositiveReal = 0.02
     beta1: Share = 0.9
     beta2: Share = 0.98
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
@@ -170,12 +177,22 @@ def preset_settings(
         raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={usual}.") from None
 
 
-def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """The learning rate of step number `step`, from 0: linear warm-up, constant, cosine decay to 0."""
-    warmup, decay = round(settings.warmup * settings.steps), round(settings.decay * settings.steps)
+def learning_rate(settings: TrainingSettings, step: int, *, highest: float | None = None) -> float:
+    """The learning rate of step number `step`, from 0: linear warm-up, then as `settings.schedule` says.
+
+    Args:
+        settings: The run's.
+        step: The step's number.
+        highest: The rate at the end of the warm-up; `settings.learning_rate` if None.
+    """
+    highest = settings.learning_rate if highest is None else highest
+    warmup = round(settings.warmup * settings.steps)
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
+        return highest * (step + 1) / warmup
+    decay = round(settings.decay * settings.steps) if settings.schedule == "trapezoid" else settings.steps - warmup
     into_decay = step + 1 - (settings.steps - decay)
     if into_decay <= 0:
-        return settings.learning_rate
-    return settings.learning_rate * (1 + math.cos(math.pi * into_decay / (decay + 1))) / 2
+        return highest
+    if settings.schedule == "linear":
+        return highest * (1 - into_decay / (decay + 1))
+    return highest * (1 + math.cos(math.pi * into_decay / (decay + 1))) / 2

@@ -6,7 +6,10 @@ before. Its metadata holds the run's record; nothing in it is executable.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -18,27 +21,55 @@ from lgbench.files import write_atomically
 from lgbench.models.tensors import packed, read_tensors
 from lgbench.records import write_record
 from lgbench.training.record import RECORD, TrainingRecord
+from lgbench.training.steps import Optimizers
 
 STATE = "state.safetensors"
 _START_ANEW = "It is damaged: delete the folder and train again."
-_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # AdamW's
 _GENERATOR, _CUDA_GENERATOR = "generator", "cuda_generator"
 
 
-def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record: TrainingRecord) -> None:
+class SavedState(NamedTuple):
+    """What `state.safetensors` holds.
+
+    Attributes:
+        record: Of the run, up to the steps whose state it is.
+        tensors: Weights, moments of the optimizer, and the state of the generator.
+        progress: What else the next step depends on: sums of the meter, and the states of the hooks.
+    """
+
+    record: TrainingRecord
+    tensors: dict[str, Tensor]
+    progress: dict[str, Any]
+
+
+def save_state(
+    folder: Path,
+    module: nn.Module,
+    optimizer: Optimizers,
+    record: TrainingRecord,
+    progress: Mapping[str, Any],
+) -> None:
     """Write the state after `record.steps_done` steps, then `training.json`.
+
+    Args:
+        folder: The run's folder.
+        module: The module.
+        optimizer: Its optimizer.
+        record: The run's record.
+        progress: As in `SavedState`: anything that JSON can hold.
 
     Raises:
         LgbenchError: It cannot be written; the state before is intact.
     """
     tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
-    for number, moments in optimizer.state_dict()["state"].items():
+    for number, moments in optimizer.moments().items():
         tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
     tensors[_GENERATOR] = torch.get_rng_state()
     if (device := _device(module)).type == "cuda":
         tensors[_CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
     try:
-        write_atomically(folder / STATE, packed(tensors, {"record": record.model_dump_json()}))
+        metadata = {"record": record.model_dump_json(), "progress": _as_json(progress)}
+        write_atomically(folder / STATE, packed(tensors, metadata))
         write_record(folder / RECORD, record)
     except OSError as error:
         kept = "The state saved before is intact: make room, then go on with --resume."
@@ -48,7 +79,14 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
         ) from error
 
 
-def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
+def _as_json(progress: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(progress, allow_nan=True)
+    except (TypeError, ValueError) as error:
+        raise LgbenchError(f"A hook's state cannot be saved: {error}. It must be what JSON can hold.") from None
+
+
+def read_state(folder: Path) -> SavedState | None:
     """The record and the tensors of the saved state; None where a folder has none.
 
     Raises:
@@ -59,17 +97,17 @@ def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
         return None
     tensors = read_tensors(path, advice=_START_ANEW)
     with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get("record", "")
+        metadata = file.metadata() or {}
     try:
-        record = TrainingRecord.model_validate_json(text)
-    except ValidationError as error:
-        raise LgbenchError(
-            f"{path} is not a state of this version of lgbench ({error.errors()[0]['msg']}). {_START_ANEW}"
-        ) from None
-    return record, tensors
+        record = TrainingRecord.model_validate_json(metadata.get("record", ""))
+        progress = json.loads(metadata.get("progress", "{}"))
+    except ValueError as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise LgbenchError(f"{path} is not a state of this version of lgbench ({reason}). {_START_ANEW}") from None
+    return SavedState(record, tensors, progress)
 
 
-def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: Optimizers) -> None:
     """Put a saved state back into a freshly built module and its optimizer.
 
     Raises:
@@ -84,19 +122,19 @@ def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.opti
             f"The saved state does not fit the module ({detail}). Something that builds the module has changed since; "
             "restore it, or choose another --output."
         ) from None
-    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    parameters = optimizer.parameters
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
-            number, moment = _place(name, tensor, parameters)
+            number, moment = _place(name, tensor, optimizer)
             # A copy: what was read is mapped from the file, and would keep its space taken once it is replaced. It lies
             # in memory as its parameter does, by which the optimizer chooses a kernel.
             like = parameters[number] if moment != "step" else tensor
             moments.setdefault(number, {})[moment] = torch.empty_like(like, requires_grad=False).copy_(tensor)
     for number, found in moments.items():
-        if missing := sorted(_MOMENTS - found.keys()):
+        if missing := sorted(optimizer.moment_names(number) - found.keys()):
             raise LgbenchError(f"The saved state lacks 'optimizer.{number}.{missing[0]}'. {_START_ANEW}")
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_moments(moments)
     try:
         torch.set_rng_state(tensors[_GENERATOR])
         if (device := _device(module)).type == "cuda" and _CUDA_GENERATOR in tensors:
@@ -105,14 +143,16 @@ def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.opti
         raise LgbenchError(f"The saved state has no usable {_GENERATOR} ({error}). {_START_ANEW}") from None
 
 
-def _place(name: str, tensor: Tensor, parameters: list[nn.Parameter]) -> tuple[int, str]:
+def _place(name: str, tensor: Tensor, optimizer: Optimizers) -> tuple[int, str]:
     """The number of the parameter that a moment of the optimizer is of, and the moment's name.
 
     Raises:
         LgbenchError: There is no such parameter or moment, or it has another shape or type: PyTorch itself checks none.
     """
     _, number, moment = [*name.split("."), "", ""][:3]
-    if not number.isdecimal() or int(number) >= len(parameters) or moment not in _MOMENTS:
+    parameters = optimizer.parameters
+    is_number = number.isdecimal() and len(number) < 10 and int(number) < len(parameters)
+    if not is_number or moment not in optimizer.moment_names(int(number)):
         raise LgbenchError(f"The saved state has {name!r}, which is no moment of a parameter. {_START_ANEW}")
     of_weight = parameters[int(number)]
     shape, dtype = ((), torch.float32) if moment == "step" else (tuple(of_weight.shape), of_weight.dtype)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from lgbench.environment import count_peak_anew, peak_memory, return_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.calling import user_code
-from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
-from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
+from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
 from lgbench.models.folders import CHECKPOINT
 from lgbench.models.tensors import spoiled
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
@@ -24,14 +25,19 @@ from lgbench.records import write_record
 from lgbench.suites import OPEN_ARM, Suite, load_suite
 from lgbench.training.batching import Batch, batches
 from lgbench.training.curve import DevSet
+from lgbench.training.hooks import Hook
 from lgbench.training.meter import Meter
 from lgbench.training.modules import build_module, check_length
-from lgbench.training.plans import TrainingPlan, difference
-from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord, read_training_record
-from lgbench.training.state import STATE, read_state, restore, save_state
+from lgbench.training.plans import TrainingPlan
+from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord
+from lgbench.training.resuming import finished_before, saved_state
+from lgbench.training.settings import learning_rate
+from lgbench.training.state import STATE, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
 
 _REPORT_STEPS = 10
+POINTS = "points"
+"""The folder of the checkpoints that a hook kept, in a run's folder."""
 # Compiled, each new shape costs a compilation: chunks are padded to a multiple of this.
 _COMPILED_MULTIPLE = 32
 
@@ -65,8 +71,12 @@ def train(
     device: str = "cpu",
     resume: bool = False,
     report: Callable[[Progress], None] = lambda _: None,
+    hooks: Sequence[Hook] = (),
 ) -> TrainingRecord:
     """Train one model and leave `training.json` and the folder `checkpoint` in `folder`.
+
+    The first Ctrl-C saves the state after the step at work and then raises `KeyboardInterrupt`; a second one does not
+    wait.
 
     Args:
         plan: What to train.
@@ -75,185 +85,264 @@ def train(
         device: As PyTorch names it.
         resume: Go on from the state in the folder, if there is one.
         report: Called every few steps.
+        hooks: Called while it trains. A resumed run needs the same.
+
+    Returns:
+        The run's record. It is not finished if a hook stopped the run: then the state is kept and no checkpoint is
+        written.
 
     Raises:
         LgbenchError: The folder holds another run or is in use, the module is unfit, or the loss is not a number.
+        ModelError: The user's module or a hook raised. The last state that was saved is kept.
     """
     with owned_folder(folder):
-        if (done := _finished(plan, folder, resume=resume)) is not None:
+        if (done := finished_before(plan, folder, resume=resume)) is not None:
             return done
         return_memory()  # of the run before, if there was one in this process
         count_peak_anew()
-        run = _Run(plan, folder, build=build, device=device, resume=resume)
-        if run.record.steps_done < plan.settings.steps:
-            run.train(report)
-        run.finish()
-        return run.record
+        with interruptible() as interrupted:
+            training = Training(plan, folder, build=build, device=device, resume=resume, hooks=hooks)
+            training.run(report, interrupted)
+        return training.record
 
 
-class _Run:
-    """A module in training, with all that its next step depends on."""
+class Training:
+    """A run at work: the module and all that its next step depends on. Hooks are given it.
 
-    def __init__(self, plan: TrainingPlan, folder: Path, *, build: Build | None, device: str, resume: bool) -> None:
-        self._plan, self._folder, self._device = plan, folder, device
-        saved = _saved(plan, folder, resume=resume)
-        settings = plan.settings
-        self._module = build_module(settings, build, seed=plan.seed, device=device)
-        self._optimizer = make_optimizer(self._module, settings)
-        parameters = sum(each.numel() for each in self._module.parameters() if each.requires_grad)
+    Attributes:
+        plan: What is trained.
+        folder: The run's folder.
+        device: As PyTorch names it.
+        module: The module, in training mode.
+        optimizer: What takes its steps.
+        record: The run's record, up to the last point or the last save.
+        step: How many steps are done.
+    """
+
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        folder: Path,
+        *,
+        build: Build | None,
+        device: str,
+        resume: bool,
+        hooks: Sequence[Hook],
+    ) -> None:
+        self.plan, self.folder, self.device = plan, folder, device
+        saved = saved_state(plan, folder, resume=resume)
+        self.module = build_module(plan.settings, build, seed=plan.seed, device=device)
+        self.optimizer = make_optimizer(self.module, plan.settings)
+        parameters = sum(each.numel() for each in self.module.parameters() if each.requires_grad)
         self.record = TrainingRecord(plan=plan, machine=Machine.current(device), parameters=parameters)
+        self._hooks = _named(hooks)
+        self._meter = Meter(device)
+        self._stopped: str | None = None
+        self.step = 0
         if saved is not None:
-            self.record = saved[0].model_copy(update={"machine": self.record.machine})
-            restore(saved[1], self._module, self._optimizer)
+            self.record = saved.record.model_copy(update={"machine": self.record.machine})
+            self.step = self.record.steps_done
+            restore(saved.tensors, self.module, self.optimizer)
+            self._meter.load_state(saved.progress.get("meter", {}))
+            self._restore_hooks(saved.progress.get("hooks", {}))
             # A kill between the two files of a point leaves the record of the point before: after the last, for good.
             write_record(folder / RECORD, self.record)
 
-    def train(self, report: Callable[[Progress], None]) -> None:
-        """Take all steps that remain."""
-        plan, settings = self._plan, self._plan.settings
+    def _restore_hooks(self, states: Mapping[str, dict[str, Any]]) -> None:
+        if missing := [name for name in states if name not in self._hooks]:
+            raise LgbenchError(
+                f"{str(self.folder)!r} holds a run with the hook {missing[0]!r}, whose state was saved. Resume it with "
+                "the same hooks."
+            )
+        for name, state in states.items():
+            with self._hook_code(name, "load_state"):
+                self._hooks[name].load_state(state)
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return learning_rate(self.plan.settings, self.step)
+
+    def stop(self, reason: str) -> None:
+        """End the run after the step or point at work. Its state is saved, so that it can be resumed."""
+        self._stopped = reason
+
+    def keep_weights(self, name: str) -> Path:
+        """Write the weights as they are now as a checkpoint. Returns its folder, `points/NAME` in the run's."""
+        place = self.folder / POINTS / name
+        save_checkpoint(place, self.module, checkpoint_record(self.plan, steps=self.step))
+        return place
+
+    def run(self, report: Callable[[Progress], None], interrupted: threading.Event) -> None:
+        """Take all steps that remain, and write the checkpoint.
+
+        Args:
+            report: Called every few steps.
+            interrupted: Once it is set, the state is saved and `KeyboardInterrupt` raised.
+        """
+        if self.step < self.plan.settings.steps:
+            self._take_steps(report, interrupted)
+        self._call_hooks("end", self)
+        if self.record.finished:
+            save_checkpoint(self.folder / CHECKPOINT, self.module, checkpoint_record(self.plan, steps=self.step))
+            (self.folder / STATE).unlink(missing_ok=True)
+
+    def _take_steps(self, report: Callable[[Progress], None], interrupted: threading.Event) -> None:
+        plan, settings, meter = self.plan, self.plan.settings, self._meter
         suite = load_suite(plan.suite)
-        tasks = {part.task for part in plan.parts}
-        dev = DevSet(suite, suite.group(plan.group), tasks, device=self._device)
+        dev = DevSet(suite, suite.group(plan.group), {part.task for part in plan.parts}, device=self.device)
         if plan.other_model is not None and not plan.is_pretrained:
-            check_length(self._module, dev.longest, device=self._device)
+            check_length(self.module, dev.longest, device=self.device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
-        forward = torch.compile(self._module, dynamic=False) if settings.compile else self._module
-        meter = Meter(self._device)
-        for step, batch in enumerate(self._batches(suite), start=self.record.steps_done):
-            with self._told():
+        forward = torch.compile(self.module, dynamic=False) if settings.compile else self.module
+        self._call_hooks("start", self)
+        meter.restart_clock()
+        for batch in self._batches(suite):
+            with self._module_code():
                 loss = take_step(
-                    self._module, self._optimizer, batch, settings, step=step, device=self._device, forward=forward
+                    self.module, self.optimizer, batch, settings, step=self.step, device=self.device, forward=forward
                 )
             meter.add(loss, batch)
-            done = step + 1
-            due = done == settings.steps or done % settings.evaluate_every == 0
-            if due or done % _REPORT_STEPS == 0:
+            self.step += 1
+            self._call_hooks("step", self, loss)
+            due = self.step == settings.steps or self.step % settings.evaluate_every == 0
+            if due or self.step % _REPORT_STEPS == 0:
                 mean, rate = meter.read(examples=settings.batch)
-                self._check_finite(mean, done, weights=due)
-                point = self._take_point(done, dev, meter) if due else None
+                self._check_finite(mean, weights=due)
+                point = self._take_point(dev) if due else None
                 meter.restart_clock()
-                report(Progress(done, mean, rate, point))
-            if done == settings.steps:
+                report(Progress(self.step, mean, rate, point))
+            if self.step == settings.steps:
+                return
+            if self._stopped is not None or interrupted.is_set():
+                if self.record.steps_done < self.step:
+                    self._save()
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
                 return
 
-    def _told(self) -> contextlib.AbstractContextManager[None]:
-        """Around the module's work: what a user's module raises is told as such."""
-        own = self._plan.other_model is not None
+    def _module_code(self) -> contextlib.AbstractContextManager[None]:
+        """Around the module's work: what a user's module raises is reported as such."""
+        own = self.plan.other_model is not None
         return user_code("The module, in training,") if own else contextlib.nullcontext()
 
+    def _hook_code(self, name: str, method: str) -> contextlib.AbstractContextManager[None]:
+        return user_code(f"The hook {name}, in {method} at step {self.step},")
+
+    def _call_hooks(self, method: str, *arguments: Any) -> None:
+        for name, hook in self._hooks.items():
+            with self._hook_code(name, method):
+                getattr(hook, method)(*arguments)
+
     def _batches(self, suite: Suite) -> Iterator[Batch]:
-        settings = self._plan.settings
+        settings = self.plan.settings
         return batches(
             suite,
-            self._plan.trained_arm(),
+            self.plan.trained_arm(),
             size=settings.batch,
             chunks=settings.length_chunks,
-            start=self.record.steps_done,
+            start=self.step,
             workers=settings.workers,
             multiple=_COMPILED_MULTIPLE if settings.compile else 1,
-            pinned=self._device.startswith("cuda"),
+            pinned=self.device.startswith("cuda"),
         )
 
-    def _check_finite(self, loss: float, step: int, *, weights: bool) -> None:
+    def _check_finite(self, loss: float, *, weights: bool) -> None:
         """Stop before a state is saved that no run can go on from."""
         if not math.isfinite(loss):
-            told = "The loss is no longer a number"
-        elif weights and (name := spoiled(self._module)) is not None:
-            told = f"The weights are no longer numbers ({name})"
+            problem = "The loss is no longer a number"
+        elif weights and (name := spoiled(self.module)) is not None:
+            problem = f"The weights are no longer numbers ({name})"
         else:
             return
         saved = self.record.steps_done
-        kept = f"The state after step {saved} is in {self._folder}. " if saved else ""
+        kept = f"The state after step {saved} is in {self.folder}. " if saved else ""
         raise LgbenchError(
-            f"{told} by step {step}. {kept}Train anew with a lower rate, as in --set learning_rate=3e-4, or a longer "
-            "warm-up."
+            f"{problem} by step {self.step}. {kept}Train anew with a lower rate, as in --set learning_rate=3e-4, or a "
+            "longer warm-up."
         )
 
-    def _take_point(self, step: int, dev: DevSet, meter: Meter) -> CurvePoint:
+    def _take_point(self, dev: DevSet) -> CurvePoint:
         """Evaluate on dev examples, and save the state with the new point."""
-        record, since = self.record, meter.since_point()
+        loss = self._meter.point_loss()
         return_memory()  # steps and dev examples need blocks of other sizes: together they would hold more
-        with self._told():
-            correct = dev.correct(self._module, at_once=self._plan.settings.batch)
+        with self._module_code():
+            correct = dev.correct(self.module, at_once=self.plan.settings.batch)
         return_memory()
-        point = CurvePoint(step=step, loss=since.loss, correct=correct)
+        point = CurvePoint(step=self.step, loss=loss, correct=correct)
+        self._call_hooks("point", self, point)
+        self._save(point)
+        return point
+
+    def _save(self, *new: CurvePoint) -> None:
+        """Save the state after the steps that are done."""
+        record, since = self.record, self._meter.since_save()
         self.record = record.model_copy(
             update={
-                "steps_done": step,
+                "steps_done": self.step,
                 "tokens": record.tokens + since.tokens,
                 "target_tokens": record.target_tokens + since.target_tokens,
                 "seconds": round(record.seconds + since.seconds, 3),
                 "peak_memory": max(filter(None, (record.peak_memory, peak_memory())), default=None),
-                "curve": (*record.curve, point),
+                "curve": (*record.curve, *new),
             }
         )
-        save_state(self._folder, self._module, self._optimizer, self.record)
-        return point
+        progress = {"meter": self._meter.state(), "hooks": self._hook_states()}
+        save_state(self.folder, self.module, self.optimizer, self.record, progress)
 
-    def finish(self) -> None:
-        """Write the checkpoint and drop the state, which is no longer needed."""
-        plan = self._plan
-        record = CheckpointRecord(
-            vocabulary_version=VOCABULARY_VERSION,
-            vocabulary_size=len(VOCABULARY),
-            architecture=plan.settings.architecture if plan.other_model is None else None,
-            build=plan.other_model,
-            suite=plan.suite,
-            group=plan.group,
-            arm=plan.arm if plan.is_of_its_arm else OPEN_ARM,
-            seed=plan.seed,
-            steps=plan.settings.steps,
-        )
-        save_checkpoint(self._folder / CHECKPOINT, self._module, record)
-        (self._folder / STATE).unlink(missing_ok=True)
+    def _hook_states(self) -> dict[str, dict[str, Any]]:
+        """The states of the hooks that have one."""
+        states = {}
+        for name, hook in self._hooks.items():
+            with self._hook_code(name, "state"):
+                states[name] = hook.state()
+        return {name: state for name, state in states.items() if state}
 
 
-def _saved(plan: TrainingPlan, folder: Path, *, resume: bool) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
-    """The state to go on from, after checking that it is this run's."""
-    state = read_state(folder)
-    if state is not None:
-        _check_same(plan, state[0], folder, resume=resume)
-    return state
+def _named(hooks: Sequence[Hook]) -> dict[str, Hook]:
+    """Hooks by the name of their class, numbered where several have the same."""
+    found: dict[str, Hook] = {}
+    for hook in hooks:
+        name = type(hook).__qualname__
+        again = sum(type(other).__qualname__ == name for other in found.values())
+        found[f"{name} {again + 1}" if again else name] = hook
+    return found
 
 
-def _finished(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingRecord | None:
-    """The record of this run if it is done: then nothing but its checkpoint and its record are left.
+def checkpoint_record(plan: TrainingPlan, *, steps: int) -> CheckpointRecord:
+    """What `checkpoint.json` says of a run's weights after some steps."""
+    return CheckpointRecord(
+        vocabulary_version=VOCABULARY_VERSION,
+        vocabulary_size=len(VOCABULARY),
+        architecture=plan.settings.architecture if plan.other_model is None else None,
+        build=plan.other_model,
+        suite=plan.suite,
+        group=plan.group,
+        arm=plan.arm if plan.is_of_its_arm else OPEN_ARM,
+        seed=plan.seed,
+        steps=steps,
+    )
 
-    Raises:
-        LgbenchError: It is another run, or what it would go on from, or its checkpoint, is no longer whole.
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Within the block the first Ctrl-C only sets the event; a second raises as usual.
+
+    Outside the main thread, and where Ctrl-C is ignored, as in a process that works for another, nothing changes.
     """
-    checkpoint = folder / CHECKPOINT
-    if (folder / STATE).exists() or not (checkpoint.exists() or (folder / RECORD).exists()):
-        return None
-    if not (folder / RECORD).exists():
-        raise LgbenchError(
-            f"{str(folder)!r} holds a checkpoint, but no {RECORD} that says of which run. Choose another --output."
-        )
-    record = read_training_record(folder)
-    _check_same(plan, record, folder, resume=resume)
-    if not record.finished:
-        raise LgbenchError(
-            f"{str(folder)!r} holds this run after {record.steps_done} of {plan.settings.steps} steps, but not the "
-            f"{STATE} to go on from. Put the file back, or choose another --output."
-        )
-    if missing := [name for name in (WEIGHTS, CHECKPOINT_RECORD) if not (checkpoint / name).is_file()]:
-        raise LgbenchError(
-            f"{str(folder)!r} holds this run, trained, but its checkpoint lacks {' and '.join(missing)}. Put the file "
-            "back, or choose another --output to train again."
-        )
-    return record
+    interrupted = threading.Event()
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or usual in (signal.SIG_IGN, None):
+        yield interrupted
+        return
 
+    def handle(number: int, frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
 
-def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool) -> None:
-    if (differs := difference(found.plan, plan)) is not None:
-        raise LgbenchError(f"{str(folder)!r} holds another run ({differs}). Choose another --output.")
-    if not resume and found.finished and not (folder / STATE).exists():
-        raise LgbenchError(
-            f"{str(folder)!r} holds this run, trained. Evaluate it, complete with --resume what was interrupted after "
-            "that, or choose another --output."
-        )
-    if not resume:
-        raise LgbenchError(
-            f"{str(folder)!r} holds this run after {found.steps_done} of {plan.settings.steps} steps. "
-            "Go on with --resume, or choose another --output."
-        )
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, usual)

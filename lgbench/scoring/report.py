@@ -1,4 +1,4 @@
-"""The arms of a group side by side, for people."""
+"""Layer 3: the arms of a group side by side: tables and lines for people, a record for programs. Pure."""
 
 from __future__ import annotations
 
@@ -7,73 +7,55 @@ from fractions import Fraction
 from statistics import mean
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
-from lgbench.cli.report import blocks, print_table, wide_console
 from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
 from lgbench.scoring.display import percent, points
 from lgbench.scoring.measures import counts_by_task
 from lgbench.scoring.systems import TrainedScores
 from lgbench.suites import ZONES, Group
+from lgbench.tables import Curve, Table
 
 
-def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> None:
-    """Print for each group its tasks by length, its zones and gains, and last whether transfer was seen.
+def comparison_parts(scores: TrainedScores, *, names: Sequence[str] = ()) -> list[Table | str]:
+    """For each group its tasks by length, its zones and gains, and last whether transfer was seen.
 
     Args:
         scores: The scored runs.
-        names: The groups to print; empty for all.
+        names: The groups to show; empty for all.
     """
-    console = wide_console()
     # A run that several groups share is listed under the first of them.
-    shown = [group for group in scores.groups if group.group.name in names] or scores.groups
+    shown = [group for group in scores.groups if group.group.name in names] or list(scores.groups)
+    parts: list[Table | str] = []
     for group in shown:
-        task, main, aux = group.group.main, group.group.main_length, group.group.aux_length
-        console.print(f"{group.group.name}: {task} by length, exact match in %, mean over seeds")
-        print_table(_by_length(group), spare="curve")
-        if (others := _others_by_length(group)).row_count:
-            what = f"auxiliary and control tasks by length (trained to {aux})"
-            console.print(f"{group.group.name}: {what}, exact match in %, mean over seeds")
-            print_table(others, spare="curve")
-        console.print(f"{group.group.name}: {task} by zone (trained to {main}, auxiliaries to {aux}), in %")
-        print_table(_by_zone(group))
-        for line in _gains(group):
-            console.print(line, markup=False, highlight=False)
-        console.print()
-    for group in shown:
-        console.print(verdict(group), markup=False, highlight=False, soft_wrap=not console.is_terminal)
-
-
-def _table(*headings: str, left: Sequence[str] = ("arm",)) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in left:
-        table.add_column(heading, no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+        parts.append(_by_length(group))
+        if (others := _others_by_length(group)).rows:
+            parts.append(others)
+        parts += [_by_zone(group), *_gains(group), ""]
+    return parts + [verdict(group) for group in shown]
 
 
 def _by_length(scores: GroupScores) -> Table:
-    table = _table(*map(str, scores.group.grid), "curve")
+    group, rows = scores.group, list[Sequence[object]]()
     for name, arm in scores.arms.items():
-        lengths = _accuracies(arm, scores.group.main)
+        lengths = _accuracies(arm, group.main)
         means = [mean(seeds) for seeds in lengths]
-        table.add_row(name, *map(percent, means), blocks(means))
+        rows.append((name, *map(percent, means), Curve(means)))
         if len(arm.seeds) > 1:
-            table.add_row("  lowest", *(percent(min(seeds)) for seeds in lengths))
-            table.add_row("  highest", *(percent(max(seeds)) for seeds in lengths))
-    return table
+            rows.append(("  lowest", *(percent(min(seeds)) for seeds in lengths), ""))
+            rows.append(("  highest", *(percent(max(seeds)) for seeds in lengths), ""))
+    title = f"{group.name}: {group.main} by length, exact match in %, mean over seeds"
+    return Table(title, ("arm", *map(str, group.grid), "curve"), rows)
 
 
 def _others_by_length(scores: GroupScores) -> Table:
     """A row for each arm and task other than the main task: whether there was anything that could transfer."""
-    table = _table(*map(str, scores.group.grid), "curve", left=("arm", "task"))
+    group, rows = scores.group, list[Sequence[object]]()
     for name, arm in scores.arms.items():
         for task in arm.others:
             means = [mean(seeds) for seeds in _accuracies(arm, task)]
-            table.add_row(name, task, *map(percent, means), blocks(means))
-    return table
+            rows.append((name, task, *map(percent, means), Curve(means)))
+    what = f"auxiliary and control tasks by length (trained to {group.aux_length})"
+    title = f"{group.name}: {what}, exact match in %, mean over seeds"
+    return Table(title, ("arm", "task", *map(str, group.grid), "curve"), rows, text=2)
 
 
 def _accuracies(arm: ArmScores, task: str) -> list[list[Fraction]]:
@@ -83,12 +65,14 @@ def _accuracies(arm: ArmScores, task: str) -> list[list[Fraction]]:
 
 
 def _by_zone(scores: GroupScores) -> Table:
-    table = _table("seeds", "in-dist.", "transfer", "beyond", "success", "best", "H90", "gap")
+    group, rows = scores.group, list[Sequence[object]]()
     for name, arm in scores.arms.items():
         shares = [*(arm.zone(zone) for zone in ZONES), arm.success_rate, arm.best_seed]
-        horizon = "-" if arm.horizon_90 is None else str(arm.horizon_90)
-        table.add_row(name, str(len(arm.seeds)), *map(percent, shares), horizon, percent(arm.gap))
-    return table
+        horizon = None if arm.horizon_90 is None else str(arm.horizon_90)
+        rows.append((name, str(len(arm.seeds)), *map(percent, shares), horizon, percent(arm.gap)))
+    trained = f"(trained to {group.main_length}, auxiliaries to {group.aux_length})"
+    title = f"{group.name}: {group.main} by zone {trained}, in %"
+    return Table(title, ("arm", "seeds", "in-dist.", "transfer", "beyond", "success", "best", "H90", "gap"), rows)
 
 
 def _gains(scores: GroupScores) -> list[str]:

@@ -1,0 +1,223 @@
+"""The one command builder of all experiments: their own options, and those that every experiment has."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lgbench.cli.options import Device, Jobs, Quiet, RunsFolder
+from lgbench.errors import LgbenchError
+from lgbench.experiments.base import Experiment
+from lgbench.experiments.options import Field, converted, fields_of
+from lgbench.extras import require_extra
+
+if TYPE_CHECKING:
+    from lgbench.experiments.base import Report, Run
+    from lgbench.experiments.launch import Loaded, Outcome
+
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor", metavar="NAME", help="Where to run: local, ray, ray:ADDRESS, or your own as file.py:attribute."
+    ),
+]
+Cores = Annotated[
+    int | None,
+    typer.Option("--cores", min=1, metavar="N", help="Cores of each run.", show_default="an equal share; on Ray 1"),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, with an estimate of the time, and end.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else.")]
+Index = Annotated[
+    int | None, typer.Option("--index", min=0, metavar="I", help="With --of: only every N-th run, from number I on.")
+]
+Of = Annotated[int | None, typer.Option("--of", min=1, metavar="N", help="How many equal commands share the runs.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """What a user chose of how an experiment runs, whichever experiment it is."""
+
+    output: Path | None = None
+    jobs: int = 1
+    cores: int | None = None
+    executor: str = "local"
+    device: str = "auto"
+    index: int | None = None
+    of: int | None = None
+    dry_run: bool = False
+    as_json: bool = False
+    quiet: bool = False
+
+
+_HOW: dict[str, Any] = {
+    "output": RunsFolder,
+    "jobs": Jobs,
+    "cores": Cores,
+    "executor": Executor,
+    "device": Device,
+    "index": Index,
+    "of": Of,
+    "dry_run": DryRun,
+    "as_json": AsJson,
+    "quiet": Quiet,
+}
+
+
+def command_of(kind: type[Experiment]) -> Callable[..., None]:
+    """The command of an experiment: its fields as options, and those of `How`."""
+
+    def command(**given: Any) -> None:
+        how = How(**{name: given.pop(name) for name in _HOW})
+        texts = {name: value for name, value in given.items() if value is not None and value != []}
+        run_experiment(kind, f"{kind.__module__}:{kind.__qualname__}", texts, how)
+
+    parameters = [_parameter(each) for each in fields_of(kind)]
+    parameters += [_keyword(name, annotation, getattr(How, name)) for name, annotation in _HOW.items()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__doc__ = inspect.getdoc(kind)
+    return command
+
+
+def _parameter(field: Field) -> inspect.Parameter:
+    """A field as text: pydantic converts it, for every experiment alike, once the command has begun."""
+    option, kind = field.option, list[str] if field.is_list else str
+    if option.argument:
+        return _keyword(field.name, Annotated[kind, typer.Argument(metavar=field.flag, help=option.help)], ...)
+    metavar = option.metavar or ("N" if field.kind in (int, tuple[int, ...]) else "TEXT")
+    if field.default is MISSING:
+        declared = typer.Option(field.flag, metavar=metavar, help=option.help)
+        return _keyword(field.name, Annotated[kind, declared], ...)
+    declared = typer.Option(field.flag, metavar=metavar, help=option.help, show_default=option.shown or True)
+    default = None if field.is_list or field.default is None else str(field.default)
+    return _keyword(field.name, Annotated[kind | None, declared], default)
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    default = inspect.Parameter.empty if default is ... else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, str | Sequence[str]], how: How) -> None:
+    """Plan, launch and report an experiment.
+
+    Args:
+        kind: Its class.
+        reference: Where another process finds the class.
+        given: Its options as text.
+        how: How to run it.
+
+    Raises:
+        LgbenchError: An option does not fit, or runs failed.
+        typer.Exit: Its report says that a check failed, or Ctrl-C ended it.
+    """
+    require_extra("torch", purpose=f"`{typer_command()}`")
+    if not how.quiet:
+        typer.echo("Planning ...", err=True)
+
+    from lgbench.experiments.launch import Loaded, State, check_folders, shared_out
+    from lgbench.models.devices import choose_device
+
+    experiment = kind(**converted(kind, given))
+    if how.output is None and experiment.needs_output is not None:
+        raise LgbenchError(experiment.needs_output)
+    device = choose_device(how.device)
+    runs = shared_out(list(experiment.runs(how.output or Path("runs") / experiment.title, device)), how.index, how.of)
+    check_folders(runs)
+    for note in [] if how.quiet else experiment.notes():
+        typer.echo(note, err=True)
+    if how.dry_run:
+        _print_plan(runs, device, how)
+        return
+    outcomes = _launch(Loaded(experiment=experiment, reference=reference), runs, device, how)
+    by_state = {state: [each.run for each in outcomes if each.state is state] for state in State}
+    finished = [run for run in runs if run in by_state[State.FINISHED]]
+    report = experiment.report(finished) if finished else None
+    _print(report, outcomes, how)
+    _tell_left(by_state[State.ELSEWHERE], quiet=how.quiet)
+    if failed := by_state[State.FAILED]:
+        names = "; ".join(run.name for run in failed)
+        raise LgbenchError(f"{len(failed)} of {len(runs)} runs failed: {names}. See above.")
+    if report is not None and not report.passed:
+        raise typer.Exit(1)
+
+
+def typer_command() -> str:
+    """The command that is running, as in `lgbench ablate`."""
+    import click
+
+    context = click.get_current_context(silent=True)
+    return context.command_path if context is not None else "lgbench"
+
+
+def _launch(loaded: Loaded, runs: Sequence[Run], device: str, how: How) -> list[Outcome]:
+    """Every run, with a line for each that ends. Ctrl-C ends the command."""
+    from lgbench.experiments.executors import open_executor
+    from lgbench.experiments.launch import launch
+
+    outcomes: list[Outcome] = []
+    try:
+        with ExitStack() as stack:
+            executor = stack.enter_context(
+                open_executor(how.executor, jobs=min(how.jobs, len(runs)), device=how.device)
+            )
+            for outcome in launch(loaded, runs, executor=executor, device=device):
+                outcomes.append(outcome)
+                if not how.quiet or outcome.failure:
+                    what = outcome.failure or outcome.state.value
+                    typer.echo(f"[{len(outcomes)}/{len(runs)}] {outcome.run.name}: {what}", err=True)
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted. Run the same command again to resume from the last saved steps.", err=True)
+        raise typer.Exit(130) from None
+    return outcomes
+
+
+def _print(report: Report | None, outcomes: Sequence[Outcome], how: How) -> None:
+    if how.as_json:
+        runs = [
+            {
+                "name": each.run.name,
+                "folder": str(each.run.folder),
+                "state": each.state.name.lower(),
+                "failure": each.failure,
+            }
+            for each in outcomes
+        ]
+        typer.echo(json.dumps({"runs": runs, "report": None if report is None else report.record}, indent=1))
+    elif report is not None:
+        from lgbench.cli.report import print_parts
+
+        print_parts(report.parts)
+
+
+def _tell_left(runs: Sequence[Run], *, quiet: bool) -> None:
+    if runs and not quiet:
+        names = "; ".join(run.name for run in runs)
+        typer.echo(
+            f"{len(runs)} run{'s are' if len(runs) > 1 else ' is'} being done by another process: {names}. "
+            "Run the same command again later for the whole report.",
+            err=True,
+        )
+
+
+def _print_plan(runs: Sequence[Run], device: str, how: How) -> None:
+    """The planned runs, each with the seconds that its remaining steps will take about."""
+    from lgbench.cli.report import print_parts
+    from lgbench.experiments.estimate import estimates, plan_table
+
+    times = estimates(runs, device)
+    if how.as_json:
+        rows = [
+            {"name": run.name, "folder": str(run.folder), "steps_done": each.steps_done, "seconds": each.seconds}
+            for run, each in zip(runs, times, strict=True)
+        ]
+        typer.echo(json.dumps({"runs": rows}, indent=1))
+        return
+    print_parts(plan_table(runs, times, jobs=how.jobs))

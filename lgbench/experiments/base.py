@@ -1,0 +1,185 @@
+"""What an experiment is: subclass `Experiment` and give it `runs` and `report`. docs/experiments.md has an example."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from lgbench.tables import Table
+
+if TYPE_CHECKING:
+    from lgbench.training.plans import Recipe, TrainingPlan
+    from lgbench.training.record import TrainingRecord
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line says of a field of an experiment, in `Annotated[type, Option("...")]`.
+
+    Attributes:
+        help: One or two sentences.
+        metavar: What stands for the value in the help.
+        least: The least value of a number.
+        flag: The option's name where it is not that of the field, as in `--set`.
+        argument: Whether it is a positional argument.
+        shown: The default as the help shows it, where the field's own says little.
+    """
+
+    help: str
+    metavar: str | None = None
+    least: int | None = None
+    flag: str | None = None
+    argument: bool = False
+    shown: str | None = None
+
+
+GroupName = Annotated[str, Option("A group, as `lgbench suites show` lists them.", metavar="GROUP", argument=True)]
+Seeds = Annotated[int, Option("Train seeds 0 to SEEDS - 1.", least=1)]
+
+
+class Run(NamedTuple):
+    """One training run of an experiment.
+
+    Attributes:
+        plan: What to train.
+        folder: Where `training.json`, `checkpoint` and everything else of this run go.
+        name: The run in messages.
+    """
+
+    plan: TrainingPlan
+    folder: Path
+    name: str
+
+    def record(self) -> TrainingRecord:
+        """What its `training.json` holds.
+
+        Raises:
+            LgbenchError: It is missing or damaged.
+        """
+        from lgbench.training.record import read_training_record
+
+        return read_training_record(self.folder)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out of an experiment.
+
+    Attributes:
+        parts: Tables and lines of text, in the order in which they are printed.
+        record: The same for programs: what `--json` prints.
+        passed: Whether the exit status is 0, as for a check that can fail.
+    """
+
+    parts: Sequence[Table | str]
+    record: Any = field(default_factory=dict)
+    passed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(ABC):
+    """Runs that belong together. The fields of a subclass are its options, on the command line and in Python.
+
+    An experiment says what there is to do; folders, resuming, progress, failures, `--jobs`, `--executor`, `--dry-run`
+    and `--json` are those of `lgbench.experiments.launch`, for every experiment alike. It may be built anew in another
+    process, from the name of its class and its options: keep nothing else in it.
+    """
+
+    @abstractmethod
+    def runs(self, root: Path, device: str) -> Iterable[Run]:
+        """The runs, in the order in which to start them.
+
+        Args:
+            root: The folder of the runs' folders; each run has its own in it.
+            device: Where they will be trained, as PyTorch names it.
+
+        Raises:
+            LgbenchError: An option does not fit.
+        """
+
+    @abstractmethod
+    def report(self, runs: Sequence[Run]) -> Report:
+        """What came out.
+
+        Args:
+            runs: Those that are finished, in the order of `runs`; at least one.
+        """
+
+    def finish(self, run: Run, device: str) -> None:
+        """Bring one run to its end, from wherever an earlier call left it. May be called in another process.
+
+        Raises:
+            LgbenchError: It failed.
+        """
+        from lgbench.experiments.finish import train_run
+        from lgbench.training.points import zones_line
+
+        train_run(run.plan, run.folder, name=run.name, device=device, tell=zones_line)
+
+    def notes(self) -> list[str]:
+        """What a user should know before the runs start, a sentence each."""
+        return []
+
+    @property
+    def title(self) -> str:
+        """The usual name of the folder in `runs/`."""
+        return type(self).__name__.lower()
+
+    @property
+    def needs_output(self) -> str | None:
+        """Why the folder must be named with `--output`; None where the usual one will do."""
+        return None
+
+    def options(self) -> dict[str, Any]:
+        """The options by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def changed(self, options: Mapping[str, Any]) -> Experiment:
+        """The same experiment with other options."""
+        return replace(self, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmExperiment(Experiment):
+    """An experiment that trains arms of a suite's groups, from a preset of hyperparameters."""
+
+    suite: Annotated[str, Option("As `lgbench suites` lists them: mini-v1, standard-v1.")] = "mini-v1"
+    preset: Annotated[str, Option("Hyperparameters to start from: mini or paper.")] = "mini"
+    change: Annotated[
+        tuple[str, ...],
+        Option("Change one hyperparameter of docs/training.md; may be repeated.", metavar="NAME=VALUE", flag="--set"),
+    ] = ()
+    model: Annotated[
+        str | None,
+        Option(
+            "A function from the vocabulary's size to a torch.nn.Module.",
+            metavar="FILE.py:BUILD",
+            shown="the reference model",
+        ),
+    ] = None
+
+    def recipe(self, device: str, *changes: str) -> Recipe:
+        """What the runs have in common.
+
+        Args:
+            device: Decides what the precision `auto` is.
+            changes: Of hyperparameters, each `name=value`; the user's `--set` come after them and win.
+
+        Raises:
+            UnknownNameError: There is no such suite.
+        """
+        from lgbench.suites import load_suite
+        from lgbench.training.plans import Recipe
+
+        changed = [*changes, *self.change]
+        return Recipe(load_suite(self.suite), preset=self.preset, changes=changed, model=self.model, device=device)
+
+    @property
+    def needs_output(self) -> str | None:
+        """With other settings the runs are not those of the preset, whose folder they would share."""
+        if self.change or self.model is not None:
+            return "With --set or --model the runs are not the preset's: name their folder with --output."
+        return None

@@ -1,0 +1,91 @@
+"""How long planned runs will take, from a few steps of each kind of run, measured here and now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+
+from lgbench.experiments.base import Run
+from lgbench.models.importing import load_build
+from lgbench.suites import load_suite
+from lgbench.tables import Table
+from lgbench.training.batching import batches
+from lgbench.training.modules import build_module
+from lgbench.training.plans import TrainingPlan
+from lgbench.training.record import RECORD
+from lgbench.training.steps import make_optimizer, take_step
+
+_WARM, _TIMED = 1, 3
+
+
+class Estimate(NamedTuple):
+    """What a run has left.
+
+    Attributes:
+        steps_done: Steps whose state is saved.
+        seconds: What the others take about: training alone, without points of the curve and evaluation.
+    """
+
+    steps_done: int
+    seconds: float
+
+
+def estimates(runs: Sequence[Run], device: str) -> list[Estimate]:
+    """An estimate for each run. Runs with the same data, model and settings are measured once, for about a second.
+
+    Raises:
+        LgbenchError: A module cannot be built, or a record in a folder is damaged.
+    """
+    measured: dict[str, float] = {}
+    found = []
+    for run in runs:
+        done = run.record().steps_done if (run.folder / RECORD).is_file() else 0
+        left = run.plan.settings.steps - done
+        key = run.plan.model_copy(update={"seed": 0}).model_dump_json()
+        if left and key not in measured:
+            measured[key] = _step_seconds(run.plan, device)
+        found.append(Estimate(done, left * measured[key] if left else 0.0))
+    return found
+
+
+def _step_seconds(plan: TrainingPlan, device: str) -> float:
+    """What a step of a run takes, in seconds. Nothing of the run is touched."""
+    settings = plan.settings
+    build = load_build(plan.other_model) if plan.other_model is not None else None
+    module = build_module(settings, build, seed=plan.seed, device=device)
+    optimizer = make_optimizer(module, settings)
+    stream = batches(load_suite(plan.suite), plan.trained_arm(), size=settings.batch, chunks=settings.length_chunks)
+    begun = 0.0
+    for step, batch in enumerate(islice(stream, _WARM + _TIMED)):
+        if step == _WARM:
+            begun = time.perf_counter()
+        take_step(module, optimizer, batch, settings, step=step, device=device, forward=module)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+    return (time.perf_counter() - begun) / _TIMED
+
+
+def plan_table(runs: Sequence[Run], times: Sequence[Estimate], *, jobs: int) -> list[Table | str]:
+    """The runs with their folders, what is done of them, and what is left, for people."""
+    rows = [
+        (run.name, str(run.folder), f"{each.steps_done}/{run.plan.settings.steps}", _duration(each.seconds))
+        for run, each in zip(runs, times, strict=True)
+    ]
+    total = sum(each.seconds for each in times)
+    at_once = f", {_duration(total / jobs)} with {jobs} at a time if the cores suffice" if jobs > 1 else ""
+    return [
+        Table("", ("run", "folder", "steps", "time left"), rows, text=2),
+        f"{len(runs)} runs, {_duration(total)} of training in all{at_once}; evaluation comes on top.",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    if not seconds:
+        return "0"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

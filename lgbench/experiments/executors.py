@@ -1,0 +1,176 @@
+"""Where runs are executed: anything with the interface of `concurrent.futures.Executor`.
+
+`open_executor` gives one by name. Two attributes are read where an executor has them: `shares_disk` (whether what a run
+leaves in its folder is seen here; True where it does not say) and `in_process` (whether a call runs in this process, so
+that Ctrl-C reaches it; False where it does not say).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import multiprocessing
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from lgbench.errors import LgbenchError
+from lgbench.processes import begin_work, cores
+
+_Parameters = ParamSpec("_Parameters")
+_Returned = TypeVar("_Returned")
+LOCAL, RAY = "local", "ray"
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+class ProcessEndedError(LgbenchError):
+    """The process that executed a call ended before the call did: it was killed, or crashed."""
+
+
+class InProcessExecutor(Executor):
+    """Executes each call at once, in this process."""
+
+    in_process = True
+
+    def submit(
+        self, fn: Callable[_Parameters, _Returned], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> Future[_Returned]:
+        """A future that is done."""
+        future: Future[_Returned] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # the interface: whoever asks for the result gets it
+            future.set_exception(error)
+        return future
+
+
+class ProcessesExecutor(Executor):
+    """Executes each call in a new process of its own, several at a time: one that is killed takes no other with it.
+
+    Args:
+        jobs: Calls at a time.
+        cores_each: Cores of each call; None shares out those that there are.
+        gpus: How many GPUs there are to share: each call sees one of them, dealt out in turn. 0 leaves them alone.
+    """
+
+    def __init__(self, jobs: int, *, cores_each: int | None = None, gpus: int = 0) -> None:
+        self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="lgbench-job")
+        self._places: queue.SimpleQueue[int] = queue.SimpleQueue()  # more threads than jobs would wait here
+        for place in range(jobs):
+            self._places.put(place)
+        self._gpus = _visible_gpus(gpus)
+        self._cores = cores_each or max(1, cores() // jobs)
+        self._pools: set[ProcessPoolExecutor] = set()
+        self._ending = threading.Event()
+
+    def submit(
+        self, fn: Callable[_Parameters, _Returned], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> Future[_Returned]:
+        """The future of a call in a process that has yet to start. What it takes and returns is pickled."""
+        return self._threads.submit(self._execute, partial(fn, *args, **kwargs))
+
+    def _execute(self, call: Callable[[], _Returned]) -> _Returned:
+        place = self._places.get()
+        try:
+            gpu = self._gpus[place % len(self._gpus)] if self._gpus else None
+            with self._process(gpu) as pool:
+                return pool.submit(call).result()
+        except BrokenProcessPool:
+            raise ProcessEndedError(
+                "its process was killed or crashed, perhaps for want of memory; its message may stand above"
+            ) from None
+        finally:
+            self._places.put(place)
+
+    @contextlib.contextmanager
+    def _process(self, gpu: str | None) -> Iterator[ProcessPoolExecutor]:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._cores, gpu)) as pool:
+            self._pools.add(pool)
+            try:
+                if self._ending.is_set():
+                    raise ProcessEndedError("it was not started")
+                yield pool
+            finally:
+                self._pools.discard(pool)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End; with `cancel_futures`, which comes with Ctrl-C, the calls at work are ended too."""
+        if cancel_futures:
+            self._ending.set()
+            for pool in list(self._pools):
+                for process in list((pool._processes or {}).values()):  # 3.14 has `terminate_workers` for this
+                    process.terminate()
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+
+def _begin(threads: int, gpu: str | None) -> None:
+    """Prepare a process that is to execute a call, before anything loads PyTorch."""
+    begin_work()
+    if gpu is not None:
+        os.environ[VISIBLE_GPUS] = gpu
+    if importlib.util.find_spec("torch") is not None:
+        import torch  # the number of threads that a variable sets would not reach a loaded library
+
+        torch.set_num_threads(threads)
+
+
+def _visible_gpus(count: int) -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` would name, one GPU each."""
+    given = [name for name in os.environ.get(VISIBLE_GPUS, "").split(",") if name]
+    return (given or [str(number) for number in range(count)])[:count]
+
+
+def open_executor(name: str, *, jobs: int = 1, cores_each: int | None = None, device: str = "cpu") -> Executor:
+    """The executor of this name.
+
+    Args:
+        name: `local`; `ray` or `ray:ADDRESS`; or `file.py:attribute` or `package.module:attribute`, a class or function
+            that makes an executor without arguments.
+        jobs: Calls at a time, where the executor is local.
+        cores_each: Cores of each call; None shares out those of this machine, or takes one of a Ray cluster's.
+        device: As the user gave it: several local jobs on `cuda` share the GPUs of this machine.
+
+    Raises:
+        LgbenchError: There is none of this name, or it cannot be made.
+    """
+    if name == LOCAL:
+        return (
+            InProcessExecutor() if jobs == 1 else ProcessesExecutor(jobs, gpus=_gpu_count() if device == "cuda" else 0)
+        )
+    if name == RAY or name.startswith(f"{RAY}:"):
+        from lgbench.experiments.on_ray import RayExecutor
+        from lgbench.extras import require_extra
+
+        require_extra("ray", purpose="--executor ray")
+        address, gpus = name.partition(":")[2] or None, 1 if device.startswith("cuda") else 0
+        executor: Executor = RayExecutor(address, cores=cores_each or 1, gpus=gpus)
+        return executor
+    return _of_user(name)
+
+
+def _gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _of_user(name: str) -> Executor:
+    from lgbench.models.calling import user_code
+    from lgbench.models.importing import load_callable
+
+    make: Callable[[], Any] = load_callable(name, what="executor", valid="local, ray, or file.py:attribute")
+    with user_code(f"Making the executor {name!r}"):
+        made = make()
+    if not callable(getattr(made, "submit", None)) or not callable(getattr(made, "shutdown", None)):
+        raise LgbenchError(
+            f"{name!r} made a {type(made).__name__}, which is no executor: it needs submit and shutdown, as "
+            "concurrent.futures.Executor has them."
+        )
+    executor: Executor = made
+    return executor

@@ -1,0 +1,96 @@
+"""How one run of an experiment is brought to its end: trained, and evaluated where its result counts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from lgbench.evaluation import evaluate
+from lgbench.models.devices import choose_device
+from lgbench.models.folders import CHECKPOINT
+from lgbench.models.importing import load_build
+from lgbench.models.loaded import Model
+from lgbench.models.loading import load_model
+from lgbench.records import read_record
+from lgbench.results import Result
+from lgbench.running.folder import RESULT_FILE
+from lgbench.training.plans import TrainingPlan
+from lgbench.training.record import CurvePoint, TrainingRecord
+from lgbench.training.trainer import Progress, train
+
+RESULT = "result"
+"""The folder of a run's result, beside its `training.json` and checkpoint."""
+
+
+def train_run(
+    plan: TrainingPlan, folder: Path, *, name: str, device: str, tell: Callable[[TrainingPlan, CurvePoint], str]
+) -> TrainingRecord:
+    """Train a run to its end, with a line on stderr for each point of its curve, and one as soon as it moves.
+
+    Args:
+        plan: What to train.
+        folder: The run's folder.
+        name: The run in messages.
+        device: Where to train.
+        tell: How right the model of a plan is at a point, in words.
+
+    Raises:
+        LgbenchError: Training failed.
+    """
+    settings = plan.settings
+    has_moved = False
+
+    def report(progress: Progress) -> None:
+        nonlocal has_moved
+        if progress.point is None and has_moved:
+            return
+        has_moved = True
+        minutes = (settings.steps - progress.step) * settings.batch / progress.examples_per_second / 60
+        news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(plan, progress.point)
+        where = f"{name}, step {progress.step}/{settings.steps}"
+        print(f"{where}: {progress.pace}; {news}", file=sys.stderr, flush=True)
+
+    build = load_build(plan.other_model) if plan.other_model is not None else None
+    return train(plan, folder, build=build, device=device, resume=True, report=report)
+
+
+def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:
+    """Evaluate the checkpoint of a trained run, from wherever an earlier call left it.
+
+    Args:
+        plan: What was trained.
+        folder: The run's folder.
+        device: Where to evaluate.
+
+    Raises:
+        LgbenchError: Evaluation failed.
+    """
+    # Recorded only where it is not the usual one, so that the same run is the same on every machine.
+    options = {"device": device} if device != choose_device("auto") else {}
+    own = {"build": plan.other_model} if plan.other_model is not None else {}
+    model = load_model(str(folder / CHECKPOINT), options | own)
+    # However the folder was spelled, and on whichever device it was begun, it is the same evaluation.
+    system = model.system.model_copy(update={"model": f"{folder.name}/{CHECKPOINT}"})
+    model = replace(model, system=system, may_change=frozenset({"device"}))
+    if _is_evaluated(folder / RESULT / RESULT_FILE, plan, model):
+        return
+    evaluate(
+        model,
+        suite=plan.suite,
+        arm=plan.arm,
+        group=plan.group,
+        seed=plan.seed,
+        output=folder / RESULT,
+        resume=True,
+    )
+
+
+def _is_evaluated(path: Path, plan: TrainingPlan, model: Model) -> bool:
+    """Whether a run's result is of these weights. What they were called then does not matter."""
+    if not path.exists():
+        return False
+    result = read_record(path, Result)
+    of_plan = (result.suite, result.group, result.arm, result.seed) == (plan.suite, plan.group, plan.arm, plan.seed)
+    return of_plan and result.limit is None and result.system.source_sha256 == model.system.source_sha256

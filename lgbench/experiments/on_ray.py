@@ -1,0 +1,171 @@
+"""Runs as tasks of a Ray cluster, each with its cores and GPUs; no shared disk is needed."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, TypeVar
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from lgbench.errors import LgbenchError
+from lgbench.experiments.executors import ProcessEndedError
+from lgbench.version import __version__
+
+_Parameters = ParamSpec("_Parameters")
+_Returned = TypeVar("_Returned")
+_Files = dict[str, bytes]
+_RETRIES = 5  # of a task whose worker or machine is lost; an error of the task itself is not retried
+
+
+class RayExecutor(Executor):
+    """Executes each call as a task of a Ray cluster.
+
+    A task whose worker or machine dies is started again, elsewhere if need be, and resumes from the last state that it
+    left in the mailbox, which lies on this machine.
+
+    Args:
+        address: Of the cluster, as `ray start` prints it; None takes that of `RAY_ADDRESS`, or starts Ray here.
+        cores: Of each call.
+        gpus: Of each call.
+
+    Raises:
+        LgbenchError: The cluster does not answer, or has no machine with so many cores and GPUs.
+    """
+
+    shares_disk = False
+
+    def __init__(self, address: str | None = None, *, cores: int = 1, gpus: int = 0) -> None:
+        self.cores = cores
+        self._owns = not ray.is_initialized()
+        if self._owns:
+            _connect(address)
+        self._check_resources(cores, gpus)
+        here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
+        self.mailbox = Mailbox(_MailboxActor.options(num_cpus=0, scheduling_strategy=here).remote())  # type: ignore[attr-defined]
+        self._call = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=_RETRIES)(_by_value())
+        self._waiting: set[Any] = set()
+
+    @staticmethod
+    def _check_resources(cores: int, gpus: int) -> None:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(node.get("CPU", 0) >= cores and node.get("GPU", 0) >= gpus for node in nodes):
+            wanted = f"{cores} core{'s' if cores > 1 else ''}" + (f" and {gpus} GPU" if gpus else "")
+            raise LgbenchError(f"No machine of the Ray cluster has {wanted}, which each run needs.")
+
+    def submit(
+        self, fn: Callable[_Parameters, _Returned], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> Future[_Returned]:
+        """The future of a call on the cluster. What it takes and returns is pickled."""
+        reference = self._call.remote(pickle.dumps((fn, args, kwargs)), __version__)
+        future: Future[_Returned] = Future()
+        self._waiting.add(reference)
+        # A thread for each task: `ObjectRef.future` would call back on Ray's own, which must not wait.
+        threading.Thread(target=self._wait, args=(reference, future), daemon=True, name="lgbench-ray").start()
+        return future
+
+    def _wait(self, reference: Any, future: Future[Any]) -> None:
+        try:
+            problem, pickled = ray.get(reference)
+            if problem is not None:
+                raise LgbenchError(problem)
+            future.set_result(pickle.loads(pickled))
+        except RayError as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            future.set_exception(ProcessEndedError(f"its Ray task was lost: {reason}"))
+        except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+            future.set_exception(error)
+        finally:
+            self._waiting.discard(reference)
+
+    def latest(self, key: str) -> _Files:
+        """The files that a job last left in the mailbox; empty for none."""
+        return self.mailbox.get(key)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Disconnect; with `cancel_futures`, end the tasks at work too."""
+        if cancel_futures:
+            for reference in list(self._waiting):
+                ray.cancel(reference, force=True)
+        elif wait and self._waiting:
+            ray.wait(list(self._waiting), num_returns=len(self._waiting))
+        if self._owns:
+            ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    try:
+        ray.init(address=address, log_to_driver=True, logging_level="warning", include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise LgbenchError(
+            f"The Ray cluster {address or 'here'!r} does not answer: {reason}. Start one with `ray start --head`, and "
+            "name its address as in --executor ray:HOST:6379."
+        ) from None
+
+
+def _by_value() -> Callable[[bytes, str], tuple[str | None, bytes]]:
+    """The function of every task. It is sent by value, as it must say what is wrong where lgbench itself is not."""
+
+    def call(pickled: bytes, version: str) -> tuple[str | None, bytes]:
+        import pickle
+        import socket
+
+        try:
+            import lgbench
+        except ImportError:
+            return f"lgbench is not installed on the Ray worker {socket.gethostname()}. Install version {version}.", b""
+        if lgbench.__version__ != version:
+            return (
+                f"The Ray worker {socket.gethostname()} has lgbench {lgbench.__version__}, and this is {version}. "
+                "Install the same version on every machine.",
+                b"",
+            )
+        function, arguments, keywords = pickle.loads(pickled)
+        return None, pickle.dumps(function(*arguments, **keywords))
+
+    return call
+
+
+class Mailbox:
+    """A handle on the place where jobs leave their states. Any task may use it.
+
+    Args:
+        actor: The actor that holds them.
+    """
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def put(self, key: str, files: _Files) -> None:
+        """Leave the files of a job in the place of earlier ones."""
+        ray.get(self._actor.put.remote(key, files))
+
+    def get(self, key: str) -> _Files:
+        """The files that a job left; empty for none."""
+        files: _Files = ray.get(self._actor.get.remote(key))
+        return files
+
+    def keys(self) -> list[str]:
+        """The jobs that have left files."""
+        found: list[str] = ray.get(self._actor.keys.remote())
+        return found
+
+
+@ray.remote
+class _MailboxActor:
+    def __init__(self) -> None:
+        self._files: dict[str, _Files] = {}
+
+    def put(self, key: str, files: _Files) -> None:
+        self._files[key] = files
+
+    def get(self, key: str) -> _Files:
+        return self._files.get(key, {})
+
+    def keys(self) -> list[str]:
+        return list(self._files)

@@ -1,0 +1,122 @@
+"""Every arm and seed of a suite's groups, trained and evaluated: was transfer seen?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from lgbench.experiments.base import ArmExperiment, Option, Report, Run, Seeds
+
+if TYPE_CHECKING:
+    from lgbench.suites import Suite
+
+USUAL_ARMS = ("main_only", "transfer", "control")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce(ArmExperiment):
+    """Train and evaluate every arm and seed, then say whether transfer was seen. Rerun to resume."""
+
+    group: Annotated[
+        tuple[str, ...],
+        Option("A group (`lgbench suites show`), or several joined by commas; may be repeated.", shown="all"),
+    ] = ()
+    arm: Annotated[
+        tuple[str, ...],
+        Option(
+            "An arm, or several joined by commas; may be repeated. `--arm direct` adds the ceiling.",
+            shown="main_only, transfer, control",
+        ),
+    ] = ()
+    seeds: Seeds = 3
+    seed: Annotated[
+        tuple[int, ...],
+        Option(
+            "Train this seed instead, or several joined by commas; may be repeated.",
+            metavar="N",
+            least=0,
+            shown="0 to SEEDS - 1",
+        ),
+    ] = ()
+
+    @property
+    def title(self) -> str:
+        """The usual folder's name."""
+        return f"{self.suite}-{self.preset}"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Each arm once. The ceiling alone would be compared with nothing, so `direct` is added to the others."""
+        return tuple(dict.fromkeys([*USUAL_ARMS, *self.arm] if set(self.arm) <= {"direct"} else self.arm))
+
+    def runs(self, root: Path, device: str) -> Iterator[Run]:
+        """Seed by seed, then by group and arm, so that every group is seen once early.
+
+        An arm that trains on the same list in several groups is one run, named for the first of them.
+        """
+        recipe = self.recipe(device)
+        experiments = [(each.run, each.arm) for each in _arms_of_groups(recipe.suite, self.group, self.arms)]
+        for seed in self.seed or range(self.seeds):
+            for group, arm in dict.fromkeys(experiments):
+                folder = root / f"{group}-{arm}-seed{seed}"
+                yield Run(recipe.plan(group, arm, seed), folder, name=f"{group} {arm} seed {seed}")
+
+    def notes(self) -> list[str]:
+        """A sentence for each arm of a wanted group whose run is named for another group."""
+        from lgbench.suites import load_suite
+
+        return [
+            f"The {each.arm} run of {each.group} is that of {each.run}, which trains on the same list."
+            for each in _arms_of_groups(load_suite(self.suite), self.group, self.arms)
+            if each.group != each.run
+        ]
+
+    def finish(self, run: Run, device: str) -> None:
+        """Train it and evaluate its checkpoint."""
+        from lgbench.experiments.finish import evaluate_run, train_run
+        from lgbench.training.points import zones_line
+
+        train_run(run.plan, run.folder, name=run.name, device=device, tell=zones_line)
+        evaluate_run(run.plan, run.folder, device=device)
+
+    def report(self, runs: Sequence[Run]) -> Report:
+        """What each arm was trained on, and the arms side by side."""
+        from lgbench.experiments.finish import RESULT
+        from lgbench.rescoring import rescore
+        from lgbench.scoring.report import comparison_parts, comparison_record
+        from lgbench.scoring.systems import score_trained
+        from lgbench.suites import load_suite
+
+        scores = score_trained([rescore(run.folder / RESULT) for run in runs], load_suite(self.suite))
+        parts = [*_tokens(runs), "", *comparison_parts(scores, names=self.group)]
+        return Report(parts, comparison_record(scores))
+
+
+class _ArmOfGroup(NamedTuple):
+    """An arm of a wanted group, and the group that its run is named for."""
+
+    group: str
+    arm: str
+    run: str
+
+
+def _arms_of_groups(suite: Suite, groups: Sequence[str], arms: Sequence[str]) -> list[_ArmOfGroup]:
+    from lgbench.scoring.comparison import same_experiment
+
+    wanted = [suite.group(name) for name in groups] or list(suite.groups)
+    return [
+        _ArmOfGroup(group.name, arm, same_experiment(suite, arm, group)[0].name) for group in wanted for arm in arms
+    ]
+
+
+def _tokens(runs: Sequence[Run]) -> list[str]:
+    """How much each arm was trained on. The examples are the same for every seed."""
+    first = {(run.plan.group, run.plan.arm): run for run in reversed(runs)}
+    lines = []
+    for (group, arm), run in reversed(first.items()):
+        record = run.record()
+        read = f"{record.tokens:,} tokens, of which {record.target_tokens:,} in targets"
+        lines.append(f"{group} {arm}: trained on {read}")
+    return lines

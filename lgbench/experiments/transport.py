@@ -1,0 +1,253 @@
+"""Runs on machines that do not share a disk: files go there with the call, and what a run leaves comes back whole.
+
+A call carries the run's folder as it is here, so that a run begun earlier is resumed, and the Python files that the
+user named, with their neighbours. On the other side it works in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lgbench.errors import FolderInUseError, LgbenchError
+from lgbench.experiments.base import Run
+from lgbench.experiments.launch import finish_elsewhere
+from lgbench.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
+from lgbench.models.importing import split_place
+
+Files = dict[str, bytes]
+"""The content of files by their path in a folder, with `/` between its parts."""
+
+MAX_USER_BYTES = 20_000_000
+_SECONDS_BETWEEN_LOOKS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run to be finished elsewhere.
+
+    Attributes:
+        key: A name for it that a repeated call has too.
+        reference: Of the experiment's class.
+        options: Of the experiment.
+        run: The run; its folder is relative to wherever the job works.
+        device: Where to train.
+        threads: Cores for one operation of PyTorch; None leaves it as it is.
+        user_files: The user's Python files, by their path from the working directory.
+        files: What the run's folder holds so far.
+    """
+
+    key: str
+    reference: str
+    options: Mapping[str, Any]
+    run: Run
+    device: str
+    threads: int | None
+    user_files: Files
+    files: Files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What a job left, and the error that ended it, if one did."""
+
+    files: Files
+    error: BaseException | None
+
+
+def submit_with_files(
+    executor: Executor, reference: str, options: Mapping[str, Any], run: Run, device: str
+) -> Future[None]:
+    """Submit a run to an executor that does not share this disk.
+
+    The run's folder here is owned until the run has come back, so that no other process starts the same run.
+
+    Raises:
+        LgbenchError: The user's files cannot be taken along.
+    """
+    done: Future[None] = Future()
+    owned = contextlib.ExitStack()
+    try:
+        owned.enter_context(owned_folder(run.folder))
+    except FolderInUseError as error:
+        done.set_exception(error)
+        return done
+    threads: int | None = getattr(executor, "cores", None)
+    places = [reference, *(value for value in options.values() if isinstance(value, str))]
+    job = Job(
+        key=hashlib.sha256(f"{run.folder.absolute()}\n{run.plan.model_dump_json()}".encode()).hexdigest()[:16],
+        reference=reference,
+        options=options,
+        run=run._replace(folder=Path("runs", run.folder.name)),
+        device=device,
+        threads=threads,
+        user_files=python_files(places),
+        files=read_files(run.folder),
+    )
+
+    def receive(received: Future[Delivery]) -> None:
+        try:
+            delivery = received.result()
+            write_files(run.folder, delivery.files)
+            if delivery.error is not None:
+                raise delivery.error
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001  # handed to whoever waits for the run
+            _keep_what_arrived(executor, job, run.folder)
+            done.set_exception(error)
+        finally:
+            owned.close()
+
+    executor.submit(carry_out, job, getattr(executor, "mailbox", None)).add_done_callback(receive)
+    return done
+
+
+def _keep_what_arrived(executor: Executor, job: Job, folder: Path) -> None:
+    """Save the last state that a job sent before its machine was lost."""
+    latest: Callable[[str], Files] | None = getattr(executor, "latest", None)
+    if latest is not None:
+        with contextlib.suppress(Exception):  # the cluster itself may be gone: the first error counts
+            write_files(folder, latest(job.key))
+
+
+def carry_out(job: Job, mailbox: Any = None) -> Delivery:
+    """Finish a run in a folder of this machine, and give back all that it left, even if it failed.
+
+    Args:
+        job: The run.
+        mailbox: Where to leave each state on the way, so that the run can be resumed elsewhere if this machine is lost.
+            It has `put(key, files)` and `get(key)`.
+    """
+    with _workplace(job) as place:
+        folder = place / job.run.folder
+        write_files(place, job.user_files)
+        write_files(folder, {**job.files, **(mailbox.get(job.key) if mailbox is not None else {})})
+        with contextlib.chdir(place), _threads(job.threads), _sending(folder, job.key, mailbox):
+            try:
+                finish_elsewhere(job.reference, job.options, job.run, job.device)
+            except Exception as error:  # noqa: BLE001  # it goes back with the files
+                return Delivery(files=read_files(folder), error=error)
+        return Delivery(files=read_files(folder), error=None)
+
+
+@contextlib.contextmanager
+def _workplace(job: Job) -> Iterator[Path]:
+    """A folder that a repeated call on this machine finds again, and that is removed when the job has ended."""
+    place = Path(tempfile.gettempdir()) / f"lgbench-{os.getuid() if hasattr(os, 'getuid') else 0}-{job.key}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    if count is None:
+        yield
+        return
+    from lgbench.models.parallel import limited_threads
+
+    with limited_threads(count):
+        yield
+
+
+@contextlib.contextmanager
+def _sending(folder: Path, key: str, mailbox: Any) -> Iterator[None]:
+    """While the block runs, send files that changed, every few seconds."""
+    if mailbox is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        sent = ""
+        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            if (seen := _looks(folder)) != sent:
+                with contextlib.suppress(OSError):  # a file was replaced as it was read: there will be a next time
+                    mailbox.put(key, read_files(folder))
+                    sent = seen
+
+    thread = threading.Thread(target=watch, daemon=True, name="lgbench-sending")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _looks(folder: Path) -> str:
+    """A text that changes when a file in the folder does."""
+    return "\n".join(f"{path} {path.stat().st_mtime_ns}" for path in _paths(folder))
+
+
+def _paths(folder: Path) -> list[Path]:
+    """The finished files in a folder, links and what is being written left out."""
+    found = []
+    for place, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not is_unfinished(name)]
+        paths = [Path(place, name) for name in names if name != LOCK_FILE and not is_unfinished(name)]
+        found += [path for path in paths if path.is_file() and not path.is_symlink()]
+    return sorted(found)
+
+
+def read_files(folder: Path) -> Files:
+    """The files in a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _paths(folder)}
+
+
+def write_files(folder: Path, files: Files) -> None:
+    """Make the files in a folder exactly these; a folder of no files is left alone.
+
+    Raises:
+        LgbenchError: A path leads out of the folder.
+        OSError: One cannot be written.
+    """
+    if not files:
+        return
+    for name in files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise LgbenchError(f"{name!r} is no path in a run's folder.")
+    for path in _paths(folder):
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+
+
+def python_files(references: list[str]) -> Files:
+    """The `.py` files that references name, with the `.py` files beside them and the packages there.
+
+    Raises:
+        LgbenchError: One does not lie in the working directory, or they are very large.
+    """
+    here, found = Path.cwd(), Files()
+    for reference in references:
+        place = Path(split_place(reference)[0])
+        if place.suffix != ".py" or not place.is_file():
+            continue
+        if not place.resolve().is_relative_to(here.resolve()):
+            raise LgbenchError(
+                f"{str(place)!r} lies outside the working directory, from which files are sent to other machines. "
+                "Run the command in the folder that holds it."
+            )
+        beside = place.parent
+        packages = [each.parent for each in beside.glob("*/__init__.py") if each.parent.name != "lgbench"]
+        for path in [*beside.glob("*.py"), *(each for package in packages for each in package.rglob("*.py"))]:
+            found[Path(os.path.relpath(path, here)).as_posix()] = path.read_bytes()
+    if (size := sum(map(len, found.values()))) > MAX_USER_BYTES:
+        raise LgbenchError(f"The Python files beside yours have {size:,} bytes; at most {MAX_USER_BYTES:,} are sent.")
+    return found

@@ -1,0 +1,150 @@
+"""Layer 4: code that is called while a run trains: it may watch, keep weights, change the mixture, or stop the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor
+
+from lgbench.errors import LgbenchError
+from lgbench.extras import require_extra
+from lgbench.models.construction import arguments_for
+from lgbench.models.importing import load_callable
+from lgbench.suites import Zone
+from lgbench.training.points import zone_accuracies
+
+if TYPE_CHECKING:
+    from lgbench.training.record import CurvePoint
+    from lgbench.training.trainer import Training
+
+
+class Hook:
+    """Subclass it and override what you need; every method here does nothing.
+
+    A run that is interrupted is resumed in a new process: what a hook remembers between calls belongs into `state`,
+    which is saved with the run and given back to `load_state` before `start`.
+    """
+
+    def start(self, training: Training) -> None:
+        """Called once in each process, before the first step that it takes."""
+
+    def step(self, training: Training, loss: Tensor) -> None:
+        """Called after every step.
+
+        Args:
+            training: The run; `training.step` steps are done.
+            loss: The batch's mean loss before the step, shape (), on the device: reading it waits for the step.
+        """
+
+    def point(self, training: Training, point: CurvePoint) -> None:
+        """Called when a point of the curve was taken, before the state is saved."""
+
+    def end(self, training: Training) -> None:
+        """Called when the run has ended or was stopped, but not when it was interrupted."""
+
+    def state(self) -> dict[str, Any]:
+        """What must outlive an interruption: numbers, strings, lists and dictionaries of these."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+
+class KeepPoints(Hook):
+    """Keep the weights at every point of the curve, each as a checkpoint in `points/stepN` of the run's folder."""
+
+    def point(self, training: Training, point: CurvePoint) -> None:
+        """Write the checkpoint."""
+        training.keep_weights(f"step{point.step}")
+
+
+class StopWhen(Hook):
+    """Stop the run at the first point that meets a condition.
+
+    Args:
+        accuracy: Of the main task on dev examples, from 0 to 1, to be reached.
+        zone: In which zone.
+        step: Stop at the first point at or after this step, whatever the accuracy.
+    """
+
+    def __init__(self, accuracy: float | None = None, zone: Zone = "in_distribution", step: int | None = None) -> None:
+        if accuracy is None and step is None:
+            raise LgbenchError("stop-when needs an accuracy or a step, as in --hook-option stop-when.accuracy=0.99.")
+        self._accuracy, self._zone, self._step = accuracy, zone, step
+
+    def point(self, training: Training, point: CurvePoint) -> None:
+        """Stop, if it is time."""
+        if self._step is not None and point.step >= self._step:
+            training.stop(f"step {self._step} was reached")
+        share = zone_accuracies(training.plan, point)[self._zone]
+        if self._accuracy is not None and share is not None and share >= self._accuracy:
+            training.stop(f"{float(share):.1%} right in zone {self._zone}")
+
+
+class TensorBoard(Hook):
+    """Log the loss, the learning rate, and the main task's accuracy by zone for TensorBoard.
+
+    Args:
+        folder: Where to, in the run's folder.
+        every: Steps between values of the loss.
+    """
+
+    def __init__(self, folder: str = "tensorboard", every: int = 10) -> None:
+        require_extra("tensorboard", purpose="The hook tensorboard")
+        self._folder, self._every = folder, every
+        self._writer: Any = None
+
+    def start(self, training: Training) -> None:
+        """Open the log. What an interrupted process logged beyond the saved step is hidden."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(training.folder / self._folder), purge_step=training.step + 1)
+
+    def step(self, training: Training, loss: Tensor) -> None:
+        """Log the loss and the rate."""
+        if training.step % self._every == 0:
+            self._writer.add_scalar("loss", float(loss), training.step)
+            self._writer.add_scalar("learning_rate", training.learning_rate, training.step)
+
+    def point(self, training: Training, point: CurvePoint) -> None:
+        """Log the accuracies."""
+        for zone, share in zone_accuracies(training.plan, point).items():
+            if share is not None:
+                self._writer.add_scalar(f"accuracy/{zone}", float(share), point.step)
+        self._writer.flush()
+
+    def end(self, training: Training) -> None:
+        """Close the log."""
+        self._writer.close()
+
+
+HOOKS: Mapping[str, Callable[..., Hook]] = {
+    "keep-points": KeepPoints,
+    "stop-when": StopWhen,
+    "tensorboard": TensorBoard,
+}
+"""The hooks that can be named on the command line without a file."""
+
+HookName = Literal["keep-points", "stop-when", "tensorboard"]
+
+
+def make_hook(name: str, options: Mapping[str, str]) -> Hook:
+    """A hook by name: one of `HOOKS`, or a class or function of the user's, as in `file.py:attribute`.
+
+    Raises:
+        LgbenchError: There is none, or an option does not fit.
+        ModelError: The user's file or class raised.
+    """
+    from lgbench.models.calling import user_code
+
+    valid = f"{', '.join(HOOKS)}, or file.py:attribute"
+    make: Callable[..., Any] = HOOKS[name] if name in HOOKS else load_callable(name, what="hook", valid=valid)
+    arguments = arguments_for(make, options, name, kind="hook option")
+    with user_code(f"Making the hook {name!r}"):
+        hook = make(**arguments)
+    if not isinstance(hook, Hook):
+        raise LgbenchError(
+            f"{name!r} made a {type(hook).__name__}, which is no subclass of lgbench.training.hooks.Hook."
+        )
+    return hook

@@ -65,9 +65,9 @@ def export(
             typer.echo(line)
         return
 
-    from lgbench.files import atomic_writer, telling_writes
+    from lgbench.files import output_writer, telling_writes
 
-    with telling_writes(output), atomic_writer(output) as file:
+    with telling_writes(output), output_writer(output) as file:
         file.writelines(f"{line}\n".encode("ascii") for line in lines)
     typer.echo(f"Written to {output}.", err=True)
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lgbench.results import Result
     from lgbench.running.planning import Plan
 
+_SERIES_PICTURE = "series.svg"
+
 
 def command(
     model: Annotated[
@@ -181,12 +183,14 @@ def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Pat
         yield base, options
         return
 
+    from lgbench.links import refuse_links
     from lgbench.models.huggingface.folder import check_revisions
     from lgbench.series import split_revisions
 
     common = {key: value for key, value in options.items() if key != "revisions"}
     revisions = split_revisions(options["revisions"])
     check_revisions(model.removeprefix("hf:"), revisions)
+    refuse_links(base, [*revisions, _SERIES_PICTURE])
     for revision in revisions:
         yield base / revision, common | {"revision": revision}
 
@@ -201,8 +205,8 @@ def _show_series(results: list[Result], base: Path, *, quiet: bool) -> None:
     else:
         from lgbench import plotting
 
-        plotting.write_picture(plotting.series_curves(results), base / "series.svg")
-        message = f"Accuracy by pretraining step: {base / 'series.svg'}"
+        plotting.write_picture(plotting.series_curves(results), base / _SERIES_PICTURE)
+        message = f"Accuracy by pretraining step: {base / _SERIES_PICTURE}"
     if not quiet:
         typer.echo(message)
 

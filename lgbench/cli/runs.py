@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lgbench.errors import LgbenchError
+from lgbench.links import refuse_links
 
 if TYPE_CHECKING:
     from lgbench.training.runs import Finish, Run
@@ -33,11 +34,13 @@ def runs_folder(output: Path | None, usual: str, *, changes: Sequence[str] | Non
     """The folder of the runs' folders: what the user named, or one in runs/ for what the preset trains.
 
     Raises:
-        LgbenchError: None is named, and the runs are others than the preset's, which would lie there.
+        LgbenchError: None is named, and the runs are others than the preset's, which would lie there; or it is a link.
     """
     if output is None and (changes or model is not None):
         raise LgbenchError("With --set or --model the runs are not the preset's: name their folder with --output.")
-    return output or Path("runs") / usual
+    folder = output or Path("runs") / usual
+    refuse_links(folder)
+    return folder
 
 
 def tell_failures(failed: Sequence[Run], runs: Sequence[Run]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lgbench.evaluation import evaluate
+from lgbench.links import refuse_links
 from lgbench.models.devices import choose_device
 from lgbench.models.folders import CHECKPOINT
 from lgbench.models.loaded import Model
@@ -81,6 +82,7 @@ def finish_run(run: Run, device: str) -> None:
     Raises:
         LgbenchError: Training or evaluation failed.
     """
+    refuse_links(run.folder, [RESULT])
     plan = run.plan
     train_run(run, device, tell=zones_line)
     # Recorded only where it is not the usual one, so that the same run is the same on every machine.

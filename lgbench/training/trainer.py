@@ -17,7 +17,7 @@ from lgbench.files import owned_folder
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
-from lgbench.models.folders import CHECKPOINT
+from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.tensors import spoiled
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.records import write_record
@@ -31,6 +31,7 @@ from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord,
 from lgbench.training.state import STATE, read_state, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
 
+_FILES = (RECORD, STATE, f"{CHECKPOINT}/{WEIGHTS}", f"{CHECKPOINT}/{CHECKPOINT_RECORD}", MODEL)
 _REPORT_STEPS = 10
 # Compiled, each new shape costs a compilation: chunks are padded to a multiple of this.
 _COMPILED_MULTIPLE = 32
@@ -77,9 +78,10 @@ def train(
         report: Called every few steps.
 
     Raises:
-        LgbenchError: The folder holds another run or is in use, the module is unfit, or the loss is not a number.
+        LgbenchError: The folder holds another run or is in use, it or a file of the run is a link, the module is unfit,
+            or the loss is not a number.
     """
-    with owned_folder(folder):
+    with owned_folder(folder, _FILES):
         if (done := _finished(plan, folder, resume=resume)) is not None:
             return done
         return_memory()  # of the run before, if there was one in this process

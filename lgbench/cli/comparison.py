@@ -10,7 +10,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from lgbench.cli.report import blocks, print_table, wide_console
+from lgbench.cli.console import wide_console
+from lgbench.cli.report import blocks, print_table
 from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
 from lgbench.scoring.display import percent, points
 from lgbench.scoring.measures import counts_by_task

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -84,6 +83,7 @@ def command(
     from lgbench.cli.report import print_result, summary
     from lgbench.running.planning import make_plan
     from lgbench.series import spread_revisions
+    from lgbench.text import json_text
 
     groups, lengths = listed(group), listed_lengths(length)
     # What is asked for in vain fails before a model takes minutes to load.
@@ -109,7 +109,7 @@ def command(
     if is_series:
         _show_series(results, base, quiet=quiet or as_json)
     if as_json:
-        typer.echo(json.dumps(summaries if is_series else summaries[0], indent=1))
+        typer.echo(json_text(summaries if is_series else summaries[0]))
 
 
 @contextlib.contextmanager
@@ -157,11 +157,12 @@ def _run(
     from lgbench.models.loading import load_model
     from lgbench.running.loop import asks_again
     from lgbench.suites import OPEN_ARM
+    from lgbench.text import plain
 
     with stdout_to_stderr():
         loaded = load_model(model, options)
         if not quiet and (description := describe(loaded)):
-            typer.echo(f"Loaded: {description}", err=True)
+            typer.echo(f"Loaded: {plain(description)}", err=True)
         if not quiet and loaded.trained is not None and plan.arm == OPEN_ARM:
             suite, group, arm, seed = loaded.trained
             if arm == OPEN_ARM:
@@ -169,7 +170,7 @@ def _run(
             else:
                 told = f"It was trained as arm {arm} of {group} in {suite}, seed {seed}. To evaluate it as such: "
                 told += f"--suite {suite} --group {group} --arm {arm}"
-            typer.echo(told, err=True)
+            typer.echo(plain(told), err=True)
         as_trained(plan, loaded.trained)
         if news and not quiet:  # once there is a model that can have a result
             typer.echo(news, err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,8 +23,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
-    from lgbench.records import plain
     from lgbench.submissions.checking import check
+    from lgbench.text import json_text, plain
 
     checked = check(paths or [Path("submissions")])
     if as_json:
@@ -33,7 +32,7 @@ def command(
             {"path": str(path), "field": problem.field, "message": problem.message}
             for path, problem in checked.problems
         ]
-        typer.echo(json.dumps({"systems": checked.systems, "runs": checked.runs, "problems": problems}, indent=1))
+        typer.echo(json_text({"systems": checked.systems, "runs": checked.runs, "problems": problems}))
     elif checked.problems:
         _print_by_file(checked.problems)
         typer.echo(f"{_count(len(checked.problems), 'problem')} in {_size(checked.systems, checked.runs)}.")
@@ -51,13 +50,13 @@ def command(
 
 
 def _print_by_file(problems: Iterable[FileProblem]) -> None:
-    from lgbench.records import plain
+    from lgbench.text import LONGEST_PATH, plain
 
     by_file: dict[Path, list[Problem]] = {}
     for path, problem in problems:
         by_file.setdefault(path, []).append(problem)
     for path, of_file in by_file.items():
-        typer.echo(plain(str(path)))
+        typer.echo(plain(path, limit=LONGEST_PATH))
         for problem in of_file:
             typer.echo(f"  {problem}")
     typer.echo()

@@ -19,6 +19,7 @@ import torch
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.importing import load_build
 from lgbench.processes import end_with_parent
+from lgbench.text import plain_lines
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import CurvePoint, TrainingRecord
 from lgbench.training.trainer import Progress, train
@@ -127,12 +128,12 @@ def _failure(run: Run, finish: Finish, device: str) -> str | None:
     try:
         finish(run, device)
     except ModelError as error:
-        print(error.user_traceback, end="", file=sys.stderr, flush=True)
+        print(plain_lines(error.user_traceback), end="", file=sys.stderr, flush=True)
         return str(error)
     except LgbenchError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  # whatever it is, such as out of memory: the other runs go on
-        traceback.print_exc()
+        print(plain_lines(traceback.format_exc()), end="", file=sys.stderr, flush=True)
         return f"{type(error).__name__}: {error}"
     return None
 

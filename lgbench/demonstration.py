@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lgbench.evaluation import evaluate
+from lgbench.links import refuse_links
 from lgbench.models.loading import load_model
 from lgbench.rescoring import Rescored, rescore
 from lgbench.running.loop import Progress
@@ -23,6 +24,7 @@ def run_demo(folder: Path, *, on_progress: Callable[[Progress], None] | None = N
     Raises:
         LgbenchError: The folder holds something else, or the extra `torch` is not installed.
     """
+    refuse_links(folder, ARMS)
     runs = []
     for arm in ARMS:
         evaluate(

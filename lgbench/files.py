@@ -9,11 +9,12 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 from typing import IO
 
 from lgbench.errors import FolderInUseError, LgbenchError
+from lgbench.links import is_folder, open_own, refuse_links
 
 LOCK_FILE = ".lock"
 TEMPORARY = ".lgbench-tmp"
@@ -46,28 +47,54 @@ def telling_writes(path: Path, *, advice: str = "", only_about: Path | None = No
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """A file to write under a temporary name beside `path`, renamed to it when the block ends well.
 
-    What a link leads to is written, and the link stays. A pipe or a device is written as it is.
     A new file has the mode that the umask leaves, and one that was there keeps its own.
 
     Raises:
+        LgbenchError: `path` is a link, a pipe or a device.
         OSError: It could not be written; what stood at `path` is untouched.
     """
-    if path.exists() and not path.is_file():  # asked of `path`: where a pipe's link leads to, as it reads, is no file
-        with path.open("wb") as file:
-            yield file
-        return
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    refuse_links(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        temporary.replace(target)
+        with contextlib.suppress(FileNotFoundError):
+            temporary.chmod(stat.S_IMODE(path.lstat().st_mode))
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def output_writer(path: Path) -> Iterator[IO[bytes]]:
+    """The file that a user names as an output: as `atomic_writer` has it, or a pipe or device, written as it is.
+
+    Raises:
+        LgbenchError: `path` is a link, and none of the system's own, as `/dev/stdout` is.
+        OSError: It could not be written; a file that stood at `path` is untouched.
+    """
+    if _is_stream(path):
+        with path.open("wb") as file:
+            yield file
+    else:
+        with atomic_writer(path) as file:
+            yield file
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a pipe or a device, or one of the links by which a system names what a process has open."""
+    place = os.path.realpath(path.parent)
+    if place in ("/dev", "/dev/fd") or (place.startswith("/proc/") and place.endswith("/fd")):
+        return True
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 @contextlib.contextmanager
@@ -83,8 +110,10 @@ def atomic_folder(path: Path, *, advice: str = "") -> Iterator[Path]:
         advice: A sentence to add where it cannot be written.
 
     Raises:
-        LgbenchError: It cannot be written, or there is something else at `path`, which is untouched.
+        LgbenchError: It cannot be written, or there is something else at `path`, a link among others, which is
+            untouched.
     """
+    refuse_links(path)
     with telling_writes(path):
         is_there = _is_empty_folder(path)
     temporary = (path if is_there else path.parent) / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
@@ -113,7 +142,7 @@ def _is_empty_folder(path: Path) -> bool:
             raise LgbenchError(f"{str(path)!r} is not empty. Choose another folder, or empty it.")
         remove_leftovers(path)
         return True
-    if path.exists() or path.is_symlink():
+    if path.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     return False
 
@@ -122,6 +151,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a reader sees the old content or the new.
 
     Raises:
+        LgbenchError: `path` is a link, a pipe or a device.
         OSError: It could not be written; what stood at `path` is untouched.
     """
     with atomic_writer(path) as file:
@@ -136,21 +166,28 @@ def is_unfinished(name: str) -> bool:
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes left in a folder under temporary names when they were killed as they wrote."""
     for left in folder.glob(f".*{TEMPORARY}"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        # Of a link the link itself goes, never what it leads to.
+        shutil.rmtree(left) if is_folder(left) else left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def owned_folder(folder: Path) -> Iterator[None]:
+def owned_folder(folder: Path, writes: Iterable[str | PurePath] = ()) -> Iterator[None]:
     """Make a folder and own it until the block ends. The operating system lets go of it if the process dies.
 
+    Args:
+        folder: The folder.
+        writes: The paths in it that the block may write, append to or remove.
+
     Raises:
-        LgbenchError: Another process owns it, or it cannot be made or written to, now or within the block.
+        LgbenchError: Another process owns it, or it cannot be made or written to, now or within the block; it, or one
+            of `writes`, is reached through a link.
     """
+    refuse_links(folder, [LOCK_FILE, *writes])
     if folder.exists() and not folder.is_dir():
         raise LgbenchError(f"{str(folder)!r} is a file, not a folder. Choose another.")
     with telling_writes(folder, advice="What it holds already is kept.", only_about=folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK_FILE).open("ab") as file:  # a link may lead to what is not ours
+        with open_own(folder / LOCK_FILE, "ab") as file:
             _lock(file.fileno(), folder)
             remove_leftovers(folder)
             try:

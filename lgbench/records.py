@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from lgbench.errors import LgbenchError
 from lgbench.files import write_atomically
+from lgbench.text import LONGEST_PATH, plain
 
 MAX_RECORD_BYTES = 1_000_000
 # A hostile file can hold hundreds of thousands of them.
@@ -31,17 +32,11 @@ class Problem(NamedTuple):
         return plain(f"{self.field}: {self.message}" if self.field else self.message)
 
 
-def plain(text: str, *, limit: int = 500) -> str:
-    """Text that may hold anything, made fit for one line of a terminal: short, without control characters."""
-    cut = text if len(text) <= limit else f"{text[:limit]}..."
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
-
-
 class InvalidFileError(LgbenchError):
     """A file that does not hold what it should, with all its problems."""
 
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
+        super().__init__("\n".join(f"{plain(path, limit=LONGEST_PATH)}: {problem}" for problem in problems))
         self.path = path
         self.problems = tuple(problems)
 

@@ -25,7 +25,7 @@ class Terminal:
         self._width = width
 
     def console(self, **_: Any) -> Console:
-        """In the place of `Console`."""
+        """In the place of `PlainConsole`."""
         return Console(file=self._file, force_terminal=True, width=self._width, legacy_windows=False, _environ={})
 
     @property
@@ -37,7 +37,7 @@ class Terminal:
 
 def shown(monkeypatch: pytest.MonkeyPatch, progress: Progress, *, width: int = 100, again: bool = True) -> list[str]:
     terminal = Terminal(width)
-    monkeypatch.setattr("lgbench.cli.progress.Console", terminal.console)
+    monkeypatch.setattr("lgbench.cli.progress.PlainConsole", terminal.console)
     with reporter(quiet=False, again=again) as show:
         assert show is not None
         show(progress)
@@ -72,7 +72,7 @@ def test_a_bar_shows_what_is_done_and_right(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_nothing_is_shown_where_nothing_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal(100)
-    monkeypatch.setattr("lgbench.cli.progress.Console", terminal.console)
+    monkeypatch.setattr("lgbench.cli.progress.PlainConsole", terminal.console)
     with reporter(quiet=True) as show:
         assert show is None
     assert not terminal.lines
@@ -87,7 +87,7 @@ def test_training_shows_loss_speed_and_zones(monkeypatch: pytest.MonkeyPatch, qu
     from tests.tiny_training import tiny_plan
 
     terminal = Terminal(120)
-    monkeypatch.setattr("rich.console.Console", terminal.console)
+    monkeypatch.setattr("lgbench.cli.console.PlainConsole", terminal.console)
     right = {"in_distribution": 64, "transfer": 48, "beyond": 16}
     counts = {length: right[zone] for zone in right for length in STRINGS.zone_lengths(zone)}  # type: ignore[arg-type]
     display = Display(tiny_plan(), quiet=quiet)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lgbench.cli.fresh_folder import fresh_run_folder
-from lgbench.running.folder import PARTIAL_FILE, RUN_FILE
+from lgbench.running.folder import PARTIAL_FILE, REPLIES_FILE, RESULT_FILE, RUN_FILE
 from tests.test_cli import Shell
 
 MODEL = """
@@ -86,3 +86,69 @@ def test_a_damaged_run_is_not_said_to_go_on(lgbench: Shell, file: str, content: 
     assert done.status == 1
     assert file in done.err
     assert "go on with" not in done.err
+
+
+ECHO = ("eval", "echo", "--task", "reverse", "--length", "2", "--limit", "2", "-q", "--output")
+
+
+@pytest.mark.parametrize("file", [RESULT_FILE, RUN_FILE, PARTIAL_FILE, REPLIES_FILE, ".lock"])
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+def test_no_file_of_a_run_is_written_through_a_link(
+    lgbench: Shell, tmp_path: Path, file: str, is_there: bool, resume: tuple[str, ...]
+) -> None:
+    (run := tmp_path / "run").mkdir()
+    mine = tmp_path / "mine"
+    if is_there:
+        mine.write_bytes(b"")
+    (run / file).symlink_to(mine)
+    done = lgbench(*ECHO, "run", *resume)
+    assert done.status == 1
+    assert f"{str(run / file)!r} is a link, and lgbench writes through none." in done.err
+    assert list(run.iterdir()) == [run / file]
+    assert (mine.read_bytes() == b"") if is_there else not mine.exists()
+
+
+def test_a_run_goes_on_only_in_files_of_its_own(lgbench: Shell, tmp_path: Path) -> None:
+    command = ("eval", "m.py:Stops", *SHORT, "--batch-size", "1", "--output", "run")
+    assert lgbench(*command).status == 1
+    partial = tmp_path / "run" / PARTIAL_FILE
+    kept = partial.read_bytes()
+    (tmp_path / "second").hardlink_to(partial)
+    done = lgbench(*command, "--resume")
+    assert "a file with a second name elsewhere" in done.err
+    assert partial.read_bytes() == kept
+    (tmp_path / "second").unlink()
+    assert "RuntimeError: spent" in lgbench(*command, "--resume").err
+
+
+def test_an_output_may_lie_behind_a_link_and_be_none(lgbench: Shell, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "runs").symlink_to("disk")
+    assert lgbench(*ECHO, "runs/mine").status == 0
+    assert (tmp_path / "disk" / "mine" / RESULT_FILE).is_file()
+    assert "runs' is a link" in lgbench(*ECHO, "runs").err
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("command", "link"),
+    [
+        (("data", "export", "--task", "mqar", "--output", "link"), "link"),
+        (("export", "lm-eval", "link", "--task", "mqar"), "link"),
+        (("export", "eee", "link", "run"), "link"),
+        (("demo", "--json", "link", "-q"), "link"),
+        (("demo", "--json", "out", "-q"), "out/main_only"),
+        (("reproduce", "--output", "link"), "link"),
+    ],
+)
+def test_no_command_writes_through_a_link(lgbench: Shell, tmp_path: Path, command: tuple[str, ...], link: str) -> None:
+    assert lgbench(*ECHO, "run").status == 0
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(mine)
+    done = lgbench(*command)
+    assert done.status == 1
+    assert f"{link}' is a link" in done.err
+    assert list(mine.iterdir()) == []

@@ -5,12 +5,23 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from lgbench.errors import LgbenchError
-from lgbench.files import TEMPORARY, atomic_folder, telling_writes, write_atomically
+from lgbench.files import (
+    TEMPORARY,
+    atomic_folder,
+    output_writer,
+    owned_folder,
+    remove_leftovers,
+    telling_writes,
+    write_atomically,
+)
+from lgbench.links import open_own, refuse_links
 from tests.full_disk import full_disk
 
 
@@ -18,13 +29,20 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_pipe_is_written_and_stays_one(tmp_path: Path) -> None:
+def write_output(path: Path, content: bytes) -> None:
+    with output_writer(path) as file:
+        file.write(content)
+
+
+def test_a_pipe_that_a_user_names_is_written_and_stays_one(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     keeper = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # so that neither end waits for the other
     try:
-        write_atomically(pipe, b"whole")
+        write_output(pipe, b"whole")
         assert os.read(keeper, 5) == b"whole"
+        with pytest.raises(LgbenchError, match="is a pipe or a device, and lgbench writes through none"):
+            write_atomically(pipe, b"no one named it")
     finally:
         os.close(keeper)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
@@ -34,21 +52,79 @@ def test_a_pipe_is_written_and_stays_one(tmp_path: Path) -> None:
 def test_a_pipe_without_a_name_is_written() -> None:
     reading, writing = os.pipe()
     try:
-        write_atomically(Path(f"/dev/fd/{writing}"), b"whole")  # as `-o /dev/stdout | head` and `-o >(gzip)` name it
+        write_output(Path(f"/dev/fd/{writing}"), b"whole")  # as `-o /dev/stdout | head` and `-o >(gzip)` name it
         assert os.read(reading, 5) == b"whole"
     finally:
         os.close(reading)
         os.close(writing)
 
 
-def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    file, link = tmp_path / "elsewhere" / "file", tmp_path / "link"
+@pytest.mark.parametrize("write", [write_atomically, write_output])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_nothing_is_written_through_a_link(
+    write: Callable[[Path, bytes], None], is_there: bool, tmp_path: Path
+) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
     link.symlink_to(file)
-    for content in (b"new", b"newer"):
-        write_atomically(link, content)
-        assert link.is_symlink()
-        assert file.read_bytes() == content
+    if is_there:
+        file.write_bytes(b"years of work")
+    with pytest.raises(LgbenchError, match=r"link' is a link, and lgbench writes through none\. Remove it"):
+        write(link, b"new")
+    assert link.is_symlink()
+    assert file.exists() == is_there
+    assert not is_there or file.read_bytes() == b"years of work"
+    assert set(tmp_path.iterdir()) <= {file, link}
+
+
+@pytest.mark.parametrize("write", [write_atomically, write_output])
+def test_a_path_may_pass_through_links(write: Callable[[Path, bytes], None], tmp_path: Path) -> None:
+    """As `/tmp` on macOS is one, and many a home folder."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "home").symlink_to("disk")
+    write(tmp_path / "home" / "file", b"new")
+    assert (tmp_path / "disk" / "file").read_bytes() == b"new"
+    refuse_links(tmp_path / "home" / "run", ["checkpoint/model.safetensors"])
+
+
+@pytest.mark.parametrize("place", ["run", "run/result.json", "run/.lock", "run/checkpoint", "run/checkpoint/x"])
+def test_a_folder_with_a_link_on_the_way_is_not_owned(place: str, tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).symlink_to(elsewhere)
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        pytest.raises(LgbenchError, match=f"{place}' is a link"),
+        owned_folder(tmp_path / "run", ["result.json", "checkpoint/x"]),
+    ):
+        pytest.fail("it is found before the work")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_second_name_of_a_file_is_not_written_to(tmp_path: Path) -> None:
+    (file := tmp_path / "file").write_bytes(b"years of work\n")
+    (second := tmp_path / "second").hardlink_to(file)
+    for mode in ("ab", "r+b"):
+        with pytest.raises(LgbenchError, match="a file with a second name elsewhere"):
+            open_own(second, cast(Any, mode))
+    write_atomically(second, b"new")
+    assert file.read_bytes() == b"years of work\n"
+
+
+def test_a_pipe_in_a_run_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "replies")
+    with pytest.raises(LgbenchError, match="replies' is a pipe or a device"):
+        open_own(tmp_path / "replies", "ab")
+
+
+def test_what_a_killed_process_left_is_removed_and_what_it_leads_to_is_kept(tmp_path: Path) -> None:
+    (run := tmp_path / "run").mkdir()
+    (mine := tmp_path / "mine").mkdir()
+    (mine / "file").touch()
+    for name, target in (("folder", mine), ("file", mine / "file"), ("nowhere", tmp_path / "gone")):
+        (run / f".{name}{TEMPORARY}").symlink_to(target)
+    remove_leftovers(run)
+    assert list(run.iterdir()) == []
+    assert (mine / "file").exists()
 
 
 def test_a_file_keeps_its_mode_and_a_new_one_has_what_the_umask_leaves(tmp_path: Path) -> None:
@@ -79,16 +155,15 @@ def test_an_empty_folder_is_filled_and_stays_the_one_that_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder := tmp_path / "folder").mkdir()
-    (link := tmp_path / "link").symlink_to("folder")
     monkeypatch.chdir(folder)
     before = folder.stat().st_ino
-    for path in (Path(), link, folder):
+    for path in (Path(), folder):
         (folder / f".killed{TEMPORARY}").mkdir()
         with atomic_folder(path) as unfinished:
             (unfinished / "inner").mkdir()
             (unfinished / "inner" / "file").touch()
         assert folder.stat().st_ino == before, "a shell may be in it, or a disk mounted on it"
-        assert sorted(tmp_path.rglob("*")) == [folder, folder / "inner", folder / "inner" / "file", link]
+        assert sorted(tmp_path.rglob("*")) == [folder, folder / "inner", folder / "inner" / "file"]
         shutil.rmtree(folder / "inner")
 
 
@@ -100,7 +175,7 @@ def test_only_an_empty_folder_is_filled(tmp_path: Path) -> None:
     for name, told in (
         ("full", "full' is not empty. Choose another folder, or empty it."),
         ("file", "Cannot write to .*file': File exists."),
-        ("dangling", "Cannot write to .*dangling': File exists."),
+        ("dangling", "Cannot write to .*dangling' is a link"),
         ("file/new", "Cannot write to .*new': Not a directory."),
     ):
         with pytest.raises(LgbenchError, match=told), atomic_folder(tmp_path / name):

@@ -61,10 +61,57 @@ def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None
     write_files(files, board)
     (board / "README.md").rename(elsewhere)
     (board / "README.md").symlink_to(elsewhere)
-    assert list(differences(files, board)) != []
-    with pytest.raises(LgbenchError, match=r"README\.md' is no part of a leaderboard"):
+    assert list(differences(files, board)) == [f"{board / 'README.md'}: is not a regular file"]
+    with pytest.raises(LgbenchError, match=r"README\.md' is a link"):
         write_files(files, board)
     assert (board / "README.md").is_symlink()
+
+
+def test_a_link_that_reads_like_a_page_is_refused(submissions: Path, tmp_path: Path) -> None:
+    """What it leads to was overwritten, as its own text was taken for the content of a page."""
+    board = tmp_path / "leaderboard"
+    files = derive_files(read_submissions(submissions))
+    (board / "systems").mkdir(parents=True)
+    named = tmp_path / "systems" / "my-system.md"
+    for link in (board / "README.md", board / "systems" / "my-system.md"):
+        text = GENERATED.strip() + "/../precious"
+        (link.parent / GENERATED.strip()).mkdir(parents=True)
+        (precious := link.parent / "precious").write_text("years of work", encoding="utf-8")
+        link.symlink_to(text)
+        with pytest.raises(LgbenchError, match=f"{link.name}' is a link"):
+            write_files(files, board)
+        assert precious.read_text("utf-8") == "years of work"
+        link.unlink()
+    page = files["systems/my-system.md"][:1000].replace("/", "-")  # too long for a name
+    named.parent.mkdir()
+    named.symlink_to(page)
+    assert f"{named}: is not a regular file" in differences({"systems/my-system.md": page}, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["leaderboard", "leaderboard/systems", "leaderboard/systems/my-system"])
+def test_nothing_is_written_through_a_link_to_a_folder(place: str, submissions: Path, tmp_path: Path) -> None:
+    board, elsewhere = tmp_path / "leaderboard", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).symlink_to(elsewhere)
+    files = derive_files(read_submissions(submissions))
+    with pytest.raises(LgbenchError, match="is a link"):
+        write_files(files, board)
+    assert list(elsewhere.iterdir()) == []
+    assert list(differences(files, board)) != []
+
+
+def test_what_a_killed_build_left_is_drift_and_removed(submissions: Path, tmp_path: Path) -> None:
+    board, mine = tmp_path / "leaderboard", tmp_path / "mine"
+    files = derive_files(read_submissions(submissions))
+    write_files(files, board)
+    mine.mkdir()
+    (mine / ".file.lgbench-tmp").touch()
+    (board / "systems" / ".folder.lgbench-tmp").symlink_to(mine)
+    assert ["killed" in line for line in differences(files, board)] == [True]
+    assert write_files(files, board) == []
+    assert list(differences(files, board)) == []
+    assert list(mine.iterdir()) == [mine / ".file.lgbench-tmp"]
 
 
 @pytest.mark.parametrize(
@@ -88,16 +135,6 @@ def test_what_is_no_part_of_a_board_is_not_removed(path: str, tmp_path: Path) ->
         write_files(derive_files([]), tmp_path)
     found = {each for each in tmp_path.rglob("*") if each.is_file()}
     assert found == {tmp_path / path, tmp_path / ".run.x.lgbench-tmp"}
-
-
-def test_nothing_is_written_through_a_link_to_a_folder(submissions: Path, tmp_path: Path) -> None:
-    board, elsewhere = tmp_path / "leaderboard", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (board / "systems").mkdir(parents=True)
-    (board / "systems" / "my-system").symlink_to(elsewhere)
-    with pytest.raises(LgbenchError, match="is no part of a leaderboard"):
-        write_files(derive_files(read_submissions(submissions)), board)
-    assert list(elsewhere.iterdir()) == []
 
 
 def lgbench(*arguments: str | Path) -> tuple[int, str]:

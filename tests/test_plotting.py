@@ -239,15 +239,18 @@ def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["curves.svg"]
 
 
+def test_a_picture_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "curves.svg").symlink_to(mine := tmp_path / "mine")
+    with pytest.raises(LgbenchError, match=r"curves\.svg' is a link"):
+        plotting.write_picture(plotting.length_curves(results()), tmp_path / "curves.svg")
+    assert not mine.exists()
+
+
 def test_a_picture_goes_into_a_pipe(tmp_path: Path) -> None:
-    reading, writing = os.pipe()
-    (tmp_path / "curves.svg").symlink_to(f"/dev/fd/{writing}")
-    with os.fdopen(reading, "rb") as piped, futures.ThreadPoolExecutor() as pool:
-        received = pool.submit(piped.read)
-        try:
-            plotting.write_picture(plotting.length_curves(results()), tmp_path / "curves.svg")
-        finally:
-            os.close(writing)  # the reader waits for it
+    os.mkfifo(pipe := tmp_path / "curves.svg")
+    with futures.ThreadPoolExecutor() as pool:
+        received = pool.submit(pipe.read_bytes)
+        plotting.write_picture(plotting.length_curves(results()), pipe)
         assert received.result().rstrip().endswith(b"</svg>")
 
 

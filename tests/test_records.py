@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lgbench.records import InvalidFileError, Problem, parse_json, plain, read_capped, read_record, write_record
+from lgbench.records import InvalidFileError, Problem, parse_json, read_capped, read_record, write_record
 from lgbench.rescoring import check_result
 from lgbench.results import Result
 from lgbench.running.replies import read_stored_replies
+from lgbench.text import plain
 from tests.made_up import make_result
 
 

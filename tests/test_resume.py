@@ -14,13 +14,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO
+from typing import IO, Literal
 
 import pytest
 
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
 from lgbench.files import LOCK_FILE, owned_folder
+from lgbench.links import open_own
 from lgbench.models.builtin import Echo, Oracle
 from lgbench.models.loading import load_model
 from lgbench.results import Result
@@ -239,8 +240,8 @@ def test_a_disk_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_lock_is_closed_where_open_files_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[IO[bytes]] = []
 
-    def opening(path: Path, mode: str) -> IO[bytes]:
-        opened.append(open(path, mode))  # noqa: SIM115, PTH123  # who asked for it closes it
+    def opening(path: Path, mode: Literal["ab"]) -> IO[bytes]:
+        opened.append(open_own(path, mode))
         return opened[-1]
 
     def removing(path: Path, *, missing_ok: bool) -> None:
@@ -248,7 +249,7 @@ def test_the_lock_is_closed_where_open_files_cannot_be_removed(tmp_path: Path, m
         os.remove(path)  # noqa: PTH107  # that is what is replaced
 
     monkeypatch.setattr("lgbench.files.sys", SimpleNamespace(platform="win32"))
-    monkeypatch.setattr(Path, "open", opening)
+    monkeypatch.setattr("lgbench.files.open_own", opening)
     monkeypatch.setattr(Path, "unlink", removing)
     with owned_folder(tmp_path / "run"):
         assert (tmp_path / "run" / LOCK_FILE).exists()

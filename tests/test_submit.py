@@ -297,11 +297,21 @@ def test_a_board_is_not_built_of_a_system_or_a_run(empty: Path, run_folders: dic
             read_submissions(folder)
 
 
-def test_a_system_that_is_a_link_is_not_written_through(
-    empty: Path, run_folders: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize(
+    "place",
+    ["submissions", "submissions/new", "submissions/new/system.json", f"submissions/new/{RUN}", "submissions/.lock"],
+)
+@pytest.mark.parametrize("target", ["elsewhere", "gone"])
+def test_nothing_is_submitted_through_a_link(
+    place: str, target: str, empty: Path, run_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
-    (empty / "new").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LgbenchError, match="is a link, which no system may be"):
+    link = empty.parent / place
+    if link == empty:
+        empty.rmdir()
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / target)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(LgbenchError, match=f"{link.name}' is a link"):
         submit(list(run_folders.values()), name="new", details=DETAILS, submissions=empty)
-    assert not any((tmp_path / "elsewhere").iterdir())
+    assert sorted(tmp_path.rglob("*")) == before

@@ -293,3 +293,22 @@ def test_train_refuses_what_cannot_be(lgbench: Shell, options: list[str], told: 
     done = lgbench("train", "copy-mqar", "transfer", *options)
     assert done.status in (1, 2)
     assert told in done.err
+
+
+@pytest.mark.parametrize(
+    "file",
+    [RECORD, STATE, ".lock", "checkpoint", "checkpoint/model.safetensors", "checkpoint/checkpoint.json", "model"],
+)
+@pytest.mark.parametrize("is_there", [False, True])
+def test_no_file_of_a_run_is_written_through_a_link(file: str, is_there: bool, stopped: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(stopped, tmp_path / "run"))
+    mine, link = tmp_path / "mine", run / file
+    if is_there:
+        mine.mkdir() if file in ("checkpoint", "model") else mine.write_bytes(b"years of work")
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(mine)
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(LgbenchError, match=f"{file}' is a link, and lgbench writes through none"):
+        train(PLAN, run, resume=True)
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before

@@ -35,6 +35,7 @@ from lgbench.cli import (
 )
 from lgbench.cli._experiment import command_of
 from lgbench.cli.group import Group
+from lgbench.cli.streams import plain_streams
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.experiments.ablate import Ablate
 from lgbench.experiments.reproduce import Reproduce
@@ -104,6 +105,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a character must not end a run
             stream.reconfigure(errors="backslashreplace")
+    with plain_streams():
+        _run()
+
+
+def _run() -> None:
     try:
         app()  # exits, and takes a reader that has seen enough for no error
     except OSError as error:

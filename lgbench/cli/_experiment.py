@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import MISSING, dataclass
@@ -17,6 +16,7 @@ from lgbench.errors import LgbenchError
 from lgbench.experiments.base import Experiment
 from lgbench.experiments.options import Field, converted, fields_of
 from lgbench.extras import require_extra
+from lgbench.text import json_text
 
 if TYPE_CHECKING:
     from lgbench.experiments.base import Report, Run
@@ -123,13 +123,16 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
         typer.echo("Planning ...", err=True)
 
     from lgbench.experiments.launch import Loaded, State, check_folders, shared_out
+    from lgbench.links import refuse_links
     from lgbench.models.devices import choose_device
 
     experiment = kind(**converted(kind, given))
     if how.output is None and experiment.needs_output is not None:
         raise LgbenchError(experiment.needs_output)
     device = choose_device(how.device)
-    runs = shared_out(list(experiment.runs(how.output or Path("runs") / experiment.title, device)), how.index, how.of)
+    root = how.output or Path("runs") / experiment.title
+    refuse_links(root)
+    runs = shared_out(list(experiment.runs(root, device)), how.index, how.of)
     check_folders(runs)
     for note in [] if how.quiet else experiment.notes():
         typer.echo(note, err=True)
@@ -190,7 +193,7 @@ def _print(report: Report | None, outcomes: Sequence[Outcome], how: How) -> None
             }
             for each in outcomes
         ]
-        typer.echo(json.dumps({"runs": runs, "report": None if report is None else report.record}, indent=1))
+        typer.echo(json_text({"runs": runs, "report": None if report is None else report.record}))
     elif report is not None:
         from lgbench.cli.report import print_parts
 
@@ -218,6 +221,6 @@ def _print_plan(runs: Sequence[Run], device: str, how: How) -> None:
             {"name": run.name, "folder": str(run.folder), "steps_done": each.steps_done, "seconds": each.seconds}
             for run, each in zip(runs, times, strict=True)
         ]
-        typer.echo(json.dumps({"runs": rows}, indent=1))
+        typer.echo(json_text({"runs": rows}))
         return
     print_parts(plan_table(runs, times, jobs=how.jobs))

@@ -65,11 +65,12 @@ def export(
             typer.echo(line)
         return
 
-    from lgbench.files import atomic_writer, telling_writes
+    from lgbench.files import output_writer, telling_writes
+    from lgbench.text import LONGEST_PATH, plain
 
-    with telling_writes(output), atomic_writer(output) as file:
+    with telling_writes(output), output_writer(output) as file:
         file.writelines(f"{line}\n".encode("ascii") for line in lines)
-    typer.echo(f"Written to {output}.", err=True)
+    typer.echo(f"Written to {plain(output, limit=LONGEST_PATH)}.", err=True)
 
 
 def _test_examples(suite: str, groups: list[str], arm: str, tasks: list[str]) -> Iterator[Example]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -32,6 +31,8 @@ from lgbench.errors import DamagedRunError, FolderTakenError, LgbenchError
 if TYPE_CHECKING:
     from lgbench.results import Result
     from lgbench.running.planning import Plan
+
+_SERIES_PICTURE = "series.svg"
 
 
 def command(
@@ -82,6 +83,7 @@ def command(
     from lgbench.cli.report import print_result, summary
     from lgbench.running.planning import make_plan
     from lgbench.series import spread_revisions
+    from lgbench.text import json_text
 
     groups, lengths = listed(group), listed_lengths(length)
     # What is asked for in vain fails before a model takes minutes to load.
@@ -107,7 +109,7 @@ def command(
     if is_series:
         _show_series(results, base, quiet=quiet or as_json)
     if as_json:
-        typer.echo(json.dumps(summaries if is_series else summaries[0], indent=1))
+        typer.echo(json_text(summaries if is_series else summaries[0]))
 
 
 @contextlib.contextmanager
@@ -155,11 +157,12 @@ def _run(
     from lgbench.models.loading import load_model
     from lgbench.running.loop import asks_again
     from lgbench.suites import OPEN_ARM
+    from lgbench.text import plain
 
     with stdout_to_stderr():
         loaded = load_model(model, options)
         if not quiet and (description := describe(loaded)):
-            typer.echo(f"Loaded: {description}", err=True)
+            typer.echo(f"Loaded: {plain(description)}", err=True)
         if not quiet and loaded.trained is not None and plan.arm == OPEN_ARM:
             suite, group, arm, seed = loaded.trained
             if arm == OPEN_ARM:
@@ -167,7 +170,7 @@ def _run(
             else:
                 told = f"It was trained as arm {arm} of {group} in {suite}, seed {seed}. To evaluate it as such: "
                 told += f"--suite {suite} --group {group} --arm {arm}"
-            typer.echo(told, err=True)
+            typer.echo(plain(told), err=True)
         as_trained(plan, loaded.trained)
         if news and not quiet:  # once there is a model that can have a result
             typer.echo(news, err=True)
@@ -181,12 +184,14 @@ def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Pat
         yield base, options
         return
 
+    from lgbench.links import refuse_links
     from lgbench.models.huggingface.folder import check_revisions
     from lgbench.series import split_revisions
 
     common = {key: value for key, value in options.items() if key != "revisions"}
     revisions = split_revisions(options["revisions"])
     check_revisions(model.removeprefix("hf:"), revisions)
+    refuse_links(base, [*revisions, _SERIES_PICTURE])
     for revision in revisions:
         yield base / revision, common | {"revision": revision}
 
@@ -201,8 +206,8 @@ def _show_series(results: list[Result], base: Path, *, quiet: bool) -> None:
     else:
         from lgbench import plotting
 
-        plotting.write_picture(plotting.series_curves(results), base / "series.svg")
-        message = f"Accuracy by pretraining step: {base / 'series.svg'}"
+        plotting.write_picture(plotting.series_curves(results), base / _SERIES_PICTURE)
+        message = f"Accuracy by pretraining step: {base / _SERIES_PICTURE}"
     if not quiet:
         typer.echo(message)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.options import MAX_SEED, ArmName, Device, GroupName, Quiet, Resume, RunFolder, SuiteName
+from lgbench.cli.streams import stdout_to_stderr
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
@@ -57,7 +58,8 @@ def command(
     changes = [*(_LORA if lora else _FULL), *(change or [])]
     recipe = Recipe(load_suite(suite), changes=changes, model=model, lora_rank=lora, device=chosen)
     plan = recipe.plan(group, arm, seed)
-    source = find_folder(model.removeprefix("hf:"), revision=None)
+    with stdout_to_stderr():
+        source = find_folder(model.removeprefix("hf:"), revision=None)
     check_folder(source)
     folder = output or Path("runs") / "finetuning" / f"{suite}-{group}-{arm}-seed{seed}"
     with shown(plan, folder, resume=resume, quiet=quiet) as report:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from lgbench.errors import LgbenchError
+from lgbench.text import LONGEST_PATH, plain
 
 if TYPE_CHECKING:
     from lgbench.results import Result
@@ -36,7 +37,7 @@ def finished_runs(folders: Sequence[Path]) -> list[Path]:
         if not finished:
             raise LgbenchError(f"{str(folder)!r} holds no finished evaluation: there is no {RESULT_FILE} in it.")
         for left_out in unfinished:
-            typer.echo(f"Left out: {left_out}, as its evaluation is not finished.", err=True)
+            typer.echo(f"Left out: {plain(left_out, limit=LONGEST_PATH)}, as its evaluation is not finished.", err=True)
         found += finished
     unique: dict[Path, Path] = {}
     for folder in found:
@@ -88,7 +89,7 @@ def check_one_system(runs: Iterable[Path]) -> None:
 
     parents = dict.fromkeys(folder.resolve().parent for folder in runs)
     if len(systems := [parent.name for parent in parents if (parent / SYSTEM_FILE).exists()]) > 1:
-        raise LgbenchError(f"These runs are of {len(systems)} systems, {', '.join(systems)}: name those of one.")
+        raise LgbenchError(f"These runs are of {len(systems)} systems, {plain(', '.join(systems))}: name those of one.")
 
 
 def read_result(folder: Path) -> Result:
@@ -109,7 +110,7 @@ def fitting(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) 
     reasons = {folder: why_not(run) for folder, run in runs.items()}
     for folder, reason in reasons.items():
         if reason is not None:
-            typer.echo(f"Left out: {folder}, as {reason}.", err=True)
+            typer.echo(f"Left out: {plain(folder, limit=LONGEST_PATH)}, as {plain(reason)}.", err=True)
     return {folder: run for folder, run in runs.items() if reasons[folder] is None}
 
 

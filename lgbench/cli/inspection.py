@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +44,7 @@ def compare(
     from lgbench.scoring.report import comparison_parts, comparison_record
     from lgbench.scoring.systems import score_trained
     from lgbench.suites import load_suite
+    from lgbench.text import json_text
 
     found = finished_runs(folders)
     check_one_system(found)
@@ -58,7 +58,7 @@ def compare(
     suites = dict.fromkeys(run.result.suite for run in compared)
     scored = [score_trained(compared, load_suite(suite)) for suite in suites]
     if as_json:
-        typer.echo(json.dumps([group for scores in scored for group in comparison_record(scores)], indent=1))
+        typer.echo(json_text([group for scores in scored for group in comparison_record(scores)]))
         return
     for scores in scored:
         if len(scored) > 1:

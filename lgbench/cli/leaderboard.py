@@ -31,14 +31,14 @@ def build(
 ) -> None:
     """Re-score every submission, and write leaderboard/README.md and a page with pictures for each system."""
     from lgbench.leaderboard.build import derive_files, differences, write_files
-    from lgbench.records import plain
     from lgbench.submissions.checking import read_submissions
+    from lgbench.text import LONGEST_PATH, plain
 
     files = derive_files(read_submissions(submissions))
     up_to_date = f"{output}/ is up to date with {submissions}/ (pages and pictures: {len(files)})."
     if not check:
         for path in write_files(files, output):
-            typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {path}")
+            typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {plain(path, limit=LONGEST_PATH)}")
         typer.echo(up_to_date)
         return
     lines = list(differences(files, output))

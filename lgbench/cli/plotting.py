@@ -11,6 +11,7 @@ import typer
 from lgbench.cli.folders import check_one_system, files_named, finished_runs, fitting, read_result, why_no_arm
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
+from lgbench.text import LONGEST_PATH, plain
 
 if TYPE_CHECKING:
     from lgbench.training.record import TrainingRecord
@@ -50,7 +51,7 @@ def command(
     else:
         figure = plotting.gap_map(_drawn(_training_runs(folders), _no_gap))
     plotting.write_picture(figure, output)
-    typer.echo(f"Wrote {output}")
+    typer.echo(f"Wrote {plain(output, limit=LONGEST_PATH)}")
 
 
 def _drawn(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) -> list[Found]:
@@ -63,7 +64,7 @@ def _training_runs(folders: list[Path]) -> dict[Path, TrainingRecord]:
     from lgbench.training.record import RECORD, read_training_record
 
     if not (paths := files_named(RECORD, folders)):
-        raise LgbenchError(f"There is no {RECORD} in {', '.join(map(str, folders))}.")
+        raise LgbenchError(f"There is no {RECORD} in {', '.join(repr(str(folder)) for folder in folders)}.")
     return {path.parent: read_training_record(path.parent) for path in paths}
 
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from lgbench.cli.console import PlainConsole
 from lgbench.running.loop import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -26,7 +27,7 @@ def reporter(*, quiet: bool, again: bool = True) -> Iterator[Callable[[Progress]
         quiet: Show nothing.
         again: Whether some prompts are asked again in the end.
     """
-    console = Console(stderr=True)
+    console = PlainConsole(err=True)
     if quiet:
         yield None
     elif console.is_terminal:

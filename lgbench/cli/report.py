@@ -14,8 +14,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from lgbench.cli.console import PlainConsole, wide_console
 from lgbench.models.loaded import Model
-from lgbench.records import plain
 from lgbench.results import Result
 from lgbench.scoring.display import percent
 from lgbench.scoring.measures import (
@@ -32,6 +32,7 @@ from lgbench.submissions.eligibility import ineligible
 from lgbench.suites import OPEN_ARM, ZONES, Cell, load_suite
 from lgbench.tables import Curve
 from lgbench.tables import Table as Drawn
+from lgbench.text import LONGEST_PATH, plain
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 500
@@ -51,8 +52,8 @@ def print_result(result: Result, folder: Path, *, lengths: bool = False) -> None
     if lengths or _lacks_lengths(result):
         print_table(_by_length(result))
     for note in notes(result):
-        console.print(note, markup=False, highlight=False, soft_wrap=not console.is_terminal)
-    console.print(f"Result: {folder}", markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(note, limit=LONGEST_PATH), markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    console.print(f"Result: {plain(folder, limit=LONGEST_PATH)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def describe(model: Model) -> str:
@@ -63,12 +64,6 @@ def describe(model: Model) -> str:
     if model.system.prompt is not None:
         parts.append(str(model.system.prompt))
     return ", ".join(parts)
-
-
-def wide_console() -> Console:
-    """A console on stdout; into a file or a pipe, wide enough for every table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
 
 
 def print_table(table: Table, *, spare: str | None = None) -> None:
@@ -84,7 +79,7 @@ def print_table(table: Table, *, spare: str | None = None) -> None:
         if table.columns[-1].header == spare:
             table.columns.pop()
     lines = "" if table.show_edge else "\n"  # which the edge has above and below
-    Console(width=max(console.width, _width(table, console))).print(lines, table, lines, sep="", end="")
+    PlainConsole(width=max(console.width, _width(table, console))).print(lines, table, lines, sep="", end="")
 
 
 def print_parts(parts: Sequence[Drawn | str]) -> None:
@@ -142,7 +137,7 @@ def _table(result: Result) -> Table:
     for task in summarize(result):
         zones = [_zone(task.zones[zone]) for zone in ZONES]
         horizons = ["-" if each is None else str(each) for each in (task.horizon_90, task.horizon_50)]
-        table.add_row(task.task, *zones, *horizons, sparkline(task))
+        table.add_row(escape(plain(task.task)), *zones, *horizons, sparkline(task))
     return table
 
 
@@ -160,7 +155,7 @@ def _by_length(result: Result) -> Table:
         table.add_column(str(length), justify="right", no_wrap=True)
     for task, of_task in counts.items():
         shares = {length: each.accuracy for length, each in of_task.items()}
-        table.add_row(task, *(percent(shares[length]) if length in shares else "" for length in lengths))
+        table.add_row(escape(plain(task)), *(percent(shares[length]) if length in shares else "" for length in lengths))
     return table
 
 

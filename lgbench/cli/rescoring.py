@@ -16,6 +16,7 @@ def command(
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
     from lgbench.rescoring import rescore
+    from lgbench.text import LONGEST_PATH, plain
 
     problems = []
     for folder in finished_runs(folders):
@@ -25,6 +26,7 @@ def command(
             problems.append(str(error))
             continue
         total = sum(cell.counts.total for cell in result.cells)
-        typer.echo(f"{folder}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.")
+        place = plain(folder, limit=LONGEST_PATH)
+        typer.echo(f"{place}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.")
     if problems:
         raise LgbenchError("\n".join(problems))

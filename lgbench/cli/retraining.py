@@ -41,6 +41,7 @@ def command(
         typer.echo(f"Training {run} again ...", err=True)
 
     from lgbench.models.devices import choose_device, fast_bfloat16
+    from lgbench.text import plain
     from lgbench.training.comparison import compare, elsewhere_note, machine_differences, verdict
     from lgbench.training.record import Machine, read_training_record
     from lgbench.training.retraining import (
@@ -61,7 +62,7 @@ def command(
     fast, last = fast_bfloat16(chosen), last_step(recorded, until)
     with threads_of(recorded):
         for reservation in reservations(recorded.plan):
-            typer.echo(reservation, err=True)
+            typer.echo(plain(reservation, limit=2000), err=True)
         if not quiet:
             for note in elsewhere_note(recorded, Machine.current(chosen), fast_bfloat16=fast):
                 typer.echo(note, err=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.folders import finished_runs
+from lgbench.text import LONGEST_PATH, plain
 
 
 def command(
@@ -42,9 +43,9 @@ def command(
     is_clone = submissions.exists()
     submitted = submit(runs, name=name, details=details, submissions=submissions)
     for run in submitted.runs:
-        typer.echo(f"Added {run}")
+        typer.echo(f"Added {plain(run, limit=LONGEST_PATH)}")
     for run in submitted.there:
-        typer.echo(f"Was there: {run}")
+        typer.echo(f"Was there: {plain(run, limit=LONGEST_PATH)}")
     if drafted is not None:
         typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
         typer.echo(f"  {drafted}")
@@ -56,7 +57,7 @@ def command(
         typer.echo(
             f"\nThere was no folder {submissions} here, so one was made. The steps below need a clone of lgbench."
         )
-    folder = shlex.quote(str(submitted.folder))
+    folder = plain(shlex.quote(str(submitted.folder)), limit=LONGEST_PATH)
     typer.echo(
         f"""
 Next, in this repository:

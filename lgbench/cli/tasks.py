@@ -20,7 +20,7 @@ def list_tasks(context: typer.Context) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    from lgbench.cli.report import wide_console
+    from lgbench.cli.console import wide_console
     from lgbench.suites import SUITES
     from lgbench.tasks import TASKS
 

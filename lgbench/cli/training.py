@@ -119,11 +119,12 @@ class Display:
     """
 
     def __init__(self, plan: TrainingPlan, *, quiet: bool, tell: Callable[[CurvePoint], str] | None = None) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        console = Console(stderr=True)
+        from lgbench.cli.console import PlainConsole
+
+        console = PlainConsole(err=True)
         columns = (TextColumn("step {task.completed} of {task.total}"), BarColumn(), TextColumn("{task.description}"))
         self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet)
         self._plan, self._quiet, self._tell = plan, quiet, tell
@@ -142,7 +143,7 @@ class Display:
             line = f"step {progress.step}/{self._steps}: {progress.pace}; {zones_line(self._plan, progress.point)}"
             if self._tell is not None:
                 line += f"; {self._tell(progress.point)}"
-            self._bar.console.print(line, highlight=False, soft_wrap=True)
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Clear the live display."""

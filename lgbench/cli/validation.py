@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,6 +42,7 @@ def command(
     """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
     from lgbench.errors import LgbenchError
     from lgbench.submissions.checking import check
+    from lgbench.text import json_text
 
     if by_maintainer and base is None:
         raise LgbenchError("--by-maintainer needs --base: the commit that HEAD is compared with.")
@@ -51,7 +51,7 @@ def command(
     found = (*of_changes, *checked.problems)
     if as_json:
         problems = [{"path": str(path), "field": problem.field, "message": problem.message} for path, problem in found]
-        typer.echo(json.dumps({"systems": checked.systems, "runs": checked.runs, "problems": problems}, indent=1))
+        typer.echo(json_text({"systems": checked.systems, "runs": checked.runs, "problems": problems}))
     else:
         if compared:
             typer.echo(compared)
@@ -78,7 +78,7 @@ def _compare(base: str, *, by_maintainer: bool) -> tuple[str, list[FileProblem]]
 
 
 def _print_claims(submissions: Iterable[Submission]) -> None:
-    from lgbench.records import plain
+    from lgbench.text import plain
 
     for system in (submission.system for submission in submissions):
         if (who := system.reproduced_by) is not None:
@@ -88,13 +88,13 @@ def _print_claims(submissions: Iterable[Submission]) -> None:
 
 
 def _print_by_file(problems: Iterable[FileProblem]) -> None:
-    from lgbench.records import plain
+    from lgbench.text import LONGEST_PATH, plain
 
     by_file: dict[Path, list[Problem]] = {}
     for path, problem in problems:
         by_file.setdefault(path, []).append(problem)
     for path, of_file in by_file.items():
-        typer.echo(plain(str(path)))
+        typer.echo(plain(path, limit=LONGEST_PATH))
         for problem in of_file:
             typer.echo(f"  {problem}")
     typer.echo()

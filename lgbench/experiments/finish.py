@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lgbench.evaluation import evaluate
+from lgbench.links import refuse_links
 from lgbench.models.devices import choose_device
 from lgbench.models.folders import CHECKPOINT
 from lgbench.models.importing import load_build
@@ -67,6 +68,7 @@ def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:
     Raises:
         LgbenchError: Evaluation failed.
     """
+    refuse_links(folder, [RESULT])
     # Recorded only where it is not the usual one, so that the same run is the same on every machine.
     options = {"device": device} if device != choose_device("auto") else {}
     own = {"build": plan.other_model} if plan.other_model is not None else {}

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from lgbench.errors import FolderInUseError, LgbenchError, ModelError
 from lgbench.experiments.base import Experiment, Run
 from lgbench.experiments.executors import InProcessExecutor
+from lgbench.text import plain_lines
 
 
 class State(Enum):
@@ -131,12 +132,12 @@ def _outcome(run: Run, finish: Callable[[], object]) -> Outcome:
     except FolderInUseError:
         return Outcome(run, State.ELSEWHERE)
     except ModelError as error:
-        print(error.user_traceback, end="", file=sys.stderr, flush=True)
+        print(plain_lines(error.user_traceback), end="", file=sys.stderr, flush=True)
         return Outcome(run, State.FAILED, str(error))
     except LgbenchError as error:
         return Outcome(run, State.FAILED, str(error))
     except Exception as error:  # noqa: BLE001  # out of memory, say: the other runs go on
-        traceback.print_exception(error)
+        print(plain_lines("".join(traceback.format_exception(error))), end="", file=sys.stderr, flush=True)
         return Outcome(run, State.FAILED, f"{type(error).__name__}: {error}")
     return Outcome(run, State.FINISHED)
 

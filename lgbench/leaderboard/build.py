@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +20,7 @@ from lgbench.leaderboard.pages import system_page
 from lgbench.leaderboard.pictures import system_pictures
 from lgbench.leaderboard.scored import score_submission
 from lgbench.leaderboard.svg import OPENING
+from lgbench.links import contents, is_file, is_folder, refuse_links
 from lgbench.submissions.checked import Submission
 
 FRONT_PAGE = "README.md"
@@ -41,19 +41,23 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     """Make the files in a folder exactly these; give back the paths that were written or removed.
 
     Raises:
-        LgbenchError: The folder holds something that is no part of a leaderboard, or cannot be written to.
+        LgbenchError: The folder, or anything in it, is a link, a pipe or a device; it holds something that is no part
+            of a leaderboard; or it cannot be written to.
     """
-    names = {path.relative_to(folder).as_posix() for path in _files(folder)}
-    stale = sorted(names - files.keys())
+    refuse_links(folder)
+    found = _files(folder)
+    refuse_links(folder, [*found, *files])
+    stale = sorted(found.keys() - files.keys())
     # By name first: nothing of a folder that is no leaderboard is read.
     strange = [path for path in stale if not _is_named_so(path)]
-    present = {} if strange else _present(folder)
+    present = {} if strange else {path: file.read_bytes() for path, file in found.items()}
     if strange := strange or [path for path in sorted(present) if not present[path].startswith(_mark(path))]:
         raise LgbenchError(
             f"{str(folder / strange[0])!r} is no part of a leaderboard. Move it, or choose another folder."
         )
     for each in (folder, folder / SYSTEMS, *(folder / SYSTEMS).glob("*/")):
-        remove_leftovers(each)
+        if is_folder(each):  # what is left under a temporary name may be a link
+            remove_leftovers(each)
     changed = [path for path, text in files.items() if present.get(path) != text.encode()]
     with telling_writes(folder):
         for path in changed:
@@ -79,14 +83,22 @@ def _is_named_so(path: str) -> bool:
 
 def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
     """The lines of the unified differences between the files in a folder and these; none where they are the same."""
-    present = _present(folder)
+    if folder.exists() and not is_folder(folder):
+        yield f"{folder}: is not a folder"
+        return
+    present = _files(folder)
+    for path, left in contents(folder).items():
+        if is_unfinished(left.name):
+            yield f"{folder / path}: is left of a process that was killed as it wrote, or is being written"
     for path in sorted({*files, *present}):
-        committed, derived = present.get(path), files.get(path)
+        derived = files.get(path)
         if derived is None:
             yield f"{folder / path}: no submission gives this file"
-        elif committed is None:
+        elif path not in present:
             yield f"{folder / path}: missing"
-        elif committed != derived.encode():
+        elif not is_file(present[path]):
+            yield f"{folder / path}: is not a regular file"
+        elif (committed := present[path].read_bytes()) != derived.encode():
             # At line feeds alone: `splitlines` takes other characters for ends of lines, and drops which it was.
             lines = committed.decode(errors="backslashreplace").split("\n")
             yield from difflib.unified_diff(
@@ -94,18 +106,13 @@ def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
             )
 
 
-def _files(folder: Path) -> list[Path]:
-    """Every file in a folder but those that a process is writing, or left when it was killed."""
-    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return [path for path in found if not is_unfinished(path.name)]
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file in a folder, by its path in it, but those that a process is writing, or left when it was killed.
 
-
-def _present(folder: Path) -> dict[str, bytes]:
-    """Every file in a folder by its path in it: of a link what it says, not what it leads to; of a pipe nothing."""
-    return {path.relative_to(folder).as_posix(): _content(path) for path in _files(folder)}
-
-
-def _content(path: Path) -> bytes:
-    if path.is_symlink():
-        return os.fsencode(path.readlink())
-    return path.read_bytes() if path.is_file() else b""
+    A link is listed, whether to a file or to a folder, and not followed.
+    """
+    return {
+        name: path
+        for name, path in contents(folder).items()
+        if not is_folder(path) and not any(map(is_unfinished, PurePosixPath(name).parts))
+    }

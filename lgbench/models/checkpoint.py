@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
 from lgbench.files import atomic_folder, remove_leftovers, write_atomically
+from lgbench.links import refuse_links
 from lgbench.models.architecture import Architecture
 from lgbench.models.calling import user_code
 from lgbench.models.folders import MODEL
@@ -76,8 +77,10 @@ def save_checkpoint(folder: Path, module: nn.Module, record: CheckpointRecord) -
     """Write a checkpoint, each file whole or not at all, the record last.
 
     Raises:
+        LgbenchError: The folder, or a file of a checkpoint in it, is a link.
         OSError: It could not be written.
     """
+    refuse_links(folder, (WEIGHTS, RECORD))
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     _write(folder, module.state_dict(), record)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lgbench.errors import LgbenchError
-from lgbench.files import telling_writes, write_atomically
+from lgbench.files import output_writer, telling_writes
 
 # No creation date, no version of the program that wrote it.
 _METADATA: Mapping[str, dict[str, Any]] = {
@@ -48,12 +48,14 @@ def write_picture(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all; the name's ending says as what.
 
     Raises:
-        LgbenchError: The ending is none of .svg, .png, .pdf, or the file cannot be written.
+        LgbenchError: The ending is none of .svg, .png, .pdf, or the file cannot be written, as it is a link or its
+            folder is full.
     """
     content = picture(figure, path.suffix.removeprefix(".").lower())
     with telling_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        with output_writer(path) as file:
+            file.write(content)
 
 
 def refuse_twice(runs: Iterable[tuple[str, int | None]]) -> None:

@@ -12,6 +12,7 @@ from lgbench.plotting.canvas import STYLE, legend, make_panels
 from lgbench.results import Result
 from lgbench.scoring.measures import counts_by_task
 from lgbench.series import by_step
+from lgbench.text import plain
 
 
 def series_curves(results: Sequence[Result]) -> Figure:
@@ -38,6 +39,7 @@ def series_curves(results: Sequence[Result]) -> Figure:
                 cells = [each[task][length] for each in counts.values()]
                 values = [100 * cell.correct / cell.total for cell in cells]
                 axes.plot(list(counts), values, color=shades(number), marker="o", markersize=3, label=str(length))
-            axes.set(title=task, xlabel="pretraining step", ylabel="exact match in %", ylim=(-3, 103))
+            axes.set_title(plain(task), parse_math=False)  # a stranger may have named it
+            axes.set(xlabel="pretraining step", ylabel="exact match in %", ylim=(-3, 103))
             legend(axes, columns=5, title="length")
     return figure

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lgbench.errors import FolderTakenError, LgbenchError
 from lgbench.files import TEMPORARY, owned_folder, write_atomically
+from lgbench.links import open_own
 from lgbench.records import read_record, write_record
 from lgbench.replies import Reply, reply_line
 from lgbench.results import Moment, Result, Sha256
@@ -33,6 +34,7 @@ RESULT_FILE = "result.json"
 REPLIES_FILE = "replies.jsonl.gz"
 RUN_FILE = "run.json"
 PARTIAL_FILE = "replies.partial.jsonl"
+_FILES = (RESULT_FILE, REPLIES_FILE, RUN_FILE, PARTIAL_FILE)
 
 
 class _RunRecord(BaseModel):
@@ -62,8 +64,8 @@ class RunFolder:
         self.source_sha256 = record.source_sha256
         self.spent = Spent()
         self.resumed = 0
-        self._partial = (path / PARTIAL_FILE).open("ab")
-        self._stored_file: BinaryIO = (path / f".{REPLIES_FILE}{TEMPORARY}").open("wb")
+        self._partial = open_own(path / PARTIAL_FILE, "ab")
+        self._stored_file: BinaryIO = open_own(path / f".{REPLIES_FILE}{TEMPORARY}", "xb")
         self._stored = StoredReplies(self._stored_file)
         self._earlier = read_lines(path / PARTIAL_FILE)
         self._aside: deque[Line] = deque()
@@ -140,9 +142,9 @@ def open_run(
 
     Raises:
         LgbenchError: The folder holds another run, this one while `resume` is false, or a finished one of another
-            version of the model's file; or it cannot be written to.
+            version of the model's file; it, or a file of the run, is a link; or it cannot be written to.
     """
-    with owned_folder(path):
+    with owned_folder(path, _FILES):
         if (path / RESULT_FILE).exists():
             result = read_record(path / RESULT_FILE, Result)
             difference = key.difference(RunKey.of_result(result), may_change=may_change)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lgbench.errors import DamagedRunError
+from lgbench.links import open_own
 from lgbench.models.contract import Tokens
 from lgbench.replies import Reply, parse_reply_line
 from lgbench.results import MAX_REPLY_CHARS
@@ -35,7 +36,7 @@ def drop_torn_line(partial: Path) -> None:
     content = partial.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        with partial.open("r+b") as file:
+        with open_own(partial, "r+b") as file:
             file.truncate(whole)
 
 

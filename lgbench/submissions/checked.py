@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.records import Problem, plain
+from lgbench.records import Problem
 from lgbench.results import Result
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import Cell
+from lgbench.text import LONGEST_PATH, plain
 
 
 class FileProblem(NamedTuple):
@@ -23,7 +24,7 @@ class FileProblem(NamedTuple):
     problem: Problem
 
     def __str__(self) -> str:
-        return f"{plain(str(self.path))}: {self.problem}"
+        return f"{plain(self.path, limit=LONGEST_PATH)}: {self.problem}"
 
 
 class SubmittedRun(NamedTuple):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lgbench.errors import LgbenchError
-from lgbench.files import TEMPORARY, owned_folder, telling_writes
+from lgbench.files import TEMPORARY, owned_folder, telling_writes, write_atomically
+from lgbench.links import contents, refuse_links
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
@@ -74,15 +75,16 @@ def submit(
 
     Raises:
         LgbenchError: A result or a detail is not as it must be, with every problem; the system has another run of the
-            same arm, group and seed, or says something else; or there is nothing new.
+            same arm, group and seed, or says something else; there is nothing new; or the folder of submissions, the
+            system or anything in it is a link.
     """
     try:
         check_system_name(name)
     except ValueError as error:
         raise LgbenchError(f"{name!r} is no name for a system: {error}.") from None
     target = submissions / name
-    if target.is_symlink():
-        raise LgbenchError(f"{str(target)!r} is a link, which no system may be. Remove it, or choose another --name.")
+    refuse_links(submissions, [name])
+    refuse_links(target, contents(target))
     with telling_writes(target):
         submissions.mkdir(exist_ok=True)
         with (
@@ -157,7 +159,7 @@ def _stage(
         (staging / run).mkdir()
         sources[run] = folder
         for file, written in content.items():
-            (staging / run / file).write_bytes(written)
+            write_atomically(staging / run / file, written)
     return problems, sources, there
 
 
@@ -222,10 +224,11 @@ def _tell(staged: Path, path: Path, given: Mapping[str, Any]) -> bool:
     if path.exists() and all(record.get(field) == value for field, value in given.items()):
         return False
     try:
-        staged.write_text(json.dumps({**record, **given}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        content = json.dumps({**record, **given}, indent=1, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError as error:  # from a terminal of another encoding
         around = str(error.object)[max(0, error.start - 20) : error.end]
         raise LgbenchError(f"Nothing was submitted. This is not valid UTF-8: {around!r}.") from None
+    write_atomically(staged, content)
     return True
 
 

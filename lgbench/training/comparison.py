@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lgbench.cells import DEV_EXAMPLES
-from lgbench.records import plain
+from lgbench.text import plain
 from lgbench.training.points import zones_line
 from lgbench.training.record import CurvePoint, Machine, TrainingRecord
 

@@ -17,8 +17,9 @@ from lgbench.environment import count_peak_anew, peak_memory, return_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.models.calling import user_code
-from lgbench.models.checkpoint import Build, CheckpointRecord, save_checkpoint
-from lgbench.models.folders import CHECKPOINT
+from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
+from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
+from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.tensors import spoiled
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.records import write_record
@@ -35,9 +36,10 @@ from lgbench.training.settings import learning_rate
 from lgbench.training.state import STATE, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
 
-_REPORT_STEPS = 10
 POINTS = "points"
 """The folder of the checkpoints that a hook kept, in a run's folder."""
+_FILES = (RECORD, STATE, f"{CHECKPOINT}/{WEIGHTS}", f"{CHECKPOINT}/{CHECKPOINT_RECORD}", MODEL, POINTS)
+_REPORT_STEPS = 10
 # Compiled, each new shape costs a compilation: chunks are padded to a multiple of this.
 _COMPILED_MULTIPLE = 32
 
@@ -92,10 +94,11 @@ def train(
         written.
 
     Raises:
-        LgbenchError: The folder holds another run or is in use, the module is unfit, or the loss is not a number.
+        LgbenchError: The folder holds another run or is in use, it or a file of the run is a link, the module is unfit,
+            or the loss is not a number.
         ModelError: The user's module or a hook raised. The last state that was saved is kept.
     """
-    with owned_folder(folder):
+    with owned_folder(folder, _FILES):
         if (done := finished_before(plan, folder, resume=resume)) is not None:
             return done
         return_memory()  # of the run before, if there was one in this process

@@ -114,8 +114,10 @@ class _Run:
         suite = load_suite(plan.suite)
         tasks = {part.task for part in plan.parts}
         dev = DevSet(suite, suite.group(plan.group), tasks, device=self._device)
-        if plan.other_model is not None and not plan.is_pretrained:
-            check_length(self._module, dev.longest, device=self._device)
+        if plan.is_pretrained:  # what evaluation asks beyond its positions counts as capped
+            check_length(self._module, dev.longest_row, "the longest prompt and its target", device=self._device)
+        elif plan.other_model is not None:
+            check_length(self._module, dev.longest, "the longest prompt and a reply up to its cap", device=self._device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
         forward = torch.compile(self._module, dynamic=False) if settings.compile else self._module
         meter = Meter(self._device)

@@ -162,7 +162,7 @@ def test_the_same_holds_of_an_adapter(folder: Path, tmp_path: Path) -> None:
     assert sha256(folder, adapter=str(adapter)) == before
     (adapter / "adapter_model.safetensors").rename(tmp_path / "moved.safetensors")
     (adapter / "adapter_model.safetensors").symlink_to(tmp_path / "moved.safetensors")
-    with pytest.raises(LgbenchError, match="is a link to .* outside the model's folder"):
+    with pytest.raises(LgbenchError, match=r"is a link to .* outside the model's folder"):
         load_model(f"hf:{folder}", {"adapter": str(adapter)})
 
 

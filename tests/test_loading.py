@@ -316,7 +316,7 @@ def test_replies_are_read_from_a_regular_file_only(folder: Path) -> None:
     os.mkfifo("pipe")
     Path("link.jsonl").symlink_to("/dev/zero")
     for name in ("/dev/zero", "pipe", ".", "link.jsonl"):
-        with pytest.raises(LgbenchError, match="is no regular file. Save the replies to a file"):
+        with pytest.raises(LgbenchError, match=r"is no regular file\. Save the replies to a file"):
             load_model(f"replay:{name}")
     with Path("huge.jsonl").open("wb") as file:
         file.truncate(3_000_000_000)  # takes no room on the disk

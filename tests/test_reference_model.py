@@ -339,7 +339,8 @@ def test_shapes_are_compared_before_they_take_memory(
 ) -> None:
     def build(*arguments: object) -> Transformer:
         assert torch.get_default_device().type == "meta"
-        return make(*arguments)
+        built: Transformer = make(*arguments)
+        return built
 
     model = tiny()
     checkpoints.save_checkpoint(tmp_path, model, record(model))

@@ -101,11 +101,7 @@ def _table(tokenizer: Any, folder: Path) -> Tensor:
     found[PAD] = found[END] = [tokenizer.eos_token_id]  # what stands in the padding is never looked at
     found[BEGIN] = [tokenizer.bos_token_id]
     uses = Counter(tokens[0] for tokens in found[PAD + 1 :] if tokens)
-    unfit = [
-        text
-        for text, tokens in zip(VOCABULARY, found, strict=True)
-        if len(tokens) != 1 or uses[tokens[0]] > 1
-    ]
+    unfit = [text for text, tokens in zip(VOCABULARY, found, strict=True) if len(tokens) != 1 or uses[tokens[0]] > 1]
     if unfit:
         shown = ", ".join(map(repr, unfit[:_MOST_SHOWN]))
         more = f" and {len(unfit) - _MOST_SHOWN} more" if len(unfit) > _MOST_SHOWN else ""

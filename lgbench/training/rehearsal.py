@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.files import TEMPORARY, telling_writes
 from lgbench.models.folders import MODEL
-from lgbench.models.huggingface.checkpoint import quiet_loading
 from lgbench.models.huggingface.predictor import HuggingFacePredictor
 from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import encode, encode_prompt
@@ -49,13 +48,12 @@ def rehearse(run: Path, module: PretrainedModule, tokenizer: Any, *, suite: Suit
         )
     with torch.random.fork_rng(), _trial_folder(run) as folder:
         save_whole(copy.deepcopy(module), tokenizer, folder)
-        # Without its weights, which need not be in memory twice.
-        options = {"template": evaluation_template(folder), "device_map": "meta"}
+        # Not on the GPU, whose memory is needed for training.
+        options = {"template": evaluation_template(folder), "device_map": "cpu"}
         predictor = load_model(f"hf:{folder.absolute()}", options).predictor
     assert isinstance(predictor, HuggingFacePredictor)
-    tasks = [task.name for task in suite.tasks if task.name in suite.group(group).tasks]
-    with quiet_loading():
-        predictor.prepare(suite, tasks)
+    tasks = suite.group(group).tasks
+    predictor.prepare(suite, tasks)
     for task in tasks:
         for length in suite.grid(task):
             _compare(predictor, module.table, draw_cell(suite, task, length, split="dev"))
@@ -71,7 +69,7 @@ def _trial_folder(run: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _compare(predictor: HuggingFacePredictor, table: Tensor | Any, examples: list[Example]) -> None:
+def _compare(predictor: HuggingFacePredictor, table: Any, examples: Sequence[Example]) -> None:
     """Compare rows of one cell: the tokens of each prompt, and what the tokens of its target are read as.
 
     Raises:
@@ -81,14 +79,15 @@ def _compare(predictor: HuggingFacePredictor, table: Tensor | Any, examples: lis
     for example, row in zip(examples, rows, strict=True):
         trained, asked = table[encode_prompt(example.task, example.prompt)].tolist(), list(row.tokens)
         if trained != asked:
-            place = next((at for at, pair in enumerate(zip(trained, asked)) if pair[0] != pair[1]), len(trained))
+            pairs = itertools.zip_longest(trained, asked)
+            same = next(place for place, (one, other) in enumerate(pairs) if one != other)
             raise LgbenchError(
-                f"The model would be trained on other tokens than evaluation sends: of {example.task} "
-                f"{example.prompt!r}, {trained[place:][:5]} from token {place} on, not {asked[place:][:5]}. transformers "
-                "reads the tokenizer that is written in its own way. Choose another model."
+                f"Training and evaluation would use other tokens for {example.task} {example.prompt[:40]!r}: from "
+                f"token {same} on, {trained[same:][:5]} and {asked[same:][:5]}. transformers does not read the "
+                "tokenizer as it is written. Choose another model."
             )
         if (reply := predictor.read(row, table[encode(example.target)].tolist())) != example.target:
             raise LgbenchError(
-                f"The tokenizer reads the tokens of {example.target!r} as {reply!r}, so no reply to {example.task} "
-                "would be right. Choose another model."
+                f"The tokenizer reads the tokens of {example.target[:40]!r} as {reply[:80]!r}, so no reply to "
+                f"{example.task} would be right. Choose another model."
             )

@@ -1,4 +1,4 @@
-"""The files that hold a Hugging Face model's weights: those that `transformers` loads, and no others. Needs no torch."""
+"""The files that hold a Hugging Face model's weights: those that `transformers` loads. Needs no torch."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from lgbench.models.huggingface.folder import typed_path
 from lgbench.results import Result
 
 _STEP = re.compile(r"(?:step|checkpoint)[-_]?([0-9]+)", re.IGNORECASE)
+_MOST_DIGITS = 15
 
 
 def pretraining_step(revision: str) -> int:
@@ -23,8 +24,8 @@ def pretraining_step(revision: str) -> int:
         140000
     """
     named, numbers = _STEP.findall(revision), re.findall("[0-9]+", revision)
-    if named or len(numbers) == 1:
-        return int((named or numbers)[0])
+    if (named or len(numbers) == 1) and len(step := (named or numbers)[0]) <= _MOST_DIGITS:
+        return int(step)
     raise LgbenchError(f"The revision {revision!r} names no step. A series needs names such as step-160000.")
 
 

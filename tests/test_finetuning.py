@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +18,16 @@ pytest.importorskip("accelerate")
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
-from lgbench.bench.llama import SIGNS, make_llama
+from lgbench.bench.llama import SIGNS, make_llama, make_tokenizer
 from lgbench.cells import draw_cell
 from lgbench.cli import main
 from lgbench.errors import LgbenchError
@@ -116,9 +125,12 @@ def test_a_model_that_could_not_be_written_is_written_by_resume(
     message: str,
 ) -> None:
     def fail(self: Any, place: Path) -> None:
-        (place / "config.json").write_text("{", encoding="utf-8")
-        raise error
+        if (run / "training.json").exists():  # not before training, where it is tried
+            (place / "config.json").write_text("{", encoding="utf-8")
+            raise error
+        save(self, place)
 
+    save = LlamaForCausalLM.save_pretrained
     run = tmp_path / "run"
     command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(run)]
     command += ["--set", "steps=1", "--set", "batch=16", "--set", "evaluate_every=1"]
@@ -144,6 +156,87 @@ def test_a_model_that_could_not_be_written_is_written_by_resume(
     written = (run / "model" / "model.safetensors").stat().st_mtime_ns
     assert run_command(monkeypatch, *command, "--resume") == 0
     assert (run / "model" / "model.safetensors").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device"), "/model': No space left on device. Nothing is trained yet."),
+        (SafetensorError("No space left"), "/model': No space left. Nothing is trained yet."),
+        (ValueError("unsound\nsettings"), "transformers cannot write this model: unsound\n"),
+        (RuntimeError("shared tensors"), "transformers cannot write this model: shared tensors\n"),
+    ],
+)
+@pytest.mark.parametrize("kind", [LlamaForCausalLM, PreTrainedTokenizerFast])
+def test_what_could_not_be_written_is_told_before_training(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: type,
+    error: Exception,
+    message: str,
+) -> None:
+    def fail(self: Any, place: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(kind, "save_pretrained", fail)
+    monkeypatch.setattr("lgbench.training.trainer.take_step", lambda *_, **__: pytest.fail("it trains"))
+    command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(tmp_path / "run")]
+    assert run_command(monkeypatch, *command) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' own, about the settings
+@pytest.mark.parametrize("lora", ["0", "2"])
+def test_of_the_settings_for_generating_only_the_marks_are_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: str
+) -> None:
+    base, run = Path(shutil.copytree(folder, tmp_path / "base")), tmp_path / "run"
+    odd = {"temperature": 0.9, "top_p": 0.6, "eos_token_id": 2, "repetition_penalty": 1.2, "max_new_tokens": 3}
+    (base / "generation_config.json").write_text(json.dumps(odd), encoding="utf-8")
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    (base / "config.json").write_text(json.dumps(config | {"temperature": 0.5, "top_k": 3}), encoding="utf-8")
+    command = [f"hf:{base}", "capitalize-reverse", "main_only", "--output", str(run), "--lora", lora]
+    command += ["--set", "steps=1", "--set", "batch=16", "--set", "evaluate_every=1"]
+    assert run_command(monkeypatch, *command) == 0
+    written = json.loads((run / "model" / "generation_config.json").read_text("utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    assert {name: value for name, value in written.items() if not name.startswith(("_", "transformers"))} == {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    # As an older version left it: trained, but without the model.
+    shutil.rmtree(run / "model")
+    assert run_command(monkeypatch, *command, "--resume") == 0
+    assert (run / "model" / "model.safetensors").is_file()
+
+
+def test_the_place_of_the_model_is_free_before_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(tmp_path / "run")]
+    assert run_command(monkeypatch, *command) == 1
+    assert "run/model' is where the trained model goes, but it is there already" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["model"]
+
+
+def test_a_model_with_too_few_positions_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = make_tokenizer()
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 40}
+    marks = {"bos_token_id": 1, "eos_token_id": 2}
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes, **marks)).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    monkeypatch.setattr("lgbench.training.trainer.take_step", lambda *_, **__: pytest.fail("it trains"))
+    command = [f"hf:{tmp_path / 'base'}", "capitalize-reverse", "main_only", "--output", str(tmp_path / "run")]
+    assert run_command(monkeypatch, *command) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"given \d+ tokens, as many as the longest prompt and its target have, raised IndexError", error)
 
 
 def test_what_cannot_be_finetuned_is_told(

@@ -130,7 +130,12 @@ def test_the_step_of_a_checkpoint() -> None:
         assert pretraining_step(revision) == step
     for model, expected in (("hf:me/tiny@step-3", 3), ("hf:runs/v2/checkpoint-500/", 500)):
         assert list(by_step([make_result(lambda cell: 0, system=SystemInfo(model=model, kind="hf"))])) == [expected]
-    for model in ("hf:HuggingFaceTB/SmolLM2-360M-Instruct", "hf:me/model-3", "hf:me/tiny@2024-05"):
+    for model in (
+        "hf:HuggingFaceTB/SmolLM2-360M-Instruct",
+        "hf:me/model-3",
+        "hf:me/tiny@2024-05",
+        f"hf:me/tiny@step-{10**15}",
+    ):
         with pytest.raises(LgbenchError, match="names no step"):
             by_step([make_result(lambda cell: 0, system=SystemInfo(model=model, kind="hf"))])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -286,6 +287,45 @@ def test_a_reply_to_no_example_of_the_suite_is_named(folder: Path) -> None:
         file.write('\n{"id": "reverse-4-256", "reply": "x"}\n')
     with pytest.raises(LgbenchError, match=r"replies to 'reverse-4-256', which is no example of mini-v1"):
         evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4])
+
+
+@pytest.mark.parametrize("index", ["9" * 50, "007", "-1", "", "1.0", "٣", "²"])
+def test_an_id_whose_number_is_written_in_another_way_is_no_examples(folder: Path, index: str) -> None:
+    line = json.dumps({"id": f"reverse-4-{index}", "reply": "x"})
+    (folder / "replies.jsonl").write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(LgbenchError, match=r"replies to 'reverse-4-.*', which is no example of mini-v1"):
+        evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4])
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (f'{{"id": "reverse-4-{"9" * 5000}", "reply": "x"}}', r"its id has 5,010 characters"),
+        (f'{{"id": "reverse-4-1", "reply": "x", "tokens": {"9" * 5000}}}', "Exceeds the limit"),
+        (f'{{"id": "reverse-4-1", "reply": "{"x" * 1_000_000}"}}', "it has more than 1,000,000 bytes"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_line_that_no_reply_needs_is_refused(folder: Path, line: str, sentence: str) -> None:
+    (folder / "replies.jsonl").write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(LgbenchError, match=f"Line 1 of 'replies.jsonl' is no reply: .*{sentence}"):
+        load_model("replay:replies.jsonl")
+
+
+def test_replies_are_read_from_a_regular_file_only(folder: Path) -> None:
+    os.mkfifo("pipe")
+    Path("link.jsonl").symlink_to("/dev/zero")
+    for name in ("/dev/zero", "pipe", ".", "link.jsonl"):
+        with pytest.raises(LgbenchError, match=r"is no regular file\. Save the replies to a file"):
+            load_model(f"replay:{name}")
+    with Path("huge.jsonl").open("wb") as file:
+        file.truncate(3_000_000_000)  # takes no room on the disk
+    with pytest.raises(LgbenchError, match=r"has 3,000,000,000 bytes; at most 2,000,000,000 are read"):
+        load_model("replay:huge.jsonl")
+    write_replies(Path("real.jsonl"))
+    Path("link.jsonl").unlink()
+    Path("link.jsonl").symlink_to("real.jsonl")
+    assert load_model("replay:link.jsonl").system.kind == "replay"
 
 
 def test_an_impossible_number_of_parameters_is_told_before_the_first_prompt(folder: Path) -> None:

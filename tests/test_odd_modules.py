@@ -89,6 +89,14 @@ class MoreThanTensors(Plain):
         return {"calls": 3}
 
 
+class Sparse(Plain):
+    """Holds a tensor of a layout that safetensors lacks."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.register_buffer("table", torch.eye(3).to_sparse())
+
+
 class ChangesItsInput(Plain):
     def forward(self, tokens: Tensor) -> Tensor:
         tokens += 1
@@ -99,6 +107,7 @@ class ChangesItsInput(Plain):
     ("build", "told"),
     [
         (MoreThanTensors, "state holds '_extra_state', of type dict; a checkpoint holds tensors only"),
+        (Sparse, r"state holds 'table', torch\.sparse_coo of torch\.float32, which no checkpoint can hold"),
         (ChangesItsInput, "changes the tokens that it is given. Have it work on a copy"),
     ],
 )

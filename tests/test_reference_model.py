@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -320,6 +321,35 @@ def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
         checkpoints.load_module(tmp_path)
     about.unlink()
     with pytest.raises(LgbenchError, match=r"no checkpoint\.json"):
+        checkpoints.load_module(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"width": 90_000, "hidden": 90_000}, r"embedding\.weight has shape \(152, 16\), not \(152, 90000\)"),
+        ({"hidden": 100_000}, r"blocks\.0\.feed_forward\.gate_up\.weight has shape"),
+        ({"layers": 3}, r"blocks\.2\.\S+ is missing"),
+        ({"layers": 1}, r"the model has no 'blocks\.1\.\S+'"),
+        ({"layers": 100_000}, r"it has 100,000 layers, the file 15 tensors"),
+    ],
+)
+def test_shapes_are_compared_before_they_take_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, int], detail: str
+) -> None:
+    def build(*arguments: object) -> Transformer:
+        assert torch.get_default_device().type == "meta"
+        built: Transformer = make(*arguments)
+        return built
+
+    model = tiny()
+    checkpoints.save_checkpoint(tmp_path, model, record(model))
+    about = json.loads((tmp_path / checkpoints.RECORD).read_text("utf-8"))
+    about["architecture"] |= change
+    (tmp_path / checkpoints.RECORD).write_text(json.dumps(about), encoding="utf-8")
+    make: Any = checkpoints.reference_model
+    monkeypatch.setattr(checkpoints, "reference_model", build)
+    with pytest.raises(LgbenchError, match=f"do not fit the model that checkpoint.json describes: {detail}"):
         checkpoints.load_module(tmp_path)
 
 

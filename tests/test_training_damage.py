@@ -222,6 +222,10 @@ def _of_nothing(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
     tensors["optimizer.999.exp_avg"] = torch.zeros(3)
 
 
+def _of_a_number_too_long_to_read(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    tensors[f"optimizer.{'9' * 5000}.exp_avg"] = torch.zeros(3)
+
+
 def _without_a_moment(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
     del tensors["optimizer.0.exp_avg"]
 
@@ -249,6 +253,7 @@ def _of_another_suite(_: dict[str, Tensor], record: dict[str, Any]) -> None:
         (_short_generator, "no usable generator"),
         (_misshapen, r"'optimizer.0.exp_avg' of shape \(3,\)"),
         (_of_nothing, "which is no moment of a parameter"),
+        (_of_a_number_too_long_to_read, "which is no moment of a parameter"),
         (_without_a_moment, "lacks 'optimizer.0.exp_avg'"),
         (_of_another_type, r"'optimizer.0.exp_avg' as torch\.float16, not torch\.float32"),
         (_without_points, r"the curve is not that of its plan.* the last at or before the 5 that are done\)"),

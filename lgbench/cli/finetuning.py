@@ -50,20 +50,27 @@ def command(
     from lgbench.models.folders import MODEL
     from lgbench.models.huggingface.folder import check_folder, find_folder
     from lgbench.suites import load_suite
-    from lgbench.training.finetuning import leave_model, load_pretrained
+    from lgbench.training.finetuning import PretrainedModule, leave_model, load_pretrained
     from lgbench.training.plans import Recipe
+    from lgbench.training.rehearsal import rehearse
     from lgbench.training.trainer import train
 
     chosen = choose_device(device)
     changes = [*(_LORA if lora else _FULL), *(change or [])]
-    recipe = Recipe(load_suite(suite), changes=changes, model=model, lora_rank=lora, device=chosen)
+    found = load_suite(suite)
+    recipe = Recipe(found, changes=changes, model=model, lora_rank=lora, device=chosen)
     plan = recipe.plan(group, arm, seed)
     with stdout_to_stderr():
         source = find_folder(model.removeprefix("hf:"), revision=None)
     check_folder(source)
     folder = output or Path("runs") / "finetuning" / f"{suite}-{group}-{arm}-seed{seed}"
+
+    def build(_: int) -> PretrainedModule:
+        module, tokenizer = load_pretrained(source, lora_rank=lora)
+        rehearse(folder, module, tokenizer, suite=found, group=group)
+        return module
+
     with shown(plan, folder, resume=resume, quiet=quiet) as report:
-        build = lambda _: load_pretrained(source, lora_rank=lora)[0]  # noqa: E731
         record = train(plan, folder, build=build, device=chosen, resume=resume, report=report)
         template = leave_model(folder, source, lora_rank=lora)
     if quiet:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from lgbench.links import refuse_links
 from lgbench.models.architecture import Architecture
 from lgbench.models.calling import user_code
 from lgbench.models.folders import MODEL
-from lgbench.models.tensors import packed, read_tensors, spoiled
+from lgbench.models.tensors import packed, read_shapes, read_tensors, spoiled
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.models.transformer import Transformer
 from lgbench.records import read_record, write_record
@@ -114,15 +115,40 @@ def load_module(folder: Path, *, build: Build | None = None) -> tuple[Checkpoint
         LgbenchError: It is no checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
     """
     record = read_checkpoint_record(folder)
+    if record.architecture is not None:
+        _check_shapes(folder, record.architecture, record.vocabulary_size)
     module = _module(folder, record, build)
     try:
         module.load_state_dict(read_weights(folder))
     except RuntimeError as error:
-        detail = str(error).splitlines()[-1].strip()
-        raise LgbenchError(f"The weights in {folder} do not fit the model that {RECORD} describes: {detail}") from None
+        raise _unfit(folder, str(error).splitlines()[-1].strip()) from None
     if (name := spoiled(module.float())) is not None:
         raise LgbenchError(f"The weights in {folder} are damaged: {name} holds what is no number. {_COPY_AGAIN}")
     return record, module
+
+
+def _check_shapes(folder: Path, architecture: Architecture, vocabulary_size: int) -> None:
+    """Compare a reference model with the header of its weights, before it takes memory that the file does not justify.
+
+    Raises:
+        LgbenchError: They do not fit together, or the file is damaged.
+    """
+    found = read_shapes(folder / WEIGHTS, advice=_COPY_AGAIN)
+    if architecture.layers > len(found):  # even without its weights, a model of 100,000 layers takes a gigabyte
+        raise _unfit(folder, f"it has {architecture.layers:,} layers, the file {len(found):,} tensors.")
+    with torch.device("meta"):
+        described = reference_model(architecture, vocabulary_size).state_dict()
+    for name, tensor in described.items():
+        if name not in found:
+            raise _unfit(folder, f"{name} is missing.")
+        if found[name] != tuple(tensor.shape):
+            raise _unfit(folder, f"{name} has shape {found[name]}, not {tuple(tensor.shape)}.")
+    if unknown := sorted(found.keys() - described.keys()):
+        raise _unfit(folder, f"the model has no {unknown[0][:60]!r}.")
+
+
+def _unfit(folder: Path, detail: str) -> LgbenchError:
+    return LgbenchError(f"The weights in {folder} do not fit the model that {RECORD} describes: {detail}")
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lgbench.errors import LgbenchError
+from lgbench.records import plain
 from lgbench.replies import Reply, parse_reply_line
+from lgbench.results import MAX_REPLY_CHARS
 from lgbench.suites import Suite
+
+# The largest suite asks for 160,000 replies, of 4,096 characters at most.
+_MAX_BYTES = 2_000_000_000
+_MAX_LINE = 1_000_000  # bytes
+_MAX_ID = 100  # characters
 
 
 class RecordedReplies:
@@ -18,28 +26,50 @@ class RecordedReplies:
             keys are ignored, so that the lines of `lgbench data export` can be written back with their replies.
 
     Raises:
-        LgbenchError: The file cannot be read, a line is not such an object, or an id is repeated.
+        LgbenchError: The file is no regular file, too large or unreadable, a line is not such an object, or an id is
+            repeated.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._replies: dict[str, Reply] = {}
         try:
-            with path.open("rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if line.strip():
-                        self._add(number, line)
+            for number, line in enumerate(self._lines(), start=1):
+                if line.strip():
+                    self._add(number, line)
         except OSError as error:
             raise LgbenchError(f"Cannot read the replies file {str(path)!r}: {error.strerror or error}.") from None
 
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of the file. Of one that is too long, no more is read than shows that it is."""
+        status = self._path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe can be read once, and lgbench also hashes it; a device has no end
+            raise LgbenchError(
+                f"The replies file {str(self._path)!r} is no regular file. Save the replies to a file, and name that."
+            )
+        if status.st_size > _MAX_BYTES:
+            raise LgbenchError(
+                f"The replies file {str(self._path)!r} has {status.st_size:,} bytes; at most {_MAX_BYTES:,} are read. "
+                "It needs one line for each example, with its id and reply."
+            )
+        with self._path.open("rb") as file:
+            while line := file.readline(_MAX_LINE + 1):
+                yield line
+
     def _add(self, number: int, line: bytes) -> None:
+        where = f"Line {number} of {str(self._path)!r}"
+        if len(line) > _MAX_LINE:
+            raise LgbenchError(f"{where} is no reply: it has more than {_MAX_LINE:,} bytes.")
         try:
             example_id, reply, _ = parse_reply_line(line, strict=False)
         except ValueError as error:
-            raise LgbenchError(f"Line {number} of {str(self._path)!r} is no reply: {error}.") from None
+            raise LgbenchError(f"{where} is no reply: {error}.") from None
+        if len(example_id) > _MAX_ID:
+            raise LgbenchError(f"{where} is no reply: its id has {len(example_id):,} characters.")
         if example_id in self._replies:
-            raise LgbenchError(f"Line {number} of {str(self._path)!r} repeats the id {example_id!r}.")
-        self._replies[example_id] = reply
+            raise LgbenchError(f"{where} repeats the id {plain(repr(example_id))}.")
+        # One character too many tells the evaluation that the reply was longer.
+        self._replies[example_id] = reply._replace(text=reply.text[: MAX_REPLY_CHARS + 1])
 
     def check_ids(self, suite: Suite) -> None:
         """Refuse replies to examples that the suite does not have: the file was made for something else.
@@ -47,12 +77,13 @@ class RecordedReplies:
         Raises:
             LgbenchError: There is such a reply.
         """
-        known = {f"{cell.task}-{cell.length}" for cell in suite.cells()}
+        cells = {f"{cell.task}-{cell.length}" for cell in suite.cells()}
+        indices = {str(index) for index in range(suite.examples_per_cell)}  # not `int`, which also reads 007 and ٣
         for example_id in self._replies:
             cell, _, index = example_id.rpartition("-")
-            if cell not in known or not (index.isdecimal() and int(index) < suite.examples_per_cell):
+            if cell not in cells or index not in indices:
                 raise LgbenchError(
-                    f"{str(self._path)!r} replies to {example_id!r}, which is no example of {suite.name}."
+                    f"{str(self._path)!r} replies to {plain(repr(example_id))}, which is no example of {suite.name}."
                 )
 
     def lookup(self, ids: Sequence[str]) -> list[Reply]:

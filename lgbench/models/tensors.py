@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -29,10 +30,36 @@ def read_tensors(path: Path, *, advice: str) -> dict[str, Tensor]:
     Raises:
         LgbenchError: The file is missing, truncated or in another format.
     """
+    with _damage(path, advice):
+        return load_file(path)
+
+
+def read_shapes(path: Path, *, advice: str) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of a safetensors file, read from its header alone. Arguments as for `read_tensors`.
+
+    Raises:
+        LgbenchError: The file is missing, truncated or in another format.
+    """
+    with _damage(path, advice):
+        return shapes(path)
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The same of a file that is there.
+
+    Raises:
+        SafetensorError: The file is truncated or in another format.
+    """
+    with safe_open(path, "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
+
+
+@contextlib.contextmanager
+def _damage(path: Path, advice: str) -> Iterator[None]:
     if not path.is_file():
         raise LgbenchError(f"There is no {path.name} in {path.parent}. {advice}")
     try:
-        return load_file(path)
+        yield
     except SafetensorError as error:
         reason = "truncated" if "not fully covered" in str(error) else "not a safetensors file"
         raise LgbenchError(f"{path} is {reason} ({error}). {advice}") from None

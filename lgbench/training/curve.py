@@ -25,11 +25,12 @@ class DevSet:
 
     Attributes:
         longest: The most tokens that evaluation can make of a row: a prompt and a reply up to its cap.
+        longest_row: The most tokens that a prompt has with its target.
     """
 
     def __init__(self, suite: Suite, group: Group, tasks: Collection[str], *, device: str) -> None:
         self._chunks: dict[Cell, Chunk] = {}
-        self.longest = 0
+        self.longest = self.longest_row = 0
         for cell in suite.cells(groups=[group.name]):
             if cell.task not in tasks:
                 continue
@@ -37,6 +38,7 @@ class DevSet:
             rows = [encode_row(example) for example in examples]
             ends = (row.start + generation_cap(each.prompt) for row, each in zip(rows, examples, strict=True))
             self.longest = max(self.longest, *ends)
+            self.longest_row = max(self.longest_row, *(len(row.tokens) for row in rows))
             inputs, labels = pad(rows)
             self._chunks[cell] = Chunk(inputs.to(device), labels.to(device))
 

@@ -7,24 +7,22 @@ tags and maze nodes are added to its tokenizer. So training, its curve and resum
 from __future__ import annotations
 
 import errno
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from tokenizers import Regex, pre_tokenizers
 from torch import Tensor, nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
 from lgbench.errors import LgbenchError
 from lgbench.files import atomic_folder, owned_folder
 from lgbench.models.checkpoint import read_weights
 from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
-from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
+from lgbench.models.tokenizer import PAD
+from lgbench.training.characters import read_characters
 
-BEGIN_TOKEN = "<begin>"
 _GO_ON = "The trained weights are kept: go on with --resume."
 
 
@@ -64,41 +62,13 @@ def load_pretrained(folder: Path, *, lora_rank: int) -> tuple[PretrainedModule, 
         LgbenchError: It cannot be loaded, or its tokenizer has no single token for some character.
     """
     with quiet_loading():
-        model, tokenizer = load_folder(folder, dtype="float32")
-    table = _prepare_tokenizer(tokenizer, folder)
+        model, original = load_folder(folder, dtype="float32")
+    tokenizer, table = read_characters(original, folder)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     if lora_rank:
         model = _with_adapters(model, lora_rank)
     return PretrainedModule(model, table), tokenizer
-
-
-def _prepare_tokenizer(tokenizer: Any, folder: Path) -> Tensor:
-    """Add tags and nodes, keep characters apart, and give the model's token for each of ours."""
-    tokenizer.add_tokens([text for text in VOCABULARY[END + 1 :] if len(text) > 1])
-    if tokenizer.eos_token is None or tokenizer.eos_token == tokenizer.bos_token:
-        tokenizer.add_special_tokens({"eos_token": "<end>"})
-    if tokenizer.bos_token is None:
-        tokenizer.add_special_tokens({"bos_token": BEGIN_TOKEN})
-    backend = tokenizer.backend_tokenizer
-    apart = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    usual = backend.pre_tokenizer
-    backend.pre_tokenizer = apart if usual is None else pre_tokenizers.Sequence([apart, usual])
-    found = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in VOCABULARY]
-    found[PAD] = found[END] = [tokenizer.eos_token_id]  # what stands in the padding is never looked at
-    found[BEGIN] = [tokenizer.bos_token_id]
-    firsts = Counter(tokens[0] for tokens in found[PAD + 1 :] if tokens)
-    unfit = [
-        text
-        for text, tokens in zip(VOCABULARY, found, strict=True)
-        if len(tokens) != 1 or firsts[tokens[0]] > 1  # such as the token for all that is unknown
-    ]
-    if unfit:
-        shown = ", ".join(map(repr, unfit[:10])) + (f" and {len(unfit) - 10} more" if len(unfit) > 10 else "")
-        raise LgbenchError(
-            f"The tokenizer in {str(folder)!r} has no single token of its own for {shown}. Choose another model."
-        )
-    return torch.tensor([tokens[0] for tokens in found])
 
 
 def _with_adapters(model: Any, rank: int) -> Any:
@@ -147,17 +117,38 @@ def write_finetuned(checkpoint: Path, module: PretrainedModule, tokenizer: Any, 
         LgbenchError: It could not be written.
     """
     module.load_state_dict(read_weights(checkpoint))
+    with atomic_folder(folder, advice=_GO_ON) as unfinished:
+        save_whole(module, tokenizer, unfinished)
+
+
+def save_whole(module: PretrainedModule, tokenizer: Any, folder: Path) -> None:
+    """Write a model and its tokenizer into a folder that is there. Adapters are merged, so the module is used up.
+
+    Of the settings for generating text only the marks are written: others, such as a temperature beside greedy
+    decoding, may be refused by `transformers`, and would change replies elsewhere.
+
+    Raises:
+        OSError: The files cannot be written.
+        LgbenchError: transformers refuses to write it.
+    """
     model: Any = module.model
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
-    tokenizer.chat_template = None  # it was trained on bare prompts, and would be asked in chats otherwise
-    with quiet_loading(), atomic_folder(folder, advice=_GO_ON) as unfinished:
-        try:
-            model.save_pretrained(unfinished)
-        except SafetensorError as error:  # what a full disk is to that library
-            raise OSError(errno.ENOSPC, str(error)) from None
-        tokenizer.save_pretrained(unfinished)
+    marks = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    model.generation_config = GenerationConfig(**marks)
+    for name, token in marks.items():
+        setattr(model.config, name, token)
+    try:
+        with quiet_loading():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except SafetensorError as error:  # what a full disk is to that library
+        raise OSError(errno.ENOSPC, str(error)) from None
+    except OSError:
+        raise
+    except Exception as error:  # it raises nearly everything, of which the first line says enough
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LgbenchError(f"transformers cannot write this model: {reason}") from error
 
 
 def evaluation_template(folder: Path) -> str:

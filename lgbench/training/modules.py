@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import Build, call_build, reference_model
+from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import VOCABULARY
 from lgbench.task import Stream
 from lgbench.training.settings import TrainingSettings
@@ -40,15 +41,21 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
     return module.train()
 
 
-def check_length(module: nn.Module, tokens: int, *, device: str) -> None:
-    """Try a module on a row as long as evaluation may make one.
+def check_length(module: nn.Module, tokens: int, like: str, *, device: str) -> None:
+    """Try a module on a row as long as it will get one.
+
+    Args:
+        module: The module.
+        tokens: The row's.
+        like: What has as many, for messages.
+        device: Where the module is.
 
     Raises:
         ModelError: It raised.
     """
     was_training, generator = module.training, torch.get_rng_state()
     row = torch.zeros((1, tokens), dtype=torch.int64, device=device)
-    what = f"The module, given {tokens} tokens, as many as the longest prompt and a reply up to its cap have,"
+    what = f"The module, given {tokens} tokens, as many as {like} have,"
     with user_code(what), torch.no_grad():
         module.eval()(row)
     module.train(was_training)
@@ -116,6 +123,13 @@ def _check_savable(module: nn.Module) -> None:
                 f"The module's state holds {name!r}, of type {type(value).__name__}; a checkpoint holds tensors only. "
                 "Make it a buffer, or have the constructor build it."
             )
+        try:
+            packed({name: value})
+        except Exception as error:  # a type or layout, of which the libraries raise many kinds of errors
+            raise LgbenchError(
+                f"The module's state holds {name!r}, {value.layout} of {value.dtype}, which no checkpoint can hold. "
+                "Make it a buffer that is not persistent, or have the constructor build it."
+            ) from error
 
 
 @torch.no_grad()

@@ -151,16 +151,17 @@ def _place(name: str, tensor: Tensor, optimizer: Optimizers) -> tuple[int, str]:
     """
     _, number, moment = [*name.split("."), "", ""][:3]
     parameters = optimizer.parameters
-    is_number = number.isdecimal() and len(number) < 10 and int(number) < len(parameters)
-    if not is_number or moment not in optimizer.moment_names(int(number)):
-        raise LgbenchError(f"The saved state has {name!r}, which is no moment of a parameter. {_START_ANEW}")
-    of_weight = parameters[int(number)]
+    # Only so many digits: `int` refuses thousands of them.
+    position = int(number) if number.isdecimal() and len(number) < 10 else len(parameters)
+    if position >= len(parameters) or moment not in optimizer.moment_names(position):
+        raise LgbenchError(f"The saved state has {name[:60]!r}, which is no moment of a parameter. {_START_ANEW}")
+    of_weight = parameters[position]
     shape, dtype = ((), torch.float32) if moment == "step" else (tuple(of_weight.shape), of_weight.dtype)
     if tuple(tensor.shape) != shape:
         raise LgbenchError(f"The saved state has {name!r} of shape {tuple(tensor.shape)}, not {shape}. {_START_ANEW}")
     if tensor.dtype != dtype:
         raise LgbenchError(f"The saved state has {name!r} as {tensor.dtype}, not {dtype}. {_START_ANEW}")
-    return int(number), moment
+    return position, moment
 
 
 def _device(module: nn.Module) -> torch.device:

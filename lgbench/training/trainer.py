@@ -194,8 +194,10 @@ class Training:
         plan, settings, meter = self.plan, self.plan.settings, self._meter
         suite = load_suite(plan.suite)
         dev = DevSet(suite, suite.group(plan.group), {part.task for part in plan.parts}, device=self.device)
-        if plan.other_model is not None and not plan.is_pretrained:
-            check_length(self.module, dev.longest, device=self.device)
+        if plan.is_pretrained:  # what evaluation asks beyond its positions counts as capped
+            check_length(self.module, dev.longest_row, "the longest prompt and its target", device=self.device)
+        elif plan.other_model is not None:
+            check_length(self.module, dev.longest, "the longest prompt and a reply up to its cap", device=self.device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
         forward = torch.compile(self.module, dynamic=False) if settings.compile else self.module
         self._call_hooks("start", self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import warnings
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.folder import check_adapter, check_folder, find_folder
+from lgbench.models.huggingface.sizes import check_sizes
+from lgbench.models.huggingface.weights import adapter_weights, model_weights, sha256
 
 if TYPE_CHECKING:
     from lgbench.models.huggingface.options import Options
@@ -88,6 +89,7 @@ def load_folder(folder: Path, *, code: bool = False, code_option: str | None = N
         LgbenchError: It cannot be loaded, or weights are missing.
     """
     with _told(folder, code_option):
+        check_sizes(folder, code=code)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder, output_loading_info=True, trust_remote_code=code, use_safetensors=True, **options
@@ -173,9 +175,5 @@ def quiet_loading() -> Iterator[None]:
 
 def weights_sha256(checkpoint: Checkpoint) -> tuple[str, ...]:
     """One SHA-256 over the weights of a checkpoint and of its adapter, file by file in the order of their names."""
-    digest = hashlib.sha256()
-    for folder in filter(None, (checkpoint.folder, checkpoint.adapter)):
-        for path in sorted(folder.glob("*.safetensors")):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return (digest.hexdigest(),)
+    of_adapter = adapter_weights(checkpoint.adapter) if checkpoint.adapter is not None else []
+    return (sha256([*model_weights(checkpoint.folder), *of_adapter]),)

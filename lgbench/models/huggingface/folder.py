@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgbench.errors import LgbenchError
+from lgbench.models.huggingface.weights import ADAPTER, ADAPTER_CONFIG, adapter_weights, model_weights
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -116,10 +117,11 @@ def check_folder(folder: Path) -> None:
     """Make sure that a folder holds a model whose weights are safetensors.
 
     Raises:
-        LgbenchError: It lacks a config, a tokenizer or weights, is an adapter, or has pickled weights only.
+        LgbenchError: It lacks a config, a tokenizer or weights, is an adapter, has pickled weights only, or names
+            weights outside of it.
     """
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
+        if (folder / ADAPTER_CONFIG).is_file():
             raise LgbenchError(
                 f"{str(folder)!r} is a PEFT adapter. Name its base model, and add --model-option adapter={folder}."
             )
@@ -128,6 +130,7 @@ def check_folder(folder: Path) -> None:
             advice = f"It holds models in folders of their own: name one, as in hf:{folder}@{inside[0]}"
         raise LgbenchError(f"{str(folder)!r} has no config.json: it is no Hugging Face model. {advice}")
     _check_weights(folder, "*.safetensors", PICKLED, _CONVERT)
+    model_weights(folder)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
         raise LgbenchError(f"{str(folder)!r} has no tokenizer (tokenizer.json). Save the model's tokenizer there.")
 
@@ -136,11 +139,12 @@ def check_adapter(folder: Path) -> None:
     """Make sure that a folder holds a PEFT adapter whose weights are safetensors.
 
     Raises:
-        LgbenchError: It lacks a config or weights, or has pickled weights only.
+        LgbenchError: It lacks a config or weights, has pickled weights only, or weights that lie elsewhere.
     """
-    if not (folder / "adapter_config.json").is_file():
-        raise LgbenchError(f"{str(folder)!r} has no adapter_config.json: it is no PEFT adapter.")
-    _check_weights(folder, "adapter_model.safetensors", ("adapter_model.bin",), _CONVERT_ADAPTER)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise LgbenchError(f"{str(folder)!r} has no {ADAPTER_CONFIG}: it is no PEFT adapter.")
+    _check_weights(folder, ADAPTER, ("adapter_model.bin",), _CONVERT_ADAPTER)
+    adapter_weights(folder)
 
 
 def _check_weights(folder: Path, pattern: str, pickled: Sequence[str], convert: str) -> None:

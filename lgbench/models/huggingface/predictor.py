@@ -89,6 +89,14 @@ class HuggingFacePredictor(StreamingPredictor):
         rows = [self._row(prompt, task) for prompt in prompts]
         return [self._reply(row, written) for row, written in zip(rows, self._decoder.each_alone(rows), strict=True)]
 
+    def rows(self, prompts: Sequence[str], task: str) -> list[Row]:
+        """The rows of tokens that the model is asked for prompts of one task."""
+        return [self._row(prompt, task) for prompt in prompts]
+
+    def read(self, row: Row, tokens: Sequence[int]) -> str:
+        """The reply that the model gives where it writes these tokens, without an end, after a row."""
+        return self._reply(row, Written(list(tokens), capped=False))
+
     def _row(self, prompt: str, task: str) -> Row:
         text = question(self._style, self._suite, prompt, task)
         if self._style.chat:

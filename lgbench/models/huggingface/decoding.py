@@ -75,6 +75,8 @@ class Decoder:
         self._pad = pad
         self._stops = stops
         self._watch = watch
+        # Rotary positions with dynamic scaling keep the scale of the longest row so far, until they read a short one.
+        self._remembers = any("dynamic" in str(getattr(module, "rope_type", "")) for module in model.modules())
         self._accepted = inspect.signature(model.forward).parameters
         self.stepwise = keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
 
@@ -86,6 +88,8 @@ class Decoder:
         return [next(written) if row.cap > 0 else Written([], capped=True) for row in rows]
 
     def _decoded(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:
+        if self._remembers:
+            self._model(input_ids=torch.tensor([[self._pad]], device=self._model.device))
         return self._step_by_step(rows, give_up) if self.stepwise else self._by_generate(rows)
 
     def _step_by_step(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:

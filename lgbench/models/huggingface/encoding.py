@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,10 @@ from lgbench.suites import Suite
 
 _WITHOUT = "Ask without it: --model-option chat=false."
 _DATE = datetime(2024, 7, 26)  # the date that Llama's template writes where it is given none
+_DATED = (
+    "{%- macro strftime_now(form) -%}{{ lgbench_dates[form] if form in lgbench_dates else '2024-07-26' }}"
+    "{%- endmacro +%}"
+)
 _CHECKED = 4  # prompts of a cell
 _SHOWN = 60  # characters of a text in a message
 
@@ -38,7 +43,7 @@ class PromptEncoder:
         self._style = style
         self._ends = ends
         _check_template_name(tokenizer, template_name, chat=style.chat)
-        self._template_name = template_name
+        self._template = _template_options(tokenizer, template_name) if style.chat else {}
         self._in_parts: bool | None = None  # whether the template takes a list of parts; None until it was tried
         self._always_closed = _ends_behind(self._encoded("0"), ends)
 
@@ -94,12 +99,11 @@ class PromptEncoder:
         content: object = [{"type": "text", "text": text}] if in_parts else text
         rendered: str = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": content}],
-            chat_template=self._template_name,
             tokenize=False,
             add_generation_prompt=True,
             # A template that knows no thinking mode ignores the switch; a model that thinks would only reach its cap.
             enable_thinking=False,
-            strftime_now=_DATE.strftime,  # a run must not depend on the day
+            **self._template,
         )
         return rendered
 
@@ -127,6 +131,21 @@ class PromptEncoder:
     def _encoded(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         tokens: list[int] = self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
         return tokens
+
+
+def _template_options(tokenizer: Any, name: str | None) -> dict[str, Any]:
+    """What to give `apply_chat_template`: the template of this name, and one date for all that asks for today's.
+
+    A run must not depend on the day. `transformers` lets nobody pass a clock, so the dates are passed, in each form
+    that the template asks for, and a macro before the template looks them up.
+    """
+    given: dict[str, Any] = {} if name is None else {"chat_template": name}
+    template: str = tokenizer.get_chat_template(name)
+    if "strftime_now" in template:
+        forms = {form for _, form in re.findall(r"""strftime_now\(\s*(["'])(.*?)\1""", template)}
+        given["chat_template"] = _DATED + template
+        given["lgbench_dates"] = {form: _DATE.strftime(form) for form in forms}
+    return given
 
 
 def _check_template_name(tokenizer: Any, name: str | None, *, chat: bool) -> None:

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-import torch
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
@@ -153,7 +152,9 @@ def test_a_template_that_does_not_pass_questions_on_is_refused(tmp_path: Path, t
 
 
 def test_a_template_that_drops_the_questions_of_one_task_is_refused(tmp_path: Path) -> None:
-    folder = make_chatty(tmp_path, "{% if 'letter for letter' not in messages[0].content %}{{ messages[0].content }}{% endif %}:")
+    folder = make_chatty(
+        tmp_path, "{% if 'letter for letter' not in messages[0].content %}{{ messages[0].content }}{% endif %}:"
+    )
     evaluate(load_model(f"hf:{folder}"), tasks=["reverse_add"], lengths=[2], limit=2)
     with pytest.raises(LgbenchError, match="drops or changes"):
         evaluate(load_model(f"hf:{folder}"), tasks=["reverse_add", "string_copy"], lengths=[2], limit=2)

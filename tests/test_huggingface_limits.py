@@ -84,7 +84,13 @@ def test_rows_reach_the_limit_and_no_further(kind: str) -> None:
 
 def test_rows_that_fit_together_go_together() -> None:
     batcher = Batcher(make_model(LIMITED["mpt"]))
-    rows = [Row([5] * 12, cap=8), Row([5] * 12, cap=8), Row([5] * 12, cap=3), Row([5] * 10, cap=10), Row([5] * 4, cap=9)]
+    rows = [
+        Row([5] * 12, cap=8),
+        Row([5] * 12, cap=8),
+        Row([5] * 12, cap=3),
+        Row([5] * 10, cap=10),
+        Row([5] * 4, cap=9),
+    ]
     assert [len(batch) for _, batch in batcher.run(rows, list)] == [3, 2]
 
 

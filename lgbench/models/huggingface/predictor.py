@@ -85,7 +85,7 @@ class HuggingFacePredictor(StreamingPredictor):
             self._tried = True
             longest = draw_cell(suite, tasks[0], suite.grid(tasks[0])[-1], split="dev")[0]
             tokens = self._encoder.tokens(suite, longest.prompt, tasks[0])
-            self._batcher.together = find_together(self._model, tokens, pad=self._pad)
+            self._batcher.together = find_together(self._model, tokens, pad=self._pad, limit=self._limit)
 
     def stream(self, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
         """Reply to prompts of one task, a batch at a time, longest first."""

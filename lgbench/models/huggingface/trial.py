@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from lgbench.models.huggingface.decoding import Decoder, Row
+from lgbench.models.huggingface.limits import ContextLimit
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ _WARNINGS = {
 }
 
 
-def find_together(model: Any, tokens: Sequence[int], *, pad: int) -> Together:
+def find_together(model: Any, tokens: Sequence[int], *, pad: int, limit: ContextLimit | None = None) -> Together:
     """Decode a few tokens of several rows alone and together, and compare logits. What is found is logged if it limits.
 
     Differences as rounding makes them do not count: about half of the digits of the model's type must agree, in most
@@ -36,9 +37,13 @@ def find_together(model: Any, tokens: Sequence[int], *, pad: int) -> Together:
         model: A causal language model.
         tokens: Those of a prompt. The rows are parts of it.
         pad: The token that fills shorter rows.
+        limit: The most tokens that the model reads; found out here if not given.
     """
-    tokens = tokens[:_LONGEST]
+    most = (limit or ContextLimit(model)).below(_LONGEST + _STEPS) or _LONGEST + _STEPS
+    tokens = tokens[: max(most - _STEPS, 0)]
     size = len(tokens)
+    if size == 0:
+        return "any"
     found: Together = "none"
     unequal = [tokens[:count] for count in (size, size - 1, 2 * size // 3, size // 3) if count > 0]
     half = (size + 1) // 2

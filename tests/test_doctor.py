@@ -59,6 +59,15 @@ def test_replies_in_another_order() -> None:
     assert found["in the order of the prompts"][0] == "problem"
 
 
+def test_prompts_that_change_the_replies_around_them_are_not_a_matter_of_order() -> None:
+    def beside(prompts: list[str], replies: Sequence[str]) -> Sequence[str]:
+        return [reply + before[0] for reply, before in zip(replies, ["-", *prompts], strict=False)]
+
+    state, detail = findings(Changed(beside), "reverse")["in the order of the prompts"]
+    assert state == "warning"
+    assert detail.endswith("not their order, but the prompts around them change them")
+
+
 def test_replies_that_change_on_a_repeat() -> None:
     model = Changed(lambda prompts, replies: [reply + str(model.calls) for reply in replies])
     found = findings(model, "reverse")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
+import string
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,16 +20,20 @@ pytest.importorskip("accelerate")
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    GenerationConfig,
     GPT2Config,
-    GPTJConfig,
     MambaConfig,
     MistralConfig,
-    OPTConfig,
+    WatermarkingConfig,
 )
 
+from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
-from lgbench.models.huggingface.decoding import Decoder, Row, Written, context_limit
+from lgbench.models.huggingface.decoding import Decoder, Row, Written
 from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
+from lgbench.models.loading import load_model
+from lgbench.suites import load_suite
+from tests.architectures import make_model, save_model
 
 SMALL = {"vocab_size": 80, "hidden_size": 16, "num_hidden_layers": 2, "initializer_range": 0.5}
 MODELS = {
@@ -53,9 +60,6 @@ def test_decoding_in_batches_changes_nothing_for_any_architecture(kind: str) -> 
     rows = [Row([5 + (7 * row + place) % 70 for place in range(3 + row)], cap=4 + 2 * row) for row in range(9)]
     decode = Decoder(model, ends=frozenset({3, 40, 41, 42, 43, 44}), pad=0)
     together = decode(rows)
-    if kind == "mamba":  # its padding leaks into its state in transformers itself, so rows of one length only
-        rows = [Row(row.tokens[-3:], row.cap) for row in rows]
-        together = decode(rows)
     assert together == [decode([row])[0] for row in rows]
     for row, written in zip(rows, together, strict=True):
         tokens = torch.tensor([row.tokens])
@@ -73,33 +77,59 @@ def test_decoding_in_batches_changes_nothing_for_any_architecture(kind: str) -> 
     assert len({len(written.tokens) for written in together}) > 1
 
 
-TABLES = {
-    "gpt2": GPT2Config(vocab_size=80, n_embd=16, n_layer=2, n_head=2, initializer_range=0.5, n_positions=20),
-    "opt": OPTConfig(
-        vocab_size=80, hidden_size=16, ffn_dim=32, num_hidden_layers=2, num_attention_heads=2, init_std=0.5,
-        word_embed_proj_dim=16, max_position_embeddings=20,
-    ),
-    "gptj": GPTJConfig(vocab_size=80, n_embd=16, n_layer=2, n_head=2, rotary_dim=4, n_positions=20),
-}  # fmt: skip
+# What a model's generation_config.json may hold, each of which changes what `generate` writes.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "penalty": {"repetition_penalty": 1.5},
+    "repeats": {"no_repeat_ngram_size": 1},
+    "forbidden": {"bad_words_ids": [[token] for token in range(5, 60)]},
+    "suppressed": {"suppress_tokens": list(range(5, 60)), "begin_suppress_tokens": list(range(60, 75))},
+    "forced": {"forced_bos_token_id": 7, "forced_eos_token_id": 3},
+    "minimum": {"min_length": 40, "min_new_tokens": 9},
+    "ends": {"eos_token_id": list(range(5, 70)), "pad_token_id": 9},
+    "sampling": {"do_sample": True, "temperature": 3.0, "top_k": 0, "top_p": 0.9},
+    "beams": {"num_beams": 3, "length_penalty": 3.0, "early_stopping": True},
+    "length": {"max_length": 4, "max_new_tokens": 2, "max_time": 0.0},
+    "watermark": {"watermarking_config": {"greenlist_ratio": 0.1, "bias": 50.0}},
+    "form": {"return_dict_in_generate": True, "output_scores": True, "output_logits": True},
+    "cache": {"use_cache": False},
+    "bias": {"sequence_bias": [[[5], 90.0]], "renormalize_logits": True, "exponential_decay_length_penalty": [1, 9.0]},
+    "stop": {"stop_strings": ["a"], "prompt_lookup_num_tokens": 2},
+}
 
 
-@pytest.mark.parametrize("kind", TABLES)
-def test_a_table_of_positions_limits_prompt_and_reply(kind: str) -> None:
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(TABLES[kind]).double().eval()
-    limit = context_limit(model)
-    assert limit == 20
-    # Short prompts go on for long beside long ones that are done, which must not run out of positions.
-    rows = [Row([5 + (7 * row + place) % 70 for place in range(2 * row + 1)], cap=19 - 2 * row) for row in range(10)]
-    decode = Decoder(model, ends=frozenset({3}), pad=0)
-    together = decode([*rows, Row([5] * 30, cap=0)])
-    assert together == [*(decode([row])[0] for row in rows), Written([], capped=True)]
-    assert len(together[0].tokens) == 19
+@pytest.mark.parametrize("kind", ["mamba", "gpt2"])
+def test_a_models_own_generation_settings_change_no_reply(kind: str) -> None:
+    model = make_model(MODELS[kind])
+    rows = [Row([5 + (7 * row + place) % 70 for place in range(3 + row)], cap=12) for row in range(5)]
+    model.generation_config = GenerationConfig()
+    plain = make_decoder(model, ends=frozenset({3}), pad=0)(rows)
+    assert max(len(written.tokens) for written in plain) == 12
+    for name, settings in SETTINGS.items():
+        own = GenerationConfig()
+        for key, value in settings.items():  # as a file brings them, which is not checked for sense
+            setattr(own, key, WatermarkingConfig(**value) if name == "watermark" else value)
+        model.generation_config = own
+        assert make_decoder(model, ends=frozenset({3}), pad=0)(rows) == plain, name
+        assert model.generation_config is own
 
 
-def test_models_that_compute_positions_have_no_limit() -> None:
-    for kind in ("sliding", "mamba"):
-        assert context_limit(AutoModelForCausalLM.from_config(MODELS[kind])) is None
+@pytest.mark.parametrize("place", ["generation_config.json", "config.json"])
+def test_settings_in_a_models_files_change_no_reply_but_its_end_tokens_do(place: str, tmp_path: Path) -> None:
+    size = {**SMALL, "vocab_size": 85}
+    folder = save_model(tmp_path, MambaConfig(**size, state_size=4, eos_token_id=2), generation={"eos_token_id": 2})
+    prompts = [example.prompt for example in draw_cell(load_suite("mini-v1"), "reverse_add", 4)[:6]]
+
+    def replies() -> list[str]:
+        predictor: Any = load_model(f"hf:{folder}").predictor
+        return list(predictor.predict(prompts, "reverse_add"))
+
+    plain, settings = replies(), json.loads((folder / place).read_text("utf-8"))
+    changed = settings | {"repetition_penalty": 1.7, "no_repeat_ngram_size": 2, "min_length": 300}
+    (folder / place).write_text(json.dumps(changed), encoding="utf-8")
+    assert replies() == plain
+    ending = {"eos_token_id": [2, *range(4, 40)]}  # all small letters
+    (folder / "generation_config.json").write_text(json.dumps(ending), encoding="utf-8")
+    assert all(not set(reply) & set(string.ascii_lowercase[:26]) for reply in replies())
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "sliding"])

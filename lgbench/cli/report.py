@@ -203,7 +203,8 @@ def notes(result: Result) -> list[str]:
         if count := sum(getattr(cell.counts, name) for cell in result.cells):
             lines.append(f"{what}: {count:,}.")
     if (check := result.batch_invariance) is not None and check.changed:
-        lines.append(f"{check.changed} of {check.checked} replies changed when asked again one by one.")
+        changed = f"{check.changed} of {check.checked} replies changed when asked again one by one."
+        lines.append(f"{changed} If other prompts in the batch cause it, --batch-size 1 avoids it.")
     if problems := [f"  {problem}" for problem in ineligible(result)]:
         lines += ["It cannot be submitted:", *problems]
     return lines

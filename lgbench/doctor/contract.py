@@ -17,7 +17,10 @@ from lgbench.task import Example
 
 _FEW = 6
 _OF_EVERY_TASK = 2
-_BATCHES = "Mask padding, use float32, or pad nothing: results that depend on the batch are hard to reproduce."
+_BATCHES = (
+    "Mask padding, use float32, pad nothing, or set batch_size = 1: results that depend on the batch are hard to "
+    "reproduce."
+)
 
 
 class _Seen(NamedTuple):
@@ -159,6 +162,9 @@ def _order(asked: _Asked) -> _Seen:
     backwards = _ask(asked.predictor, asked.prompts[::-1], asked.task)
     if backwards == first != first[::-1]:
         return _Seen("problem", "reversing the prompts changed nothing", advice)
+    if sorted(backwards) != sorted(first):  # an order can only be wrong where the replies are the same
+        seen = _same(first, backwards[::-1], _BATCHES, otherwise="warning")
+        return seen._replace(detail=f"{seen.detail}: not their order, but the prompts around them change them")
     return _same(first, backwards[::-1], advice)
 
 

@@ -34,7 +34,7 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
     with quiet_loading():
         checkpoint = open_checkpoint(rest, options)
     style = styled(has_chat=checkpoint.has_chat_template)
-    predictor = HuggingFacePredictor(checkpoint, style)
+    predictor = HuggingFacePredictor(checkpoint, style, chat_template=options.chat_template)
     system = SystemInfo(
         model=name,
         kind="hf",

@@ -11,6 +11,8 @@ import torch
 
 from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.decoding import Row
+from lgbench.models.huggingface.limits import ContextLimit, rope_switch
+from lgbench.models.huggingface.trial import Together
 
 _log = logging.getLogger(__name__)
 _Done = TypeVar("_Done")
@@ -24,10 +26,21 @@ class Batcher:
 
     The first size is what the cache of the longest row leaves room for. A batch that runs out of memory is run again
     in halves, and from then on no batch is as large, counted in tokens; the batches before it are done and stay done.
+    Rows that would change one another's replies, or together exceed the model's limit, go into batches of their own.
+
+    Args:
+        model: The model.
+        limit: The most tokens that it reads; found out here if not given.
+
+    Attributes:
+        together: Which rows may be in one batch.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, limit: ContextLimit | None = None) -> None:
+        self.together: Together = "any"
         self._model = model
+        self._limit = limit or ContextLimit(model)
+        self._rope_switch = rope_switch(model)
         self._kind = model.device.type if model.device.type in _MOST_ROWS else "cpu"
         self._token_bytes = _cache_bytes_per_token(model)
         self._most_tokens: int | None = None
@@ -47,6 +60,7 @@ class Batcher:
             if size == 1 and len(rows) > 1:
                 self._tell_of_one(rows[start])
             batch = rows[start : start + size]
+            batch = batch[: self._fitting(batch)]
             try:
                 done: Sequence[_Done] | None = decode(batch)
             except RuntimeError as error:
@@ -64,6 +78,23 @@ class Batcher:
         if self._most_tokens is None:
             self._most_tokens = int(_memory(self._model.device) * _MEMORY_SHARE[self._kind] / max(self._token_bytes, 1))
         return max(1, min(_MOST_ROWS[self._kind], self._most_tokens // tokens))
+
+    def _fitting(self, rows: Sequence[Row]) -> int:
+        """How many of these rows, the longest first, fit into one batch, whatever its memory."""
+        first, cap = rows[0], 0
+        if first.cap == 0:  # such rows are not asked
+            return next((place for place, row in enumerate(rows) if row.cap > 0), len(rows))
+        for place, row in enumerate(rows):
+            cap = max(cap, row.cap)
+            needed = len(first.tokens) + cap
+            alike = self.together == "equal" or (self._rope_switch is not None and needed > self._rope_switch)
+            if place > 0 and (
+                self.together == "none"
+                or (alike and len(row.tokens) != len(first.tokens))
+                or self._limit.below(needed) is not None
+            ):
+                return place
+        return len(rows)
 
     def _tell_of_one(self, row: Row) -> None:
         if not self._told_of_one:

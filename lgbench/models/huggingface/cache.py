@@ -56,6 +56,8 @@ class _PreallocatedLayer(DynamicLayer):
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Keep these rows only."""
+        if not self.is_initialized:  # a configuration may count layers that the model does not have
+            return
         rows = len(beam_idx)
         self._key_buffer[:rows, :, : self._held] = self.keys.index_select(0, beam_idx)
         self._value_buffer[:rows, :, : self._held] = self.values.index_select(0, beam_idx)

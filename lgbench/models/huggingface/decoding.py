@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 from transformers import (
     DynamicCache,
     GenerationConfig,
@@ -55,18 +55,28 @@ class Decoder:
         ends: The tokens that end a reply.
         pad: A token to fill shorter rows with; it is masked.
         stops: Given the new tokens of a row, says whether they end the reply. None where only end tokens do.
+        watch: Given the logits of every step, shape (rows, vocabulary).
 
     Attributes:
         stepwise: Whether lgbench's own loop decodes; `generate` does where the model's state is of another kind.
     """
 
     def __init__(
-        self, model: Any, *, ends: frozenset[int], pad: int, stops: Callable[[list[int]], bool] | None = None
+        self,
+        model: Any,
+        *,
+        ends: frozenset[int],
+        pad: int,
+        stops: Callable[[list[int]], bool] | None = None,
+        watch: Callable[[torch.Tensor], None] | None = None,
     ) -> None:
         self._model = model
         self._ends = ends
         self._pad = pad
         self._stops = stops
+        self._watch = watch
+        # Rotary positions with dynamic scaling keep the scale of the longest row so far, until they read a short one.
+        self._remembers = any("dynamic" in str(getattr(module, "rope_type", "")) for module in model.modules())
         self._accepted = inspect.signature(model.forward).parameters
         self.stepwise = keeps_plain_attention_cache(model) and "past_key_values" in self._accepted
 
@@ -78,12 +88,15 @@ class Decoder:
         return [next(written) if row.cap > 0 else Written([], capped=True) for row in rows]
 
     def _decoded(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:
+        if self._remembers:
+            self._model(input_ids=torch.tensor([[self._pad]], device=self._model.device))
         return self._step_by_step(rows, give_up) if self.stepwise else self._by_generate(rows)
 
     def _step_by_step(self, rows: Sequence[Row], give_up: threading.Event) -> list[Written]:
         tokens, mask = self._padded(rows)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
         padded = not bool(mask.all())
+        # Rows without padding are left to the model's own positions: in some models the first is not 0.
+        positions = (mask.cumsum(-1) - 1).clamp(min=0) if padded else None
         capacity = tokens.shape[1] + max(row.cap for row in rows)
         cache = preallocated_cache(self._model, capacity)
         written: list[list[int]] = [[] for _ in rows]
@@ -91,7 +104,7 @@ class Decoder:
         slots: list[int | None] = list(range(len(rows)))  # which row each line of the batch holds; None once it is done
         while True:
             logits = self._forward(tokens, mask if padded else None, positions, cache)[:, -1]
-            chosen = _likeliest(logits)
+            chosen = self._choose(logits)
             for slot, token in enumerate(chosen.tolist()):
                 if (row := slots[slot]) is not None:
                     done, capped[row] = self._take(written[row], token, rows[row].cap)
@@ -99,16 +112,17 @@ class Decoder:
             live = [slot for slot, row in enumerate(slots) if row is not None]
             if not live or give_up.is_set():
                 return [Written(*each) for each in zip(written, capped, strict=True)]
-            # Rows that are done stand still: a table of positions may have no more.
-            growth = mask.new_tensor([[int(row is not None)] for row in slots])
-            positions = positions[:, -1:] + growth
             if len(live) <= _KEEP_WHILE_LIVE * len(slots):
                 kept = torch.tensor(live, device=chosen.device)
                 cache.reorder_cache(kept)
-                chosen, positions, mask, growth = chosen[kept], positions[kept], mask[kept], growth[kept]
+                chosen, mask = chosen[kept], mask[kept]
+                positions = None if positions is None else positions[kept]
                 slots = [slots[slot] for slot in live]
             tokens = chosen[:, None]
-            if padded:
+            if positions is not None:
+                # Rows that are done stand still: a table of positions may have no more.
+                growth = mask.new_tensor([[int(row is not None)] for row in slots])
+                positions = positions[:, -1:] + growth
                 mask = torch.cat([mask, growth], dim=1)
 
     def _take(self, written: list[int], token: int, cap: int) -> tuple[bool, bool]:
@@ -130,7 +144,7 @@ class Decoder:
         return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
     def _forward(
-        self, tokens: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: DynamicCache
+        self, tokens: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor | None, cache: DynamicCache
     ) -> torch.Tensor:
         """Logits of the last position, shape (rows, 1, vocabulary); of all positions where the model can't do less."""
         wanted = {"attention_mask": mask, "position_ids": positions, "logits_to_keep": 1}
@@ -138,6 +152,16 @@ class Decoder:
         output = self._model(input_ids=tokens, past_key_values=cache, use_cache=True, **accepted)
         logits: torch.Tensor = output.logits
         return logits
+
+    def _choose(self, logits: torch.Tensor) -> torch.Tensor:
+        if self._watch is not None:
+            self._watch(logits)
+        return _likeliest(logits)
+
+    def _checked(self, _: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """A processor for `generate` that changes nothing."""
+        self._choose(scores)
+        return scores
 
     def _by_generate(self, rows: Sequence[Row]) -> list[Written]:
         """The same with `generate`, for models whose state is not a plain attention cache (Mamba and its kind)."""
@@ -149,13 +173,14 @@ class Decoder:
             pad_token_id=self._pad,
         )
         stopping = StoppingCriteriaList([_RowStops(self._stops, tokens.shape[1])] if self._stops else [])
-        output = self._model.generate(
-            input_ids=tokens,
-            attention_mask=mask,
-            generation_config=config,
-            stopping_criteria=stopping,
-            logits_processor=LogitsProcessorList([_checked_numbers]),
-        )
+        with _bare_settings(self._model):
+            output = self._model.generate(
+                input_ids=tokens,
+                attention_mask=mask,
+                generation_config=config,
+                stopping_criteria=stopping,
+                logits_processor=LogitsProcessorList([self._checked]),
+            )
         return [self._cut(new, row.cap) for new, row in zip(output[:, tokens.shape[1] :].tolist(), rows, strict=True)]
 
     def _cut(self, new: list[int], cap: int) -> Written:
@@ -180,10 +205,18 @@ def _likeliest(logits: torch.Tensor) -> torch.Tensor:
     return chosen
 
 
-def _checked_numbers(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """A processor for `generate` that changes nothing."""
-    _likeliest(scores)
-    return scores
+@contextlib.contextmanager
+def _bare_settings(model: Any) -> Iterator[None]:
+    """Keep a model's own generation settings from `generate`, which would take all that its caller leaves open.
+
+    They can hold penalties, forbidden, forced and suppressed tokens, a shortest length, a longest time, and more.
+    """
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 class _RowStops(StoppingCriteria):
@@ -196,15 +229,3 @@ class _RowStops(StoppingCriteria):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
         flags = [self._stops(new) for new in input_ids[:, self._width :].tolist()]
         return torch.tensor(flags, device=input_ids.device)
-
-
-def context_limit(model: Any) -> int | None:
-    """The most tokens that a model reads: of those with a table of positions, learned or fixed; None for the others."""
-    most: int | None = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    if most is None:
-        return None
-    words = model.get_input_embeddings()
-    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding) and module is not words]
-    tables += [table for name, table in model.named_buffers() if name.endswith("embed_positions")]
-    # Some tables begin with places for padding.
-    return most if any(most <= len(table) <= most + 2 for table in tables) else None

@@ -19,6 +19,7 @@ class Options:
         adapter: A PEFT adapter on top of the model: a folder or Hub id.
         style: `raw` or `instruct`; `instruct` for models with a chat template if not given.
         chat: Whether to use the chat template; where there is one, `instruct` does if not given.
+        chat_template: Which of the tokenizer's chat templates to use, where it has several with names.
         template: The text of style `raw`, with `{prompt}` and, where wanted, `{task}` in it.
         shots: The worked examples of style `instruct`.
     """
@@ -31,5 +32,6 @@ class Options:
     adapter: str | None = None
     style: Literal["raw", "instruct"] | None = None
     chat: bool | None = None
+    chat_template: str | None = None
     template: str | None = None
     shots: int | None = None

@@ -6,16 +6,18 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jinja2 import TemplateError
-
+from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models.contract import CappedReply, StreamingPredictor
 from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.checkpoint import Checkpoint
-from lgbench.models.huggingface.decoding import Row, Written, context_limit
+from lgbench.models.huggingface.decoding import Row, Written
+from lgbench.models.huggingface.encoding import PromptEncoder
+from lgbench.models.huggingface.limits import ContextLimit
 from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
+from lgbench.models.huggingface.trial import find_together
 from lgbench.models.huggingface.vocabulary import check_vocabulary
-from lgbench.models.prompting import CLOSE_TAG, extract_reply, generation_cap, question, warn_of_confusion
+from lgbench.models.prompting import CLOSE_TAG, extract_reply, generation_cap, warn_of_confusion
 from lgbench.results import PromptStyle
 from lgbench.suites import Suite, load_suite
 
@@ -30,12 +32,13 @@ class HuggingFacePredictor(StreamingPredictor):
     Args:
         checkpoint: The model and its tokenizer.
         style: How to ask.
+        chat_template: Which of the tokenizer's chat templates to use, where they have names.
 
     Raises:
-        LgbenchError: The style wants a chat template, and the tokenizer has none.
+        LgbenchError: The style wants a chat template, and the tokenizer has none, or none of this name.
     """
 
-    def __init__(self, checkpoint: Checkpoint, style: PromptStyle) -> None:
+    def __init__(self, checkpoint: Checkpoint, style: PromptStyle, *, chat_template: str | None = None) -> None:
         if style.chat and not checkpoint.has_chat_template:
             raise LgbenchError(
                 f"The tokenizer in {str(checkpoint.folder)!r} has no chat template. Ask without one: "
@@ -43,33 +46,46 @@ class HuggingFacePredictor(StreamingPredictor):
             )
         self._tokenizer = checkpoint.tokenizer
         self._style = style
+        self._model = checkpoint.model
         self._ends = _end_tokens(checkpoint)
+        self._encoder = PromptEncoder(self._tokenizer, style, ends=self._ends, template_name=chat_template)
         self._suite = load_suite("mini-v1")
-        self._context = context_limit(checkpoint.model)
+        self._limit = ContextLimit(checkpoint.model)
         self._known: int = checkpoint.model.get_input_embeddings().weight.shape[0]
         self._told_of_context = False
-        self._batcher = Batcher(checkpoint.model)
+        self._batcher = Batcher(checkpoint.model, self._limit)
+        self._tried = False
         pad = self._tokenizer.pad_token_id
+        self._pad: int = next(iter(self._ends), 0) if pad is None else pad
         self._decoder = make_decoder(
             checkpoint.model,
             ends=self._ends,
-            pad=next(iter(self._ends), 0) if pad is None else pad,
+            pad=self._pad,
             stops=None if style.style == "raw" or style.chat else self._is_answered,
         )
         self.parameters: int = checkpoint.model.num_parameters()
         self.device = f"{checkpoint.model.device}, {str(checkpoint.model.dtype).removeprefix('torch.')}"
 
     def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
-        """Draw worked examples from this suite from now on, and check that the vocabulary can express the tasks.
+        """Draw worked examples from this suite from now on, and check that the tasks can be asked of the model.
+
+        Also finds out which prompts it may be asked together.
 
         Raises:
-            LgbenchError: The vocabulary lacks characters of the suite, or is larger than the model's.
+            LgbenchError: The vocabulary lacks characters of the suite, or is larger than the model's; or the chat
+                template drops or changes the questions.
         """
         self._suite = suite
         check_vocabulary(self._tokenizer, suite, tasks, known=self._known)
+        self._encoder.prepare(suite, tasks)
         warn_of_confusion(self._style, suite, tasks)
         if not self._ends:
             _log.warning("Neither the tokenizer nor the model names an end token: every reply will reach its cap.")
+        if not self._tried:
+            self._tried = True
+            longest = draw_cell(suite, tasks[0], suite.grid(tasks[0])[-1], split="dev")[0]
+            tokens = self._encoder.tokens(suite, longest.prompt, tasks[0])
+            self._batcher.together = find_together(self._model, tokens, pad=self._pad, limit=self._limit)
 
     def stream(self, prompts: Sequence[str], task: str) -> Iterator[Mapping[int, str]]:
         """Reply to prompts of one task, a batch at a time, longest first."""
@@ -98,37 +114,23 @@ class HuggingFacePredictor(StreamingPredictor):
         return self._reply(row, Written(list(tokens), capped=False))
 
     def _row(self, prompt: str, task: str) -> Row:
-        text = question(self._style, self._suite, prompt, task)
-        if self._style.chat:
-            # A template that knows no thinking mode ignores the switch; a model that thinks would only reach its cap.
-            message = [{"role": "user", "content": text}]
-            try:
-                text = self._tokenizer.apply_chat_template(
-                    message, tokenize=False, add_generation_prompt=True, enable_thinking=False
-                )
-            except TemplateError as error:
-                raise LgbenchError(
-                    f"The chat template of the tokenizer refuses a user's message: {error}. Ask without it: "
-                    "--model-option chat=false."
-                ) from None
-        tokens: list[int] = self._tokenizer(text, add_special_tokens=not self._style.chat)["input_ids"]
-        while tokens and tokens[-1] in self._ends:  # some tokenizers close every text
-            tokens = tokens[:-1]
+        tokens = self._encoder.tokens(self._suite, prompt, task)
         return Row(tokens, self._cap(prompt, len(tokens)))
 
     def _cap(self, prompt: str, tokens: int) -> int:
         """The generation cap, or what room the context leaves after the prompt's tokens."""
         cap = generation_cap(prompt)
-        if self._context is None or tokens + cap <= self._context:
+        limit = self._limit.below(tokens + cap)
+        if limit is None:
             return cap
         if not self._told_of_context:
             self._told_of_context = True
             _log.warning(
                 "The model reads at most %d tokens: where prompt and reply need more, the reply is cut there, empty "
                 "if need be, and counted as capped.",
-                self._context,
+                limit,
             )
-        return max(0, self._context - tokens)
+        return max(0, limit - tokens)
 
     def _reply(self, row: Row, written: Written) -> str:
         reply = extract_reply(self._style, self._new_text(row.tokens, written.tokens))

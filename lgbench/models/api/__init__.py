@@ -40,11 +40,8 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
     if held := next((each for each, value in {"MODEL": rest, **given}.items() if value in secrets), None):
         raise LgbenchError(f"{held} holds a key, or a part of one. It is refused, as it is written into the result.")
     if options.is_exposed:
-        _log.warning(
-            "%s is not encrypted: the prompts%s can be read on their way.",
-            options.base_url,
-            " and the key" if key else "",
-        )
+        read = "the prompts and the key" if key else "the prompts"
+        _log.warning("%s is not encrypted: %s can be read on the way.", options.base_url, read)
     require_extra("api", purpose=f"MODEL {name!r}")
 
     from lgbench.models.api.predictor import ApiPredictor

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -166,10 +165,10 @@ class Endpoint:
             raw = await self._client.post(self._path, body=body, cast_to=str)
             return parse_completion(raw)
         except openai.APIStatusError as error:
-            if 300 <= error.status_code < 400:
-                raise self._error(plain(self._secrets.cleaned(redirect_advice(error.response, self._path)))) from None
-            headers = error.response.headers
-            raise self._failure(error.status_code, said_in(error.response.text), body, headers) from None
+            answer = error.response
+            if 300 <= answer.status_code < 400:
+                raise self._error(plain(self._secrets.cleaned(redirect_advice(answer, self._path)))) from None
+            raise self._failure(answer.status_code, said_in(answer.text), body, answer.headers) from None
         except ErrorInside as error:
             raise self._failure(error.status, error.said, body, {}) from None
         except NoCompletion as answer:

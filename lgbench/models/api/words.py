@@ -28,7 +28,7 @@ _SIGNS: dict[About, str] = {
     ),
     "key": (
         r"(?:invalid|incorrect|wrong|missing|expired|no|valid) (?:api|access|auth\w*)[ _-]?(?:key|token)"
-        r"|(?:api|access)[ _-]?(?:key|token) (?:is |was |has )?(?:not |been )?(?:valid|invalid|missing|required|expired)"
+        r"|(?:api|access)[ _-]?(?:key|token) (?:is |was |has )?(?:not |been )?(?:(?:in)?valid|missing|required|expired)"
     ),
     "quota": (
         r"insufficient[_ ](?:quota|credits?|balance|funds)|billing_hard_limit_reached|billing_not_active"

@@ -56,7 +56,9 @@ def press(times: int = 1) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
-def at_call(number: int, do: Callable[[], None], kind: type, name: str, patch: pytest.MonkeyPatch, *, after: bool) -> None:
+def at_call(
+    number: int, do: Callable[[], None], kind: type, name: str, patch: pytest.MonkeyPatch, *, after: bool
+) -> None:
     """Do something before or after the call of this number, from 1, of a method."""
     method, calls = getattr(kind, name), itertools.count(1)
 

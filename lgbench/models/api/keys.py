@@ -27,14 +27,13 @@ class Secrets:
 
     def __init__(self, values: Iterable[str]) -> None:
         given = dict.fromkeys(value for value in values if value)
-        secret = [value for value in given if len(value) >= _SHORTEST]
         self._placeholders = [value for value in given if len(value) < _SHORTEST]
-        forms = [form for value in secret for part in _parts(value) for form in _forms(part)]
-        alphanumeric = [each for value in secret for each in _parts(_squeezed(_NOT_ALPHANUMERIC, value))]
-        alphanumeric += [_squeezed(_NOT_ALPHANUMERIC, form) for form in forms]
+        secrets = [value for value in given if len(value) >= _SHORTEST]
+        plain = (part.lower() for value in secrets for part in _parts(value))
+        alphanumeric = (part for value in secrets for part in _alphanumeric_parts(value))
         self._searches = (
-            (_NOT_VISIBLE, list(dict.fromkeys(part.lower() for value in secret for part in _parts(value)))),
-            (_NOT_ALPHANUMERIC, list(dict.fromkeys(each for each in alphanumeric if len(each) >= _SHORTEST))),
+            (_NOT_VISIBLE, list(dict.fromkeys(plain))),
+            (_NOT_ALPHANUMERIC, list(dict.fromkeys(alphanumeric))),
         )
 
     def __contains__(self, text: str) -> bool:
@@ -57,6 +56,14 @@ class Secrets:
 def _parts(value: str) -> list[str]:
     """All that give a key away: its runs of 12 characters, or all of it where it has fewer."""
     return [value[start : start + _PART] for start in range(max(1, len(value) - _PART + 1))]
+
+
+def _alphanumeric_parts(value: str) -> Iterator[str]:
+    """What its parts are, in every form, when only letters and digits are left of them."""
+    least = min(len(value), _PART)  # what is left of a part with many other signs may be a common word
+    parts = _parts(_squeezed(_NOT_ALPHANUMERIC, value))
+    forms = (_squeezed(_NOT_ALPHANUMERIC, form) for part in _parts(value) for form in _forms(part))
+    return (each for each in (*parts, *forms) if len(each) >= least)
 
 
 def _forms(part: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ class TooLarge(Exception):  # noqa: N818  # an answer, not an error of ours
         super().__init__(f"answered with more than {_LARGEST_ANSWER // 10**6} MB")
 
 
-class Transport(openai.DefaultAioHttpClient):  # half the processor time of the default
+class Transport(openai.DefaultAioHttpClient):  # type: ignore[misc]  # half the processor time of the default
     """The HTTP client below the `openai` package's client.
 
     Args:
@@ -110,7 +110,9 @@ def redirect_advice(response: httpx2.Response, path: str) -> str:
         "elsewhere": "another server. It is not followed, as the prompts and the key would go there",
     }[_moves_to(response, target)]
     base, found, _ = target.partition("?")[0].rstrip("/").rpartition(path)
-    advice = f"To use it, give --model-option base_url={base}" if found else "Check base_url"
+    advice = (
+        f"To use it, give --model-option base_url={base}" if found and target != str(response.url) else "Check base_url"
+    )
     return f"{told} to {target}, {moved}. {advice}"
 
 

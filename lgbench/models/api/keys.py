@@ -10,6 +10,7 @@ from urllib.parse import quote
 _MASK = "***"
 _PART = 12  # consecutive characters of a key that give it away
 _SHORTEST = 8  # characters of a key that is a secret; anything shorter is a placeholder such as "none"
+_STRETCH = 6
 _NOT_VISIBLE = re.compile("[\\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+")
 _NOT_ALPHANUMERIC = re.compile("[^0-9A-Za-z]+")
 
@@ -31,26 +32,53 @@ class Secrets:
         secrets = [value for value in given if len(value) >= _SHORTEST]
         plain = (part.lower() for value in secrets for part in _parts(value))
         alphanumeric = (part for value in secrets for part in _alphanumeric_parts(value))
-        self._searches = (
-            (_NOT_VISIBLE, list(dict.fromkeys(plain))),
-            (_NOT_ALPHANUMERIC, list(dict.fromkeys(alphanumeric))),
-        )
+        self._searches = (_Search(_NOT_VISIBLE, plain), _Search(_NOT_ALPHANUMERIC, alphanumeric))
 
     def __contains__(self, text: str) -> bool:
         """Whether a text holds a secret or a part of one. Placeholders are no secrets."""
-        for ignored, parts in self._searches:
-            squeezed = _squeezed(ignored, text)
-            if any(part in squeezed for part in parts):
-                return True
-        return False
+        return any(search.succeeds(text) for search in self._searches)
 
     def cleaned(self, text: str) -> str:
         """A text with `***` in the place of each secret. Clean before you cut: a cut key is still a key."""
         if text in self:
-            text = _masked(text, sorted(span for search in self._searches for span in _found(text, *search)))
+            text = _masked(text, sorted(span for search in self._searches for span in search.found(text)))
         for value in self._placeholders:  # within words they would be cut out of our own
             text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", _MASK, text)
         return text
+
+
+class _Search:
+    """Looks for any of many parts of secrets in a text.
+
+    Args:
+        ignored: Characters to leave out of the text.
+        parts: Without these characters, in lower case, of at least 8.
+    """
+
+    def __init__(self, ignored: re.Pattern[str], parts: Iterable[str]) -> None:
+        self._ignored = ignored
+        self._parts = list(dict.fromkeys(parts))
+        # Every part holds a stretch that begins at a multiple of the stride, wherever in a text the part begins.
+        self._stretches = {part[at : at + _STRETCH] for part in self._parts for at in range(len(part) - _STRETCH + 1)}
+        self._stride = min(map(len, self._parts), default=_PART) - _STRETCH + 1
+
+    def succeeds(self, text: str) -> bool:
+        """Whether there is any. Quick where there is none, as in every reply."""
+        squeezed = _squeezed(self._ignored, text)
+        places = range(0, len(squeezed), self._stride)
+        if not any(squeezed[place : place + _STRETCH] in self._stretches for place in places):
+            return False
+        return any(part in squeezed for part in self._parts)
+
+    def found(self, text: str) -> Iterator[tuple[int, int]]:
+        """The places of the parts in a text, from and to."""
+        kept = [place for place, sign in enumerate(text) if not self._ignored.fullmatch(sign)]
+        squeezed = "".join(sign.lower() if (sign := text[place]).isascii() else sign for place in kept)
+        for part in self._parts:
+            start = squeezed.find(part)
+            while start >= 0:
+                yield kept[start], kept[start + len(part) - 1] + 1
+                start = squeezed.find(part, start + 1)
 
 
 def _parts(value: str) -> list[str]:
@@ -80,17 +108,6 @@ def _forms(part: str) -> Iterator[str]:
 
 def _squeezed(ignored: re.Pattern[str], text: str) -> str:
     return ignored.sub("", text).lower()
-
-
-def _found(text: str, ignored: re.Pattern[str], parts: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """The places of the parts in a text, from and to."""
-    kept = [place for place, sign in enumerate(text) if not ignored.fullmatch(sign)]
-    squeezed = "".join(sign.lower() if (sign := text[place]).isascii() else sign for place in kept)
-    for part in parts:
-        start = squeezed.find(part)
-        while start >= 0:
-            yield kept[start], kept[start + len(part) - 1] + 1
-            start = squeezed.find(part, start + 1)
 
 
 def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -71,7 +71,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
     def serve(rule: Rule, **options: str) -> tuple[Model, Server]:
         server = Server(rule)
-        model = load_model("api:tiny", {"base_url": server.url} | options)
+        model = load_model("api:tiny", {"base_url": server.url, "key_env": "OPENAI_API_KEY"} | options)
         opened.extend([model.predictor, server])
         return model, server
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -12,22 +12,28 @@ from lgbench.models.loaded import Model
 from lgbench.tasks import get_task
 
 KEY = "sk-a-secret-key"
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes | Iterable[bytes]]
+"""Status, headers with `_` for `-`, and content; content in pieces needs a header that says how long it is."""
 Rule = Callable[[int, dict[str, Any]], Answer]
 
 
-def completion(text: str | None, *, finish: str = "stop", chat: bool = True) -> Answer:
-    choice: dict[str, Any] = {"index": 0, "finish_reason": finish}
-    choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+def completion(text: str | None, *, finish: str = "stop", chat: bool = True) -> tuple[int, dict[str, str], bytes]:
+    written = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    return choice(finish_reason=finish, **written)
+
+
+def choice(**fields: Any) -> tuple[int, dict[str, str], bytes]:
+    """An answer with one choice."""
     usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
-    return 200, {}, json.dumps({"object": "x", "choices": [choice], "usage": usage}).encode()
+    record = {"object": "x", "choices": [{"index": 0, **fields}], "usage": usage}
+    return 200, {}, json.dumps(record).encode()
 
 
 def failure(status: int, message: str, code: str = "", **headers: str) -> Answer:
     return status, headers, json.dumps({"error": {"message": message, "code": code, "type": code}}).encode()
 
 
-def right_answer(body: dict[str, Any]) -> Answer:
+def right_answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     """The target, said as a model would say it."""
     prompt = body["messages"][0]["content"].splitlines()[-1] if "messages" in body else body["prompt"]
     return completion(f"It is <answer>{get_task('reverse').solve(prompt)}</answer>.", chat="messages" in body)
@@ -39,6 +45,8 @@ class Server:
     def __init__(self, rule: Rule) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.gets: list[str] = []
         self.under_way = self.most_under_way = 0
         lock = threading.Lock()
         outer = self
@@ -51,6 +59,7 @@ class Server:
                 with lock:
                     number = len(outer.bodies)
                     outer.bodies.append(body)
+                    outer.paths.append(self.path)
                     outer.headers.append({key.lower(): value for key, value in self.headers.items()})
                     outer.under_way += 1
                     outer.most_under_way = max(outer.most_under_way, outer.under_way)
@@ -62,13 +71,23 @@ class Server:
                 if status == 0:
                     self.close_connection = True
                     return
+                if isinstance(content, bytes):
+                    self.close_connection = int(headers.get("Content_Length", "0")) > len(content)
+                    headers = {"Content_Length": str(len(content))} | headers
+                    content = [content]
                 self.send_response(status)
-                for key, value in ({"Content_Length": str(len(content))} | headers).items():
+                for key, value in headers.items():
                     self.send_header(key.replace("_", "-"), value)
                 self.end_headers()
-                self.wfile.write(content)
-                if int(headers.get("Content_Length", "0")) > len(content):
+                try:
+                    for piece in content:
+                        self.wfile.write(piece)
+                except ConnectionError:  # the client has heard enough
                     self.close_connection = True
+
+            def do_GET(self) -> None:
+                outer.gets.append(self.path)
+                self.send_error(405)
 
             def log_message(self, *_: Any) -> None:
                 pass

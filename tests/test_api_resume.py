@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -20,12 +19,11 @@ pytest.importorskip("openai")
 from lgbench.cells import checked_cell
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
-from lgbench.models.api import predictor
 from lgbench.replies import parse_reply_line
 from lgbench.rescoring import rescore
 from lgbench.running.loop import Progress
 from lgbench.suites import Cell, load_suite
-from tests.loopback import KEY, RIGHT, Answer, Serve, Server, ask, failure, right_answer
+from tests.loopback import KEY, RIGHT, Answer, Rule, Serve, Server, ask, failure, right_answer
 
 MINI = load_suite("mini-v1")
 
@@ -48,26 +46,6 @@ def test_ctrl_c_waits_for_what_is_paid_for(serve: Serve) -> None:
         parts.extend(adapter.stream(prompts, "reverse"))
     assert sorted(reply for part in parts for reply in part.values()) == [f"cb{letter}" for letter in "abcdef"]
     assert len(server.bodies) == 6
-
-
-def test_ctrl_c_drops_no_reply_that_has_come() -> None:
-    """The signal may come at any point of waiting for a reply; here, when one has come and is not handed on yet."""
-    conversation = predictor._Conversation(lambda question, over: asyncio.sleep(0), 1)  # type: ignore[arg-type,return-value]
-
-    class Interrupted:
-        clear = staticmethod(conversation._news.clear)
-
-        def wait(self) -> None:
-            conversation._outcomes.append((0, None))
-            raise KeyboardInterrupt
-
-    news, conversation._news = conversation._news, Interrupted()  # type: ignore[assignment]
-    with pytest.raises(KeyboardInterrupt):
-        conversation.arrived(0)
-    conversation._news = news
-    assert conversation.arrived(0) == [(0, None)]
-    conversation._outcomes.append((1, None))
-    assert conversation.arrived(1) == [(1, None)]
 
 
 def test_the_next_cell_begins_while_the_last_replies_are_awaited(serve: Serve, tmp_path: Path) -> None:
@@ -250,5 +228,7 @@ def test_an_absurd_count_of_tokens_costs_no_result(serve: Serve, tmp_path: Path,
 
 def test_a_count_of_tokens_beyond_all_numbers_is_no_traceback(serve: Serve) -> None:
     endless = right_answer({"prompt": "ab="})[2].replace(b'"prompt_tokens": 100', b'"prompt_tokens": 1e999')
-    model, _ = serve(lambda number, body: (200, {}, endless) if number == 0 else right_answer(body), concurrency="1")
-    assert ask(model) == RIGHT
+    rule: Rule = lambda number, body: (200, {}, endless) if number == 0 else right_answer(body)  # noqa: E731
+    model, server = serve(rule, concurrency="1")
+    assert ask(model, 3) == ["ba", *RIGHT[1:]]
+    assert len(server.bodies) == 3, "it is a good reply, and paid for"

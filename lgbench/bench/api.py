@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -93,7 +92,7 @@ def request_rate() -> Iterator[str]:
             f"bare sockets reach {alone.rate:,.0f} ({100 * alone.rate / ideal:.0f} %)"
         )
         with tempfile.TemporaryDirectory() as folder:
-            process = run_process(_evaluation(port, folder), env=os.environ | {"OPENAI_API_KEY": "none"})
+            process = run_process(_evaluation(port, folder))
         seen = asyncio.run(_ask(port))
     yield (
         f"lgbench eval api:... over {seen.requests:,} requests: {seen.rate:,.0f} requests/s, "

@@ -82,15 +82,22 @@ class PipelinedPredictor(StreamingPredictor):
     """A streaming predictor that works on many questions at once, and need not wait for one cell to begin the next."""
 
     @abstractmethod
-    def converse(self, following: Callable[[], Question | None]) -> Iterator[Mapping[int, str]]:
+    def converse(
+        self, following: Callable[[], Question | None], *, at_most: int | None = None
+    ) -> Iterator[Mapping[int, str]]:
         """Reply to questions in parts and in any order, until nothing is under way and nothing follows.
 
         Args:
             following: Gives the next question; None while there is none. It may have one again after the next part.
+            at_most: Questions at once; None leaves it to the predictor.
 
         Returns:
             Parts that map the numbers of questions, counted from 0 in the order in which they were given, to replies.
         """
+
+    @abstractmethod
+    def wind_down(self) -> None:
+        """Begin no further question of the conversation that goes on; what is under way is still handed on."""
 
 
 class CappedReply(str):

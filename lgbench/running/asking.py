@@ -67,14 +67,14 @@ def answers(model: Model, cells: Iterable[Sequence[Example]], *, batch_size: int
     Args:
         model: The model.
         cells: The examples to ask of each cell.
-        batch_size: Prompts in one call of `predict`.
+        batch_size: Prompts in one call of `predict`; for a predictor that works on many questions at once, the most.
 
     Raises:
         LgbenchError: Recorded replies lack one of the examples.
         ModelError: The model raised, or broke the contract.
     """
-    if isinstance(model.predictor, PipelinedPredictor) and batch_size is None:
-        yield from _timed(model, _pipelined(model.predictor, cells))
+    if isinstance(model.predictor, PipelinedPredictor):
+        yield from _timed(model, _pipelined(model.predictor, cells, batch_size))
         return
     for examples in cells:
         yield from _timed(model, _cell_by_cell(model, examples, batch_size))
@@ -104,9 +104,11 @@ def _cell_by_cell(
         yield {examples[position]: reply for position, reply in part.items()}
 
 
-def _pipelined(predictor: PipelinedPredictor, cells: Iterable[Sequence[Example]]) -> Iterator[Mapping[Example, str]]:
+def _pipelined(
+    predictor: PipelinedPredictor, cells: Iterable[Sequence[Example]], at_most: int | None
+) -> Iterator[Mapping[Example, str]]:
     questions = _Questions(cells)
-    for part in predictor.converse(questions.following):
+    for part in predictor.converse(questions.following, at_most=at_most):
         yield {questions.answered(number): reply for number, reply in part.items()}
 
 

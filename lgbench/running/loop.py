@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from lgbench.errors import LgbenchError
 from lgbench.models.calling import ask_each_alone
-from lgbench.models.contract import Predictor, StreamingPredictor
+from lgbench.models.contract import PipelinedPredictor, Predictor, StreamingPredictor
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.replies import Reply
 from lgbench.results import BatchInvariance, CellResult, Usage
-from lgbench.running.asking import answers, examples_ahead, usage
+from lgbench.running.asking import Answers, answers, examples_ahead, usage
 from lgbench.running.folder import RunFolder
 from lgbench.running.grading import OpenCell, as_reply
 from lgbench.running.planning import Plan
@@ -93,14 +95,27 @@ class Running:
 
     def run_cells(self) -> tuple[CellResult, ...]:
         """Evaluate every cell: take over the replies that exist, ask for the others, then digest and store by index."""
-        for answered in answers(self._model, self._opened(), batch_size=self._batch_size):
-            self._run.append(answered)
-            for example, reply in answered.replies:
-                self._open[Cell(example.task, example.length)].add(example, reply)
-            self._report()
-            self._close_complete()
+        arriving = answers(self._model, self._opened(), batch_size=self._batch_size)
+        try:
+            for answered in arriving:
+                self._run.append(answered)
+                for example, reply in answered.replies:
+                    self._open[Cell(example.task, example.length)].add(example, reply)
+                self._report()
+                self._close_complete()
+        except BaseException:
+            self._keep_the_rest(arriving)
+            raise
         self._close_complete()
         return tuple(self._results)
+
+    def _keep_the_rest(self, arriving: Iterator[Answers]) -> None:
+        """Keep the replies under way when a run stops at work on others: they may have been paid for."""
+        if isinstance(self._model.predictor, PipelinedPredictor):
+            self._model.predictor.wind_down()
+            with contextlib.suppress(LgbenchError):  # what stopped the run first is told
+                for answered in arriving:
+                    self._run.append(answered)
 
     def _opened(self) -> Iterator[list[Example]]:
         """Open one cell after another, and give its examples that no earlier piece of the run has replies to."""

@@ -5,16 +5,21 @@ Importing this package loads no client; `load` does.
 
 from __future__ import annotations
 
+import logging
 import os
 from urllib.parse import urlsplit
 
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
-from lgbench.models.api.options import MAY_CHANGE, OPENAI_URL, Options
+from lgbench.models.api.keys import Secrets
+from lgbench.models.api.options import MAY_CHANGE, OPENAI_KEY, Options
 from lgbench.models.construction import arguments_for
 from lgbench.models.loaded import Model
 from lgbench.models.prompting import prompt_style
 from lgbench.results import SystemInfo
+
+_log = logging.getLogger(__name__)
+_SECRET = (OPENAI_KEY, "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 
 
 def load(name: str, rest: str, given: dict[str, str]) -> Model:
@@ -31,6 +36,12 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
     options = Options(**arguments_for(Options, given, name))
     _check(options)
     key = _key(options)
+    secrets = Secrets([key, *(os.environ.get(each, "").strip() for each in _SECRET)])
+    if held := next((each for each, value in {"MODEL": rest, **given}.items() if value in secrets), None):
+        raise LgbenchError(f"{held} holds a key, or a part of one. It is refused, as it is written into the result.")
+    if options.is_exposed:
+        read = "the prompts and the key" if key else "the prompts"
+        _log.warning("%s is not encrypted: %s can be read on the way.", options.base_url, read)
     require_extra("api", purpose=f"MODEL {name!r}")
 
     from lgbench.models.api.predictor import ApiPredictor
@@ -38,7 +49,7 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
     chat = options.endpoint == "chat"
     style = prompt_style(options.style, chat=chat, has_chat=chat, template=options.template, shots=options.shots)
     system = SystemInfo(model=name, kind="api", options=given, prompt=style)
-    return Model(ApiPredictor(rest, options, style, key=key), system, may_change=MAY_CHANGE)
+    return Model(ApiPredictor(rest, options, style, key=key, secrets=secrets), system, may_change=MAY_CHANGE)
 
 
 def _check(options: Options) -> None:
@@ -64,15 +75,16 @@ def _check(options: Options) -> None:
 
 
 def _key(options: Options) -> str:
-    """The key from the environment. Servers other than OpenAI's may need none."""
-    key = os.environ.get(options.key_env, "").strip()
-    if not key and (options.base_url == OPENAI_URL or options.key_env != "OPENAI_API_KEY"):
+    """The key from the environment; empty for a server that is not OpenAI's where no variable is named."""
+    if options.key_env is None and not options.is_openai:
+        return ""
+    name = options.key_env or OPENAI_KEY
+    key = os.environ.get(name, "").strip()
+    if not key:
         raise LgbenchError(
-            f"The environment variable {options.key_env} is not set. Set it to your key, or name another with "
+            f"The environment variable {name} is not set. Set it to your key, or name another with "
             "--model-option key_env=NAME; for a server of your own, give --model-option base_url=http://..."
         )
     if odd := next((sign for sign in key if not (sign.isascii() and sign.isprintable())), None):
-        raise LgbenchError(
-            f"The environment variable {options.key_env} holds {odd!r}, which is in no key. Set it anew."
-        )
+        raise LgbenchError(f"The environment variable {name} holds {odd!r}, which is in no key. Set it again.")
     return key

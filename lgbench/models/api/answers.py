@@ -9,10 +9,16 @@ import math
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import openai
-
+from lgbench.models.api.words import Said, said_by
 from lgbench.models.contract import Tokens
 from lgbench.results import MAX_TOKENS
+
+_CAPPED = frozenset({"length", "model_length", "max_tokens", "max_length", "max_new_tokens", "max_output_tokens",
+                     "max_completion_tokens", "token_limit", "limit", "context_length_exceeded",
+                     "model_context_window_exceeded"})  # fmt: skip
+_FILTERED = frozenset({"content_filter", "safety", "prohibited_content", "blocklist", "recitation", "spii"})
+_FAILED = frozenset({"error", "abort", "cancelled"})
+_ERROR_KEYS = ("error", "errors", "detail", "message")
 
 
 class Completion(NamedTuple):
@@ -31,58 +37,129 @@ class Unusable(Exception):  # noqa: N818  # not an error of ours: the reason to 
         reason: What happened, in words.
         wait: Seconds that the server asked to wait.
         overload: Whether the server said that it is busy, so that it is there and other requests should wait too.
+        paid: Whether there was an answer, if a useless one: it has probably been paid for.
         hint: What to check if the server has not answered yet.
     """
 
-    def __init__(self, reason: str, *, wait: float | None = None, overload: bool = False, hint: str = "") -> None:
+    def __init__(
+        self, reason: str, *, wait: float | None = None, overload: bool = False, paid: bool = False, hint: str = ""
+    ) -> None:
         super().__init__(reason)
         self.wait = wait
         self.overload = overload
+        self.paid = paid
         self.hint = hint
 
 
+class ErrorInside(Exception):  # noqa: N818  # handled as the status would be
+    """An error in an answer whose status says that all is well.
+
+    Args:
+        said: The server's words.
+        status: The status that it names inside; None where it names none.
+    """
+
+    def __init__(self, said: Said, status: int | None) -> None:
+        super().__init__(said.words)
+        self.said = said
+        self.status = status
+
+
+class NoCompletion(Exception):  # noqa: N818  # told by who knows the secrets that it may hold
+    """An answer that is neither a completion nor an error.
+
+    Args:
+        is_json: Whether it is what a server for models could have written, and been paid for.
+    """
+
+    def __init__(self, *, is_json: bool) -> None:
+        super().__init__()
+        self.is_json = is_json
+
+
 def parse_completion(raw: str) -> Completion:
-    """Read the server's answer.
+    """Read the server's answer. One whose message has no text, such as reasoning alone, is an empty completion.
 
     Raises:
-        Unusable: It is no completion.
+        ErrorInside: It is an error.
+        NoCompletion: It is nothing that a server should answer.
+        Unusable: The server says that it could not finish, or wrote something that is no text.
     """
-    if raw.lstrip()[:1] == "<":
-        raise Unusable("answered with HTML, not JSON", hint="Check base_url, which usually ends in /v1")
     try:
-        record = json.loads(raw)
-        if "error" in record and "choices" not in record:
-            raise Unusable(f"answered with an error: {json.dumps(record['error'])[:300]}")
-        choice = record["choices"][0]
-        written = choice["message"]["content"] if "message" in choice else choice["text"]
-        counted = record.get("usage") or {}
-        tokens = Tokens(_count(counted.get("prompt_tokens")), _count(counted.get("completion_tokens")))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
-        shown = repr(raw[:100]) if raw else "nothing"
-        raise Unusable(f"answered with {shown}, which is no OpenAI completion", hint="Check base_url") from None
-    if written is not None and not isinstance(written, str):
-        raise Unusable(f"wrote {type(written).__name__} where a text should be")
-    # A model that thought until the cap has written null.
-    reason = choice.get("finish_reason")
-    return Completion(written or "", reason == "length", tokens, refused=reason == "content_filter")
+        return _completion(json.loads(raw))
+    except (ValueError, RecursionError):  # no JSON, or JSON of a thousand levels
+        raise NoCompletion(is_json=False) from None
+
+
+def _completion(record: Any) -> Completion:
+    choices = record.get("choices") if isinstance(record, dict) else None
+    if not isinstance(choices, list) or not choices:
+        if isinstance(record, dict) and _is_error(record):
+            raise _error_inside(record)
+        raise NoCompletion(is_json=True)
+    choice = choices[0]
+    if not isinstance(choice, dict) or not choice.keys() & {"message", "text", "finish_reason"}:
+        raise NoCompletion(is_json=True)
+    reason = str(choice.get("finish_reason")).lower()
+    if reason in _FAILED or choice.get("error"):
+        raise _error_inside(choice)
+    counted = record.get("usage")
+    return Completion(
+        _written(choice),
+        capped=reason in _CAPPED,
+        tokens=_counted(counted if isinstance(counted, dict) else {}),
+        refused=reason in _FILTERED,
+    )
+
+
+def _is_error(record: dict[str, Any]) -> bool:
+    """Whether an answer without choices tells of an error. A message may also be another protocol's reply."""
+    return any(record.get(key) for key in _ERROR_KEYS if key != "message") or isinstance(record.get("message"), str)
+
+
+def _error_inside(record: dict[str, Any]) -> ErrorInside:
+    error = {key: record[key] for key in (*_ERROR_KEYS, "code", "type") if key in record and record.get(key)}
+    inner = error.get("error")
+    codes = [code for each in (inner, error) if isinstance(each, dict) and isinstance(code := each.get("code"), int)]
+    status = next((code for code in codes if 400 <= code < 600), None)
+    return ErrorInside(said_by({"error": inner} if inner else error), status)
+
+
+def _written(choice: dict[str, Any]) -> str:
+    """The text of a choice: its content, or the words in which the model refuses; empty where it wrote neither."""
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return _text(choice.get("text"))
+    return _text(message.get("content")) or _text(message.get("refusal"))
+
+
+def _text(content: Any) -> str:
+    """A text, which may come in parts; parts that are no text, such as reasoning, are left out.
+
+    Raises:
+        Unusable: It is no text.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if isinstance(content, list):
+        return "".join(_text(part) for part in content)
+    if isinstance(content, dict):
+        kind = content.get("type", "text")
+        key = "refusal" if kind == "refusal" else "text"
+        return _text(content.get(key)) if kind in ("text", "output_text", "refusal") else ""
+    raise Unusable(f"wrote {type(content).__name__} where a text should be", paid=True)
+
+
+def _counted(usage: dict[str, Any]) -> Tokens:
+    return Tokens(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
 
 
 def _count(said: Any) -> int:
     """A number of tokens as a server says it, in the range of a count: a server may be wrong about more than text."""
-    return min(max(int(said or 0), 0), MAX_TOKENS)
-
-
-def said_by(error: openai.APIStatusError) -> str:
-    """The server's own words, shortened, to follow ours; empty where there are none."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return f": {str(message)[:300].rstrip('.')}" if message else ""
-
-
-def code_of(error: openai.APIStatusError) -> str:
-    """The server's code or type of an error; empty where it gives none."""
-    body = error.body
-    return str(body.get("code") or body.get("type") or "") if isinstance(body, dict) else ""
+    try:
+        return min(max(int(said or 0), 0), MAX_TOKENS)
+    except (ValueError, TypeError, OverflowError):  # the reply is good, and paid for
+        return MAX_TOKENS if said == math.inf else 0
 
 
 def retry_after(headers: Any) -> float | None:

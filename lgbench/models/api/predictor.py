@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import itertools
-import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import openai
 
 from lgbench.models.api.answers import Completion
+from lgbench.models.api.conversation import Conversation
 from lgbench.models.api.requests import Endpoint
+from lgbench.models.api.transport import Transport
 from lgbench.models.contract import CappedReply, PipelinedPredictor, Question, RefusedReply, Tokens
 from lgbench.models.prompting import CLOSE_TAG, OPEN_TAG, extract_reply, generation_cap, question, warn_of_confusion
 from lgbench.results import PromptStyle
 from lgbench.suites import Suite, load_suite
 
 if TYPE_CHECKING:
+    from lgbench.models.api.keys import Secrets
     from lgbench.models.api.options import Options
-
-_log = logging.getLogger(__name__)
-_Outcome = tuple[int, Completion | None]
 
 
 class ApiPredictor(PipelinedPredictor):
@@ -36,11 +34,12 @@ class ApiPredictor(PipelinedPredictor):
         options: How to reach it.
         style: How to ask.
         key: The key; empty for servers that need none.
+        secrets: What must not be shown or stored.
     """
 
     one_by_one = False  # every request is one prompt; how the server batches them is not ours to vary
 
-    def __init__(self, model: str, options: Options, style: PromptStyle, *, key: str) -> None:
+    def __init__(self, model: str, options: Options, style: PromptStyle, *, key: str, secrets: Secrets) -> None:
         self._model = model
         self._style = style
         self._concurrency = options.concurrency
@@ -48,22 +47,17 @@ class ApiPredictor(PipelinedPredictor):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="lgbench-api")
         self._thread.start()
+        self._conversation: Conversation | None = None
         self._client = openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=options.base_url,
-            timeout=options.timeout,
+            timeout=None,  # the transport has its own
             max_retries=0,
-            http_client=openai.DefaultAioHttpClient(timeout=options.timeout),  # half the processor time of the default
+            http_client=Transport(
+                key=key, timeout=options.timeout, connections=options.concurrency, is_openai=options.is_openai
+            ),
         )
-        path = "/chat/completions" if options.endpoint == "chat" else "/completions"
-        self._endpoint = Endpoint(
-            self._client,
-            path,
-            retries=options.retries,
-            secret=key,
-            key_env=options.key_env,
-            passes_over=options.refused == "empty",
-        )
+        self._endpoint = Endpoint(self._client, options, sends_key=bool(key), secrets=secrets)
         self.tokens = Tokens()
         if options.price_in is not None and options.price_out is not None:
             self.prices = (options.price_in, options.price_out)
@@ -84,41 +78,35 @@ class ApiPredictor(PipelinedPredictor):
         questions = (Question(prompt, task) for prompt in prompts)
         return self.converse(lambda: next(questions, None))
 
-    def converse(self, following: Callable[[], Question | None]) -> Iterator[Mapping[int, str]]:
+    def converse(
+        self, following: Callable[[], Question | None], *, at_most: int | None = None
+    ) -> Iterator[Mapping[int, str]]:
         """Reply to questions, in the order in which the server answers.
 
         Raises:
             LgbenchError: The server refused, or failed too often. Replies under way were waited for and handed on.
+            KeyboardInterrupt: There was a Ctrl-C. Replies under way were waited for and handed on, or given up.
         """
-        conversation = _Conversation(self._ask, self._concurrency)
-        working = asyncio.run_coroutine_threadsafe(conversation.work(), self._loop)
+        concurrency = min(self._concurrency, at_most or self._concurrency)
+        self._conversation = conversation = Conversation(self._ask, concurrency, self._loop)
         asked = answered = 0
-        try:
+        with conversation.under_way():
             while True:
                 # Some wait their turn, so that a request begins at once when another ends.
-                if asked - answered <= 1.5 * self._concurrency and not conversation.failures:
-                    room = 2 * self._concurrency - (asked - answered)
-                    new = list(itertools.islice(iter(following, None), room))
-                    self._loop.call_soon_threadsafe(conversation.put, enumerate(new, asked))
-                    asked += len(new)
-                if asked == answered:
+                if asked - answered <= 1.5 * concurrency and not conversation.over:
+                    asked += conversation.put(following, first=asked, room=2 * concurrency - (asked - answered))
+                if asked == answered or not (outcomes := conversation.arrived(answered)):
                     break
-                try:
-                    outcomes = conversation.arrived(answered)
-                except KeyboardInterrupt as interrupt:
-                    if conversation.failures:
-                        raise
-                    conversation.failures.append(interrupt)  # at once, as a second Ctrl-C must find it
-                    self._loop.call_soon_threadsafe(conversation.end, interrupt)
-                    _log.warning("Waiting for replies under way, which are paid for. Ctrl-C again gives them up.")
-                    continue
                 answered += len(outcomes)
                 if completions := {number: completion for number, completion in outcomes if completion is not None}:
                     yield {number: self._reply(completion) for number, completion in completions.items()}
-        finally:
-            working.cancel()
         if conversation.failures:
             raise conversation.failures[0]
+
+    def wind_down(self) -> None:
+        """Begin no further question of the conversation that goes on; what is under way is still handed on."""
+        if self._conversation is not None:
+            self._conversation.end()
 
     async def _ask(self, asked: Question, over: asyncio.Event) -> Completion:
         text = question(self._style, self._suite, asked.prompt, asked.task)
@@ -152,71 +140,3 @@ class ApiPredictor(PipelinedPredictor):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-class _Conversation:
-    """Questions on their way to the server and outcomes on their way back, between two threads.
-
-    Attributes:
-        failures: What ended the conversation. What is under way then has been paid for; nothing new is begun.
-    """
-
-    def __init__(self, ask: Callable[[Question, asyncio.Event], Awaitable[Completion]], concurrency: int) -> None:
-        self._questions: asyncio.Queue[tuple[int, Question]] = asyncio.Queue()
-        self.failures: list[BaseException] = []
-        self._ask = ask
-        self._over = asyncio.Event()
-        self._turn = asyncio.Lock()
-        self._concurrency = concurrency
-        self._outcomes: list[_Outcome] = []
-        self._released = 0
-        self._news = threading.Event()
-
-    def put(self, questions: Iterable[tuple[int, Question]]) -> None:
-        """Add questions, with their numbers. Called in the event loop."""
-        for numbered in questions:
-            self._questions.put_nowait(numbered)
-
-    async def work(self) -> None:
-        """Answer questions until cancelled."""
-        await asyncio.gather(*(self._work() for _ in range(self._concurrency)))
-
-    async def _work(self) -> None:
-        while True:
-            number, asked = await self._questions.get()
-            completion = None
-            await self._one_a_turn()
-            if not self.failures:
-                try:
-                    completion = await self._ask(asked, self._over)
-                except Exception as failure:  # noqa: BLE001  # raised in the other thread, which would wait for ever
-                    self.end(failure)
-            self._outcomes.append((number, completion))
-            self._news.set()
-
-    async def _one_a_turn(self) -> None:
-        """Wait until this question is the only one to begin in a turn of the event loop.
-
-        The client writes a request at the end of the turn that begins it. Those begun in one turn would leave together,
-        each late by the making of all, and their answers would come together, for ever.
-        """
-        await self._turn.acquire()
-        asyncio.get_running_loop().call_soon(self._turn.release)
-
-    def end(self, failure: BaseException) -> None:
-        """Begin no further question. Called in the event loop."""
-        self.failures.append(failure)
-        self._over.set()
-
-    def arrived(self, after: int) -> list[_Outcome]:
-        """Wait until there are more than `after` outcomes, and give those that follow; the ones before were handed on.
-
-        An outcome has no completion where the question failed or was not asked. None is taken out, so that a Ctrl-C at
-        any point loses none: the next call gives the same.
-        """
-        self._outcomes[self._released : after] = [(0, None)] * (after - self._released)  # their texts need not stay
-        self._released = after
-        while len(self._outcomes) <= after:
-            self._news.wait()
-            self._news.clear()
-        return self._outcomes[after:]

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,19 +14,23 @@ import aiohttp
 import openai
 
 from lgbench.errors import LgbenchError
-from lgbench.models.api.answers import Completion, Unusable, code_of, parse_completion, retry_after, said_by
+from lgbench.models.api.answers import Completion, ErrorInside, NoCompletion, Unusable, parse_completion, retry_after
+from lgbench.models.api.keys import Secrets
+from lgbench.models.api.options import Options
+from lgbench.models.api.remedies import BUSY, OF_THE_PROMPT, fatal_for, key_hint
+from lgbench.models.api.transport import TooLarge, redirect_advice
+from lgbench.models.api.words import Said, said_in
 from lgbench.models.contract import Tokens
+from lgbench.records import plain
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0
 _WORTH_TELLING = 10.0
 _LONGEST_WAIT = 900.0  # a server that asks for more is better resumed later
-_RETRIES_BEFORE_FIRST_SUCCESS = 2  # a wrong URL should not take minutes to be told
-_QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit_limit_reached")
-_SHORTEST_KEY = 8  # characters of a key that is a secret
-_BUSY = (408, 409, 425, 429)
-_OF_THE_PROMPT = (400, 413, 422)  # a content filter, a context that is too short
+_FEW_RETRIES = 2  # a wrong URL should not take minutes to be told, nor should one prompt be paid for again and again
+_LONGEST_READ, _LONGEST_QUOTE = 10_000, 300  # characters of the server's words
 _HARMLESS, _HARMLESS_CAP = "1+1=", 16  # a context holds prompt and cap
+_CHECK_RUNNING = "Check that it runs, and base_url"
 
 
 class _Refused(Exception):  # noqa: N818  # what comes of it is for the options to say
@@ -43,26 +46,23 @@ class _OtherNameWanted(Exception):  # noqa: N818  # sent again at once
 
 
 class Endpoint:
-    """A path of a server.
+    """Where a server is asked.
 
     Args:
         client: The client of the `openai` package; it must not retry by itself.
-        path: `/chat/completions` or `/completions`.
-        retries: How often a request is sent again.
-        secret: The key; it is cut out of every message.
-        key_env: The environment variable that holds it.
-        passes_over: Whether a prompt that is refused is left with an empty reply, as long as others are answered.
+        options: Which path of the server to ask, how often, and whether a prompt that is refused is left with an empty
+            reply, as long as others are answered.
+        sends_key: Whether the client sends a key.
+        secrets: What is cut out of every message.
     """
 
-    def __init__(
-        self, client: Any, path: str, *, retries: int, secret: str, key_env: str, passes_over: bool = False
-    ) -> None:
+    def __init__(self, client: Any, options: Options, *, sends_key: bool, secrets: Secrets) -> None:
         self._client = client
-        self._key_env = key_env
-        self._path = path
-        self._retries = retries
-        self._secret = secret
-        self._passes_over = passes_over
+        self._path = "/chat/completions" if options.endpoint == "chat" else "/completions"
+        self._retries = options.retries
+        self._passes_over = options.refused == "empty"
+        self._secrets = secrets
+        self._key_hint = key_hint(options, sends_key=sends_key)
         self._told_of_refusals = False
         self._succeeded = False
         self._quiet_until = 0.0
@@ -87,8 +87,6 @@ class Endpoint:
             refusal, tokens = f"{refused}. It asked for {about}", refused.tokens
         if not self._passes_over:
             how = "If it refuses only some prompts, run it with --model-option refused=empty, and --resume"
-            if "temperature" in refusal:
-                how = "At another temperature than 0 replies are drawn at random, so such a model cannot be evaluated"
             raise self._error(f"{refusal}. {how}")
         # A server in trouble may refuse everything, and an empty reply that is stored stays.
         try:
@@ -97,7 +95,9 @@ class Endpoint:
             raise self._error(f"{refusal}. It refused a harmless text too") from None
         if not self._told_of_refusals:
             self._told_of_refusals = True
-            _log.warning("The server %s. The reply is left empty, as others like it will be.", self._cleaned(refusal))
+            _log.warning(
+                "The server %s. The reply is left empty, as others like it will be.", self._secrets.cleaned(refusal)
+            )
         return Completion("", capped=False, tokens=tokens.plus(harmless.tokens), refused=True)
 
     async def _answered(self, body: dict[str, Any], cap: int, over: asyncio.Event) -> Completion:
@@ -120,10 +120,13 @@ class Endpoint:
                 attempt += 1
 
     async def _wait(self, failure: Unusable, attempt: int, over: asyncio.Event) -> None:
-        known = self._succeeded or failure.overload
-        if attempt >= (self._retries if known else min(self._retries, _RETRIES_BEFORE_FIRST_SUCCESS)):
+        few = failure.paid or not (self._succeeded or failure.overload)
+        if attempt >= (min(self._retries, _FEW_RETRIES) if few else self._retries):
             hint = f". {failure.hint}" if failure.hint and not self._succeeded else ""
-            raise self._error(f"{failure} (after {attempt + 1} tries){hint}") from None
+            told = f"{failure} (after {attempt + 1} {'tries' if attempt else 'try'}){hint}"
+            if failure.paid and self._succeeded:  # to others it gives completions
+                raise _Refused(told, Tokens()) from None
+            raise self._error(told) from None
         # Jitter, so that requests that failed together do not come back together.
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt) * random.uniform(0.75, 1.25)
         if failure.wait:  # one of 0 s, or until a date in the past, would use up all tries at once
@@ -135,7 +138,9 @@ class Endpoint:
             self._quiet_until = max(self._quiet_until, until)
         if delay >= _WORTH_TELLING and until > self._told_until + 1:
             self._told_until = until + delay  # until this wait is over, no other that is as long is told
-            _log.warning("%s %s; the next try is in %.0f s.", self._client.base_url, self._cleaned(str(failure)), delay)
+            _log.warning(
+                "%s %s; the next try is in %.0f s.", self._client.base_url, self._secrets.cleaned(str(failure)), delay
+            )
         await self._rest(delay, over)
 
     async def _rest(self, seconds: float, over: asyncio.Event) -> None:
@@ -145,60 +150,86 @@ class Endpoint:
             raise self._error("was not asked again: another request failed for good")
 
     async def _once(self, body: dict[str, Any]) -> Completion:
-        try:
-            raw = await self._client.post(self._path, body=body, cast_to=str)
-        except openai.APIStatusError as error:
-            self._check_worth_it(error, body)
-            if 300 <= error.status_code < 500 and error.status_code not in _BUSY:
-                refusal = f"refused the request (status {error.status_code}){said_by(error)}"
-                if error.status_code not in _OF_THE_PROMPT:
-                    raise self._error(refusal) from None
-                raise _Refused(refusal, Tokens()) from None
-            raise Unusable(
-                f"answered with status {error.status_code}{said_by(error)}",
-                wait=retry_after(error.response.headers),
-                overload=error.status_code in _BUSY or error.status_code == 503,
-            ) from None
-        # What is not HTTP reaches us as aiohttp's own error.
-        except (openai.APIConnectionError, openai.APIResponseValidationError, aiohttp.ClientError) as error:
-            cause = _first_cause(error)
-            if isinstance(cause, TimeoutError):
-                raise Unusable("did not answer in time (see --model-option timeout=SECONDS)") from None
-            reason = " ".join(str(cause).removeprefix("400, message:").split())  # 400 is aiohttp's, no server's
-            raise Unusable(
-                f"could not be reached or broke off: {reason.rstrip('.')}", hint="Check that it runs, and base_url"
-            ) from None
-        completion = parse_completion(raw)
+        completion = await self._posted(body)
         self._succeeded = True
         if completion.refused:
             raise _Refused("filtered the reply", completion.tokens)
-        if len(self._secret) >= _SHORTEST_KEY and self._secret in completion.text:
+        if completion.text in self._secrets:
             raise self._error("wrote the key into its reply, which is not kept. Do not trust this server")
         return completion
 
-    def _check_worth_it(self, error: openai.APIStatusError, body: Mapping[str, Any]) -> None:
-        """Raise for a status that would meet every other request too, and where other words may help."""
-        status, said = error.status_code, said_by(error)
-        # Other requests that were sent under the old name meanwhile come back here too.
-        if status == 400 and "max_tokens" in body and "max_completion_tokens" in said:
-            raise _OtherNameWanted
-        if status in (401, 403):
-            hint = f"Check the environment variable {self._key_env}" if self._secret else f"{self._key_env} is not set"
-            refused = "refused the key" if status == 401 else "forbids this, to this key or from this place"
-            raise self._error(f"{refused} (status {status}){said}. {hint}")
-        if status == 402 or code_of(error) in _QUOTA_CODES:
-            raise self._error(f"says that the quota is used up{said}. Add credit, then resume the run")
-        if status == 404:
-            raise self._error(f"knows no such model or address (status 404){said}. Check MODEL and base_url")
+    async def _posted(self, body: dict[str, Any]) -> Completion:
+        """Send a request once and read the answer."""
+        raw = ""
+        try:
+            raw = await self._client.post(self._path, body=body, cast_to=str)
+            return parse_completion(raw)
+        except openai.APIStatusError as error:
+            answer = error.response
+            if 300 <= answer.status_code < 400:
+                raise self._error(plain(self._secrets.cleaned(redirect_advice(answer, self._path)))) from None
+            raise self._failure(answer.status_code, said_in(answer.text), body, answer.headers) from None
+        except ErrorInside as error:
+            raise self._failure(error.status, error.said, body, {}) from None
+        except NoCompletion as answer:
+            raise self._no_completion(raw, paid=answer.is_json) from None
+        except TooLarge as error:
+            raise Unusable(str(error), paid=True) from None
+        # What is not HTTP reaches us as aiohttp's own error.
+        except (
+            openai.APIConnectionError,
+            openai.APIResponseValidationError,
+            aiohttp.ClientError,
+            TimeoutError,
+        ) as error:
+            cause = _first_cause(error)
+            if isinstance(error, TimeoutError) or isinstance(cause, TimeoutError):
+                raise Unusable("did not answer in time (see --model-option timeout=SECONDS)") from None
+            reason = self._quoted(str(cause).removeprefix("400, message:"))  # 400 is aiohttp's, no server's
+            raise Unusable(f"could not be reached or broke off: {reason}", hint=_CHECK_RUNNING) from None
+
+    def _no_completion(self, raw: str, *, paid: bool) -> Unusable:
+        if raw.lstrip()[:1] == "<":
+            page = self._quoted(said_in(raw[:_LONGEST_READ]).words)
+            hint = f"Check base_url, which usually ends in /v1. The page says: {page}"
+            return Unusable("answered with HTML, not JSON", hint=hint)
+        shown = repr(self._secrets.cleaned(raw[:_LONGEST_READ])[:100]) if raw else "nothing"
+        told = f"answered with {shown}, which is no OpenAI completion"
+        return Unusable(told, paid=paid, hint="Check base_url")
+
+    def _failure(
+        self, status: int | None, said: Said, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Exception:
+        """What an error means: that another word, another time, or only a change by the user would help.
+
+        Args:
+            status: Of the answer; None where it says that all is well, and the answer does not.
+            said: The server's words.
+            body: What was sent.
+            headers: Of the answer.
+        """
+        words = f": {self._quoted(said.words)}" if said.words else ""
+        shown = f" (status {status}){words}" if status else words
+        if status not in (*BUSY, 401, 402):
+            # Other requests that were sent under the old name meanwhile come back here too.
+            if said.is_about("cap_name") and "max_tokens" in body:
+                return _OtherNameWanted()
+            if said.is_about("context"):
+                return _Refused(f"refused the request{shown}. Its context is too short for prompt and reply", Tokens())
+        if fatal := fatal_for(status, said, body):
+            told = shown if fatal.shows_status else words
+            return self._error(f"{fatal.what}{told}. {fatal.advice or self._key_hint}")
+        if status in OF_THE_PROMPT:
+            return _Refused(f"refused the request{shown}", Tokens())
+        answered = f"answered with status {status}{words}" if status else f"answered with an error{words}"
+        return Unusable(answered, wait=retry_after(headers), overload=status in BUSY or status == 503)
+
+    def _quoted(self, words: str) -> str:
+        """A stranger's words, cleaned of keys before they are cut."""
+        return plain(" ".join(self._secrets.cleaned(words).split()), limit=_LONGEST_QUOTE).rstrip(".")
 
     def _error(self, what: str) -> LgbenchError:
-        return LgbenchError(self._cleaned(f"{self._client.base_url} {what}."))
-
-    def _cleaned(self, text: str) -> str:
-        if len(self._secret) >= _SHORTEST_KEY:
-            return text.replace(self._secret, "***")
-        # A placeholder such as "x". Within words it would be cut out of our own.
-        return re.sub(rf"(?<!\w){re.escape(self._secret)}(?!\w)", "***", text) if self._secret else text
+        return LgbenchError(self._secrets.cleaned(f"{self._client.base_url} {what}."))
 
 
 def _harmless(body: Mapping[str, Any]) -> dict[str, Any]:

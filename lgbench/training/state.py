@@ -61,7 +61,7 @@ def read_state(folder: Path) -> tuple[TrainingRecord, dict[str, Tensor]] | None:
     with safe_open(path, "pt") as file:
         text = (file.metadata() or {}).get("record", "")
     try:
-        record = TrainingRecord.model_validate_json(text)
+        record = TrainingRecord.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise LgbenchError(
             f"{path} is not a state of this version of lgbench ({error.errors()[0]['msg']}). {_START_ANEW}"

@@ -64,7 +64,7 @@ class StoredReplies:
 
 
 def caps_of(run: Path) -> Caps:
-    """How large the replies of a run may be: less where it lies in a submitted system, which a stranger may have made."""
+    """How large the replies of a run may be: less in a submitted system, which a stranger may have made."""
     return SUBMITTED_CAPS if (run.parent / SYSTEM_FILE).exists() else LOCAL_CAPS
 
 

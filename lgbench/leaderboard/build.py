@@ -25,6 +25,9 @@ from lgbench.submissions.checked import Submission
 
 FRONT_PAGE = "README.md"
 SYSTEMS = "systems"
+# A committed file may be longer than twice the derived one by as much, and is still compared line by line. What is
+# longer costs minutes and is no edit.
+_MORE_BYTES, _MORE_LINES = 10_000, 100
 
 
 def derive_files(submissions: Sequence[Submission]) -> dict[str, str]:
@@ -43,11 +46,11 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     Raises:
         LgbenchError: The folder holds something that is no part of a leaderboard, or cannot be written to.
     """
-    names = {path.relative_to(folder).as_posix() for path in _files(folder)}
+    names = {path.relative_to(folder).as_posix() for path in _files(folder) if not is_unfinished(path.name)}
     stale = sorted(names - files.keys())
     # By name first: nothing of a folder that is no leaderboard is read.
     strange = [path for path in stale if not _is_named_so(path)]
-    present = {} if strange else _present(folder)
+    present = {} if strange else {path: _content(folder / path, _most(files.get(path, ""))) for path in names}
     if strange := strange or [path for path in sorted(present) if not present[path].startswith(_mark(path))]:
         raise LgbenchError(
             f"{str(folder / strange[0])!r} is no part of a leaderboard. Move it, or choose another folder."
@@ -79,33 +82,46 @@ def _is_named_so(path: str) -> bool:
 
 def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
     """The lines of the unified differences between the files in a folder and these; none where they are the same."""
-    present = _present(folder)
+    present = {path.relative_to(folder).as_posix() for path in _files(folder)}
     for path in sorted({*files, *present}):
-        committed, derived = present.get(path), files.get(path)
-        if derived is None:
+        if (derived := files.get(path)) is None:
             yield f"{folder / path}: no submission gives this file"
-        elif committed is None:
+        elif path not in present:
             yield f"{folder / path}: missing"
-        elif committed != derived.encode():
-            # At line feeds alone: `splitlines` takes other characters for ends of lines, and drops which it was.
-            lines = committed.decode(errors="backslashreplace").split("\n")
-            yield from difflib.unified_diff(
-                lines, derived.split("\n"), f"{folder / path}", "derived from the submissions", lineterm=""
-            )
+        else:
+            yield from _difference(folder / path, derived)
+
+
+def _difference(path: Path, derived: str) -> Iterator[str]:
+    committed = _content(path, _most(derived))
+    if committed == derived.encode():
+        return
+    # At line feeds alone: `splitlines` takes other characters for ends of lines, and drops which it was.
+    lines, of_derived = committed.decode(errors="backslashreplace").split("\n"), derived.split("\n")
+    if len(committed) > _most(derived) or len(lines) > 2 * len(of_derived) + _MORE_LINES:
+        yield f"{path}: is far longer than what the submissions give ({len(derived.encode()):,} bytes)"
+    else:
+        yield from difflib.unified_diff(lines, of_derived, f"{path}", "derived from the submissions", lineterm="")
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every file in a folder but those that a process is writing, or left when it was killed."""
-    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return [path for path in found if not is_unfinished(path.name)]
+    """Every file in a folder, also those that a process is writing, or left when it was killed."""
+    return [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
 
 
-def _present(folder: Path) -> dict[str, bytes]:
-    """Every file in a folder by its path in it: of a link what it says, not what it leads to; of a pipe nothing."""
-    return {path.relative_to(folder).as_posix(): _content(path) for path in _files(folder)}
+def _most(derived: str) -> int:
+    """How many bytes of a file are worth reading to compare it with a text."""
+    return 2 * len(derived.encode()) + _MORE_BYTES
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, most: int) -> bytes:
+    """The content of a file, up to one byte more than `most`: of a link what it says, not what it leads to.
+
+    Of a pipe or a device it is empty.
+    """
     if path.is_symlink():
         return os.fsencode(path.readlink())
-    return path.read_bytes() if path.is_file() else b""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(most + 1)

@@ -109,7 +109,7 @@ def _likely(table: NDArray[np.uint32]) -> Iterator[tuple[int, list[int]]]:
 
     The places depend on all of the table, so that nobody can change a copy in just these.
     """
-    key = hashlib.blake2b(np.ascontiguousarray(table), digest_size=16).hexdigest()
+    key = hashlib.blake2b(table.data, digest_size=16).hexdigest()
     pairs = []
     for row, texts in enumerate(table):
         wrong = np.flatnonzero(texts)

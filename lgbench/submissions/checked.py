@@ -35,12 +35,14 @@ class SubmittedRun(NamedTuple):
         result: The result.
         correct: For each cell, which replies are right: shape (examples,), by index.
         wrong: What is compared of its wrong replies with those of other runs; None where something is wrong with it.
+        is_repeated: Whether it repeats another run of its system, so that it was not re-scored.
     """
 
     folder: str
     result: Result
     correct: Mapping[Cell, NDArray[np.bool_]]
     wrong: WrongReplies | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

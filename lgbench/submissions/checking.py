@@ -22,7 +22,7 @@ from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.running.replies import SYSTEM_FILE
 from lgbench.submissions.checked import Checked, Submission, SubmittedRun
-from lgbench.submissions.copies import copied, described, repeated, same_training, timed_alike
+from lgbench.submissions.copies import Repeats, copied, described, same_training, timed_alike
 from lgbench.submissions.likeness import near_copies
 from lgbench.submissions.names import check_portable, twins
 from lgbench.submissions.report import Report
@@ -107,8 +107,10 @@ class _Checker:
     def compare_systems(self) -> None:
         """Drop the systems that hold a copy of a run, each copy with one problem. To be called when all are checked."""
         results = {system: {name: run.result for name, run in runs.items()} for system, runs in self.systems.items()}
-        told: set[tuple[str, str]] = set()
-        for find in (_repeated, copied, self._near_copies, timed_alike):
+        told = {
+            (system, run.folder) for system, runs in self.systems.items() for run in runs.values() if run.is_repeated
+        }
+        for find in (copied, self._near_copies, timed_alike):
             for system, run, problem in list(find(results)):
                 if (system, run) not in told:
                     told.add((system, run))
@@ -178,7 +180,7 @@ class _Checker:
         """Check the runs of a system, up to the tenth that has problems."""
         if len(folders) > MAX_RUNS:
             self.report.add(system, "", f"has {len(folders):,} runs. At most {MAX_RUNS:,} are allowed.")
-        runs, spoiled = [], 0
+        runs, spoiled, repeats = [], 0, Repeats()
         for number, folder in enumerate(folders[:MAX_RUNS]):
             if spoiled == _MOST_SPOILED:
                 left = len(folders) - number
@@ -186,12 +188,12 @@ class _Checker:
                 self.report.add(system, "", message)
                 break
             before = self.report.count
-            if run := self._run(folder):
+            if run := self._run(folder, repeats):
                 runs.append(run)
             spoiled += self.report.count > before
         return runs
 
-    def _run(self, folder: Path) -> SubmittedRun | None:
+    def _run(self, folder: Path, repeats: Repeats | None = None) -> SubmittedRun | None:
         """Check a run. It is given back, for comparison with others, as soon as its result can be read."""
         self._checked.add((_RUN, _place(folder)))
         self.runs += 1
@@ -207,7 +209,7 @@ class _Checker:
         for entry in self._entries(folder):
             if entry.name not in (RESULT_FILE, REPLIES_FILE):
                 self._unexpected(folder / entry.name, f"{RESULT_FILE} and {REPLIES_FILE}")
-        return check_files(folder, self.report)
+        return check_files(folder, self.report, repeats or Repeats())
 
     def _system_record(self, path: Path) -> SystemRecord | None:
         try:
@@ -231,7 +233,3 @@ class _Checker:
     def _unexpected(self, path: Path, expected: str) -> None:
         what = "is a link" if path.is_symlink() else "does not belong here"
         self.report.add(path, "", f"{what}. This folder holds {expected}, and nothing else.")
-
-
-def _repeated(systems: _Results) -> Iterator[tuple[str, str, Problem]]:
-    return ((system, run, problem) for system, results in systems.items() for run, problem in repeated(results))

@@ -12,38 +12,44 @@ from lgbench.submissions.eligibility import experiment
 from lgbench.suites import OPEN_ARM, load_suite
 
 
-def repeated(results: Mapping[str, Result]) -> Iterator[tuple[str, Problem]]:
-    """The runs of one system that are there twice, each once, with the name of its folder.
+class Repeats:
+    """Finds the runs of one system that are there twice, as one result after another comes up.
 
     Two seeds that give exactly the same replies are one run under two names, unless every reply is right.
-
-    Args:
-        results: By the name of their folder.
     """
-    first: dict[object, str] = {}  # the first run of each identity
-    of_weights: dict[object, list[str]] = {}
-    of_replies: dict[str, list[str]] = {}
-    for name, result in results.items():
-        if (earlier := first.setdefault(_identity(result), name)) != name:
+
+    def __init__(self) -> None:
+        self._results: dict[str, Result] = {}
+        self._first: dict[object, str] = {}  # the first run of each identity
+        self._of_weights: dict[object, list[str]] = {}
+        self._of_replies: dict[str, list[str]] = {}
+
+    def problem(self, name: str, result: Result) -> Problem | None:
+        """Why a run, by the name of its folder, is the same as one before it; None where it is not."""
+        results = self._results
+        if (earlier := self._first.setdefault(_identity(result), name)) != name:
             message = f"repeats {earlier}: {experiment(result)} with seed {result.seed} is there twice."
-            yield name, Problem("seed", message)
-            continue
-        alike = of_weights.setdefault((result.system.kind, result.system.source_sha256), [])
-        same_replies = of_replies.setdefault(result.replies_sha256, [])
-        if weights := next((each for each in alike if _same_weights(results[each], result)), None):
+            return Problem("seed", message)
+        results[name] = result
+        alike = self._of_weights.setdefault((result.system.kind, result.system.source_sha256), [])
+        same_replies = self._of_replies.setdefault(result.replies_sha256, [])
+        weights = next((each for each in alike if _same_weights(results[each], result)), None)
+        replies = next((each for each in same_replies if _suspiciously_equal(results[each], result)), None)
+        alike.append(name)
+        same_replies.append(name)
+        if weights is not None:
             message = (
                 f"names the same weights as {described(weights, results[weights])}: a checkpoint was trained under one "
                 "arm, with one seed."
             )
-            yield name, Problem("system.source_sha256", message)
-        elif replies := next((each for each in same_replies if _suspiciously_equal(results[each], result)), None):
+            return Problem("system.source_sha256", message)
+        if replies is not None:
             message = (
                 f"equals that of {described(replies, results[replies])}: no two trained models give the same wrong "
                 "replies throughout."
             )
-            yield name, Problem("replies_sha256", message)
-        alike.append(name)
-        same_replies.append(name)
+            return Problem("replies_sha256", message)
+        return None
 
 
 def copied(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[str, str, Problem]]:

@@ -10,14 +10,20 @@ from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.running.replies import SUBMITTED_CAPS, StoredRepliesReader
 from lgbench.submissions.checked import SubmittedRun
+from lgbench.submissions.copies import Repeats
 from lgbench.submissions.eligibility import ineligible
 from lgbench.submissions.likeness import wrong_replies
 from lgbench.submissions.plausible import implausible
 from lgbench.submissions.report import Report
 
 
-def check_files(folder: Path, report: Report) -> SubmittedRun | None:
-    """Check the result and the replies of a run.
+def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun | None:
+    """Check the result and the replies of a run. One that is there already is not re-scored.
+
+    Args:
+        folder: The run.
+        report: Where the problems go.
+        repeats: Of its system.
 
     Returns:
         The run, for comparison with others, as soon as its result can be read.
@@ -32,6 +38,9 @@ def check_files(folder: Path, report: Report) -> SubmittedRun | None:
         return None
     report.add_all(folder / RESULT_FILE, ineligible(result))
     report.add_all(folder / RESULT_FILE, implausible(result))
+    if (problem := repeats.problem(folder.name, result)) is not None:
+        report.add_all(folder / RESULT_FILE, [problem])
+        return SubmittedRun(folder.name, result, {}, is_repeated=True)
     rescored = _rescored(folder, result, replies, report)
     if report.count == before and replies.oddity is not None:  # last, as whoever corrects the lines packs them again
         report.add_all(replies.path, [replies.oddity])

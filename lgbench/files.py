@@ -200,6 +200,27 @@ def owned_folder(folder: Path, writes: Iterable[str | PurePath] = ()) -> Iterato
                     folder.rmdir()
 
 
+def is_owned(folder: Path) -> bool:
+    """Whether a running process owns a folder, as `owned_folder` does; no link and no other file passes for its lock.
+
+    False also where there are no such locks, as on Windows.
+    """
+    lock = folder / LOCK_FILE
+    if sys.platform == "win32" or lock.is_symlink() or not lock.is_file():
+        return False
+    import fcntl
+
+    try:
+        with lock.open("rb") as file:
+            # Shared, so that two that ask do not see each other. It is let go at once.
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # it cannot be read, or its disk has no locks
+        return False
+    return False
+
+
 def _is_about(error: OSError, path: Path) -> bool:
     """Whether an error is about this file or folder, or one within, or a folder that it is in."""
     if error.filename is None:  # of a file that was open already

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -19,6 +20,9 @@ MAX_RECORD_BYTES = 1_000_000
 # A hostile file can hold hundreds of thousands of them.
 MAX_PROBLEMS = 100
 _MOST_TOLD_APART = 10_000  # pydantic tells all or none: of a hostile file's 400,000, in ten seconds
+_BYTES_A_VALUE = 40  # of a file at its cap. Ours take more, and a list of a million `{}` would cost a gigabyte
+_VERSIONS = ("schema_version", "format")
+"""Fields that say what a file is. They have defaults for those who make a record, never for a file."""
 _Record = TypeVar("_Record", bound=BaseModel)
 
 
@@ -52,12 +56,14 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
             problems, and how many more there are.
     """
     text = read_capped(path, max_bytes)
+    if text.count(b",") > (most := max_bytes // _BYTES_A_VALUE):
+        raise InvalidFileError(path, [Problem("", f"holds more than {most:,} values: no such record has so many.")])
     try:
         parse_json(text)
     except ValueError as error:
         raise InvalidFileError(path, [Problem("", f"is not valid JSON: {error}.")]) from None
     try:
-        return kind.model_validate_json(text)
+        record = kind.model_validate_json(text, strict=True)
     except ValidationError as error:
         count = error.error_count()
         if count > _MOST_TOLD_APART:
@@ -66,6 +72,10 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
         if more := count - len(problems):
             problems.append(Problem("", f"and {more:,} more."))
         raise InvalidFileError(path, problems) from None
+    required = [name for name in _VERSIONS if name in kind.model_fields]
+    if missing := [Problem(name, "Field required") for name in required if name not in record.model_fields_set]:
+        raise InvalidFileError(path, missing)
+    return record
 
 
 def write_record(path: Path, record: BaseModel) -> None:
@@ -89,20 +99,41 @@ def _problem(detail: Any) -> Problem:
     return Problem(field, detail["msg"].removeprefix("Value error, ") + shown)
 
 
-def read_capped(path: Path, max_bytes: int) -> bytes:
-    """The content of a regular file of at most `max_bytes` bytes. Links are not followed.
+def check_capped(path: Path, max_bytes: int) -> None:
+    """Make sure that a path is a regular file of at most `max_bytes` bytes. Links are not followed.
 
     Raises:
-        InvalidFileError: It is missing, a link, no regular file, too large, or unreadable.
+        InvalidFileError: It is missing, a link, no regular file, or too large.
     """
-    try:
+    with read_errors(path):
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             raise InvalidFileError(path, [Problem("", "is not a regular file.")])
         if status.st_size > max_bytes:
             sizes = f"{status.st_size:,} bytes; at most {max_bytes:,} are allowed"
             raise InvalidFileError(path, [Problem("", f"is too large: {sizes}.")])
+
+
+def read_capped(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes` bytes. Links are not followed.
+
+    Raises:
+        InvalidFileError: It is missing, a link, no regular file, too large, or unreadable.
+    """
+    check_capped(path, max_bytes)
+    with read_errors(path):
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Report an OSError of the block as a problem of the file.
+
+    Raises:
+        InvalidFileError: It is missing or unreadable.
+    """
+    try:
+        yield
     except FileNotFoundError:
         raise InvalidFileError(path, [Problem("", "does not exist.")]) from None
     except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from lgbench.replies import Reply
 from lgbench.results import CellCounts, CellResult, Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.running.grading import CellGrader
-from lgbench.running.replies import RepliesDigest, read_stored_replies
+from lgbench.running.replies import RepliesDigest, StoredRepliesReader, StoredReply, caps_of
 from lgbench.suites import Cell, Suite, load_suite
 from lgbench.task import Example
 from lgbench.tasks import get_task
@@ -29,10 +30,13 @@ class Rescored(NamedTuple):
     Attributes:
         result: The result.
         correct: For each cell, whether each reply is right, by index; shape (examples evaluated,).
+        wrong: For each cell, by index, a hash of the text of each wrong reply, 0 for right ones and for those that a
+            cap, a limit or a server made wrong; shape (examples evaluated,).
     """
 
     result: Result
     correct: dict[Cell, NDArray[np.bool_]]
+    wrong: dict[Cell, NDArray[np.uint64]]
 
 
 def rescore(folder: str | Path) -> Rescored:
@@ -43,59 +47,101 @@ def rescore(folder: str | Path) -> Rescored:
     """
     folder = Path(folder)
     result = read_record(folder / RESULT_FILE, Result)
-    replies = read_stored_replies(folder / REPLIES_FILE)
+    replies = StoredRepliesReader(folder / REPLIES_FILE, caps_of(folder))
     rescored, problems = check_result(result, replies)
     if problems:
         raise InvalidFileError(folder / RESULT_FILE, problems)
     return rescored
 
 
-def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored, list[Problem]]:
+def check_result(result: Result, replies: Iterable[StoredReply]) -> tuple[Rescored, list[Problem]]:
     """Re-score a result, and list everything that differs from what it says.
+
+    Stored replies are taken one after another, as the example that each is of comes up. The first that no example comes
+    up for is reported alone: nothing after it is read, and no count can be right.
 
     Args:
         result: The result.
-        replies: Its stored replies by example id: the wrong ones and the flagged ones.
+        replies: Its stored replies by cell, then index: the wrong ones and the flagged ones.
+
+    Raises:
+        InvalidFileError: The replies cannot be read.
     """
     problems = check_cells(result)
+    rescored = Rescored(result, {}, {})
     try:
         suite = load_suite(result.suite)
     except LgbenchError:
-        return Rescored(result, {}), problems
-    known = set(suite.cells())
-    correct: dict[Cell, NDArray[np.bool_]] = {}
-    digest = RepliesDigest()
-    unused = set(replies)
-    for number, recorded in enumerate(result.cells):
+        return rescored, problems
+    digest, stored = RepliesDigest(), _InTurn(replies)
+    found: list[Problem] = []
+    for number, recorded in _in_order(suite, result):
         cell, where = Cell(recorded.task, recorded.length), f"cells[{number}]"
-        if cell not in known:
-            continue
         grader = CellGrader(get_task(cell.task))
-        flags = []
+        flags, texts, needless = [], [], []
         for example in evaluated(suite, cell, _examples(suite.name, cell), result.limit):
-            reply = replies.get(example.id, Reply(example.target))
-            flags.append(grader.add(example, reply))
+            given = stored.take(example.id)
+            reply = given or Reply(example.target)
+            right = grader.add(example, reply)
             digest.add(example.id, reply.text)
-            if example.id in replies:
-                unused.remove(example.id)
-                if flags[-1] and not reply.flags:
-                    problems.append(
-                        Problem(where, f"reply {example.id!r} is right, so it does not belong in the file.")
-                    )
-        correct[cell] = np.array(flags, dtype=np.bool_)
-        problems += _differences(cell, recorded, grader.counts(), where)
-    if unused:
-        are_none = "is no example" if len(unused) == 1 else "are no examples"
-        problems.append(Problem("replies", f"{_first(sorted(unused))} {are_none} of this result."))
+            flags.append(right)
+            texts.append(0 if right or reply.flags else _text_hash(reply.text))
+            if right and given is not None and not reply.flags:
+                needless.append(example.id)
+        rescored.correct[cell] = np.array(flags, dtype=np.bool_)
+        rescored.wrong[cell] = np.array(texts, dtype=np.uint64)
+        found += [*_needless(needless, where), *_differences(cell, recorded, grader.counts(), where)]
+    if stored.waiting is not None:
+        return Rescored(result, {}, {}), [*problems, _unused(suite, result, stored.waiting)]
     if digest.hexdigest() != result.replies_sha256:
-        problems.append(Problem("replies_sha256", "does not fit the replies: at least one is missing or was changed."))
-    return Rescored(result, correct), problems
+        found.append(Problem("replies_sha256", "does not fit the replies: at least one is missing or was changed."))
+    return rescored, problems + found
 
 
-def _first(names: Sequence[str], count: int = 5) -> str:
-    """The first few of many names, in words."""
-    more = f" and {len(names) - count:,} more" if len(names) > count else ""
-    return ", ".join(map(repr, names[:count])) + more
+class _InTurn:
+    """Stored replies, each handed out when its example comes up; `waiting` is the next."""
+
+    def __init__(self, replies: Iterable[StoredReply]) -> None:
+        self._rest = iter(replies)
+        self.waiting = next(self._rest, None)
+
+    def take(self, example_id: str) -> Reply | None:
+        """The reply to an example; None where the next is to another one."""
+        if self.waiting is None or self.waiting.example_id != example_id:
+            return None
+        reply = self.waiting.reply
+        self.waiting = next(self._rest, None)
+        return reply
+
+
+def _in_order(suite: Suite, result: Result) -> Iterator[tuple[int, CellResult]]:
+    """The cells of a result that the suite has, each with its number in the result, in the suite's order."""
+    numbered = {Cell(cell.task, cell.length): (number, cell) for number, cell in enumerate(result.cells)}
+    return (numbered[cell] for cell in suite.cells() if cell in numbered)
+
+
+def _text_hash(text: str) -> int:
+    """A hash of 64 bits, never 0."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
+
+
+def _needless(ids: Sequence[str], where: str) -> Iterator[Problem]:
+    """The right replies of a cell that are in the file, as one problem."""
+    if ids:
+        more = f" Nor do {len(ids) - 1:,} more." if len(ids) > 1 else ""
+        yield Problem(where, f"reply {ids[0]!r} is right, so it does not belong in the file.{more}")
+
+
+def _unused(suite: Suite, result: Result, stored: StoredReply) -> Problem:
+    """Why no example came up for a stored reply."""
+    cells = (Cell(cell.task, cell.length) for _, cell in _in_order(suite, result))
+    examples = (each for cell in cells for each in evaluated(suite, cell, _examples(suite.name, cell), result.limit))
+    if any(example.id == stored.example_id for example in examples):
+        message = f"the id {stored.example_id!r} is repeated, or out of order. What follows was not read."
+        return Problem(f"replies line {stored.line}", message)
+    message = f"{stored.example_id!r} is no example of this result (line {stored.line}). What follows was not read."
+    return Problem("replies", message)
 
 
 def check_cells(result: Result) -> list[Problem]:

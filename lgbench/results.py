@@ -7,13 +7,14 @@ value of type `Result` is one whose numbers can be true; whether they are is for
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 MAX_REPLY_CHARS = 4096
 """Longer replies are cut to this length before they are scored, stored and digested."""
@@ -39,7 +40,24 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("a moment must lie in the years 1 to 9999, in UTC too") from None
 
 
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+def _as_written(moment: object) -> object:
+    """Read the text of a moment. pydantic would take a number, also as text, for seconds since 1970."""
+    if not isinstance(moment, str):
+        return moment
+    if not _ISO_8601.match(moment):
+        raise ValueError("a moment is written as in 2026-01-31T12:00:00Z")
+    return datetime.fromisoformat(moment)
+
+
+def _whole(number: object) -> object:
+    """Refuse what equals a number without being one in a file: `true` and 1.0 both equal 1."""
+    if isinstance(number, bool | float):
+        raise ValueError("must be a whole number")
+    return number
+
+
+_ISO_8601 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
+Moment = Annotated[datetime, AfterValidator(_in_utc), BeforeValidator(_as_written)]
 
 
 class _Record(BaseModel):
@@ -268,7 +286,7 @@ class Result(_Record):
         usage: Tokens and cost, where the model counts them.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Annotated[Literal[1], BeforeValidator(_whole)] = 1
     suite: Name
     arm: Literal["main_only", "transfer", "control", "direct", "open"]
     group: Name | None

@@ -16,13 +16,14 @@ OTHER_SEED = "mini-v1-add-multiply-main_only-seed1"
 class RightUpTo:
     """Solves prompts of up to a number of characters; what it replies to longer ones is right but does not stop."""
 
-    def __init__(self, longest: int) -> None:
+    def __init__(self, longest: int, more: str = "?") -> None:
         self.longest = longest
+        self.more = more
 
     def predict(self, prompts: Sequence[str], task: str) -> list[str]:
         """Reply to each prompt."""
         solve = get_task(task).solve
-        return [solve(prompt) + "?" * (len(prompt) > self.longest) for prompt in prompts]
+        return [solve(prompt) + self.more * (len(prompt) > self.longest) for prompt in prompts]
 
 
 def problems(folder: Path) -> dict[tuple[str, str], str]:

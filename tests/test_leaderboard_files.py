@@ -1,5 +1,6 @@
 """The leaderboard's files: written, compared with what the submissions give, and nothing else touched."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Pat
     assert list(differences(files, board)) == []
     for folder in (board, board / "systems", picture.parent):
         (folder / ".page.md.x.lgbench-tmp").write_text("left by a process that was killed", encoding="utf-8")
+    left = [f"{folder / '.page.md.x.lgbench-tmp'}" for folder in (board, board / "systems", picture.parent)]
+    assert sorted(differences(files, board)) == sorted(f"{path}: no submission gives this file" for path in left)
     assert write_files(files, board) == []
     (board / "systems" / "gone.md").write_text(GENERATED, encoding="utf-8")
     (board / "systems" / "gone").mkdir()
@@ -53,6 +56,28 @@ def test_other_ends_of_lines_are_drift(submissions: Path, tmp_path: Path, end: s
     write_files(files, board)
     (board / "README.md").write_bytes(files["README.md"].replace("\n", end).encode())
     assert f"--- {board / 'README.md'}" in list(differences(files, board))
+
+
+@pytest.mark.parametrize("more", [b"x" * 10**8, b"\n" * 10**5], ids=["bytes", "lines"])
+def test_a_file_far_longer_than_derived_is_not_compared(submissions: Path, tmp_path: Path, more: bytes) -> None:
+    files = derive_files(read_submissions(submissions))
+    board = tmp_path / "leaderboard"
+    write_files(files, board)
+    for path in ("README.md", "systems/extra.md", ".page.md.x.lgbench-tmp"):
+        with (board / path).open("ab") as file:
+            file.write(more)
+    del more
+    tracemalloc.start()
+    told = list(differences(files, board))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    size = len(files["README.md"].encode())
+    assert told == [
+        f"{board / '.page.md.x.lgbench-tmp'}: no submission gives this file",
+        f"{board / 'README.md'}: is far longer than what the submissions give ({size:,} bytes)",
+        f"{board / 'systems/extra.md'}: no submission gives this file",
+    ]
+    assert peak < 2_000_000
 
 
 def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None:

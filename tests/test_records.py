@@ -1,14 +1,19 @@
 import gzip
 import json
+import tracemalloc
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from lgbench.records import InvalidFileError, Problem, parse_json, read_capped, read_record, write_record
+from lgbench.replies import Reply
 from lgbench.rescoring import check_result
 from lgbench.results import Result
-from lgbench.running.replies import read_stored_replies
+from lgbench.running.replies import LOCAL_CAPS, StoredReplies, StoredRepliesReader, StoredReply, read_stored_replies
 from lgbench.text import plain
 from tests.made_up import make_result
 
@@ -102,13 +107,92 @@ def test_a_flood_of_wrong_lines_is_cut_off(tmp_path: Path) -> None:
     assert "not read" in caught.value.problems[-1].message
 
 
-def test_many_unknown_ids_are_one_problem(tmp_path: Path) -> None:
-    content = b"".join(b'{"id":"x%05d","reply":""}\n' % number for number in range(10_000))
-    replies = read_stored_replies(write_replies(tmp_path / "replies.jsonl.gz", content))
-    _, problems = check_result(make_result(lambda cell: 256, arm="main_only", group="copy-mqar"), replies)
-    (unknown,) = [problem for problem in problems if problem.field == "replies"]
-    assert "'x00000', 'x00001'" in unknown.message
-    assert "9,995 more" in unknown.message
+def test_what_follows_the_first_unknown_id_is_not_read() -> None:
+    read: list[int] = []
+
+    def replies() -> Iterator[StoredReply]:
+        for number in range(1, 10_001):
+            read.append(number)
+            yield StoredReply(number, f"x{number:05}", Reply(""))
+
+    rescored, problems = check_result(make_result(lambda cell: 256, arm="main_only", group="copy-mqar"), replies())
+    said = "'x00001' is no example of this result (line 1). What follows was not read."
+    assert problems == [Problem("replies", said)]
+    assert rescored.correct == {}
+    assert read == [1]
+
+
+def test_a_line_without_end_is_not_unpacked(tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    parts = [packer.compress(b" " * 10**6) for _ in range(300)]
+    path = tmp_path / "replies.jsonl.gz"
+    path.write_bytes(b"".join(parts) + packer.flush())
+    tracemalloc.start()
+    with pytest.raises(InvalidFileError, match="line 1: it has more than 131,072 bytes"):
+        read_stored_replies(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+def test_stored_replies_are_read_in_the_memory_of_a_few_lines(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl.gz"
+    texts = [("x" * 4095) + "\U0001f600", "", 'é"\\', "\u2028"] * 2000
+    with path.open("wb") as file:
+        writer = StoredReplies(file)
+        for number, text in enumerate(texts):
+            writer.add(str(number), Reply(text), right=False)
+        writer.close()
+    reader = StoredRepliesReader(path, LOCAL_CAPS)
+    tracemalloc.start()
+    for expected, (line, example_id, reply) in enumerate(reader):
+        assert (line, example_id, reply.text) == (expected + 1, str(expected), texts[expected])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert line == len(texts)
+    assert reader.oddity is None
+    assert peak < 2_000_000
+
+
+def test_more_lines_than_any_suite_has_examples_are_not_read(tmp_path: Path) -> None:
+    path = write_replies(tmp_path / "replies.jsonl.gz", b'{"id":"a","reply":""}\n' * 200_000)
+    with pytest.raises(InvalidFileError, match=r"has more than 157,696 lines"):
+        for _ in StoredRepliesReader(path, LOCAL_CAPS):
+            pass
+
+
+@pytest.mark.parametrize("field", ["schema_version", "started"])
+@pytest.mark.parametrize("value", ["missing", True, 1.0, "1", None, 1_767_225_600, "1767225600", "2026-01-01"])
+def test_a_version_and_a_moment_are_written_in_one_way(tmp_path: Path, field: str, value: object) -> None:
+    record = json.loads(make_result(lambda cell: 7).to_json())
+    if value == "missing":
+        del record[field]
+    else:
+        record[field] = value
+    (tmp_path / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InvalidFileError) as caught:
+        read_record(tmp_path / "result.json", Result)
+    assert [problem.field for problem in caught.value.problems] == [field]
+
+
+def test_every_kind_of_record_says_what_it_is(tmp_path: Path) -> None:
+    class Kind(BaseModel):
+        format: Literal["a"] = "a"
+        steps: int = 0
+
+    (path := tmp_path / "record.json").write_text('{"format": "a", "steps": 1}', encoding="utf-8")
+    assert read_record(path, Kind) == Kind(steps=1)
+    for text, field in (('{"steps": 1}', "format"), ('{"format": "a", "steps": true}', "steps")):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(InvalidFileError, match=f": {field}: "):
+            read_record(path, Kind)
+
+
+def test_a_record_of_too_many_values_is_not_even_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path := tmp_path / "result.json").write_text('{"cells": [' + ",".join(["{}"] * 300_000) + "]}", encoding="utf-8")
+    monkeypatch.setattr("lgbench.records.parse_json", lambda text: pytest.fail("it was parsed"))
+    with pytest.raises(InvalidFileError, match=r"holds more than 25,000 values"):
+        read_record(path, Result)
 
 
 def test_what_is_shown_has_no_control_characters_and_is_short() -> None:

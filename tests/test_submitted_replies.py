@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lgbench.cells import draw_cell
-from lgbench.submissions.checking import SUBMITTED_CAPS
+from lgbench.running.replies import SUBMITTED_CAPS
 from lgbench.suites import load_suite
 from tests.submitted import RUN, problems
 
@@ -96,8 +96,20 @@ def test_replies_that_unpack_without_end_are_not_unpacked(system: Path) -> None:
     found = problems(system)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert found == {(f"{RUN}/replies.jsonl.gz", ""): "unpacks to more than 64,000,000 bytes."}
-    assert peak < 3 * SUBMITTED_CAPS.unpacked
+    told = "it has more than 131,072 bytes, more than a stored reply can have."
+    assert found == {(f"{RUN}/replies.jsonl.gz", "line 1"): told}
+    assert peak < 20_000_000
+
+
+def test_replies_that_unpack_to_more_than_the_cap_are_not_read_to_their_end(system: Path) -> None:
+    (system / RUN / "result.json").write_text("{}", encoding="utf-8")  # so that nothing says which ids there may be
+    write_lines(system, [b'{"id":"x","reply":"%s"}\n' % (b"y" * 4000)] * 20_000)
+    tracemalloc.start()
+    found = problems(system)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found[f"{RUN}/replies.jsonl.gz", ""] == "unpacks to more than 64,000,000 bytes."
+    assert peak < 20_000_000
 
 
 @pytest.mark.parametrize(

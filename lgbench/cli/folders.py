@@ -85,7 +85,7 @@ def check_one_system(runs: Iterable[Path]) -> None:
     Raises:
         LgbenchError: They are.
     """
-    from lgbench.submissions.system import SYSTEM_FILE
+    from lgbench.running.replies import SYSTEM_FILE
 
     parents = dict.fromkeys(folder.resolve().parent for folder in runs)
     if len(systems := [parent.name for parent in parents if (parent / SYSTEM_FILE).exists()]) > 1:

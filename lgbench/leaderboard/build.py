@@ -25,6 +25,9 @@ from lgbench.submissions.checked import Submission
 
 FRONT_PAGE = "README.md"
 SYSTEMS = "systems"
+# A committed file may be longer than twice the derived one by as much, and is still compared line by line. What is
+# longer costs minutes and is no edit.
+_MORE_BYTES, _MORE_LINES = 10_000, 100
 
 
 def derive_files(submissions: Sequence[Submission]) -> dict[str, str]:
@@ -50,7 +53,7 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     stale = sorted(found.keys() - files.keys())
     # By name first: nothing of a folder that is no leaderboard is read.
     strange = [path for path in stale if not _is_named_so(path)]
-    present = {} if strange else {path: file.read_bytes() for path, file in found.items()}
+    present = {} if strange else {path: _content(file, _most(files.get(path, ""))) for path, file in found.items()}
     if strange := strange or [path for path in sorted(present) if not present[path].startswith(_mark(path))]:
         raise LgbenchError(
             f"{str(folder / strange[0])!r} is no part of a leaderboard. Move it, or choose another folder."
@@ -91,19 +94,26 @@ def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
         if is_unfinished(left.name):
             yield f"{folder / path}: is left of a process that was killed as it wrote, or is being written"
     for path in sorted({*files, *present}):
-        derived = files.get(path)
-        if derived is None:
+        if (derived := files.get(path)) is None:
             yield f"{folder / path}: no submission gives this file"
         elif path not in present:
             yield f"{folder / path}: missing"
         elif not is_file(present[path]):
             yield f"{folder / path}: is not a regular file"
-        elif (committed := present[path].read_bytes()) != derived.encode():
-            # At line feeds alone: `splitlines` takes other characters for ends of lines, and drops which it was.
-            lines = committed.decode(errors="backslashreplace").split("\n")
-            yield from difflib.unified_diff(
-                lines, derived.split("\n"), f"{folder / path}", "derived from the submissions", lineterm=""
-            )
+        else:
+            yield from _difference(folder / path, derived)
+
+
+def _difference(path: Path, derived: str) -> Iterator[str]:
+    committed = _content(path, _most(derived))
+    if committed == derived.encode():
+        return
+    # At line feeds alone: `splitlines` takes other characters for ends of lines, and drops which it was.
+    lines, of_derived = committed.decode(errors="backslashreplace").split("\n"), derived.split("\n")
+    if len(committed) > _most(derived) or len(lines) > 2 * len(of_derived) + _MORE_LINES:
+        yield f"{path}: is far longer than what the submissions give ({len(derived.encode()):,} bytes)"
+    else:
+        yield from difflib.unified_diff(lines, of_derived, f"{path}", "derived from the submissions", lineterm="")
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -116,3 +126,14 @@ def _files(folder: Path) -> dict[str, Path]:
         for name, path in contents(folder).items()
         if not is_folder(path) and not any(map(is_unfinished, PurePosixPath(name).parts))
     }
+
+
+def _most(derived: str) -> int:
+    """How many bytes of a file are worth reading to compare it with a text."""
+    return 2 * len(derived.encode()) + _MORE_BYTES
+
+
+def _content(path: Path, most: int) -> bytes:
+    """The content of a regular file, up to one byte more than `most`."""
+    with path.open("rb") as file:
+        return file.read(most + 1)

@@ -91,7 +91,7 @@ class Running:
         self._done = 0
         self._correct = 0
         self._to_ask_again: dict[Cell, list[tuple[Example, Reply]]] = {}
-        self._probed = _shortest_and_longest(plan.cells)
+        self._probed = shortest_and_longest(plan.cells)
 
     def run_cells(self) -> tuple[CellResult, ...]:
         """Evaluate every cell: take over the replies that exist, ask for the others, then digest and store by index."""
@@ -195,7 +195,8 @@ def asks_again(predictor: Predictor | RecordedReplies) -> TypeGuard[Predictor]:
     return not isinstance(predictor, RecordedReplies)
 
 
-def _shortest_and_longest(cells: Sequence[Cell]) -> frozenset[Cell]:
+def shortest_and_longest(cells: Sequence[Cell]) -> frozenset[Cell]:
+    """The cells whose first examples are asked again: each task's shortest and longest."""
     lengths: dict[str, list[int]] = {}
     for cell in cells:
         lengths.setdefault(cell.task, []).append(cell.length)

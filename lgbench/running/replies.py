@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lgbench.records import MAX_PROBLEMS, InvalidFileError, Problem, json_line, read_capped
+from lgbench.records import MAX_PROBLEMS, InvalidFileError, Problem, check_capped, json_line, read_errors
 from lgbench.replies import Reply, parse_reply_line, reply_line
+from lgbench.suites import SUITES
 
 
 class Caps(NamedTuple):
@@ -22,6 +23,12 @@ class Caps(NamedTuple):
 
 LOCAL_CAPS = Caps(500_000_000, 2_000_000_000)
 """Of one's own runs: every reply to `standard-v1` could be at its full length."""
+SUBMITTED_CAPS = Caps(8_000_000, 64_000_000)
+SYSTEM_FILE = "system.json"
+"""What lies beside the runs of a submitted system, and beside no others."""
+_MOST = max(len(suite.cells()) * suite.examples_per_cell for suite in SUITES)
+_PIECE = 2**17  # bytes that are unpacked at a time, and that a line never has
+_PLAIN_HEADER = b"\x1f\x8b\x08" + bytes(5)  # gzip's, with neither a name nor a time
 
 
 class RepliesDigest:
@@ -56,42 +63,115 @@ class StoredReplies:
         self._gzip.close()
 
 
+def caps_of(run: Path) -> Caps:
+    """How large the replies of a run may be: less in a submitted system, which a stranger may have made."""
+    return SUBMITTED_CAPS if (run.parent / SYSTEM_FILE).exists() else LOCAL_CAPS
+
+
+class StoredReply(NamedTuple):
+    """A reply in `replies.jsonl.gz`, and the number of its line, from 1."""
+
+    line: int
+    example_id: str
+    reply: Reply
+
+
+class StoredRepliesReader:
+    """Reads `replies.jsonl.gz` line by line; no more than a line of it is in memory.
+
+    Args:
+        path: The file.
+        caps: How large it may be.
+
+    Attributes:
+        path: The file.
+        oddity: After reading: what in it `StoredReplies` would have written otherwise; None where nothing.
+    """
+
+    def __init__(self, path: Path, caps: Caps) -> None:
+        self.path = path
+        self.oddity: Problem | None = None
+        self._caps = caps
+
+    def __iter__(self) -> Iterator[StoredReply]:
+        """Every stored reply, by line.
+
+        Raises:
+            InvalidFileError: The file is missing, over the caps or damaged; or, after the last good line, it holds
+                lines that are no stored replies; with the first hundred such lines.
+        """
+        problems: list[Problem] = []
+        for number, line in enumerate(self._lines(), start=1):
+            if number > _MOST:
+                raise InvalidFileError(self.path, [*problems, Problem("", f"has more than {_MOST:,} lines.")])
+            if len(problems) == MAX_PROBLEMS:
+                problems.append(
+                    Problem(f"line {number}", "and what follows was not read: too much before it is wrong.")
+                )
+                break
+            try:
+                example_id, reply, _ = parse_reply_line(line)
+            except ValueError as error:
+                problems.append(Problem(f"line {number}", f"{error}."))
+                continue
+            if self.oddity is None and line != reply_line(example_id, reply):
+                self.oddity = Problem(f"line {number}", "is not written as `lgbench eval` writes it.")
+            yield StoredReply(number, example_id, reply)
+        if problems:
+            raise InvalidFileError(self.path, problems)
+
+    def _lines(self) -> Iterator[bytes]:
+        """The lines with their ends; the last may have none."""
+        begun, number = b"", 1
+        for piece in self._pieces():
+            *whole, begun = (begun + piece).split(b"\n")
+            for line in whole:
+                yield line + b"\n"
+            number += len(whole)
+            if len(begun) > _PIECE:
+                too_long = f"it has more than {_PIECE:,} bytes, more than a stored reply can have."
+                raise InvalidFileError(self.path, [Problem(f"line {number}", too_long)])
+        if begun:
+            yield begun
+
+    def _pieces(self) -> Iterator[bytes]:
+        """The content, unpacked piece by piece."""
+        check_capped(self.path, self._caps.packed)
+        unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        unpacked = 0
+        with read_errors(self.path), self.path.open("rb") as file:
+            if file.read(len(_PLAIN_HEADER)) != _PLAIN_HEADER:
+                self.oddity = Problem("", "has a name or a time in its header, which `lgbench eval` leaves out.")
+            file.seek(0)
+            while not unpacker.eof:
+                packed = unpacker.unconsumed_tail or file.read(_PIECE)
+                try:
+                    piece = unpacker.decompress(packed, _PIECE)
+                except zlib.error:
+                    raise self._damaged("is not a gzip file, or is damaged.") from None
+                if not packed and not piece:
+                    raise self._damaged("is cut short.")
+                unpacked += len(piece)
+                if unpacked > self._caps.unpacked:
+                    raise self._damaged(f"unpacks to more than {self._caps.unpacked:,} bytes.")
+                yield piece
+            if unpacker.unused_data or file.read(1):
+                raise self._damaged("has bytes after its end.")
+
+    def _damaged(self, message: str) -> InvalidFileError:
+        return InvalidFileError(self.path, [Problem("", message)])
+
+
 def read_stored_replies(path: Path, caps: Caps = LOCAL_CAPS) -> dict[str, Reply]:
-    """Read `replies.jsonl.gz`, by example id.
+    """Read `replies.jsonl.gz`, by example id: all of it into memory.
 
     Raises:
         InvalidFileError: It is missing, over the size caps, damaged, or holds lines that are no stored replies; with
             the first hundred such lines.
     """
     replies: dict[str, Reply] = {}
-    problems: list[Problem] = []
-    for number, line in enumerate(io.BytesIO(_unpack(path, caps)), start=1):
-        if len(problems) == MAX_PROBLEMS:
-            problems.append(Problem(f"line {number}", "and what follows was not read: too much before it is wrong."))
-            break
-        try:
-            example_id, reply, _ = parse_reply_line(line)
-            if example_id in replies:
-                raise ValueError(f"the id {example_id!r} is repeated")
-            replies[example_id] = reply
-        except ValueError as error:
-            problems.append(Problem(f"line {number}", f"{error}."))
-    if problems:
-        raise InvalidFileError(path, problems)
+    for number, example_id, reply in StoredRepliesReader(path, caps):
+        if example_id in replies:
+            raise InvalidFileError(path, [Problem(f"line {number}", f"the id {example_id!r} is repeated.")])
+        replies[example_id] = reply
     return replies
-
-
-def _unpack(path: Path, caps: Caps) -> bytes:
-    packed = read_capped(path, caps.packed)
-    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        content = unpacker.decompress(packed, caps.unpacked)
-    except zlib.error:
-        raise InvalidFileError(path, [Problem("", "is not a gzip file, or is damaged.")]) from None
-    if unpacker.unconsumed_tail:
-        raise InvalidFileError(path, [Problem("", f"unpacks to more than {caps.unpacked:,} bytes.")])
-    if not unpacker.eof:
-        raise InvalidFileError(path, [Problem("", "is cut short.")])
-    if unpacker.unused_data:
-        raise InvalidFileError(path, [Problem("", "has bytes after its end.")])
-    return content

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lgbench.records import Problem
 from lgbench.results import Result
+from lgbench.submissions.likeness import WrongReplies
 from lgbench.submissions.system import SystemRecord
 from lgbench.suites import Cell
 from lgbench.text import LONGEST_PATH, plain
@@ -34,13 +35,15 @@ class SubmittedRun(NamedTuple):
         folder: The name of its folder.
         result: The result.
         correct: For each cell, which replies are right: shape (examples,), by index.
-        of_main: A digest of its wrong replies to the main task; None for too few, or without a group.
+        wrong: What is compared of its wrong replies with those of other runs; None where something is wrong with it.
+        is_repeated: Whether it repeats another run of its system, so that it was not re-scored.
     """
 
     folder: str
     result: Result
     correct: Mapping[Cell, NDArray[np.bool_]]
-    of_main: str | None = None
+    wrong: WrongReplies | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

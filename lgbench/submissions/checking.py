@@ -2,39 +2,41 @@
 
 A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
 `system.json` and one folder for each run; a run's folder holds `result.json` and `replies.jsonl.gz`. Nothing else, but
-for what `lgbench submit` holds among the systems while it works, which is passed over.
+for what `lgbench submit` holds among the systems while it runs, which is passed over.
+
+What one submission can cost is bounded: what is too large is not read, and of too many runs or problems the rest is
+only counted.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from lgbench.errors import LgbenchError
-from lgbench.files import LOCK_FILE, is_unfinished
-from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, read_record
-from lgbench.replies import Reply
-from lgbench.rescoring import check_cells, check_result
+from lgbench.files import LOCK_FILE, is_owned, is_unfinished
+from lgbench.records import InvalidFileError, Problem, read_record
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.running.replies import Caps, read_stored_replies
-from lgbench.submissions.checked import Checked, FileProblem, Submission, SubmittedRun
-from lgbench.submissions.eligibility import copied, digest_of_main, ineligible, repeated
-from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE, SystemRecord, check_system_name
-from lgbench.suites import Cell
+from lgbench.running.replies import SYSTEM_FILE
+from lgbench.submissions.checked import Checked, Submission, SubmittedRun
+from lgbench.submissions.copies import Repeats, copied, described, same_training, timed_alike
+from lgbench.submissions.likeness import near_copies
+from lgbench.submissions.names import check_portable, twins
+from lgbench.submissions.report import Report
+from lgbench.submissions.runs import check_files
+from lgbench.submissions.system import SUBMISSIONS_FOLDER, SystemRecord, check_system_name
 
 README_FILE = "README.md"
 MAX_SYSTEM_BYTES = 100_000
-SUBMITTED_CAPS = Caps(8_000_000, 64_000_000)
-_Record = TypeVar("_Record", bound=BaseModel)
+MAX_RUNS = 1000
+"""Of one system. Both suites have 56 of trained arms for each seed."""
+_MOST_SPOILED = 10
+"""Runs with problems of one system, each of which can take a second; those after them are only counted."""
 _ROOT, _SYSTEM, _RUN = range(3)  # what a folder is, from above
+_Results = Mapping[str, Mapping[str, Result]]  # by system, then run
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -49,7 +51,7 @@ def check(paths: Iterable[Path]) -> Checked:
         checker.check(path)
     checker.compare_systems()
     submissions = tuple(checker.submissions.values())
-    return Checked(submissions, len(checker.systems), checker.runs, tuple(checker.problems))
+    return Checked(submissions, len(checker.systems), checker.runs, checker.report.problems)
 
 
 def read_submissions(folder: Path) -> tuple[Submission, ...]:
@@ -89,10 +91,10 @@ class _Checker:
     """Walks a tree from above and never leaves it, gathering what is good and what is not."""
 
     def __init__(self) -> None:
-        self.problems: list[FileProblem] = []
+        self.report = Report()
         self.runs = 0
         # By their folders: two folders of submissions may hold systems of one name.
-        self.systems: dict[str, dict[str, Result]] = {}
+        self.systems: dict[str, dict[str, SubmittedRun]] = {}
         self.submissions: dict[str, Submission] = {}
         self._checked: set[tuple[int, str]] = set()
 
@@ -103,113 +105,131 @@ class _Checker:
             (self._root, self._system, self._run)[level](path)
 
     def compare_systems(self) -> None:
-        """Drop the systems that hold a copy of another's run. To be called when all are checked."""
-        for system, run, problem in copied(self.systems):
-            self.problems.append(FileProblem(Path(system, run, RESULT_FILE), problem))
-            self.submissions.pop(system, None)
+        """Drop the systems that hold a copy of a run, each copy with one problem. To be called when all are checked."""
+        results = {system: {name: run.result for name, run in runs.items()} for system, runs in self.systems.items()}
+        told = {
+            (system, run.folder) for system, runs in self.systems.items() for run in runs.values() if run.is_repeated
+        }
+        for find in (copied, self._near_copies, timed_alike):
+            for system, run, problem in list(find(results)):
+                if (system, run) not in told:
+                    told.add((system, run))
+                    self.report.add_all(Path(system, run, RESULT_FILE), [problem])
+                    self.submissions.pop(system, None)
+
+    def _near_copies(self, results: _Results) -> Iterator[tuple[str, str, Problem]]:
+        runs = [(system, run) for system, of_system in self.systems.items() for run in of_system.values() if run.wrong]
+        owners = [system for system, _ in runs]
+
+        def may_be_alike(one: int, other: int) -> bool:
+            return owners[one] == owners[other] and same_training(runs[one][1].result, runs[other][1].result)
+
+        for one, other, likeness in near_copies([run.wrong for _, run in runs if run.wrong], owners, may_be_alike):
+            (system, run), (its_system, its_run) = runs[one], runs[other]
+            place = its_run.folder if its_system == system else f"{its_system}/{its_run.folder}"
+            tasks = "main task" if run.result.group else "main tasks"
+            message = (
+                f"covers nearly the same wrong replies to the {tasks} as that of {described(place, its_run.result)}: "
+                f"{likeness.equal:,} of the {likeness.common:,} that are wrong in both are equal, as in no two models."
+            )
+            yield system, run.folder, Problem("replies_sha256", message)
 
     def _root(self, folder: Path) -> None:
         self._checked.add((_ROOT, _place(folder)))
-        before = len(self.problems)
+        before = self.report.count
         entries = self._entries(folder)
-        if not entries and len(self.problems) == before and _name(folder) != SUBMISSIONS_FOLDER:
-            self._add(folder, "", "holds no run, no system and no folder of systems.")
+        if not entries and self.report.count == before and _name(folder) != SUBMISSIONS_FOLDER:
+            self.report.add(folder, "", "holds no run, no system and no folder of systems.")
         for entry in entries:
-            if entry.name == LOCK_FILE or is_unfinished(entry.name):  # a `submit` that runs, or was killed
-                continue
-            if entry.is_dir(follow_symlinks=False):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if entry.name == LOCK_FILE or is_unfinished(entry.name):
+                if is_folder == (entry.name == LOCK_FILE) or not is_owned(folder):
+                    message = "is what `lgbench submit` holds while it runs, and none runs here: remove it."
+                    self.report.add(folder / entry.name, "", message)
+            elif is_folder:
                 self._system(folder / entry.name)
-            elif entry.name == README_FILE and entry.is_file(follow_symlinks=False):
-                continue
-            else:
+            elif entry.name != README_FILE or not entry.is_file(follow_symlinks=False):
                 self._unexpected(folder / entry.name, f"one folder for each system, and {README_FILE}")
 
     def _system(self, folder: Path) -> None:
         self._checked.add((_SYSTEM, _place(folder)))
-        before = len(self.problems)
+        before = self.report.count
         name = _name(folder)
         try:
             check_system_name(name)
         except ValueError as error:
-            self._add(folder, "", f"is not a name for a system: {error}.")
-        runs = []
-        for entry in self._entries(folder):
-            if entry.is_dir(follow_symlinks=False):
-                runs.append(self._run(folder / entry.name))
-            elif entry.name != SYSTEM_FILE:
+            self.report.add(folder, "", f"is not a name for a system: {error}.")
+        entries = self._entries(folder)
+        folders = [folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for entry in entries:
+            if entry.name != SYSTEM_FILE and not entry.is_dir(follow_symlinks=False):
                 self._unexpected(folder / entry.name, f"{SYSTEM_FILE} and one folder for each run")
-        system = self._record(folder / SYSTEM_FILE, SystemRecord, MAX_SYSTEM_BYTES)
+        for twin, other in twins([SYSTEM_FILE, *(run.name for run in folders)]):
+            self.report.add(folder / twin, "", f"is {other!r} where upper and lower case are the same: rename one.")
+        runs = self._runs(folder, folders)
+        system = self._system_record(folder / SYSTEM_FILE)
         if system and system.name != name:
-            self._add(folder / SYSTEM_FILE, "name", f"is {system.name!r}, but the folder is called {name!r}.")
-        if not runs:
-            self._add(folder, "", "has no run: a system needs at least one.")
-        results = {run.folder: run.result for run in runs if run}
-        self.systems[str(folder)] = results
-        for run, problem in repeated(results, {run.folder: run.of_main for run in runs if run}):
-            self.problems.append(FileProblem(folder / run / RESULT_FILE, problem))
-        if system and len(self.problems) == before:
-            self.submissions[str(folder)] = Submission(system=system, runs=tuple(run for run in runs if run))
+            self.report.add(folder / SYSTEM_FILE, "name", f"is {system.name!r}, but the folder is called {name!r}.")
+        if not folders:
+            self.report.add(folder, "", "has no run: a system needs at least one.")
+        self.systems[str(folder)] = {run.folder: run for run in runs}
+        if system and self.report.count == before:
+            self.submissions[str(folder)] = Submission(system=system, runs=tuple(runs))
 
-    def _run(self, folder: Path) -> SubmittedRun | None:
+    def _runs(self, system: Path, folders: Sequence[Path]) -> list[SubmittedRun]:
+        """Check the runs of a system, up to the tenth that has problems."""
+        if len(folders) > MAX_RUNS:
+            self.report.add(system, "", f"has {len(folders):,} runs. At most {MAX_RUNS:,} are allowed.")
+        runs, spoiled, repeats = [], 0, Repeats()
+        for number, folder in enumerate(folders[:MAX_RUNS]):
+            if spoiled == _MOST_SPOILED:
+                left = len(folders) - number
+                message = f"has {left:,} more runs, not checked, as {spoiled} before them have problems."
+                self.report.add(system, "", message)
+                break
+            before = self.report.count
+            if run := self._run(folder, repeats):
+                runs.append(run)
+            spoiled += self.report.count > before
+        return runs
+
+    def _run(self, folder: Path, repeats: Repeats | None = None) -> SubmittedRun | None:
         """Check a run. It is given back, for comparison with others, as soon as its result can be read."""
         self._checked.add((_RUN, _place(folder)))
         self.runs += 1
-        if not _RUN_NAME.fullmatch(_name(folder)):
-            self._add(folder, "", "is not a name for a run: use letters, digits, dots, hyphens and underscores.")
+        name = _name(folder)
+        if not _RUN_NAME.fullmatch(name):
+            message = "is not a name for a run: use letters, digits, dots, hyphens and underscores."
+            self.report.add(folder, "", message)
+        else:
+            try:
+                check_portable(name)
+            except ValueError as error:
+                self.report.add(folder, "", f"is not a name for a run: {error}.")
         for entry in self._entries(folder):
             if entry.name not in (RESULT_FILE, REPLIES_FILE):
                 self._unexpected(folder / entry.name, f"{RESULT_FILE} and {REPLIES_FILE}")
-        result = self._record(folder / RESULT_FILE, Result, MAX_RECORD_BYTES)
-        replies = self._replies(folder / REPLIES_FILE)
-        if result is None:
-            return None
-        problems = list(ineligible(result))
-        correct: Mapping[Cell, NDArray[np.bool_]] = {}
-        if replies is None:
-            problems += check_cells(result)
-        else:
-            (_, correct), found = check_result(result, replies)
-            problems += found
-        for field, message in problems:
-            if field == "replies":
-                self._add(folder / REPLIES_FILE, "", message)
-            else:
-                self._add(folder / RESULT_FILE, field, message)
-        of_main = digest_of_main(result, replies) if replies and not problems else None
-        return SubmittedRun(folder.name, result, correct, of_main)
+        return check_files(folder, self.report, repeats or Repeats())
 
-    def _record(self, path: Path, kind: type[_Record], max_bytes: int) -> _Record | None:
+    def _system_record(self, path: Path) -> SystemRecord | None:
         try:
-            return read_record(path, kind, max_bytes=max_bytes)
+            return read_record(path, SystemRecord, max_bytes=MAX_SYSTEM_BYTES)
         except InvalidFileError as error:
-            self._add_all(error)
-            return None
-
-    def _replies(self, path: Path) -> dict[str, Reply] | None:
-        try:
-            return read_stored_replies(path, SUBMITTED_CAPS)
-        except InvalidFileError as error:
-            self._add_all(error)
+            self.report.add_error(error)
             return None
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         """What a folder holds, by name. A link to a folder is none."""
         try:
             if folder.is_symlink():
-                self._add(folder, "", "is a link. Links are not followed: put the folder itself here.")
+                self.report.add(folder, "", "is a link. Links are not followed: put the folder itself here.")
                 return []
             with os.scandir(folder) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            self._add(folder, "", f"cannot be read as a folder: {error.strerror or error}.")
+            self.report.add(folder, "", f"cannot be read as a folder: {error.strerror or error}.")
             return []
 
     def _unexpected(self, path: Path, expected: str) -> None:
         what = "is a link" if path.is_symlink() else "does not belong here"
-        self._add(path, "", f"{what}. This folder holds {expected}, and nothing else.")
-
-    def _add(self, path: Path, field: str, message: str) -> None:
-        self.problems.append(FileProblem(path, Problem(field, message)))
-
-    def _add_all(self, error: InvalidFileError) -> None:
-        self.problems += [FileProblem(error.path, problem) for problem in error.problems]
+        self.report.add(path, "", f"{what}. This folder holds {expected}, and nothing else.")

@@ -17,10 +17,11 @@ from lgbench.links import contents, refuse_links
 from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
 from lgbench.results import Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.running.replies import SUBMITTED_CAPS, SYSTEM_FILE
 from lgbench.submissions.checked import FileProblem
-from lgbench.submissions.checking import SUBMITTED_CAPS, check
-from lgbench.submissions.eligibility import copied
-from lgbench.submissions.system import SYSTEM_FILE, check_system_name
+from lgbench.submissions.checking import check
+from lgbench.submissions.copies import copied
+from lgbench.submissions.system import check_system_name
 
 
 class Details(NamedTuple):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from lgbench.results import Parameters
+from lgbench.submissions.names import check_portable
+from lgbench.submissions.text import check_visible
 
 SUBMISSIONS_FOLDER = "submissions"
-SYSTEM_FILE = "system.json"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MAX_NAME = 60
 # Only characters that mean nothing in Markdown or HTML; others can be percent-encoded.
 _LINK = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~:/?#@!$&+,;=%-]*)?")
-_BIDIRECTIONAL = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def check_system_name(name: str) -> str:
@@ -32,21 +31,17 @@ def check_system_name(name: str) -> str:
         )
     if name == SUBMISSIONS_FOLDER:
         raise ValueError(f"no system may be called {SUBMISSIONS_FOLDER!r}, like the folder that holds them all")
-    return name
+    return check_portable(name)
 
 
 def _one_line(text: str) -> str:
     if not text.strip():
         raise ValueError("fill this in")
-    return _paragraphs(text, allowed="")
+    return check_visible(text)
 
 
-def _paragraphs(text: str, allowed: str = "\n") -> str:
-    for character in text:
-        hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDIRECTIONAL
-        if hidden and character not in allowed:
-            raise ValueError(f"the character U+{ord(character):04X} is not allowed here")
-    return text
+def _paragraphs(text: str) -> str:
+    return check_visible(text, allowed="\n")
 
 
 def _link(text: str) -> str:

@@ -99,7 +99,7 @@ def read_state(folder: Path) -> SavedState | None:
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
     try:
-        record = TrainingRecord.model_validate_json(metadata.get("record", ""))
+        record = TrainingRecord.model_validate_json(metadata.get("record", ""), strict=True)
         progress = json.loads(metadata.get("progress", "{}"))
     except ValueError as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error

@@ -1,0 +1,156 @@
+"""Runs that are there twice, under two names. Runs that are nearly alike: `lgbench.submissions.likeness`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from lgbench.errors import LgbenchError
+from lgbench.records import Problem
+from lgbench.results import Result
+from lgbench.submissions.checked import Submission
+from lgbench.submissions.eligibility import experiment
+from lgbench.suites import OPEN_ARM, load_suite
+
+
+class Repeats:
+    """Finds the runs of one system that are there twice, as one result after another comes up.
+
+    Two seeds that give exactly the same replies are one run under two names, unless every reply is right.
+    """
+
+    def __init__(self) -> None:
+        self._results: dict[str, Result] = {}
+        self._first: dict[object, str] = {}  # the first run of each identity
+        self._of_weights: dict[object, list[str]] = {}
+        self._of_replies: dict[str, list[str]] = {}
+
+    def problem(self, name: str, result: Result) -> Problem | None:
+        """Why a run, by the name of its folder, is the same as one before it; None where it is not."""
+        results = self._results
+        if (earlier := self._first.setdefault(_identity(result), name)) != name:
+            message = f"repeats {earlier}: {experiment(result)} with seed {result.seed} is there twice."
+            return Problem("seed", message)
+        results[name] = result
+        alike = self._of_weights.setdefault((result.system.kind, result.system.source_sha256), [])
+        same_replies = self._of_replies.setdefault(result.replies_sha256, [])
+        weights = next((each for each in alike if _same_weights(results[each], result)), None)
+        replies = next((each for each in same_replies if _suspiciously_equal(results[each], result)), None)
+        alike.append(name)
+        same_replies.append(name)
+        if weights is not None:
+            message = (
+                f"names the same weights as {described(weights, results[weights])}: a checkpoint was trained under one "
+                "arm, with one seed."
+            )
+            return Problem("system.source_sha256", message)
+        if replies is not None:
+            message = (
+                f"equals that of {described(replies, results[replies])}: no two trained models give the same wrong "
+                "replies throughout."
+            )
+            return Problem("replies_sha256", message)
+        return None
+
+
+def copied(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[str, str, Problem]]:
+    """The runs whose replies are those of another system's run, each with its system and the name of its folder.
+
+    Nothing tells which of them was first, so each is told of the other. Equal weights are none of these: one model
+    asked in two ways is two systems.
+
+    Args:
+        systems: The runs of each system, by the name of their folder.
+    """
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for system, runs in systems.items():
+        for run, result in runs.items():
+            if not is_perfect(result):
+                alike.setdefault(result.replies_sha256, []).append((system, run))
+    for found in alike.values():
+        for system, run in found:
+            if other := next((f"{other}/{its_run}" for other, its_run in found if other != system), None):
+                message = (
+                    f"equals that of {other}: no two systems give the same wrong replies throughout. A system is "
+                    "on the board once, and one that is trained in the same way again has other seeds."
+                )
+                yield system, run, Problem("replies_sha256", message)
+
+
+def timed_alike(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[str, str, Problem]]:
+    """The runs that began in the same second as another and took the same time, as only the copy of a result does.
+
+    It is all that shows a copy of a run whose replies are all right.
+
+    Args:
+        systems: The runs of each system, by the name of their folder.
+    """
+    alike: dict[object, list[tuple[str, str]]] = {}
+    for system, runs in systems.items():
+        for run, result in runs.items():
+            timing = (result.started, result.duration, result.replies_per_second)
+            alike.setdefault(timing, []).append((system, run))
+    for found in alike.values():
+        for place, (system, run) in enumerate(found):
+            for number, (other, its_run) in enumerate(found):
+                is_own = other == system
+                if is_own and (number >= place or same_training(systems[system][run], systems[other][its_run])):
+                    continue
+                message = (
+                    f"equals that of {its_run if is_own else f'{other}/{its_run}'}, as do its duration and its speed, "
+                    "to a thousandth of a second: one result is a copy of the other."
+                )
+                yield system, run, Problem("started", message)
+                break
+
+
+def perfect_twins(submissions: tuple[Submission, ...]) -> Iterator[str]:
+    """Sentences on runs that give the same replies, all of them right. They may well be of two models."""
+    alike: dict[str, list[str]] = {}
+    for submission in submissions:
+        for run in submission.runs:
+            if is_perfect(run.result):
+                alike.setdefault(run.result.replies_sha256, []).append(f"{submission.system.name}/{run.folder}")
+    for first, *others in alike.values():
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            yield f"{first} and {others[0]}{more} are right throughout: no reply shows whether one is a copy."
+
+
+def same_training(result: Result, other: Result) -> bool:
+    """Whether two results can be of one training: groups whose lists are equal share a run."""
+    if (result.suite, result.arm, result.seed) != (other.suite, other.arm, other.seed):
+        return False
+    if result.group is None or other.group is None:
+        return result.group == other.group
+    try:
+        suite = load_suite(result.suite)
+        return suite.group(result.group).arm(result.arm) == suite.group(other.group).arm(other.arm)
+    except LgbenchError:  # a name that does not exist, which is told elsewhere
+        return True
+
+
+def described(run: str, result: Result) -> str:
+    """A run in words."""
+    return f"{run} ({experiment(result)}, seed {result.seed})"
+
+
+def is_perfect(result: Result) -> bool:
+    """Whether every reply is right."""
+    return all(cell.counts.correct == cell.counts.total for cell in result.cells)
+
+
+def _identity(result: Result) -> tuple[str, str, str | None, int | None]:
+    return result.suite, result.arm, result.group, result.seed
+
+
+def _same_weights(result: Result, other: Result) -> bool:
+    """Whether one file of weights is said to come from two trainings."""
+    one, two = result.system, other.system
+    if result.arm == other.arm == OPEN_ARM and result.suite != other.suite:
+        return False  # one model, asked two suites
+    same_file = one.kind == two.kind and one.kind in ("checkpoint", "hf") and one.source_sha256 == two.source_sha256
+    return same_file and one.source_sha256 != () and not same_training(result, other)
+
+
+def _suspiciously_equal(result: Result, other: Result) -> bool:
+    return not same_training(result, other) and not is_perfect(result)

@@ -1,0 +1,72 @@
+"""One run of a submission, checked: its files, its counts, and whether an evaluation can have written it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, read_record
+from lgbench.rescoring import Rescored, check_cells, check_result
+from lgbench.results import Result
+from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.running.replies import SUBMITTED_CAPS, StoredRepliesReader
+from lgbench.submissions.checked import SubmittedRun
+from lgbench.submissions.copies import Repeats
+from lgbench.submissions.eligibility import ineligible
+from lgbench.submissions.likeness import wrong_replies
+from lgbench.submissions.plausible import implausible
+from lgbench.submissions.report import Report
+
+
+def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun | None:
+    """Check the result and the replies of a run. One that is there already is not re-scored.
+
+    Args:
+        folder: The run.
+        report: Where the problems go.
+        repeats: Of its system.
+
+    Returns:
+        The run, for comparison with others, as soon as its result can be read.
+    """
+    before = report.count
+    replies = StoredRepliesReader(folder / REPLIES_FILE, SUBMITTED_CAPS)
+    try:
+        result = read_record(folder / RESULT_FILE, Result, max_bytes=MAX_RECORD_BYTES)
+    except InvalidFileError as error:
+        report.add_error(error)
+        _read_through(replies, report)
+        return None
+    report.add_all(folder / RESULT_FILE, ineligible(result))
+    report.add_all(folder / RESULT_FILE, implausible(result))
+    if (problem := repeats.problem(folder.name, result)) is not None:
+        report.add_all(folder / RESULT_FILE, [problem])
+        return SubmittedRun(folder.name, result, {}, is_repeated=True)
+    rescored = _rescored(folder, result, replies, report)
+    if report.count == before and replies.oddity is not None:  # last, as whoever corrects the lines packs them again
+        report.add_all(replies.path, [replies.oddity])
+    wrong = wrong_replies(result, rescored.wrong) if report.count == before else None
+    return SubmittedRun(folder.name, result, rescored.correct, wrong)
+
+
+def _rescored(folder: Path, result: Result, replies: StoredRepliesReader, report: Report) -> Rescored:
+    try:
+        rescored, problems = check_result(result, replies)
+    except InvalidFileError as error:
+        report.add_error(error)
+        rescored, problems = Rescored(result, {}, {}), check_cells(result)
+    for field, message in problems:
+        kind, _, line = field.partition(" ")
+        if kind == "replies":  # they are wrong, not the result
+            report.add(replies.path, line, message)
+        else:
+            report.add(folder / RESULT_FILE, field, message)
+    return rescored
+
+
+def _read_through(replies: StoredRepliesReader, report: Report) -> None:
+    """Check the lines of replies that no result says anything about."""
+    try:
+        for _ in replies:
+            pass
+    except InvalidFileError as error:
+        report.add_error(error)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lgbench.records import MAX_PROBLEMS, Problem, plain
+from lgbench.records import MAX_PROBLEMS, Problem
 from lgbench.submissions.checked import FileProblem
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE
+from lgbench.text import plain
 
 LEADERBOARD_FOLDER = "leaderboard"
 MAINTAINED_FOLDERS = ("audits",)

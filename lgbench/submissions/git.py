@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from lgbench.errors import LgbenchError
-from lgbench.records import parse_json, plain
+from lgbench.records import parse_json
 from lgbench.submissions.changes import Change
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE
+from lgbench.text import plain
 
 MAX_CHANGES = 20_000
 _MAX_SYSTEM_BYTES = 100_000  # larger ones are no valid records, and refused elsewhere

@@ -21,7 +21,7 @@ from lgbench.models.api.remedies import BUSY, OF_THE_PROMPT, fatal_for, key_hint
 from lgbench.models.api.transport import TooLarge, redirect_advice
 from lgbench.models.api.words import Said, said_in
 from lgbench.models.contract import Tokens
-from lgbench.records import plain
+from lgbench.text import plain
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lgbench.errors import LgbenchError
-from lgbench.records import plain
+from lgbench.text import plain
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"

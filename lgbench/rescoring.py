@@ -14,7 +14,7 @@ from lgbench.cells import checked_cell, committed_digest, evaluated
 from lgbench.errors import LgbenchError
 from lgbench.records import InvalidFileError, Problem, read_record
 from lgbench.replies import Reply
-from lgbench.results import CellCounts, CellResult, Result
+from lgbench.results import LATER_COUNTS, CellCounts, CellResult, Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.running.grading import CellGrader
 from lgbench.running.replies import RepliesDigest, read_stored_replies
@@ -27,7 +27,7 @@ class Rescored(NamedTuple):
     """A result whose counts follow from its replies.
 
     Attributes:
-        result: The result.
+        result: The result, with the counts that were not counted yet when it was written.
         correct: For each cell, whether each reply is right, by index; shape (examples evaluated,).
     """
 
@@ -42,12 +42,20 @@ def rescore(folder: str | Path) -> Rescored:
         InvalidFileError: A file is missing or malformed, or something differs; with every difference and its cell.
     """
     folder = Path(folder)
-    result = read_record(folder / RESULT_FILE, Result)
+    return rescore_result(read_record(folder / RESULT_FILE, Result), folder)[0]
+
+
+def rescore_result(result: Result, folder: Path) -> tuple[Rescored, Mapping[str, Reply]]:
+    """Recompute every count of a result that was read from this folder, and give back its stored replies too.
+
+    Raises:
+        InvalidFileError: The replies are missing or malformed, or something differs.
+    """
     replies = read_stored_replies(folder / REPLIES_FILE)
     rescored, problems = check_result(result, replies)
     if problems:
         raise InvalidFileError(folder / RESULT_FILE, problems)
-    return rescored
+    return rescored, replies
 
 
 def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored, list[Problem]]:
@@ -64,6 +72,7 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
         return Rescored(result, {}), problems
     known = set(suite.cells())
     correct: dict[Cell, NDArray[np.bool_]] = {}
+    cells = list(result.cells)
     digest = RepliesDigest()
     unused = set(replies)
     for number, recorded in enumerate(result.cells):
@@ -83,13 +92,23 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
                         Problem(where, f"reply {example.id!r} is right, so it does not belong in the file.")
                     )
         correct[cell] = np.array(flags, dtype=np.bool_)
-        problems += _differences(cell, recorded, grader.counts(), where)
+        found = grader.counts()
+        cells[number] = _with_later_counts(recorded, found)
+        problems += _differences(cell, cells[number], found, where)
     if unused:
         are_none = "is no example" if len(unused) == 1 else "are no examples"
         problems.append(Problem("replies", f"{_first(sorted(unused))} {are_none} of this result."))
     if digest.hexdigest() != result.replies_sha256:
         problems.append(Problem("replies_sha256", "does not fit the replies: at least one is missing or was changed."))
-    return Rescored(result, correct), problems
+    return Rescored(result.model_copy(update={"cells": tuple(cells)}), correct), problems
+
+
+def _with_later_counts(recorded: CellResult, found: CellCounts) -> CellResult:
+    """A cell with the counts that its result was written without."""
+    missing = {name: getattr(found, name) for name in LATER_COUNTS if getattr(recorded.counts, name) is None}
+    if not missing:
+        return recorded
+    return recorded.model_copy(update={"counts": recorded.counts.model_copy(update=missing)})
 
 
 def _first(names: Sequence[str], count: int = 5) -> str:

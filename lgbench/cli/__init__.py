@@ -6,7 +6,6 @@ Commands import what they need when they run: `lgbench --help` loads neither Num
 from __future__ import annotations
 
 import errno
-import io
 import sys
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from lgbench.cli import (
     bench,
     data,
     demonstration,
+    errors,
     evaluation,
     examination,
     exporting,
@@ -36,6 +36,7 @@ from lgbench.cli import (
     validation,
 )
 from lgbench.cli.group import Group
+from lgbench.cli.streams import prepare_streams
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.version import __version__
 
@@ -84,6 +85,7 @@ app.command("plot")(plotting.command)
 app.add_typer(exporting.app, name="export")
 app.command("doctor")(examination.command)
 app.command("show")(inspection.show)
+app.command("errors")(errors.command)
 app.command("compare")(inspection.compare)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
@@ -98,9 +100,7 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Run the command line. An error the user can mend becomes one sentence on stderr and exit status 1."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a character must not end a run
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     try:
         app()  # exits, and takes a reader that has seen enough for no error
     except OSError as error:

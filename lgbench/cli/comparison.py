@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from lgbench.cli.report import blocks, print_table, wide_console
+from lgbench.cli.streams import showable
 from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
 from lgbench.scoring.display import percent, points
 from lgbench.scoring.measures import counts_by_task
@@ -86,7 +87,7 @@ def _by_zone(scores: GroupScores) -> Table:
     table = _table("seeds", "in-dist.", "transfer", "beyond", "success", "best", "H90", "gap")
     for name, arm in scores.arms.items():
         shares = [*(arm.zone(zone) for zone in ZONES), arm.success_rate, arm.best_seed]
-        horizon = "-" if arm.horizon_90 is None else str(arm.horizon_90)
+        horizon = "-" if arm.horizon_90 is None else showable(str(arm.horizon_90))
         table.add_row(name, str(len(arm.seeds)), *map(percent, shares), horizon, percent(arm.gap))
     return table
 

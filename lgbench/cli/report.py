@@ -13,9 +13,10 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from lgbench.cli.streams import BLOCKS, showable
 from lgbench.models.loaded import Model
 from lgbench.records import plain
-from lgbench.results import Result
+from lgbench.results import WRONG_ENDS, Result
 from lgbench.scoring.display import percent
 from lgbench.scoring.measures import (
     TaskSummary,
@@ -30,16 +31,16 @@ from lgbench.scoring.measures import (
 from lgbench.submissions.eligibility import ineligible
 from lgbench.suites import OPEN_ARM, ZONES, Cell, load_suite
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 500
 
 
-def print_result(result: Result, folder: Path, *, lengths: bool = False) -> None:
+def print_result(result: Result, folder: Path, *, diagnosis: str = "", lengths: bool = False) -> None:
     """Print the zones of each task with 95 % Wilson intervals, the horizons, and what else a reader should know.
 
     Args:
         result: The result.
         folder: Where it lies.
+        diagnosis: What is systematically wrong, in a line; empty for nothing.
         lengths: Whether to print the accuracy at every length too. A result that lacks lengths of a task is always
             printed so: a zone has no accuracy without all of its lengths.
     """
@@ -47,9 +48,13 @@ def print_result(result: Result, folder: Path, *, lengths: bool = False) -> None
     print_table(_table(result))
     if lengths or _lacks_lengths(result):
         print_table(_by_length(result))
+        if (ends := _ends_by_length(result)).row_count:
+            print_table(ends)
     for note in notes(result):
         console.print(note, markup=False, highlight=False, soft_wrap=not console.is_terminal)
     console.print(f"Result: {folder}", markup=False, highlight=False, soft_wrap=True)
+    if diagnosis:
+        console.print(diagnosis, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def describe(model: Model) -> str:
@@ -110,7 +115,7 @@ def _table(result: Result) -> Table:
     table.add_column("by length", no_wrap=True)
     for task in summarize(result):
         zones = [_zone(task.zones[zone]) for zone in ZONES]
-        horizons = ["-" if each is None else str(each) for each in (task.horizon_90, task.horizon_50)]
+        horizons = ["-" if each is None else showable(str(each)) for each in (task.horizon_90, task.horizon_50)]
         table.add_row(task.task, *zones, *horizons, sparkline(task))
     return table
 
@@ -133,6 +138,36 @@ def _by_length(result: Result) -> Table:
     return table
 
 
+def _ends_by_length(result: Result) -> Table:
+    """A row for each task and way in which a wrong reply ends, if there is such a reply."""
+    counts = counts_by_task(result)
+    lengths = sorted({length for of_task in counts.values() for length in of_task})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("wrong replies", no_wrap=True)
+    table.add_column("that are", no_wrap=True)
+    for length in lengths:
+        table.add_column(str(length), justify="right", no_wrap=True)
+    for task, of_task in counts.items():
+        for name in WRONG_ENDS:
+            numbers = {length: getattr(each, name) for length, each in of_task.items()}
+            if any(numbers.values()):
+                table.add_row(task, name, *(str(numbers[length]) if length in numbers else "" for length in lengths))
+    return table
+
+
+def wrong_ends(result: Result) -> str:
+    """How many wrong replies are empty, early and late, in a sentence; empty where none is."""
+    counts = [cell.counts for cell in result.cells]
+    wrong = sum(each.total - each.correct for each in counts)
+    late = sum(each.late for each in counts)
+    if any(each.empty is None for each in counts):  # an older result, whose replies are not at hand
+        return f"Of {wrong:,} wrong replies {late:,} go on after their target." if late else ""
+    empty, early = (sum(getattr(each, name) for each in counts) for name in ("empty", "early"))
+    if not empty + early + late:
+        return ""
+    return f"Of {wrong:,} wrong replies {empty:,} are empty, {early:,} end early and {late:,} late."
+
+
 def _zone(zone: ZoneSummary | None) -> str:
     if zone is None:
         return "-"
@@ -149,13 +184,13 @@ def sparkline(task: TaskSummary) -> str:
 
 def blocks(accuracies: Iterable[Fraction]) -> str:
     """One block for each accuracy."""
-    return "".join(_block(accuracy) for accuracy in accuracies)
+    return showable("".join(_block(accuracy) for accuracy in accuracies))
 
 
 def _block(accuracy: Fraction) -> str:
     if accuracy in (0, 1):
-        return _BLOCKS[-1 if accuracy else 0]
-    return _BLOCKS[1 + int(accuracy * (len(_BLOCKS) - 2))]
+        return BLOCKS[-1 if accuracy else 0]
+    return BLOCKS[1 + int(accuracy * (len(BLOCKS) - 2))]
 
 
 def notes(result: Result) -> list[str]:
@@ -163,6 +198,8 @@ def notes(result: Result) -> list[str]:
     correct = sum(cell.counts.correct for cell in result.cells)
     total = sum(cell.counts.total for cell in result.cells)
     lines = [f"{correct:,} of {total:,} replies are right. The model took {result.duration:,.1f} s."]
+    if ends := wrong_ends(result):
+        lines.append(ends)
     if (score := open_score(result)) is not None:
         lines.append(f"Open score (mean transfer-zone accuracy of the main tasks): {percent(score)} %.")
     if (accuracy := _main_transfer(result)) is not None:
@@ -217,7 +254,8 @@ def _task_summary(task: TaskSummary, result: Result) -> dict[str, Any]:
         "horizon_90": None if task.horizon_90 is None else task.horizon_90.length,
         "horizon_50": None if task.horizon_50 is None else task.horizon_50.length,
         "lengths": [
-            {"length": length, "correct": each.correct, "total": each.total} for length, each in counts.items()
+            {"length": length} | {name: getattr(each, name) for name in ("correct", "total", *WRONG_ENDS)}
+            for length, each in counts.items()
         ],
     }
 

@@ -15,6 +15,7 @@ def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
+    from lgbench.cli.report import wrong_ends
     from lgbench.rescoring import rescore
 
     problems = []
@@ -25,6 +26,7 @@ def command(
             problems.append(str(error))
             continue
         total = sum(cell.counts.total for cell in result.cells)
-        typer.echo(f"{folder}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.")
+        ends = f" {told}" if (told := wrong_ends(result)) else ""
+        typer.echo(f"{folder}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.{ends}")
     if problems:
         raise LgbenchError("\n".join(problems))

@@ -168,7 +168,7 @@ class _Checker:
         if replies is None:
             problems += check_cells(result)
         else:
-            (_, correct), found = check_result(result, replies)
+            (result, correct), found = check_result(result, replies)
             problems += found
         for field, message in problems:
             if field == "replies":

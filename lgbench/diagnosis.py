@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lgbench.cells import checked_cell, evaluated
+from lgbench.cells import evaluated
 from lgbench.replies import Reply
-from lgbench.rescoring import rescore_result
+from lgbench.rescoring import cell_examples, rescore_result
 from lgbench.results import LATER_COUNTS, Result
 from lgbench.running.folder import REPLIES_FILE
 from lgbench.running.replies import read_stored_replies
@@ -106,18 +106,18 @@ class Diagnosis(NamedTuple):
     Attributes:
         mistake: What these replies do.
         tasks: Where.
-        count: How many replies do it, of the short prompts of these tasks.
+        made: How many replies to short prompts of these tasks do it.
         wrong: How many replies to them are wrong.
     """
 
     mistake: Mistake
     tasks: tuple[str, ...]
-    count: int
+    made: int
     wrong: int
 
     def __str__(self) -> str:
         named = " and ".join(self.tasks) if len(self.tasks) <= 2 else f"{len(self.tasks)} tasks ({self.tasks[0]}, ...)"
-        return f"{self.count:,} of {self.wrong:,} wrong replies to short prompts of {named} {self.mistake.clause}"
+        return f"{self.made:,} of {self.wrong:,} wrong replies to short prompts of {named} {self.mistake.clause}"
 
 
 def mistake_of(reply: Reply, target: str) -> Mistake | None:
@@ -145,7 +145,7 @@ def diagnose(asked: Iterable[tuple[Example, Reply]]) -> list[Diagnosis]:
             if (mistake := mistake_of(reply, example.target)) is not None:
                 counts[mistake] += 1
     found = [_diagnosis(mistake, cells) for mistake in MISTAKES]
-    return sorted(filter(None, found), key=lambda each: -each.count)
+    return sorted(filter(None, found), key=lambda each: -each.made)
 
 
 def _diagnosis(mistake: Mistake, cells: Mapping[Cell, Counter[Mistake | str]]) -> Diagnosis | None:
@@ -158,8 +158,8 @@ def _diagnosis(mistake: Mistake, cells: Mapping[Cell, Counter[Mistake | str]]) -
         return None
     tasks = tuple(dict.fromkeys(cell.task for cell in affected))
     of_tasks = [counts for cell, counts in cells.items() if cell.task in tasks]
-    count, wrong = (sum(counts[what] for counts in of_tasks) for what in (mistake, _WRONG))
-    return Diagnosis(mistake, tasks, count, wrong)
+    made, wrong = (sum(counts[what] for counts in of_tasks) for what in (mistake, _WRONG))
+    return Diagnosis(mistake, tasks, made, wrong)
 
 
 def diagnose_result(result: Result, replies: Mapping[str, Reply]) -> list[Diagnosis]:
@@ -193,7 +193,7 @@ def wrong_replies(result: Result, replies: Mapping[str, Reply]) -> Iterator[tupl
 def _replied(result: Result, replies: Mapping[str, Reply], cells: Iterable[Cell]) -> Iterator[tuple[Example, Reply]]:
     suite = load_suite(result.suite)
     for cell in cells:
-        for example in evaluated(suite, cell, checked_cell(suite, cell), result.limit):
+        for example in evaluated(suite, cell, cell_examples(suite.name, cell), result.limit):
             yield example, replies.get(example.id, Reply(example.target))
 
 

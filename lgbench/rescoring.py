@@ -81,7 +81,7 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
             continue
         grader = CellGrader(get_task(cell.task))
         flags = []
-        for example in evaluated(suite, cell, _examples(suite.name, cell), result.limit):
+        for example in evaluated(suite, cell, cell_examples(suite.name, cell), result.limit):
             reply = replies.get(example.id, Reply(example.target))
             flags.append(grader.add(example, reply))
             digest.add(example.id, reply.text)
@@ -139,7 +139,8 @@ def check_cells(result: Result) -> list[Problem]:
 
 # The runs of a submission share cells; those of both suites together fit, in about 100 MB.
 @lru_cache(maxsize=300)
-def _examples(suite: str, cell: Cell) -> list[Example]:
+def cell_examples(suite: str, cell: Cell) -> list[Example]:
+    """The examples of a test cell, drawn and checked once. Not to be changed."""
     return checked_cell(load_suite(suite), cell)
 
 

@@ -131,9 +131,6 @@ class CellCounts(_Record):
         if ends > self.total - self.correct:
             wrong = self.total - self.correct
             raise ValueError(f"empty, early and starts_with_target ({ends}) are more than the {wrong} wrong replies")
-        at_once = sum(each.count for each in self.first_wrong if each.position == 0)
-        if self.empty > at_once:
-            raise ValueError(f"empty ({self.empty}) is more than the {at_once} replies that are wrong at position 0")
         if self.refused > self.empty:
             raise ValueError(f"refused ({self.refused}) is more than empty ({self.empty}), which refused replies are")
 
@@ -329,10 +326,6 @@ class Result(_Record):
     def to_json(self) -> str:
         """The text of `result.json`: indented, but one cell a line."""
         record = self.model_dump(mode="json")
-        for counts in (cell["counts"] for cell in record["cells"]):
-            for name in LATER_COUNTS:
-                if counts[name] is None:  # an older result is written as it was
-                    del counts[name]
         cells = ",\n".join(f"  {json.dumps(cell)}" for cell in record["cells"])
         frame = json.dumps(record | {"cells": []}, indent=1)
         return frame.replace('"cells": []', f'"cells": [\n{cells}\n ]', 1) + "\n"

@@ -26,8 +26,8 @@ from lgbench.submissions.system import SystemRecord
 from lgbench.suites import Group, Suite
 
 _ENDS = (
-    "`wrong` counts replies in the transfer zone over all seeds. Of these, `empty` ones hold nothing, `early` ones stop "
-    "within their target, right as far as they go, and `late` ones go on after it."
+    "`wrong` counts replies in the transfer zone, over all seeds. Of these, `empty` ones hold nothing, `early` ones "
+    "stop within their target, right as far as they go, and `late` ones go on after it."
 )
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from lgbench.cli.diagnosis import ends_by_length, wrong_ends
 from lgbench.cli.streams import BLOCKS, showable
 from lgbench.models.loaded import Model
 from lgbench.records import plain
@@ -48,7 +49,7 @@ def print_result(result: Result, folder: Path, *, diagnosis: str = "", lengths: 
     print_table(_table(result))
     if lengths or _lacks_lengths(result):
         print_table(_by_length(result))
-        if (ends := _ends_by_length(result)).row_count:
+        if (ends := ends_by_length(result)).row_count:
             print_table(ends)
     for note in notes(result):
         console.print(note, markup=False, highlight=False, soft_wrap=not console.is_terminal)
@@ -136,36 +137,6 @@ def _by_length(result: Result) -> Table:
         shares = {length: each.accuracy for length, each in of_task.items()}
         table.add_row(task, *(percent(shares[length]) if length in shares else "" for length in lengths))
     return table
-
-
-def _ends_by_length(result: Result) -> Table:
-    """A row for each task and way in which a wrong reply ends, if there is such a reply."""
-    counts = counts_by_task(result)
-    lengths = sorted({length for of_task in counts.values() for length in of_task})
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("wrong replies", no_wrap=True)
-    table.add_column("that are", no_wrap=True)
-    for length in lengths:
-        table.add_column(str(length), justify="right", no_wrap=True)
-    for task, of_task in counts.items():
-        for name in WRONG_ENDS:
-            numbers = {length: getattr(each, name) for length, each in of_task.items()}
-            if any(numbers.values()):
-                table.add_row(task, name, *(str(numbers[length]) if length in numbers else "" for length in lengths))
-    return table
-
-
-def wrong_ends(result: Result) -> str:
-    """How many wrong replies are empty, early and late, in a sentence; empty where none is."""
-    counts = [cell.counts for cell in result.cells]
-    wrong = sum(each.total - each.correct for each in counts)
-    late = sum(each.late for each in counts)
-    if any(each.empty is None for each in counts):  # an older result, whose replies are not at hand
-        return f"Of {wrong:,} wrong replies {late:,} go on after their target." if late else ""
-    empty, early = (sum(getattr(each, name) for each in counts) for name in ("empty", "early"))
-    if not empty + early + late:
-        return ""
-    return f"Of {wrong:,} wrong replies {empty:,} are empty, {early:,} end early and {late:,} late."
 
 
 def _zone(zone: ZoneSummary | None) -> str:

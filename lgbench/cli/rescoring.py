@@ -15,7 +15,7 @@ def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
-    from lgbench.cli.report import wrong_ends
+    from lgbench.cli.diagnosis import wrong_ends
     from lgbench.rescoring import rescore
 
     problems = []

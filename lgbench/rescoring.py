@@ -15,7 +15,7 @@ from lgbench.cells import checked_cell, committed_digest, evaluated
 from lgbench.errors import LgbenchError
 from lgbench.records import InvalidFileError, Problem, read_record
 from lgbench.replies import Reply
-from lgbench.results import CellCounts, CellResult, Result
+from lgbench.results import LATER_COUNTS, CellCounts, CellResult, Result
 from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.running.grading import CellGrader
 from lgbench.running.replies import RepliesDigest, StoredRepliesReader, StoredReply, caps_of
@@ -28,7 +28,7 @@ class Rescored(NamedTuple):
     """A result whose counts follow from its replies.
 
     Attributes:
-        result: The result.
+        result: The result, with the counts that were not counted yet when it was written.
         correct: For each cell, whether each reply is right, by index; shape (examples evaluated,).
         wrong: For each cell, by index, a hash of the text of each wrong reply, 0 for right ones and for those that a
             cap, a limit or a server made wrong; shape (examples evaluated,).
@@ -47,7 +47,26 @@ def rescore(folder: str | Path) -> Rescored:
     """
     folder = Path(folder)
     result = read_record(folder / RESULT_FILE, Result)
-    replies = StoredRepliesReader(folder / REPLIES_FILE, caps_of(folder))
+    return _rescored(result, StoredRepliesReader(folder / REPLIES_FILE, caps_of(folder)), folder)
+
+
+def rescore_result(result: Result, folder: Path) -> tuple[Rescored, dict[str, Reply]]:
+    """Recompute every count of a result that was read from this folder, and give back its stored replies too.
+
+    Raises:
+        InvalidFileError: The replies are missing or malformed, or something differs.
+    """
+    kept: dict[str, Reply] = {}
+
+    def keeping() -> Iterator[StoredReply]:
+        for stored in StoredRepliesReader(folder / REPLIES_FILE, caps_of(folder)):
+            kept[stored.example_id] = stored.reply
+            yield stored
+
+    return _rescored(result, keeping(), folder), kept
+
+
+def _rescored(result: Result, replies: Iterable[StoredReply], folder: Path) -> Rescored:
     rescored, problems = check_result(result, replies)
     if problems:
         raise InvalidFileError(folder / RESULT_FILE, problems)
@@ -74,12 +93,12 @@ def check_result(result: Result, replies: Iterable[StoredReply]) -> tuple[Rescor
     except LgbenchError:
         return rescored, problems
     digest, stored = RepliesDigest(), _InTurn(replies)
-    found: list[Problem] = []
+    cells, found = list(result.cells), list[Problem]()
     for number, recorded in _in_order(suite, result):
         cell, where = Cell(recorded.task, recorded.length), f"cells[{number}]"
         grader = CellGrader(get_task(cell.task))
         flags, texts, needless = [], [], []
-        for example in evaluated(suite, cell, _examples(suite.name, cell), result.limit):
+        for example in evaluated(suite, cell, cell_examples(suite.name, cell), result.limit):
             given = stored.take(example.id)
             reply = given or Reply(example.target)
             right = grader.add(example, reply)
@@ -90,12 +109,22 @@ def check_result(result: Result, replies: Iterable[StoredReply]) -> tuple[Rescor
                 needless.append(example.id)
         rescored.correct[cell] = np.array(flags, dtype=np.bool_)
         rescored.wrong[cell] = np.array(texts, dtype=np.uint64)
-        found += [*_needless(needless, where), *_differences(cell, recorded, grader.counts(), where)]
+        counts = grader.counts()
+        cells[number] = _with_later_counts(recorded, counts)
+        found += [*_needless(needless, where), *_differences(cell, cells[number], counts, where)]
     if stored.waiting is not None:
         return Rescored(result, {}, {}), [*problems, _unused(suite, result, stored.waiting)]
     if digest.hexdigest() != result.replies_sha256:
         found.append(Problem("replies_sha256", "does not fit the replies: at least one is missing or was changed."))
-    return rescored, problems + found
+    return rescored._replace(result=result.model_copy(update={"cells": tuple(cells)})), problems + found
+
+
+def _with_later_counts(recorded: CellResult, found: CellCounts) -> CellResult:
+    """A cell with the counts that its result was written without."""
+    missing = {name: getattr(found, name) for name in LATER_COUNTS if getattr(recorded.counts, name) is None}
+    if not missing:
+        return recorded
+    return recorded.model_copy(update={"counts": recorded.counts.model_copy(update=missing)})
 
 
 class _InTurn:
@@ -136,8 +165,8 @@ def _needless(ids: Sequence[str], where: str) -> Iterator[Problem]:
 def _unused(suite: Suite, result: Result, stored: StoredReply) -> Problem:
     """Why no example came up for a stored reply."""
     cells = (Cell(cell.task, cell.length) for _, cell in _in_order(suite, result))
-    examples = (each for cell in cells for each in evaluated(suite, cell, _examples(suite.name, cell), result.limit))
-    if any(example.id == stored.example_id for example in examples):
+    drawn = (evaluated(suite, cell, cell_examples(suite.name, cell), result.limit) for cell in cells)
+    if any(example.id == stored.example_id for examples in drawn for example in examples):
         message = f"the id {stored.example_id!r} is repeated, or out of order. What follows was not read."
         return Problem(f"replies line {stored.line}", message)
     message = f"{stored.example_id!r} is no example of this result (line {stored.line}). What follows was not read."
@@ -166,7 +195,8 @@ def check_cells(result: Result) -> list[Problem]:
 
 # The runs of a submission share cells; those of both suites together fit, in about 100 MB.
 @lru_cache(maxsize=300)
-def _examples(suite: str, cell: Cell) -> list[Example]:
+def cell_examples(suite: str, cell: Cell) -> list[Example]:
+    """The examples of a test cell, drawn and checked once. Not to be changed."""
     return checked_cell(load_suite(suite), cell)
 
 

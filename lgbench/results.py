@@ -77,13 +77,22 @@ class FirstWrong(_Record):
     count: Annotated[int, Field(ge=1, le=10**9)]
 
 
+WRONG_ENDS = ("empty", "early", "late")
+"""Three ways in which a wrong reply may end, each counted; no reply ends in two of them."""
+LATER_COUNTS = ("empty", "early")
+"""Counts that the first results lack. Re-scoring gives them: every wrong reply is stored."""
+
+
 class CellCounts(_Record):
     """The integer counts of one cell: all that a score is computed from, and the diagnostics, which are never ranked.
 
     Attributes:
         total: Replies scored.
         correct: Replies that equal their target.
-        starts_with_target: Wrong replies that begin with their target: right, but did not stop.
+        starts_with_target: Wrong replies that begin with their target: right, but did not stop. Shown as `late`.
+        empty: Wrong replies without any text; null in results written before this was counted.
+        early: Wrong replies that are the beginning of their target and not empty: right as far as they go; null where
+            `empty` is.
         chars_correct: Positions at which reply and target agree, summed over replies.
         chars_total: The length of the longer of reply and target, summed over replies.
         first_wrong: The first wrong positions of the wrong replies, ascending.
@@ -97,6 +106,8 @@ class CellCounts(_Record):
     total: Annotated[int, Field(ge=1, le=10**9)]
     correct: Count
     starts_with_target: Count
+    empty: Count | None = None
+    early: Count | None = None
     chars_correct: Count
     chars_total: Count
     first_wrong: tuple[FirstWrong, ...]
@@ -125,7 +136,26 @@ class CellCounts(_Record):
         for name in ("valid_moves", "right_endpoint", "cut", "capped", "refused"):
             if (getattr(self, name) or 0) > self.total:
                 raise ValueError(f"{name} ({getattr(self, name)}) is more than total ({self.total})")
+        self._check_where_they_end()
         return self
+
+    def _check_where_they_end(self) -> None:
+        """Make sure that `empty`, `early` and `late`, which are of different wrong replies, can all be true."""
+        if self.empty is None or self.early is None:
+            if self.empty is not self.early:
+                raise ValueError("empty and early are either both counts or both null")
+            return
+        ends = self.empty + self.early + self.late
+        if ends > self.total - self.correct:
+            wrong = self.total - self.correct
+            raise ValueError(f"empty, early and starts_with_target ({ends}) are more than the {wrong} wrong replies")
+        if self.refused > self.empty:
+            raise ValueError(f"refused ({self.refused}) is more than empty ({self.empty}), which refused replies are")
+
+    @property
+    def late(self) -> int:
+        """Wrong replies that go on after their target."""
+        return self.starts_with_target
 
     @property
     def accuracy(self) -> Fraction:

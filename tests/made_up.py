@@ -23,6 +23,8 @@ def make_counts(correct: int, total: int) -> CellCounts:
         total=total,
         correct=correct,
         starts_with_target=0,
+        empty=0,
+        early=0,
         chars_correct=10 * correct,
         chars_total=10 * total,
         first_wrong=(FirstWrong(position=0, count=wrong),) if wrong else (),

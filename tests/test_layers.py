@@ -31,6 +31,7 @@ LAYERS = {
     "lgbench.scoring": 3,
     "lgbench.environment": 3,
     "lgbench.rescoring": 3,
+    "lgbench.diagnosis": 3,
     "lgbench.models": 2,
     "lgbench.suites": 2,
     "lgbench.cells": 2,

@@ -108,6 +108,25 @@ def test_no_reply_depends_on_its_batch(folder: Path) -> None:
     assert result.batch_invariance.changed == 0
 
 
+def test_the_empty_replies_told_are_those_of_the_runs() -> None:
+    def ends(system: str, arm: str) -> tuple[int, int, int]:
+        """Empty, wrong and all replies to the main task in the transfer zone, all seeds together."""
+        folders = (ROOT / "submissions" / system).glob(f"mini-v1-capitalize-reverse-{arm}-seed*")
+        zone = load_suite("mini-v1").group("capitalize-reverse").zone_lengths("transfer")
+        counts = [counts_by_task(rescore(folder).result)["capitalize_reverse"] for folder in folders]
+        cells = [of_run[length] for of_run in counts for length in zone]
+        totals = sum(cell.total - cell.correct for cell in cells), sum(cell.total for cell in cells)
+        return sum(cell.empty or 0 for cell in cells), *totals
+
+    text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
+    empty, wrong, total = ends("reference-nope", "transfer")
+    wrong_text, empty_text, total_text = (f"{number:,}".replace(",", " ") for number in (wrong, empty, total))
+    share = f"{100 * empty / total:.0f} % of all {total_text}"
+    assert f"Of the {wrong_text} wrong replies of `transfer` in the zone {empty_text} are empty, {share}" in text
+    others = ends("reference-rope", "transfer")[0], ends("reference-nope", "main_only")[0]
+    assert "(with RoPE {}, under `main_only` {})".format(*others) in text
+
+
 def test_every_main_task_is_learned_alone() -> None:
     """In the mean of its seeds; docs/training.md names the runs that have less."""
     learned: dict[tuple[str, str], dict[int, Fraction]] = {}

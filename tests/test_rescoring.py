@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lgbench.evaluation import evaluate
 from lgbench.models.builtin import Echo
 from lgbench.records import InvalidFileError
 from lgbench.rescoring import rescore
+from lgbench.results import Result
 
 Lines = list[dict[str, Any]]
 
@@ -61,12 +62,50 @@ def bump(name: str) -> Callable[[dict[str, Any]], object]:
 
 
 @pytest.mark.parametrize(
-    "name", ["starts_with_target", "chars_correct", "chars_total", "valid_moves", "right_endpoint", "cut", "capped"]
+    "name",
+    [
+        *("starts_with_target", "empty", "early", "chars_correct", "chars_total"),
+        *("valid_moves", "right_endpoint", "cut", "capped"),
+    ],
 )
 def test_every_count_is_checked(name: str, folder: Path) -> None:
     edit_result(folder, bump(name))
     found = problems(folder)
     assert any(f"cells[1].counts.{name}: dfs_trace at length 4" in problem for problem in found), found
+
+
+def without_later_counts(record: dict[str, Any]) -> None:
+    """As the first results were written."""
+    for cell in record["cells"]:
+        del cell["counts"]["empty"], cell["counts"]["early"]
+
+
+def test_an_older_result_gets_later_counts_from_its_replies(tmp_path: Path) -> None:
+    result = evaluate(Halves(), tasks=["reverse"], lengths=[4, 6], output=tmp_path / "run")
+    assert [(each.counts.empty, each.counts.early) for each in result.cells] == [(256, 0), (0, 256)]
+    edit_result(tmp_path / "run", without_later_counts)
+    older = Result.model_validate_json((tmp_path / "run" / "result.json").read_text("utf-8"))
+    assert (older.cells[0].counts.empty, older.cells[0].counts.early) == (None, None)
+    assert rescore(tmp_path / "run").result == result
+    assert Result.model_validate_json(older.to_json()) == older
+
+
+class Halves:
+    """Stops before the first character of four, and in the middle of more."""
+
+    def predict(self, prompts: Sequence[str], task: str) -> list[str]:
+        return ["" if len(prompt) == 5 else prompt[-2:-5:-1] for prompt in prompts]
+
+
+def test_replies_that_end_in_two_ways_are_refused(folder: Path) -> None:
+    def claim(**changed: int | None) -> str:
+        edit_result(folder, lambda record: record["cells"][1]["counts"].update(changed))
+        return "; ".join(problems(folder))
+
+    # 20 wrong replies, as the examples of dfs_trace are longer than a node
+    assert "empty and early are either both counts or both null" in claim(early=None)
+    assert "empty, early and starts_with_target (21) are more than the 20 wrong" in claim(empty=0, early=21)
+    assert "refused (1) is more than empty (0)" in claim(empty=0, early=0, refused=1)
 
 
 def test_a_better_count_is_found(folder: Path) -> None:

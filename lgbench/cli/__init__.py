@@ -6,7 +6,6 @@ Commands import what they need when they run: `lgbench --help` loads neither Num
 from __future__ import annotations
 
 import errno
-import io
 import sys
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from lgbench.cli import (
     bench,
     data,
     demonstration,
+    errors,
     evaluation,
     examination,
     exporting,
@@ -35,7 +35,7 @@ from lgbench.cli import (
 )
 from lgbench.cli._experiment import command_of
 from lgbench.cli.group import Group
-from lgbench.cli.streams import plain_streams
+from lgbench.cli.streams import plain_streams, prepare_streams
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.experiments.ablate import Ablate
 from lgbench.experiments.reproduce import Reproduce
@@ -88,6 +88,7 @@ app.command("plot")(plotting.command)
 app.add_typer(exporting.app, name="export")
 app.command("doctor")(examination.command)
 app.command("show")(inspection.show)
+app.command("errors")(errors.command)
 app.command("compare")(inspection.compare)
 app.command("rescore")(rescoring.command)
 app.add_typer(tasks.app, name="tasks")
@@ -102,9 +103,7 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Run the command line. An error the user can mend becomes one sentence on stderr and exit status 1."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a character must not end a run
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     with plain_streams():
         _run()
 

@@ -80,6 +80,7 @@ def command(
     if not quiet:
         typer.echo(f"Loading {model} for {suite}, arm {arm} ...", err=True)
 
+    from lgbench.cli.diagnosis import examined
     from lgbench.cli.report import print_result, summary
     from lgbench.running.planning import make_plan
     from lgbench.series import spread_revisions
@@ -105,7 +106,8 @@ def command(
             news = ""
             summaries.append(summary(results[-1], folder))
             if not as_json and not quiet:
-                print_result(results[-1], folder)
+                _, diagnosis = examined(results[-1], place, folder)
+                print_result(results[-1], folder, diagnosis=diagnosis)
     if is_series:
         _show_series(results, base, quiet=quiet or as_json)
     if as_json:

@@ -16,6 +16,7 @@ def show(
     lengths: Annotated[bool, typer.Option("--lengths", help="Print the accuracy at every length too.")] = False,
 ) -> None:
     """Print the tables of finished runs again."""
+    from lgbench.cli.diagnosis import examined
     from lgbench.cli.report import print_result
 
     problems = []
@@ -23,7 +24,8 @@ def show(
         if number > 0:
             typer.echo()
         try:
-            print_result(read_result(folder), folder, lengths=lengths)
+            result, diagnosis = examined(read_result(folder), folder, folder)
+            print_result(result, folder, diagnosis=diagnosis, lengths=lengths)
         except LgbenchError as error:
             problems.append(str(error))
     if problems:

@@ -15,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lgbench.cli.console import PlainConsole, wide_console
+from lgbench.cli.diagnosis import ends_by_length, wrong_ends
+from lgbench.cli.streams import BLOCKS, showable
 from lgbench.models.loaded import Model
-from lgbench.results import Result
+from lgbench.results import WRONG_ENDS, Result
 from lgbench.scoring.display import percent
 from lgbench.scoring.measures import (
     TaskSummary,
@@ -34,16 +36,16 @@ from lgbench.tables import Curve
 from lgbench.tables import Table as Drawn
 from lgbench.text import LONGEST_PATH, plain
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 500
 
 
-def print_result(result: Result, folder: Path, *, lengths: bool = False) -> None:
+def print_result(result: Result, folder: Path, *, diagnosis: str = "", lengths: bool = False) -> None:
     """Print the zones of each task with 95 % Wilson intervals, the horizons, and what else a reader should know.
 
     Args:
         result: The result.
         folder: Where it lies.
+        diagnosis: What is systematically wrong, in a line; empty for nothing.
         lengths: Whether to print the accuracy at every length too. A result that lacks lengths of a task is always
             printed so: a zone has no accuracy without all of its lengths.
     """
@@ -51,9 +53,13 @@ def print_result(result: Result, folder: Path, *, lengths: bool = False) -> None
     print_table(_table(result))
     if lengths or _lacks_lengths(result):
         print_table(_by_length(result))
+        if (ends := ends_by_length(result)).row_count:
+            print_table(ends)
     for note in notes(result):
         console.print(plain(note, limit=LONGEST_PATH), markup=False, highlight=False, soft_wrap=not console.is_terminal)
     console.print(f"Result: {plain(folder, limit=LONGEST_PATH)}", markup=False, highlight=False, soft_wrap=True)
+    if diagnosis:
+        console.print(diagnosis, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def describe(model: Model) -> str:
@@ -107,7 +113,7 @@ def _drawn(part: Drawn) -> Table:
 def _shown(cell: object) -> str:
     if isinstance(cell, Curve):
         return blocks(cell.accuracies)
-    return "-" if cell is None else str(cell)
+    return "-" if cell is None else showable(str(cell))
 
 
 def _width(table: Table, console: Console) -> int:
@@ -136,7 +142,7 @@ def _table(result: Result) -> Table:
     table.add_column("by length", no_wrap=True)
     for task in summarize(result):
         zones = [_zone(task.zones[zone]) for zone in ZONES]
-        horizons = ["-" if each is None else str(each) for each in (task.horizon_90, task.horizon_50)]
+        horizons = ["-" if each is None else showable(str(each)) for each in (task.horizon_90, task.horizon_50)]
         table.add_row(escape(plain(task.task)), *zones, *horizons, sparkline(task))
     return table
 
@@ -175,13 +181,13 @@ def sparkline(task: TaskSummary) -> str:
 
 def blocks(accuracies: Iterable[Fraction]) -> str:
     """One block for each accuracy."""
-    return "".join(_block(accuracy) for accuracy in accuracies)
+    return showable("".join(_block(accuracy) for accuracy in accuracies))
 
 
 def _block(accuracy: Fraction) -> str:
     if accuracy in (0, 1):
-        return _BLOCKS[-1 if accuracy else 0]
-    return _BLOCKS[1 + int(accuracy * (len(_BLOCKS) - 2))]
+        return BLOCKS[-1 if accuracy else 0]
+    return BLOCKS[1 + int(accuracy * (len(BLOCKS) - 2))]
 
 
 def notes(result: Result) -> list[str]:
@@ -189,6 +195,8 @@ def notes(result: Result) -> list[str]:
     correct = sum(cell.counts.correct for cell in result.cells)
     total = sum(cell.counts.total for cell in result.cells)
     lines = [f"{correct:,} of {total:,} replies are right. The model took {result.duration:,.1f} s."]
+    if ends := wrong_ends(result):
+        lines.append(ends)
     if (score := open_score(result)) is not None:
         lines.append(f"Open score (mean transfer-zone accuracy of the main tasks): {percent(score)} %.")
     if (accuracy := _main_transfer(result)) is not None:
@@ -244,7 +252,8 @@ def _task_summary(task: TaskSummary, result: Result) -> dict[str, Any]:
         "horizon_90": None if task.horizon_90 is None else task.horizon_90.length,
         "horizon_50": None if task.horizon_50 is None else task.horizon_50.length,
         "lengths": [
-            {"length": length, "correct": each.correct, "total": each.total} for length, each in counts.items()
+            {"length": length} | {name: getattr(each, name) for name in ("correct", "total", *WRONG_ENDS)}
+            for length, each in counts.items()
         ],
     }
 

@@ -15,6 +15,7 @@ def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
+    from lgbench.cli.diagnosis import wrong_ends
     from lgbench.rescoring import rescore
     from lgbench.text import LONGEST_PATH, plain
 
@@ -26,7 +27,8 @@ def command(
             problems.append(str(error))
             continue
         total = sum(cell.counts.total for cell in result.cells)
-        place = plain(folder, limit=LONGEST_PATH)
-        typer.echo(f"{place}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.")
+        place, told = plain(folder, limit=LONGEST_PATH), wrong_ends(result)
+        ends = f" {told}" if told else ""
+        typer.echo(f"{place}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.{ends}")
     if problems:
         raise LgbenchError("\n".join(problems))

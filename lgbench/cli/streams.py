@@ -1,8 +1,10 @@
-"""Where what is printed goes, and what of it a terminal gets to see."""
+"""Where what is printed goes, what of it a terminal gets to see, and in which characters."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import logging
 import os
 import re
@@ -84,6 +86,45 @@ def plain_streams() -> Iterator[None]:
         # Where nobody reads on, others are there by now, which fail in silence when Python ends.
         sys.stdout = before[0] if sys.stdout is stdout else sys.stdout
         sys.stderr = before[1] if sys.stderr is stderr else sys.stderr
+
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+_PLAIN = str.maketrans(
+    dict(zip(BLOCKS, "_.:-=+*#", strict=True))
+    | {"≥": ">=", "≤": "<=", "±": "+-", "→": "->", "←": "<-", "…": "..."}
+    | dict.fromkeys("\N{EN DASH}\N{EM DASH}", "-")
+    | dict.fromkeys("\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    | dict.fromkeys("\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}", '"')
+)
+_ERRORS = "lgbench_plain"
+
+
+def showable(text: str) -> str:
+    """Text for stdout: with our special characters spelled in ASCII if its encoding lacks one of them.
+
+    Among characters that a stream lacks, `prepare_streams` replaces these too. But a table must be laid out for what is
+    printed, and a bar must not be of blocks where some of them are missing.
+    """
+    try:
+        "".join(map(chr, _PLAIN)).encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN)
+    return text
+
+
+def prepare_streams() -> None:
+    """Make sure that no character ends a run because stdout or stderr cannot show it: it is spelled in ASCII."""
+    codecs.register_error(_ERRORS, _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ERRORS)
+
+
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    spelled = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(each if each.isascii() else each.encode("unicode_escape").decode() for each in spelled), error.end
 
 
 @contextlib.contextmanager

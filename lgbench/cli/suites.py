@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.cli.streams import showable
 from lgbench.errors import LgbenchError
 
 app = typer.Typer(cls=Group, help="List the suites, show one, or lock their test cells.", invoke_without_command=True)
@@ -37,24 +38,24 @@ def show(name: Annotated[str, typer.Argument(help="The suite's name.")] = "mini-
         cells = ", ".join(f"{arm} {len(suite.cells(arm, [group.name]))}" for arm in TRAINED_ARMS)
         auxiliaries = ", ".join(f"{task} ≤ {group.aux_length}" for task in group.auxiliaries)
         typer.echo(
-            f"""{group.name}
+            showable(f"""{group.name}
   main task    {group.main} ≤ {group.main_length}
   auxiliaries  {auxiliaries}
   control      {group.control} ≤ {group.aux_length}
   lengths      {", ".join(map(str, group.grid))}
   cells        {cells}
-"""
+""")
         )
     open_cells = len(suite.cells())
     size = suite.examples_per_cell
     typer.echo(
-        f"""Arms, each trained for the same number of examples (≤: greatest training length)
+        showable(f"""Arms, each trained for the same number of examples (≤: greatest training length)
   main_only  the main task alone
   transfer   the main task and the auxiliaries, in equal shares
   control    the main task with its share in transfer, the control with the rest
   direct     the main task up to the auxiliaries' length
   open       not trained under an arm: every task at every length of its groups
-A cell is a task at a length, {size} examples. Open has {open_cells} cells ({open_cells * size:,} examples)."""
+A cell is a task at a length, {size} examples. Open has {open_cells} cells ({open_cells * size:,} examples).""")
     )
 
 

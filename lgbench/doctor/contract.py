@@ -11,7 +11,9 @@ from lgbench.doctor.findings import Clock, Finding, State, duration
 from lgbench.errors import ModelError
 from lgbench.models.calling import ask, own_batch_size
 from lgbench.models.contract import CappedReply, Predictor
+from lgbench.replies import Reply
 from lgbench.results import MAX_REPLY_CHARS
+from lgbench.running.grading import as_reply
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example
 
@@ -52,7 +54,9 @@ class _Asked(NamedTuple):
         return [example.prompt for example in self.examples]
 
 
-def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str], clock: Clock) -> Iterator[Finding]:
+def honours_the_contract(
+    predictor: Predictor, suite: Suite, tasks: Sequence[str], clock: Clock, replied: list[tuple[Example, Reply]]
+) -> Iterator[Finding]:
     """Check a model on a few prompts of the first task, then of every task, and on the longest prompt of all.
 
     Args:
@@ -60,6 +64,7 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
         suite: The suite whose prompts are asked.
         tasks: Those that may be asked.
         clock: Checks for which it has no time are not tried.
+        replied: To which short examples are added, each with the reply to it.
 
     Raises:
         ModelError: The model raised, or did not return one string for each prompt.
@@ -69,6 +74,7 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
     begun = time.perf_counter()
     replies = _ask(predictor, [example.prompt for example in examples], task)
     once = time.perf_counter() - begun
+    replied += zip(examples, map(as_reply, replies), strict=True)
     asked = _Asked(predictor, task, examples, replies)
     yield Finding("one reply for each prompt", "ok", f"{len(replies)} strings for {len(examples)} {task} prompts")
     yield Finding("a reply", *_shown(asked))
@@ -80,7 +86,7 @@ def honours_the_contract(predictor: Predictor, suite: Suite, tasks: Sequence[str
             yield Finding(check.name, "untried", "replies that change on a repeat tell nothing of it")
         else:
             yield _tried(check, clock)
-    for check in _others(asked, suite, tasks, once):
+    for check in _others(asked, suite, tasks, once, replied):
         yield _tried(check, clock)
 
 
@@ -109,11 +115,13 @@ def _comparisons(asked: _Asked, suite: Suite, once: float) -> list[_Check]:
     ]
 
 
-def _others(asked: _Asked, suite: Suite, tasks: Sequence[str], once: float) -> list[_Check]:
+def _others(
+    asked: _Asked, suite: Suite, tasks: Sequence[str], once: float, replied: list[tuple[Example, Reply]]
+) -> list[_Check]:
     """Other prompts than the first."""
     predictor, longest = asked.predictor, _longest(suite, tasks)
     times_longer = len(longest.prompt) / max(map(len, asked.prompts))
-    every = _Check("every other task", len(tasks) * once, lambda: _every_task(predictor, suite, tasks[1:]))
+    every = _Check("every other task", len(tasks) * once, lambda: _every_task(predictor, suite, tasks[1:], replied))
     last = _Check("the longest prompt", once * times_longer, lambda: _longest_prompt(predictor, longest))
     return [every, last] if len(tasks) > 1 else [last]
 
@@ -132,8 +140,10 @@ def _untried(seconds: float) -> _Seen:
 
 
 def _shown(asked: _Asked) -> _Seen:
-    right = sum(reply == example.target for reply, example in zip(asked.replies, asked.examples, strict=True))
-    detail = f"{asked.prompts[0]!r} got {asked.replies[0][:80]!r}; {right} of {len(asked.replies)} are right"
+    right = [reply == example.target for reply, example in zip(asked.replies, asked.examples, strict=True)]
+    at = right.index(False) if False in right else 0
+    example, reply = asked.examples[at], asked.replies[at]
+    detail = f"{example.prompt!r} got {reply[:80]!r}, wanted {example.target!r}; {sum(right)} of {len(right)} are right"
     return _not_too_long(detail, asked.replies)
 
 
@@ -191,13 +201,16 @@ def _empty(predictor: Predictor, task: str) -> _Seen:
     return _Seen("ok", "[] for []")
 
 
-def _every_task(predictor: Predictor, suite: Suite, tasks: Sequence[str]) -> _Seen:
+def _every_task(
+    predictor: Predictor, suite: Suite, tasks: Sequence[str], replied: list[tuple[Example, Reply]]
+) -> _Seen:
     """A model that looks its tasks up may lack one of them, which a run would find hours later."""
     failed: dict[str, ModelError] = {}
     for task in tasks:
         examples = checked_cell(suite, Cell(task, suite.grid(task)[0]))[:_OF_EVERY_TASK]
         try:
-            _ask(predictor, [example.prompt for example in examples], task)
+            replies = _ask(predictor, [example.prompt for example in examples], task)
+            replied += zip(examples, map(as_reply, replies), strict=True)
         except ModelError as error:
             failed[task] = error
     if failed:

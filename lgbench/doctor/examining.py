@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 
 from lgbench.cells import checked_cell
+from lgbench.diagnosis import diagnose, mistake_of
 from lgbench.doctor.contract import honours_the_contract
 from lgbench.doctor.findings import TIME_LIMIT, Clock, Finding, State
 from lgbench.doctor.speed import measure_speed
@@ -12,9 +14,13 @@ from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.calling import prepare
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
+from lgbench.replies import Reply
 from lgbench.running.asking import tokens_of, usage
 from lgbench.running.planning import make_plan
-from lgbench.suites import Suite
+from lgbench.suites import Cell, Suite
+from lgbench.task import Example
+
+_FEW_RECORDED = 16
 
 
 def examine(model: Model, *, suite: Suite, tasks: Sequence[str] = (), seconds: float = TIME_LIMIT) -> Iterator[Finding]:
@@ -37,18 +43,39 @@ def examine(model: Model, *, suite: Suite, tasks: Sequence[str] = (), seconds: f
         except LgbenchError as error:
             yield Finding("known ids", "problem", str(error), "Leave these lines out, or name their suite.")
         yield _coverage(model.predictor, suite, names)
+        yield from _diagnosed(_recorded(model.predictor, suite, names))
         return
     clock = Clock(seconds)
+    replied: list[tuple[Example, Reply]] = []
     try:
         prepare(model.predictor, suite, names)
         yield Finding("accepts the tasks", "ok", f"{len(names)} of {suite.name}")
-        yield from honours_the_contract(model.predictor, suite, names, clock)
+        yield from honours_the_contract(model.predictor, suite, names, clock, replied)
         yield from measure_speed(model.predictor, suite, names, clock)
     except LgbenchError as error:
         shown = error.user_traceback if isinstance(error, ModelError) else ""
         yield Finding("works", "problem", str(error), shown.strip() or "Mend this and run the doctor again.")
     if (used := usage(model, tokens_of(model))) is not None:
         yield Finding("used by the doctor", "ok", str(used))
+    yield from _diagnosed(replied)
+
+
+def _diagnosed(replied: Iterable[tuple[Example, Reply]]) -> Iterator[Finding]:
+    """What is systematically wrong with replies to short prompts, with an example of each mistake."""
+    examples = list(replied)
+    for diagnosis in diagnose(examples):
+        example, reply = next(each for each in examples if mistake_of(each[1], each[0].target) is diagnosis.mistake)
+        shown = f"{example.prompt!r} got {reply.text[:80]!r}, wanted {example.target!r}"
+        advice = "Only a reply that equals the target is right; nothing is stripped."
+        yield Finding("diagnosis", "warning", f"{diagnosis}: {shown}", advice)
+
+
+def _recorded(replies: RecordedReplies, suite: Suite, tasks: Sequence[str]) -> Iterator[tuple[Example, Reply]]:
+    """A few examples of each task's shortest length that have recorded replies, with them."""
+    for task in tasks:
+        examples = checked_cell(suite, Cell(task, suite.grid(task)[0]))[:_FEW_RECORDED]
+        with contextlib.suppress(LgbenchError):  # what is missing was reported
+            yield from zip(examples, replies.lookup([example.id for example in examples]), strict=True)
 
 
 def _coverage(replies: RecordedReplies, suite: Suite, tasks: Sequence[str]) -> Finding:

@@ -138,7 +138,9 @@ def _cell(result: Result, cell: CellResult) -> dict[str, Any]:
         "metric_config": _METRIC,
         "score_details": {
             "score": counts.correct / counts.total,
-            "details": {"correct": str(counts.correct), "total": str(counts.total), "capped": str(counts.capped)},
+            "details": {
+                name: str(getattr(counts, name)) for name in ("correct", "total", "empty", "early", "late", "capped")
+            },
             "uncertainty": {
                 "confidence_interval": {
                     "lower": interval.low,

@@ -16,14 +16,19 @@ from lgbench.leaderboard.markdown import (
 )
 from lgbench.leaderboard.pictures import Picture, group_picture, open_picture
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.results import Result
+from lgbench.results import WRONG_ENDS, Result
 from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.display import NONE, percent
-from lgbench.scoring.measures import counts_by_task, wilson_interval
+from lgbench.scoring.measures import counts_by_task, wilson_interval, zone_lengths
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import Suite
+from lgbench.suites import Group, Suite
+
+_ENDS = (
+    "`wrong` counts replies in the transfer zone, over all seeds. Of these, `empty` ones hold nothing, `early` ones "
+    "stop within their target, right as far as they go, and `late` ones go on after it."
+)
 
 
 def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
@@ -64,7 +69,7 @@ def _precision(suite: Suite) -> str:
     low, high = wilson_interval(size // 2, size)
     return (
         f"Accuracies are exact match in %. An accuracy at one length is over {size} examples; its 95 % Wilson interval "
-        f"spans {100 * (high - low):.1f} points at 50 %, and less elsewhere."
+        f"spans {100 * (high - low):.1f} points at 50 %, and less elsewhere.\n\n{_ENDS}"
     )
 
 
@@ -76,7 +81,7 @@ def _group_section(scores: GroupScores, picture: Picture) -> list[str]:
         f"Main task `{group.main}`, trained to length {group.main_length}; auxiliary {auxiliaries}, control "
         f"`{group.control}`, trained to {group.aux_length}. The transfer zone lies between the two lengths.",
         _embedded(picture),
-        table([_arm_row(name, arm) for name, arm in scores.arms.items()]),
+        table([_arm_row(name, arm) | _arm_ends(arm, group) for name, arm in scores.arms.items()]),
     ]
     if scores.transfer_gain or scores.control_gain:
         parts.append(table([_gain_row(scores)]))
@@ -106,6 +111,18 @@ def _arm_row(name: str, arm: ArmScores) -> dict[str, str]:
     }
 
 
+def _arm_ends(arm: ArmScores, group: Group) -> dict[str, str]:
+    return _ends([seed.result for seed in arm.seeds], group.main, group.zone_lengths("transfer"))
+
+
+def _ends(results: Sequence[Result], task: str, lengths: Sequence[int]) -> dict[str, str]:
+    """How many replies to a task at these lengths are wrong, and of these empty, early and late."""
+    counts = [counts_by_task(result)[task][length] for result in results for length in lengths]
+    total, correct = sum(each.total for each in counts), sum(each.correct for each in counts)
+    ends = {name: f"{sum(getattr(each, name) for each in counts):,}" for name in WRONG_ENDS}
+    return {"wrong": f"{total - correct:,} of {total:,}"} | ends
+
+
 def _gain_row(scores: GroupScores) -> dict[str, str]:
     return {
         "transfer gain": estimated(scores.transfer_gain, signed=True),
@@ -119,6 +136,7 @@ def _open_section(suite: Suite, scores: OpenScores, picture: Picture) -> list[st
     lengths = sorted({length for task in suite.tasks for length in suite.grid(task.name)})
     of_tasks = [
         {"task": task.name, "H90 / H50": horizons(scores.horizons_90[task.name], scores.horizons_50[task.name])}
+        | _ends(scores.results, task.name, zone_lengths(suite, task.name, "transfer", None))
         for task in suite.tasks
     ]
     rows = [
@@ -154,8 +172,9 @@ def _runs_section(submission: Submission) -> list[str]:
     rows = [_run_row(submission.system, run) for run in submission.runs]
     return [
         "## Runs",
-        "Replies that changed when asked again one by one, that were cut at 4096 characters, that "
-        "the model's own cap ended; and prompts that the server refused, which count as wrong.",
+        "Replies that changed when asked again one by one; wrong replies that are empty, early or late; replies that "
+        "were cut at 4096 characters, that the model's own cap ended; and prompts that the server refused, which count "
+        "as wrong.",
         table(rows, left=5),
     ]
 
@@ -171,6 +190,6 @@ def _run_row(system: SystemRecord, run: SubmittedRun) -> dict[str, str]:
         "changed": NONE if check is None else f"{check.changed} of {check.checked}",
         **{
             name: f"{sum(getattr(cell.counts, name) for cell in result.cells):,}"
-            for name in ("cut", "capped", "refused")
+            for name in (*WRONG_ENDS, "cut", "capped", "refused")
         },
     }

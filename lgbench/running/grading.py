@@ -51,6 +51,8 @@ class CellGrader:
             sums["chars_correct"] += len(target)
         else:
             sums["starts_with_target"] += text.startswith(target)
+            sums["empty"] += not text
+            sums["early"] += bool(text) and target.startswith(text)
             agreements = [given == wanted for given, wanted in zip(text, target, strict=False)]
             sums["chars_correct"] += sum(agreements)
             self._first_wrong[agreements.index(False) if False in agreements else len(agreements)] += 1
@@ -68,6 +70,8 @@ class CellGrader:
             total=sums["total"],
             correct=sums["correct"],
             starts_with_target=sums["starts_with_target"],
+            empty=sums["empty"],
+            early=sums["early"],
             chars_correct=sums["chars_correct"],
             chars_total=sums["chars_total"],
             first_wrong=tuple(FirstWrong(position=at, count=n) for at, n in sorted(self._first_wrong.items())),

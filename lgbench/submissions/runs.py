@@ -45,7 +45,7 @@ def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun 
     if report.count == before and replies.oddity is not None:  # last, as whoever corrects the lines packs them again
         report.add_all(replies.path, [replies.oddity])
     wrong = wrong_replies(result, rescored.wrong) if report.count == before else None
-    return SubmittedRun(folder.name, result, rescored.correct, wrong)
+    return SubmittedRun(folder.name, rescored.result, rescored.correct, wrong)
 
 
 def _rescored(folder: Path, result: Result, replies: StoredRepliesReader, report: Report) -> Rescored:

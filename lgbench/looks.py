@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lgbench.suites import Zone
+from lgbench.groups import Zone
 
 
 class Look(NamedTuple):

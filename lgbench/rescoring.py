@@ -20,7 +20,6 @@ from lgbench.running.grading import CellGrader
 from lgbench.running.replies import RepliesDigest, read_stored_replies
 from lgbench.suites import Cell, Suite, load_suite
 from lgbench.task import Example
-from lgbench.tasks import get_task
 
 
 class Rescored(NamedTuple):
@@ -70,7 +69,7 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
         cell, where = Cell(recorded.task, recorded.length), f"cells[{number}]"
         if cell not in known:
             continue
-        grader = CellGrader(get_task(cell.task))
+        grader = CellGrader(suite.task(cell.task))
         flags = []
         for example in evaluated(suite, cell, _examples(suite.name, cell), result.limit):
             reply = replies.get(example.id, Reply(example.target))
@@ -126,7 +125,7 @@ def _examples(suite: str, cell: Cell) -> list[Example]:
 
 def _stale(suite: Suite, cell: Cell, recorded: CellResult, where: str) -> list[Problem]:
     problems = []
-    version = get_task(cell.task).version
+    version = suite.task(cell.task).version
     if recorded.task_version != version:
         problems.append(
             Problem(f"{where}.task_version", f"{cell} is of version {version}, not {recorded.task_version}.")

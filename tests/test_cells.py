@@ -174,6 +174,6 @@ def test_a_suite_without_a_lock_says_how_to_make_one() -> None:
 )
 def test_a_changed_task_is_found(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     changed = replace(get_task("reverse"), **change)
-    monkeypatch.setattr(cells, "get_task", lambda name: changed)
+    monkeypatch.setattr(Suite, "task", lambda suite, name: changed)
     with pytest.raises(LgbenchError, match="reverse at length 8 in mini-v1 are not the published ones"):
         checked_cell(MINI, Cell("reverse", 8))

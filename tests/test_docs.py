@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from lgbench.cells import draw_cell, limited_indices
+from lgbench.groups import TRAINED_ARMS, Group
 from lgbench.models.prompting import question
 from lgbench.results import PromptStyle
-from lgbench.suites import SUITES, TRAINED_ARMS, Cell, Group, load_suite
+from lgbench.suites import SUITES, Cell, load_suite
 from lgbench.tasks import TASKS, get_task
 from lgbench.training_data import TrainingData
 
@@ -137,7 +138,7 @@ def test_the_table_of_arms() -> None:
             if others != "none":
                 party, term = others.split(": ")
                 spelled += [(task, term) for task in parties[party]]
-            parts = [(part.task, part.max_length, part.share) for part in group.arm(arm)]
+            parts = [(part.task, part.max_length, part.share) for part in group.mixture(arm).parts]
             assert parts == [(task, terms[term.split(", ")[0]], shares[term.split(", ")[1]]) for task, term in spelled]
 
 
@@ -153,7 +154,7 @@ def test_the_keys_on_the_page_draw_the_data() -> None:
 
     cell = [example.prompt for example in draw_cell(suite, task, 8, split="dev")]
     assert cell == redraw.draw_strings(words("a cell of test, dev or shots"), 8, len(cell))
-    block = TrainingData(suite, suite.group("copy-mqar").arm("transfer")).block(3)
+    block = TrainingData(suite, suite.group("copy-mqar").mixture("transfer").parts).block(3)
     picks = redraw.take(words("tasks and lengths of training block N"), len(block), 2)
     assert [example.task for example in block] == [("string_copy", "mqar")[pick] for pick in picks]
     drawn = [example.prompt for example in block if (example.task, example.length) == (task, 8)]

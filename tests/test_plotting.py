@@ -248,7 +248,7 @@ def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.Captur
     changes = ["layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "precision=float32"]
     recipe = Recipe(MINI, changes=changes)
     runs = list_sweep(recipe, GROUP.name, tmp_path, main_lengths=[2, 4], aux_lengths=[6], seeds=2)
-    assert [(run.folder.name, read_lengths(run.plan.trained_arm())) for run in runs] == [
+    assert [(run.folder.name, read_lengths(run.plan.mixture.parts)) for run in runs] == [
         ("main2-aux6-seed0", {"string_copy": 2, "mqar": 6}),
         ("main4-aux6-seed0", {"string_copy": 4, "mqar": 6}),
         ("main2-aux6-seed1", {"string_copy": 2, "mqar": 6}),

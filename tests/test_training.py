@@ -36,11 +36,11 @@ from lgbench.training.state import save_state
 from lgbench.training.steps import backward, make_optimizer, take_step
 from lgbench.training.trainer import train
 from lgbench.training_data import training_stream
-from tests.tiny_training import MINI, STRINGS, tiny_plan, weights
+from tests.tiny_training import DOMAIN, MINI, STRINGS, tiny_plan, weights
 
 
 def test_settings_are_typed_and_named() -> None:
-    settings = preset_settings("mini", STRINGS, ["steps=7", "learning_rate=2e-4", "position=nope", "compile=true"])
+    settings = preset_settings("mini", DOMAIN, ["steps=7", "learning_rate=2e-4", "position=nope", "compile=true"])
     assert (settings.steps, settings.learning_rate, settings.position, settings.compile) == (7, 2e-4, "nope", True)
     for change, message in (
         ("stepz=7", "Did you mean 'steps'"),
@@ -53,13 +53,13 @@ def test_settings_are_typed_and_named() -> None:
         ("warmup=0.7", "together at most 1"),
     ):
         with pytest.raises(LgbenchError, match=message):
-            preset_settings("mini", STRINGS, [change])
+            preset_settings("mini", DOMAIN, [change])
     with pytest.raises(LgbenchError, match="Valid: mini, paper"):
-        preset_settings("large", STRINGS)
+        preset_settings("large", DOMAIN)
 
 
 def test_the_learning_rate_warms_up_holds_and_falls() -> None:
-    settings = preset_settings("mini", STRINGS, ["steps=100", "warmup=0.1", "decay=0.4", "learning_rate=1.0"])
+    settings = preset_settings("mini", DOMAIN, ["steps=100", "warmup=0.1", "decay=0.4", "learning_rate=1.0"])
     rates = [learning_rate(settings, step) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10:60] == [1.0] * 50
@@ -84,7 +84,7 @@ def rows_of(batch: list[tuple[Tensor, Tensor]]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_batches_are_the_stream_whatever_their_parts(chunks: int) -> None:
     stream = training_stream(MINI, STRINGS.name, "transfer")
-    made = batches(MINI, STRINGS.arm("transfer"), size=50, chunks=chunks)
+    made = batches(MINI, STRINGS.mixture("transfer").parts, size=50, chunks=chunks)
     for _ in range(2):
         expected = [next(stream) for _ in range(50)]
         batch = next(made)
@@ -96,7 +96,7 @@ def test_batches_are_the_stream_whatever_their_parts(chunks: int) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_batches_start_anywhere_with_any_number_of_workers(workers: int) -> None:
-    arm = MINI.group("maze-trace").arm("main_only")
+    arm = MINI.group("maze-trace").mixture("main_only").parts
     whole = itertools.islice(batches(MINI, arm, size=3000, chunks=2), 2, 4)  # over the end of the first block of 8192
     later = itertools.islice(batches(MINI, arm, size=3000, chunks=2, start=2, workers=workers), 2)
     for one, two in zip(whole, later, strict=True):
@@ -128,7 +128,7 @@ def test_the_gradient_does_not_depend_on_the_parts_of_a_batch() -> None:
     gradients = []
     for chunks, multiple in ((1, 1), (4, 1), (2, 16)):
         module = build_module(tiny_plan().settings, None, seed=0, device="cpu")
-        made = batches(MINI, STRINGS.arm("transfer"), size=20, chunks=chunks, multiple=multiple)
+        made = batches(MINI, STRINGS.mixture("transfer").parts, size=20, chunks=chunks, multiple=multiple)
         loss = backward(module, next(made), device="cpu", precision="float32")
         gradients.append([loss, *(parameter.grad for parameter in module.parameters())])
     for other in gradients[1:]:
@@ -236,7 +236,7 @@ def test_the_seed_sets_the_weights_and_nothing_else(tmp_path: Path, monkeypatch:
 def test_a_compiled_module_takes_batches_of_several_shapes(tmp_path: Path) -> None:
     """Its kernels sum in another order, so that the weights are close, not equal."""
     changes = ("batch=64", "length_chunks=2", "steps=3")
-    made = batches(MINI, STRINGS.arm("transfer"), size=64, chunks=2, multiple=32)
+    made = batches(MINI, STRINGS.mixture("transfer").parts, size=64, chunks=2, multiple=32)
     assert len({chunk.inputs.shape for batch in itertools.islice(made, 3) for chunk in batch.chunks}) > 1
     train(tiny_plan(*changes), tmp_path / "plain")
     train(tiny_plan(*changes, "compile=true"), tmp_path / "compiled")
@@ -269,7 +269,7 @@ def test_the_operations_of_a_run_are_those_that_pytorch_counts(tmp_path: Path) -
     plan = tiny_plan("batch=1", "steps=2", "evaluate_every=2", "length_chunks=1", arm="main_only")
     record = train(plan, tmp_path)
     module = build_module(plan.settings, None, seed=0, device="cpu")
-    made = list(itertools.islice(batches(MINI, plan.trained_arm(), size=1, chunks=1), 2))
+    made = list(itertools.islice(batches(MINI, plan.mixture.parts, size=1, chunks=1), 2))
     with FlopCounterMode(display=False) as counter:
         for batch in made:
             backward(module, batch, device="cpu", precision="float32")
@@ -295,7 +295,7 @@ def test_the_gradient_is_clipped_and_only_matrices_decay() -> None:
         norms.append(float(torch.cat([each.grad.flatten() for each in module.parameters()]).norm()))  # type: ignore[union-attr]
 
     optimizer.register_step_pre_hook(measure)
-    batch = next(batches(MINI, STRINGS.arm("transfer"), size=8, chunks=1))
+    batch = next(batches(MINI, STRINGS.mixture("transfer").parts, size=8, chunks=1))
     take_step(module, optimizer, batch, settings, step=0, device="cpu", forward=module)
     assert norms == [pytest.approx(0.01, rel=1e-3)]
 

@@ -18,8 +18,10 @@ import pytest
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.groups import TRAINED_ARMS
+from lgbench.mixtures import Parts
 from lgbench.processes import drawn_ahead
-from lgbench.suites import SUITES, TRAINED_ARMS, Arm, load_suite
+from lgbench.suites import SUITES, load_suite
 from lgbench.task import Example
 from lgbench.training_data import BLOCK_EXAMPLES, TrainingData, training_stream
 
@@ -33,8 +35,8 @@ SUITE_OF = {group.name: suite for suite in reversed(SUITES) for group in suite.g
 GROUP_ARMS = [(group, arm) for group in SUITE_OF for arm in TRAINED_ARMS]
 
 
-def arm_of(group: str, arm: str) -> Arm:
-    return SUITE_OF[group].group(group).arm(arm)
+def arm_of(group: str, arm: str) -> Parts:
+    return SUITE_OF[group].group(group).mixture(arm).parts
 
 
 @cache
@@ -154,7 +156,7 @@ def test_no_two_blocks_arms_or_suites_share_long_prompts() -> None:
     """A key that forgets the number, the arm or the suite."""
     standard = load_suite("standard-v1")
     blocks = [block("capitalize-reverse", arm, number) for arm in ("transfer", "direct") for number in (0, 1)]
-    blocks.append(TrainingData(standard, standard.group("capitalize-reverse").arm("transfer")).block(0))
+    blocks.append(TrainingData(standard, standard.group("capitalize-reverse").mixture("transfer").parts).block(0))
     prompts = [example.prompt for each in blocks for example in each if example.length >= 8]
     assert len(set(prompts)) == len(prompts)
 

@@ -59,9 +59,9 @@ def _print_table(records: Sequence[TrainingRecord]) -> None:
     from rich.table import Table
 
     from lgbench.cli.report import print_table
+    from lgbench.groups import ZONES
     from lgbench.scoring.display import percent
     from lgbench.scoring.measures import mean_of_known
-    from lgbench.suites import ZONES
     from lgbench.training.ablation import by_choice
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))

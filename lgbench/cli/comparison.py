@@ -11,11 +11,11 @@ from rich import box
 from rich.table import Table
 
 from lgbench.cli.report import blocks, print_table, wide_console
+from lgbench.groups import ZONES, Group
 from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
 from lgbench.scoring.display import percent, points
 from lgbench.scoring.measures import counts_by_task
 from lgbench.scoring.systems import TrainedScores
-from lgbench.suites import ZONES, Group
 
 
 def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> None:

@@ -152,9 +152,9 @@ def _run(
     from lgbench.cli.progress import reporter
     from lgbench.cli.report import describe
     from lgbench.evaluation import as_trained, evaluate_plan
+    from lgbench.groups import OPEN_ARM
     from lgbench.models.loading import load_model
     from lgbench.running.loop import asks_again
-    from lgbench.suites import OPEN_ARM
 
     with stdout_to_stderr():
         loaded = load_model(model, options)

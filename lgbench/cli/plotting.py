@@ -77,7 +77,7 @@ def _no_gap(record: TrainingRecord) -> str | None:
     plan = record.plan
     if plan.arm != "transfer":
         return f"it is of arm {plan.arm}"
-    arm = plan.suite_group.arm(plan.arm)
+    arm = plan.suite_group.mixture(plan.arm).parts
     if [(part.task, part.share) for part in plan.parts] != [(part.task, part.share) for part in arm]:
         return "an ablation left out an auxiliary of it"
     return None if record.finished else f"it has done {record.steps_done} of {plan.settings.steps} steps"

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from lgbench.groups import OPEN_ARM, ZONES
 from lgbench.models.loaded import Model
 from lgbench.records import plain
 from lgbench.results import Result
@@ -28,7 +29,7 @@ from lgbench.scoring.measures import (
     zone_accuracy,
 )
 from lgbench.submissions.eligibility import ineligible
-from lgbench.suites import OPEN_ARM, ZONES, Cell, load_suite
+from lgbench.suites import Cell, load_suite
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 500

@@ -30,7 +30,8 @@ def list_suites(context: typer.Context) -> None:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="The suite's name.")] = "mini-v1") -> None:
     """Print a suite's groups, their arms, lengths and cell counts."""
-    from lgbench.suites import TRAINED_ARMS, load_suite
+    from lgbench.groups import TRAINED_ARMS
+    from lgbench.suites import load_suite
 
     suite = load_suite(name)
     for group in suite.groups:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from lgbench.cells import checked_cell
 from lgbench.files import atomic_folder
-from lgbench.suites import TRAINED_ARMS, Suite
+from lgbench.groups import TRAINED_ARMS
+from lgbench.suites import Suite
 from lgbench.task import Example
 from lgbench.training_data import training_stream
 from lgbench.version import __version__

@@ -14,7 +14,6 @@ from lgbench.results import PromptStyle
 from lgbench.running.planning import Plan
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example
-from lgbench.tasks import get_task
 
 MODULE = "lgbench_cells"
 # Runs inside the harness, where lgbench need not be installed; so it is written out as text.
@@ -114,7 +113,7 @@ metric_list:
     aggregation: mean
     higher_is_better: true
 metadata:
-  version: {get_task(cell.task).version}
+  version: {suite.task(cell.task).version}
 """
 
 

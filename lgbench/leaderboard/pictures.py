@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from lgbench.groups import OPEN_ARM, Group
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.svg import draw
 from lgbench.looks import ARM_LOOKS, Look
@@ -13,7 +14,7 @@ from lgbench.scoring.curves import Curve, curve
 from lgbench.scoring.display import percent
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import OPEN_ARM, Group, Suite
+from lgbench.suites import Suite
 
 # Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart; one for each main task.
 _TASK_LOOKS = (Look("#0072b2"), Look("#009e73"), Look("#d55e00"), Look("#56b4e9", (2, 2)), Look("#cc79a7"))

@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lgbench.errors import LgbenchError
+from lgbench.groups import TRAINED_ARMS, Group
 from lgbench.looks import ARM_LOOKS, ZONE_SHADES
 from lgbench.plotting.canvas import STYLE, legend, make_panels, refuse_twice
 from lgbench.results import Result
 from lgbench.scoring.comparison import serving
 from lgbench.scoring.curves import axis_ends, curve, zone_spans
-from lgbench.suites import TRAINED_ARMS, Group, Suite, load_suite
+from lgbench.suites import Suite, load_suite
 
 
 def length_curves(results: Sequence[Result]) -> Figure:

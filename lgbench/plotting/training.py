@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lgbench.errors import LgbenchError
+from lgbench.groups import TRAINED_ARMS, ZONES, Group, Zone
 from lgbench.plotting.canvas import STYLE, legend, make_panels, refuse_twice
-from lgbench.suites import TRAINED_ARMS, ZONES, Group, Zone, load_suite
+from lgbench.suites import load_suite
 from lgbench.training.points import zone_accuracies
 from lgbench.training.record import TrainingRecord
 

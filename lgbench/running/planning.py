@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lgbench.cells import committed_digest
 from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.suites import OPEN_ARM, Cell, Suite, load_suite
+from lgbench.groups import OPEN_ARM
+from lgbench.suites import Cell, Suite, load_suite
 
 
 @dataclass(frozen=True, kw_only=True)

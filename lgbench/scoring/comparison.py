@@ -15,11 +15,12 @@ from statistics import mean, median_low
 import numpy as np
 from numpy.typing import NDArray
 
+from lgbench.groups import Group, Zone
 from lgbench.results import Result
 from lgbench.scoring.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
 from lgbench.scoring.measures import Horizon, Interval, mean_of_known
 from lgbench.scoring.seeds import SeedScores, score_seed
-from lgbench.suites import Cell, Group, Suite, Zone
+from lgbench.suites import Cell, Suite
 
 SUCCESS = Fraction(9, 10)
 """The transfer-zone accuracy from which a seed counts as a success, and that up to its training length from which a
@@ -154,11 +155,13 @@ def score_arm(runs: Sequence[Run], suite: Suite, group: Group, *, resamples: int
 
 
 def same_experiment(suite: Suite, arm: str, group: Group) -> list[Group]:
-    """The groups, this one among them, in which the arm trains on the same list and is evaluated on the same grid.
+    """The groups, this one among them, in which the arm trains on the same mixture and is evaluated on the same grid.
 
     Such an arm has one training stream, so one run serves all of them.
     """
-    return [each for each in suite.groups if each.arm(arm) == group.arm(arm) and each.grid == group.grid]
+    mixture = group.mixture(arm)
+    alike = [each for each in suite.groups if each.grid == group.grid and each.has_arm(arm)]
+    return [each for each in alike if each.mixture(arm) == mixture]
 
 
 def serving(results: Iterable[Result], suite: Suite, arm: str, group: Group) -> list[Result]:

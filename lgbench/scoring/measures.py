@@ -12,8 +12,9 @@ from fractions import Fraction
 from statistics import NormalDist, mean
 from typing import NamedTuple
 
+from lgbench.groups import OPEN_ARM, ZONES, Zone
 from lgbench.results import CellCounts, Result
-from lgbench.suites import OPEN_ARM, ZONES, Cell, Suite, Zone, load_suite
+from lgbench.suites import Cell, Suite, load_suite
 
 LengthCounts = Mapping[int, CellCounts]
 """The counts of one task by length."""

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from lgbench.errors import LgbenchError
+from lgbench.groups import OPEN_ARM, TRAINED_ARMS, Group
 from lgbench.results import Result
 from lgbench.scoring.bootstrap import RESAMPLES, Run, resampled_accuracy
 from lgbench.scoring.comparison import (
@@ -31,7 +32,7 @@ from lgbench.scoring.measures import (
     zone_accuracy,
     zone_lengths,
 )
-from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Cell, Group, Suite
+from lgbench.suites import Cell, Suite
 
 ENOUGH_SEEDS = 3
 """Transfer seeds in every group, without which a system is marked and ranked after those that have them."""

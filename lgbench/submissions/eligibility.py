@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from lgbench.errors import LgbenchError
+from lgbench.groups import OPEN_ARM
 from lgbench.records import Problem
 from lgbench.replies import Reply
 from lgbench.results import Result, SystemInfo
 from lgbench.running.replies import RepliesDigest
 from lgbench.scoring.measures import expected_cells
-from lgbench.suites import OPEN_ARM, Cell, load_suite
+from lgbench.suites import Cell, load_suite
 
 _ENOUGH_WRONG = 20  # different wrong replies, in all of which no two trained models agree
 
@@ -158,7 +159,7 @@ def _same_training(result: Result, other: Result) -> bool:
         return result.group == other.group
     try:
         suite = load_suite(result.suite)
-        return suite.group(result.group).arm(result.arm) == suite.group(other.group).arm(other.arm)
+        return suite.group(result.group).mixture(result.arm) == suite.group(other.group).mixture(other.arm)
     except LgbenchError:  # a name that does not exist, which is told elsewhere
         return True
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.errors import LgbenchError
-from lgbench.suites import Zone
+from lgbench.groups import Zone
 from lgbench.training.plans import Recipe, TrainingPlan
 from lgbench.training.points import zone_accuracies, zones_line
 from lgbench.training.record import TrainingRecord

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lgbench.cells import draw_cell
+from lgbench.groups import Group
 from lgbench.models.prompting import generation_cap
-from lgbench.suites import Cell, Group, Suite
+from lgbench.suites import Cell, Suite
 from lgbench.training.batching import IGNORED, Chunk, pad
 from lgbench.training.rows import encode_row
 

@@ -123,7 +123,7 @@ class TrainingRecord(_Record):
     def _counts_the_dev_examples(self) -> Self:
         """Whoever draws the curve looks up each task at each length of the grid."""
         lengths = set(self.plan.suite_group.grid)
-        expected = {part.task: lengths for part in self.plan.parts}
+        expected = dict.fromkeys(self.plan.mixture.tasks, lengths)
         for point in self.curve:
             if {task: set(counts) for task, counts in point.correct.items()} != expected:
                 raise ValueError(f"the point at step {point.step} is not of every task and length of the run")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lgbench.mixtures import Parts
 from lgbench.models.tokenizer import END, encode, encode_prompt
-from lgbench.suites import Arm, Suite
+from lgbench.suites import Suite
 from lgbench.task import Example
 from lgbench.training_data import training_blocks
 
@@ -32,9 +33,9 @@ def encode_row(example: Example) -> Row:
     return Row(bytes([*prompt, *encode(example.target), END]), len(prompt))
 
 
-def row_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Row]]:
-    """The endless blocks of an arm's stream, in order: `training_blocks` as rows."""
-    return training_blocks(suite, arm, _rows, first=first, workers=workers)
+def row_blocks(suite: Suite, parts: Parts, first: int, workers: int) -> Iterator[list[Row]]:
+    """The endless blocks of a list's stream, in order: `training_blocks` as rows."""
+    return training_blocks(suite, parts, _rows, first=first, workers=workers)
 
 
 def _rows(block: list[Example]) -> list[Row]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgbench.errors import LgbenchError
-from lgbench.tasks import get_task
 from lgbench.training.plans import MOST_LENGTH, Recipe, TrainingPlan
 from lgbench.training.points import gap_line
 from lgbench.training.runs import Run, train_run
@@ -42,7 +41,7 @@ def _at_lengths(plan: TrainingPlan, main_length: int, aux_length: int) -> Traini
     parts = [main.model_copy(update={"max_length": main_length})]
     parts += [part.model_copy(update={"max_length": aux_length}) for part in auxiliaries]
     for part in parts:
-        get_task(part.task).check_length(part.max_length)
+        plan.loaded_suite.task(part.task).check_length(part.max_length)
         if part.max_length > MOST_LENGTH:
             raise LgbenchError(f"Length {part.max_length} is more than the {MOST_LENGTH} that a run may train on.")
     return plan.model_copy(update={"parts": tuple(parts)})

@@ -14,6 +14,7 @@ from torch import Tensor
 from lgbench.environment import count_peak_anew, peak_memory, return_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
+from lgbench.groups import OPEN_ARM
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
@@ -21,8 +22,8 @@ from lgbench.models.folders import CHECKPOINT
 from lgbench.models.tensors import spoiled
 from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
 from lgbench.records import write_record
-from lgbench.suites import OPEN_ARM, Suite, load_suite
-from lgbench.training.batching import Batch, batches
+from lgbench.suites import Suite
+from lgbench.training.batching import Batch, mixture_batches
 from lgbench.training.curve import DevSet
 from lgbench.training.meter import Meter
 from lgbench.training.modules import build_module, check_length
@@ -111,9 +112,8 @@ class _Run:
     def train(self, report: Callable[[Progress], None]) -> None:
         """Take all steps that remain."""
         plan, settings = self._plan, self._plan.settings
-        suite = load_suite(plan.suite)
-        tasks = {part.task for part in plan.parts}
-        dev = DevSet(suite, suite.group(plan.group), tasks, device=self._device)
+        suite = plan.loaded_suite
+        dev = DevSet(suite, plan.suite_group, plan.mixture.tasks, device=self._device)
         if plan.other_model is not None and not plan.is_pretrained:
             check_length(self._module, dev.longest, device=self._device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
@@ -143,9 +143,10 @@ class _Run:
 
     def _batches(self, suite: Suite) -> Iterator[Batch]:
         settings = self._plan.settings
-        return batches(
+        return mixture_batches(
             suite,
-            self._plan.trained_arm(),
+            self._plan.mixture,
+            steps=settings.steps,
             size=settings.batch,
             chunks=settings.length_chunks,
             start=self.record.steps_done,

@@ -23,7 +23,7 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.devices import choose_device, peak_flops
-from lgbench.models.tokenizer import END, VOCABULARY, decode
+from lgbench.models.tokenizer import END, PUBLISHED
 from lgbench.training import trainer
 from lgbench.training.batching import IGNORED, batches
 from lgbench.training.curve import DevSet
@@ -77,7 +77,7 @@ def rows_of(batch: list[tuple[Tensor, Tensor]]) -> list[tuple[str, str]]:
             target = [wanted[position] for position in answered]
             assert target[-1] == END
             assert row[answered[0] + 1 : answered[-1] + 1] == target[:-1], "inputs are labels one later"
-            found.append((decode(row[: answered[0] + 1]), decode(target[:-1])))
+            found.append((PUBLISHED.decode(row[: answered[0] + 1]), PUBLISHED.decode(target[:-1])))
     return found
 
 
@@ -143,8 +143,8 @@ def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
 
         def forward(self, tokens: Tensor) -> Tensor:
             self.most_rows = max(self.most_rows, len(tokens))
-            logits = torch.zeros(*tokens.shape, len(VOCABULARY))
-            equals = VOCABULARY.index("=")
+            logits = torch.zeros(*tokens.shape, len(PUBLISHED))
+            equals = PUBLISHED.tokens.index("=")
             for row, numbers in enumerate(tokens.tolist()):
                 if equals not in numbers:
                     continue
@@ -249,7 +249,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     class Diverging(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.scores = nn.Embedding(len(VOCABULARY), len(VOCABULARY))
+            self.scores = nn.Embedding(len(PUBLISHED), len(PUBLISHED))
             self.calls = 0
 
         def forward(self, tokens: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from lgbench.extras import install_command
 from lgbench.groups import Group
 from lgbench.models.devices import fast_bfloat16
-from lgbench.models.tokenizer import VOCABULARY
+from lgbench.models.tokenizer import PUBLISHED
 from lgbench.suites import load_suite
 from lgbench.training.batching import IGNORED, Batch, batches
 from lgbench.training.modules import build_module
@@ -103,7 +103,7 @@ def llama(settings: TrainingSettings) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=len(VOCABULARY),
+        vocab_size=len(PUBLISHED),
         hidden_size=settings.width,
         intermediate_size=settings.hidden,
         num_hidden_layers=settings.layers,

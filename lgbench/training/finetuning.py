@@ -22,7 +22,7 @@ from lgbench.files import atomic_folder, owned_folder
 from lgbench.models.checkpoint import read_weights
 from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
-from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
+from lgbench.models.tokenizer import BEGIN, END, PAD, PUBLISHED, Vocabulary
 
 BEGIN_TOKEN = "<begin>"
 _GO_ON = "The trained weights are kept: go on with --resume."
@@ -53,19 +53,22 @@ class PretrainedModule(nn.Module):
         return torch.cat([others, full[..., table[PAD + 1 :]]], dim=-1)
 
 
-def load_pretrained(folder: Path, *, lora_rank: int) -> tuple[PretrainedModule, Any]:
+def load_pretrained(
+    folder: Path, *, lora_rank: int, vocabulary: Vocabulary = PUBLISHED
+) -> tuple[PretrainedModule, Any]:
     """A pretrained model ready to be trained, and its tokenizer.
 
     Args:
         folder: A checked Hugging Face folder.
         lora_rank: Of low-rank adapters on every linear layer (the embeddings are trained too); 0 trains all weights.
+        vocabulary: What it is to read and write.
 
     Raises:
         LgbenchError: It cannot be loaded, or its tokenizer has no single token for some character.
     """
     with quiet_loading():
         model, tokenizer = load_folder(folder, dtype="float32")
-    table = _prepare_tokenizer(tokenizer, folder)
+    table = _prepare_tokenizer(tokenizer, folder, vocabulary)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     if lora_rank:
@@ -73,9 +76,9 @@ def load_pretrained(folder: Path, *, lora_rank: int) -> tuple[PretrainedModule, 
     return PretrainedModule(model, table), tokenizer
 
 
-def _prepare_tokenizer(tokenizer: Any, folder: Path) -> Tensor:
+def _prepare_tokenizer(tokenizer: Any, folder: Path, vocabulary: Vocabulary) -> Tensor:
     """Add tags and nodes, keep characters apart, and give the model's token for each of ours."""
-    tokenizer.add_tokens([text for text in VOCABULARY[END + 1 :] if len(text) > 1])
+    tokenizer.add_tokens([text for text in vocabulary.tokens[END + 1 :] if len(text) > 1])
     if tokenizer.eos_token is None or tokenizer.eos_token == tokenizer.bos_token:
         tokenizer.add_special_tokens({"eos_token": "<end>"})
     if tokenizer.bos_token is None:
@@ -84,13 +87,13 @@ def _prepare_tokenizer(tokenizer: Any, folder: Path) -> Tensor:
     apart = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     usual = backend.pre_tokenizer
     backend.pre_tokenizer = apart if usual is None else pre_tokenizers.Sequence([apart, usual])
-    found = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in VOCABULARY]
+    found = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in vocabulary.tokens]
     found[PAD] = found[END] = [tokenizer.eos_token_id]  # what stands in the padding is never looked at
     found[BEGIN] = [tokenizer.bos_token_id]
     firsts = Counter(tokens[0] for tokens in found[PAD + 1 :] if tokens)
     unfit = [
         text
-        for text, tokens in zip(VOCABULARY, found, strict=True)
+        for text, tokens in zip(vocabulary.tokens, found, strict=True)
         if len(tokens) != 1 or firsts[tokens[0]] > 1  # such as the token for all that is unknown
     ]
     if unfit:
@@ -112,13 +115,14 @@ def _with_adapters(model: Any, rank: int) -> Any:
     return model
 
 
-def leave_model(run: Path, source: Path, *, lora_rank: int) -> str:
+def leave_model(run: Path, source: Path, *, lora_rank: int, vocabulary: Vocabulary = PUBLISHED) -> str:
     """Write the model of a run that is trained to its folder `model`, unless it is there.
 
     Args:
         run: The run's folder.
         source: The folder of the pretrained model.
         lora_rank: Of the adapters that were trained; 0 where all weights were.
+        vocabulary: As it was trained with.
 
     Returns:
         The template to evaluate it with.
@@ -129,7 +133,7 @@ def leave_model(run: Path, source: Path, *, lora_rank: int) -> str:
     with owned_folder(run):
         if not (run / MODEL).exists():
             with torch.random.fork_rng():
-                module, tokenizer = load_pretrained(source, lora_rank=lora_rank)
+                module, tokenizer = load_pretrained(source, lora_rank=lora_rank, vocabulary=vocabulary)
             write_finetuned(run / CHECKPOINT, module, tokenizer, run / MODEL)
     return evaluation_template(run / MODEL)
 

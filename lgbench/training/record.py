@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.environment import processor
 from lgbench.errors import LgbenchError
-from lgbench.models.tokenizer import VOCABULARY
+from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.records import read_record
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.settings import Natural, Positive
@@ -139,7 +139,7 @@ class TrainingRecord(_Record):
         """
         if self.plan.other_model is not None:
             return None
-        table = len(VOCABULARY) * self.plan.settings.width
+        table = len(suite_vocabulary(self.plan.loaded_suite)) * self.plan.settings.width
         return 6 * (self.parameters - table) * self.tokens
 
     @property

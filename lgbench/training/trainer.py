@@ -20,7 +20,7 @@ from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
 from lgbench.models.folders import CHECKPOINT
 from lgbench.models.tensors import spoiled
-from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
+from lgbench.models.tokenizer import PUBLISHED, VOCABULARY_VERSION, suite_vocabulary
 from lgbench.records import write_record
 from lgbench.suites import Suite
 from lgbench.training.batching import Batch, mixture_batches
@@ -99,7 +99,9 @@ class _Run:
         self._plan, self._folder, self._device = plan, folder, device
         saved = _saved(plan, folder, resume=resume)
         settings = plan.settings
-        self._module = build_module(settings, build, seed=plan.seed, device=device)
+        self._vocabulary = suite_vocabulary(plan.loaded_suite)
+        size = len(self._vocabulary)
+        self._module = build_module(settings, build, seed=plan.seed, device=device, vocabulary_size=size)
         self._optimizer = make_optimizer(self._module, settings)
         parameters = sum(each.numel() for each in self._module.parameters() if each.requires_grad)
         self.record = TrainingRecord(plan=plan, machine=Machine.current(device), parameters=parameters)
@@ -196,7 +198,8 @@ class _Run:
         plan = self._plan
         record = CheckpointRecord(
             vocabulary_version=VOCABULARY_VERSION,
-            vocabulary_size=len(VOCABULARY),
+            vocabulary_size=len(self._vocabulary),
+            vocabulary=None if self._vocabulary is PUBLISHED else self._vocabulary.tokens,
             architecture=plan.settings.architecture if plan.other_model is None else None,
             build=plan.other_model,
             suite=plan.suite,

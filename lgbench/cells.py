@@ -91,12 +91,14 @@ def cell_digest(examples: Iterable[Example]) -> str:
 
 
 def checked_cell(suite: Suite, cell: Cell) -> list[Example]:
-    """The examples of a test cell, after checking them against the committed hash.
+    """The examples of a test cell, after checking them against the committed hash. A draft suite has none.
 
     Raises:
         LgbenchError: They differ: this installation does not draw the published examples.
     """
     examples = draw_cell(suite, cell.task, cell.length)
+    if suite.draft is not None:
+        return examples
     found, committed = cell_digest(examples), committed_digest(suite, cell)
     if found != committed:
         raise LgbenchError(
@@ -111,6 +113,16 @@ def checked_cell(suite: Suite, cell: Cell) -> list[Example]:
 def committed_digest(suite: Suite, cell: Cell) -> str:
     """The committed SHA-256 of a test cell, or "none" where it has none yet."""
     return _lock(lock_path(suite)).get(_lock_key(suite, cell), "none")
+
+
+def recorded_digest(suite: Suite, cell: Cell) -> str:
+    """The SHA-256 of a test cell that a result records: the committed one; of a draft suite, that of what it draws."""
+    return committed_digest(suite, cell) if suite.draft is None else _drawn_digest(suite, cell)
+
+
+@lru_cache(maxsize=4096)
+def _drawn_digest(suite: Suite, cell: Cell) -> str:
+    return cell_digest(draw_cell(suite, cell.task, cell.length))
 
 
 def lock_path(suite: Suite) -> Path:

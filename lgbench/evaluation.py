@@ -119,6 +119,7 @@ def _result(model: Model, plan: Plan, run: RunFolder, running: Running) -> Resul
     return Result.model_validate(
         {
             "suite": plan.suite.name,
+            "draft": plan.draft,
             "arm": plan.arm,
             "group": plan.group,
             "seed": plan.seed,

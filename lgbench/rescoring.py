@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.cells import checked_cell, committed_digest, evaluated
+from lgbench.cells import checked_cell, evaluated, recorded_digest
 from lgbench.errors import LgbenchError
 from lgbench.records import InvalidFileError, Problem, read_record
 from lgbench.replies import Reply
@@ -58,7 +58,7 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
     """
     problems = check_cells(result)
     try:
-        suite = load_suite(result.suite)
+        suite = load_suite(result.suite, result.draft)
     except LgbenchError:
         return Rescored(result, {}), problems
     known = set(suite.cells())
@@ -71,7 +71,7 @@ def check_result(result: Result, replies: Mapping[str, Reply]) -> tuple[Rescored
             continue
         grader = CellGrader(suite.task(cell.task))
         flags = []
-        for example in evaluated(suite, cell, _examples(suite.name, cell), result.limit):
+        for example in evaluated(suite, cell, _examples(suite, cell), result.limit):
             reply = replies.get(example.id, Reply(example.target))
             flags.append(grader.add(example, reply))
             digest.add(example.id, reply.text)
@@ -100,7 +100,7 @@ def _first(names: Sequence[str], count: int = 5) -> str:
 def check_cells(result: Result) -> list[Problem]:
     """What is wrong with the suite and the cells that a result names, whatever its replies."""
     try:
-        suite = load_suite(result.suite)
+        suite = load_suite(result.suite, result.draft)
     except LgbenchError as error:
         return [Problem("suite", str(error))]
     cells = [Cell(cell.task, cell.length) for cell in result.cells]
@@ -119,8 +119,8 @@ def check_cells(result: Result) -> list[Problem]:
 
 # The runs of a submission share cells; those of both suites together fit, in about 100 MB.
 @lru_cache(maxsize=300)
-def _examples(suite: str, cell: Cell) -> list[Example]:
-    return checked_cell(load_suite(suite), cell)
+def _examples(suite: Suite, cell: Cell) -> list[Example]:
+    return checked_cell(suite, cell)
 
 
 def _stale(suite: Suite, cell: Cell, recorded: CellResult, where: str) -> list[Problem]:
@@ -130,7 +130,7 @@ def _stale(suite: Suite, cell: Cell, recorded: CellResult, where: str) -> list[P
         problems.append(
             Problem(f"{where}.task_version", f"{cell} is of version {version}, not {recorded.task_version}.")
         )
-    if recorded.sha256 != committed_digest(suite, cell):
+    if recorded.sha256 != recorded_digest(suite, cell):
         problems.append(Problem(f"{where}.sha256", f"is not the hash of {cell} in {suite.name}."))
     return problems
 

@@ -62,6 +62,11 @@ class Suite:
     own_tasks: tuple[Task, ...] = ()
     draft: DraftSource | None = None
 
+    @property
+    def reference(self) -> str:
+        """What `--suite` is given for it."""
+        return self.name if self.draft is None else self.draft.reference or self.name
+
     def group(self, name: str) -> Group:
         """The group of this name.
 
@@ -253,16 +258,28 @@ def load_suite(name: str, draft: _FromDraft | None = None) -> Suite:
 
 
 def keep_opened(suite: Suite) -> None:
-    """Have `load_suite` find a draft suite from now on in this process.
+    """Have `load_suite` find a draft suite from now on in this process. It takes the place of an earlier state of it.
 
     Raises:
         LgbenchError: Its name is taken by another suite.
     """
-    other = _BY_NAME.get(suite.name) or _opened.get(suite.name)
-    if other is not None and other != suite:
-        kind = "published" if other.draft is None else "open already"
-        raise LgbenchError(f"A suite of the name {suite.name!r} is {kind}. Give the draft suite another name.")
+    if suite.name in _BY_NAME:
+        raise LgbenchError(f"A suite of the name {suite.name!r} is published. Give the draft suite another name.")
+    other = _opened.get(suite.name)
+    if other is not None and _reference(other) != _reference(suite):
+        raise LgbenchError(
+            f"A draft suite of the name {suite.name!r} is open already ({_reference(other)}). Give this one another."
+        )
     _opened[suite.name] = suite
+
+
+def _reference(suite: Suite) -> str | None:
+    return suite.draft.reference if suite.draft is not None else None
+
+
+def opened_suites() -> tuple[Suite, ...]:
+    """The draft suites of this process. In a process that they are pickled to they are open too."""
+    return tuple(_opened.values())
 
 
 def is_published(suite: Suite) -> bool:

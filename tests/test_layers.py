@@ -33,6 +33,8 @@ LAYERS = {
     "lgbench.models": 2,
     "lgbench.suites": 2,
     "lgbench.drafts": 2,
+    "lgbench.draft_checks": 2,
+    "lgbench.task_checks": 2,
     "lgbench.cells": 2,
     "lgbench.training_data": 2,
     "lgbench.groups": 1,

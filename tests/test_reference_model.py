@@ -268,7 +268,7 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_has_the_vocabulary_of_its_suite(tmp_path: Path) -> None:
-    with pytest.raises(LgbenchError, match="no tag for the task 'rotate'. It has: reverse_add"):
+    with pytest.raises(LgbenchError, match=r"no tag for the task 'rotate'\. It has: reverse_add"):
         ask_loaded(load_model("tiny:transfer"), ["hEllO="], task="rotate")
 
     tokens = (*PUBLISHED.tokens[:3], "<rotate>", *"ab=", "::")
@@ -277,7 +277,7 @@ def test_a_checkpoint_has_the_vocabulary_of_its_suite(tmp_path: Path) -> None:
     checkpoints.save_checkpoint(tmp_path, own, described)
     assert checkpoints.read_checkpoint_record(tmp_path) == described
     assert set("".join(ask_loaded(load_model(str(tmp_path)), ["ab="], task="rotate"))) <= set("".join(tokens))
-    with pytest.raises(LgbenchError, match="no tag for the task 'reverse'. It has: rotate"):
+    with pytest.raises(LgbenchError, match=r"no tag for the task 'reverse'\. It has: rotate"):
         ask_loaded(load_model(str(tmp_path)), ["ab="], task="reverse")
     with pytest.raises(LgbenchError, match=r"cannot read 'c' .* its vocabulary has a b = ::\."):
         ask_loaded(load_model(str(tmp_path)), ["cab="], task="rotate")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lgbench.cli.opening import opened
 from lgbench.cli.options import Build, Changes, Device, GroupName, Jobs, Preset, RunsFolder, Seeds, SuiteName
 from lgbench.cli.runs import finish_all, runs_folder, tell_failures
 from lgbench.extras import require_extra
@@ -35,14 +36,13 @@ def command(
     typer.echo(f"Ablating {group} ...", err=True)
 
     from lgbench.models.devices import choose_device
-    from lgbench.suites import load_suite
     from lgbench.training.ablation import finish_ablated, list_ablation
     from lgbench.training.plans import Recipe
     from lgbench.training.record import read_training_record
 
-    chosen = choose_device(device)
-    root = runs_folder(output, f"ablate-{suite}-{group}", changes=change, model=model)
-    recipe = Recipe(load_suite(suite), preset=preset, changes=change or [], model=model, device=chosen)
+    found, chosen = opened(suite), choose_device(device)
+    root = runs_folder(output, f"ablate-{found.name}-{group}", changes=change, model=model)
+    recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
     runs = list_ablation(recipe, group, root, seeds=seeds)
     failed = finish_all(runs, finish_ablated, jobs=jobs, device=chosen)
     if len(failed) < len(runs):

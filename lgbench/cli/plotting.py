@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from lgbench.cli.folders import check_one_system, files_named, finished_runs, fitting, read_result, why_no_arm
+from lgbench.cli.opening import open_named
+from lgbench.cli.options import DraftName
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 
@@ -31,11 +33,13 @@ def command(
             "series: checkpoints by pretraining step."
         ),
     ] = "lengths",
+    suite: DraftName = None,
 ) -> None:
     """Draw curves by length, training step or pretraining step, or the generalization gap of a sweep."""
     if kind not in KINDS:
         raise UnknownNameError("kind of picture", kind, KINDS)
     require_extra("plot", purpose="A picture")
+    open_named(suite)
 
     from lgbench import plotting
 

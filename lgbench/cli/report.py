@@ -90,7 +90,8 @@ def _width(table: Table, console: Console) -> int:
 
 
 def _table(result: Result) -> Table:
-    where = f"{result.suite}, arm {result.arm}" + (f", group {result.group}" if result.group else "")
+    where = result.suite + (" (a draft suite)" if result.draft else "")
+    where += f", arm {result.arm}" + (f", group {result.group}" if result.group else "")
     where += f", seed {result.seed}" if result.seed is not None else ""
     revision = result.system.options.get("revision")
     model = result.system.model
@@ -187,7 +188,7 @@ def notes(result: Result) -> list[str]:
 def _main_transfer(result: Result) -> Fraction | None:
     if result.group is None:
         return None
-    return zone_accuracy(result, load_suite(result.suite).group(result.group).main, "transfer")
+    return zone_accuracy(result, load_suite(result.suite, result.draft).group(result.group).main, "transfer")
 
 
 def summary(result: Result, folder: Path) -> dict[str, Any]:
@@ -196,6 +197,7 @@ def summary(result: Result, folder: Path) -> dict[str, Any]:
     return {
         "model": result.system.model,
         "suite": result.suite,
+        "draft": result.draft is not None,
         "arm": result.arm,
         "group": result.group,
         "seed": result.seed,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lgbench.cli.opening import opened
 from lgbench.cli.options import (
     Build,
     Changes,
@@ -32,7 +33,7 @@ def command(
     arm: Annotated[
         list[str] | None,
         typer.Option(
-            help="An arm, or several joined by commas; may be repeated. `--arm direct` adds the ceiling.",
+            help="An arm, or several joined by commas; may be repeated. `--arm direct,short_aux` adds these two.",
             show_default="main_only, transfer, control",
         ),
     ] = None,
@@ -60,14 +61,13 @@ def command(
     from lgbench.models.devices import choose_device
     from lgbench.rescoring import rescore
     from lgbench.scoring.systems import score_trained
-    from lgbench.suites import load_suite
     from lgbench.training.plans import Recipe
     from lgbench.training.reproduction import RESULT, finish_run, list_runs, shared_runs
 
     groups, arms, numbers = listed(group), _arms(listed(arm)), listed_seeds(seed) or range(seeds)
-    found, chosen = load_suite(suite), choose_device(device)
+    found, chosen = opened(suite), choose_device(device)
     recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
-    root = runs_folder(output, f"{suite}-{preset}", changes=change, model=model)
+    root = runs_folder(output, f"{found.name}-{preset}", changes=change, model=model)
     runs = list_runs(recipe, root, groups=groups, arms=arms, seeds=numbers)
     for sentence in shared_runs(found, groups=groups, arms=arms):
         typer.echo(sentence, err=True)
@@ -80,8 +80,9 @@ def command(
 
 
 def _arms(given: list[str]) -> list[str]:
-    """Each arm once. The ceiling alone would be compared with nothing, so `direct` comes on top of the others."""
-    return list(dict.fromkeys(["main_only", "transfer", "control", *given] if set(given) <= {"direct"} else given))
+    """Each arm once. Alone, `direct` and `short_aux` would be compared with nothing: they come on top of the others."""
+    more = set(given) <= {"direct", "short_aux"}
+    return list(dict.fromkeys(["main_only", "transfer", "control", *given] if more else given))
 
 
 def _print_tokens(runs: list[Run]) -> None:

@@ -8,15 +8,19 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.folders import finished_runs
+from lgbench.cli.opening import open_named
+from lgbench.cli.options import DraftName
 from lgbench.errors import LgbenchError
 
 
 def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    suite: DraftName = None,
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
     from lgbench.rescoring import rescore
 
+    open_named(suite)
     problems = []
     for folder in finished_runs(folders):
         try:

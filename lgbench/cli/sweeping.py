@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.opening import opened
 from lgbench.cli.options import (
     Build,
     Changes,
@@ -44,15 +45,14 @@ def command(
     typer.echo(f"Sweeping {group} ...", err=True)
 
     from lgbench.models.devices import choose_device
-    from lgbench.suites import load_suite
     from lgbench.training.plans import Recipe
     from lgbench.training.points import gap_line
     from lgbench.training.record import read_training_record
     from lgbench.training.sweep import finish_swept, list_sweep
 
-    chosen = choose_device(device)
-    root = runs_folder(output, f"sweep-{suite}-{group}", changes=change, model=model)
-    recipe = Recipe(load_suite(suite), preset=preset, changes=change or [], model=model, device=chosen)
+    found, chosen = opened(suite), choose_device(device)
+    root = runs_folder(output, f"sweep-{found.name}-{group}", changes=change, model=model)
+    recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
     lengths = {"main_lengths": listed_lengths([main_lengths]), "aux_lengths": listed_lengths([aux_lengths])}
     runs = list_sweep(recipe, group, root, **lengths, seeds=seeds)
     failed = finish_all(runs, finish_swept, jobs=jobs, device=chosen)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgbench.cells import checked_cell, committed_digest
+from lgbench.cells import checked_cell, recorded_digest
 from lgbench.files import atomic_folder
 from lgbench.models.loading import check_texts
 from lgbench.models.prompting import generation_cap, prompt_style, question
@@ -96,7 +96,7 @@ def _task(name: str, suite: Suite, cell: Cell, examples: Sequence[Example]) -> s
 custom_dataset: !function {MODULE}.load
 dataset_kwargs:
   cell: {cell.task}-{cell.length}
-  sha256: {committed_digest(suite, cell)}
+  sha256: {recorded_digest(suite, cell)}
 test_split: test
 num_fewshot: 0
 output_type: generate_until

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lgbench.groups import OPEN_ARM, Group
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.svg import draw
-from lgbench.looks import ARM_LOOKS, Look
+from lgbench.looks import Look, arm_look
 from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.curves import Curve, curve
 from lgbench.scoring.display import percent
@@ -62,7 +62,7 @@ def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Pi
     """The main task by length under each arm."""
     group = scores.group
     curves = [
-        (curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid), ARM_LOOKS[arm])
+        (curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid), arm_look(group.arms, arm))
         for arm, of_arm in scores.arms.items()
     ]
     return Picture(

@@ -165,7 +165,9 @@ class _Checker:
             return None
         problems = list(ineligible(result))
         correct: Mapping[Cell, NDArray[np.bool_]] = {}
-        if replies is None:
+        if result.draft is not None:
+            pass  # there is nothing to check it against, and it is refused
+        elif replies is None:
             problems += check_cells(result)
         else:
             (_, correct), found = check_result(result, replies)

@@ -12,13 +12,16 @@ from lgbench.replies import Reply
 from lgbench.results import Result, SystemInfo
 from lgbench.running.replies import RepliesDigest
 from lgbench.scoring.measures import expected_cells
-from lgbench.suites import Cell, load_suite
+from lgbench.suites import Cell, load_suite, opened_suites
 
 _ENOUGH_WRONG = 20  # different wrong replies, in all of which no two trained models agree
 
 
 def ineligible(result: Result) -> Iterator[Problem]:
     """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
+    if result.draft is not None or any(suite.name == result.suite for suite in opened_suites()):
+        yield Problem("suite", f"is {result.suite!r}, a draft suite: only results of published suites are accepted.")
+        return
     if result.limit is not None:
         yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
     if _is_own(result.system):
@@ -39,7 +42,7 @@ def _is_own(system: SystemInfo) -> bool:
 
 def _wrong_cells(result: Result) -> Iterator[Problem]:
     try:
-        of_suite = set(load_suite(result.suite).cells())
+        of_suite = set(load_suite(result.suite, result.draft).cells())
     except LgbenchError:
         return
     try:
@@ -70,7 +73,7 @@ def digest_of_main(result: Result, replies: Mapping[str, Reply]) -> str | None:
     """
     if result.group is None:
         return None
-    main = load_suite(result.suite).group(result.group).main
+    main = load_suite(result.suite, result.draft).group(result.group).main
     wrong = sorted((name, reply) for name, reply in replies.items() if name.partition("-")[0] == main)
     if len({reply.text for _, reply in wrong if not reply.flags}) < _ENOUGH_WRONG:
         return None
@@ -158,7 +161,7 @@ def _same_training(result: Result, other: Result) -> bool:
     if result.group is None or other.group is None:
         return result.group == other.group
     try:
-        suite = load_suite(result.suite)
+        suite = load_suite(result.suite, result.draft)
         return suite.group(result.group).mixture(result.arm) == suite.group(other.group).mixture(other.arm)
     except LgbenchError:  # a name that does not exist, which is told elsewhere
         return True

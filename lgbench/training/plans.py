@@ -111,7 +111,7 @@ class TrainingPlan(BaseModel):
     @field_validator("arm")
     @classmethod
     def _is_trained(cls, name: str, info: ValidationInfo) -> str:
-        if "group" not in info.data:
+        if not {"suite", "group"} <= info.data.keys():
             return name
         return load_suite(info.data["suite"], info.data["draft"]).group(info.data["group"]).arm(name).name
 

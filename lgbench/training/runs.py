@@ -19,6 +19,7 @@ import torch
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.importing import load_build
 from lgbench.processes import end_with_parent
+from lgbench.suites import Suite, opened_suites
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import CurvePoint, TrainingRecord
 from lgbench.training.trainer import Progress, train
@@ -97,13 +98,16 @@ class _Active(NamedTuple):
 def _start(run: Run, finish: Finish, device: str, threads: int) -> _Active:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(run, finish, device, threads, sender))
+    # Unpickled there, the draft suites are open there too.
+    process = context.Process(target=_work, args=(opened_suites(), run, finish, device, threads, sender))
     process.start()
     sender.close()
     return _Active(run, process, receiver)
 
 
-def _work(run: Run, finish: Finish, device: str, threads: int, sender: connection.Connection) -> None:
+def _work(
+    drafts: tuple[Suite, ...], run: Run, finish: Finish, device: str, threads: int, sender: connection.Connection
+) -> None:
     end_with_parent()
     torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; the parent has the word.

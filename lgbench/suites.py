@@ -175,16 +175,16 @@ class _Relation(NamedTuple):
     main: str
     auxiliaries: tuple[str, ...]
     control: str
-    lengths: Literal["usual", "multiply", "mazes"]
+    lengths: Literal["usual", "multiply", "mazes"] = "usual"
 
 
 # The groups of the first two suites, whose results are published: another group belongs to a suite of a new version.
 _FIRST_GROUPS = (
-    _Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op", "usual"),
-    _Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op", "usual"),
+    _Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op"),
+    _Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op"),
     _Relation("add-multiply", "reverse_add", ("cot_multiply",), "copy_first_op", "multiply"),
-    _Relation("copy-mqar", "string_copy", ("mqar",), "reverse", "usual"),
-    _Relation("capitalize-reverse", "capitalize_reverse", ("capitalize", "reverse"), "repeat_first", "usual"),
+    _Relation("copy-mqar", "string_copy", ("mqar",), "reverse"),
+    _Relation("capitalize-reverse", "capitalize_reverse", ("capitalize", "reverse"), "repeat_first"),
     _Relation("maze-trace", "dfs_trace", ("shortest_path",), "node_list", "mazes"),
     _Relation("maze-path", "shortest_path", ("dfs_trace",), "node_list", "mazes"),
 )
@@ -200,8 +200,9 @@ _STANDARD = _Sizes(
 )
 
 
-def _groups(relations: tuple[_Relation, ...], sizes: _Sizes) -> tuple[Group, ...]:
-    return tuple(_group(relation, getattr(sizes, relation.lengths)) for relation in relations)
+def _published(name: str, relations: tuple[_Relation, ...], sizes: _Sizes, examples_per_cell: int = 256) -> Suite:
+    groups = tuple(_group(relation, getattr(sizes, relation.lengths)) for relation in relations)
+    return Suite(name=name, groups=groups, examples_per_cell=examples_per_cell)
 
 
 def _group(relation: _Relation, lengths: Lengths) -> Group:
@@ -217,8 +218,8 @@ def _group(relation: _Relation, lengths: Lengths) -> Group:
 
 
 SUITES = (
-    Suite(name="mini-v1", groups=_groups(_FIRST_GROUPS, _MINI), examples_per_cell=256),
-    Suite(name="standard-v1", groups=_groups(_FIRST_GROUPS, _STANDARD), examples_per_cell=1024),
+    _published("mini-v1", _FIRST_GROUPS, _MINI),
+    _published("standard-v1", _FIRST_GROUPS, _STANDARD, examples_per_cell=1024),
 )
 _BY_NAME = {suite.name: suite for suite in SUITES}
 

@@ -145,6 +145,8 @@ class Task:
         min_length: The least length for which a prompt exists.
         max_length: The greatest, where there is one.
         walk: For path tasks, how a (prompt, reply) is diagnosed.
+        second_route: Finds the target in another way than `solve`, which is held to it: by the tests, and when a draft
+            suite is opened.
     """
 
     name: str
@@ -158,6 +160,7 @@ class Task:
     min_length: int = 1
     max_length: int | None = None
     walk: Callable[[str, str], Walk] | None = None
+    second_route: Callable[[str], str] | None = None
 
     @property
     def instruction(self) -> str:

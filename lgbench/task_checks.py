@@ -69,16 +69,18 @@ def check_behaviour(suite: Suite) -> None:
     """
     for task in suite.tasks:
         if task in suite.own_tasks:
-            grid = suite.grid(task.name)
-            for split in ("test", "train") if task.train_sample else ("test",):
-                _check_sampler(task, task.sampler(split), grid)
-            _check_solve(task, [task.example, *(prompt for length in grid[:2] for prompt in _probe(task, length))])
-            _check_solve(task, _probe(task, grid[-1]))
-            _check_room(suite, task, grid[0])
+            check_task(suite, task)
 
 
-def _probe(task: Task, length: int, key: str = "one") -> list[str]:
-    return task.sample(Stream("lgbench", "draft", key, task.name), length, _PROBES)
+def check_task(suite: Suite, task: Task) -> None:
+    """Draw and solve prompts of one task of a suite. Errors as for `check_behaviour`."""
+    grid = suite.grid(task.name)
+    for split in ("test", "train") if task.train_sample else ("test",):
+        _check_sampler(task, task.sampler(split), grid)
+    _check_solve(task, [task.example])
+    for length in (*grid[:2], grid[-1]):
+        _check_solve(task, task.sample(Stream("lgbench", "draft", "solve", task.name), length, _PROBES))
+    _check_room(suite, task, grid[0])
 
 
 def _check_sampler(task: Task, sample: Sampler, grid: tuple[int, ...]) -> None:
@@ -124,12 +126,23 @@ def _check_solve(task: Task, prompts: list[str]) -> None:
                 f"solve of {task.name} is no function of the prompt: of {prompt[:60]!r} it made {target[:60]!r} and "
                 f"then {other[:60]!r}."
             )
+        if task.second_route is not None and (found := _by_second_route(task, prompt)) != target:
+            raise LgbenchError(
+                f"solve of {task.name} answers {prompt[:60]!r} with {target[:60]!r}, but its second_route with "
+                f"{found!r:.62}. Find out which of them is right."
+            )
         for kind, text in (("prompt", prompt), ("target", target)):
             if foreign := texts.sub("", text):
                 raise LgbenchError(
                     f"A {kind} of {task.name}, {text[:60]!r}, has {foreign[0]!r}, which is not in the alphabet of its "
                     f"domain {task.domain.name!r}. Add it there, or change the {kind}."
                 )
+
+
+def _by_second_route(task: Task, prompt: str) -> object:
+    assert task.second_route is not None
+    with user_code(f"second_route of {task.name}, given {prompt[:60]!r},"):
+        return task.second_route(prompt)
 
 
 def _check_room(suite: Suite, task: Task, length: int) -> None:

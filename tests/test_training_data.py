@@ -1,6 +1,6 @@
 """The training stream: the same blocks however they are asked for, the right mixture, and no test prompt in it.
 
-After a deliberate change of what is drawn, `python -m tests.test_training_data` writes the golden hashes anew.
+After a deliberate change of what is drawn, `python -m tests.regenerate` writes the golden hashes anew.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from lgbench.suites import SUITES, load_suite
 from lgbench.task import Example
 from lgbench.training_data import BLOCK_EXAMPLES, TrainingData, training_stream
 
-from . import oracles, redraw
+from . import oracles, redraw, routes
 from .chi_square import LEAST_P, p_value, uniform
 
 MINI = load_suite("mini-v1")
@@ -48,6 +48,11 @@ def digest(examples: list[Example]) -> str:
     return hashlib.sha256(json.dumps(examples).encode()).hexdigest()
 
 
+def golden_hashes() -> dict[str, str]:
+    """What GOLDEN should hold, which `tests.regenerate` writes."""
+    return {f"{group}/{arm}": digest(block(group, arm)) for group, arm in GROUP_ARMS}
+
+
 @pytest.mark.parametrize(("group", "arm"), GROUP_ARMS)
 def test_the_first_block_of_every_arm_is_the_golden_one(group: str, arm: str) -> None:
     assert digest(block(group, arm)) == json.loads(GOLDEN.read_text("utf-8"))[f"{group}/{arm}"]
@@ -60,8 +65,8 @@ def test_training_examples_are_legal_of_the_arm_and_answered_alike_by_another_ro
     assert [example.index for example in examples] == list(range(BLOCK_EXAMPLES))
     for task, length, _, prompt, target in examples[::4]:
         assert length <= greatest[task]
-        assert not oracles.complaints(task, prompt, length=length, split="train"), prompt
-        assert target == oracles.answer(task, prompt), prompt
+        assert not routes.complaints(task, prompt, length=length, split="train"), prompt
+        assert target == routes.answer(task, prompt), prompt
 
 
 @cache
@@ -243,8 +248,3 @@ def test_wrong_names_are_refused_at_once() -> None:
     for numbers in ({"start": -1}, {"workers": -1}):
         with pytest.raises(LgbenchError, match="must both be 0 or more"):
             training_stream("mini-v1", "add-carry", "transfer", **numbers)
-
-
-if __name__ == "__main__":
-    hashes = {f"{group}/{arm}": digest(block(group, arm)) for group, arm in GROUP_ARMS}
-    GOLDEN.write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lgbench.version import __version__
 
 if TYPE_CHECKING:
+    from lgbench.drafts import open_suite
     from lgbench.errors import LgbenchError, ModelError
     from lgbench.evaluation import evaluate
     from lgbench.models.contract import CappedReply, Predictor
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "load_suite",
+    "open_suite",
     "rescore",
     "training_stream",
 ]
@@ -60,6 +62,7 @@ _HOMES = {
     "evaluate": "lgbench.evaluation",
     "load_model": "lgbench.models.loading",
     "load_suite": "lgbench.suites",
+    "open_suite": "lgbench.drafts",
     "rescore": "lgbench.rescoring",
     "training_stream": "lgbench.training_data",
 }

@@ -15,7 +15,6 @@ from lgbench.errors import LgbenchError
 from lgbench.records import json_line
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example, Stream, Task
-from lgbench.tasks import get_task
 
 FixedSplit = Literal["test", "dev", "shots"]
 DEV_EXAMPLES = 64
@@ -34,7 +33,7 @@ def draw_cell(suite: Suite, task: str, length: int, *, split: FixedSplit = "test
     Raises:
         LgbenchError: The task has no prompts of this length, or too few.
     """
-    definition = get_task(task)
+    definition = suite.task(task)
     definition.check_length(length)
     count = {"test": suite.examples_per_cell, "dev": DEV_EXAMPLES, "shots": SHOTS_EXAMPLES}[split]
     held_out = frozenset() if split == "test" else held_out_prompts(suite, task, length)
@@ -75,7 +74,7 @@ def held_out_prompts(suite: Suite, task: str, length: int) -> frozenset[str]:
 
 def limited_indices(suite: Suite, cell: Cell, limit: int) -> list[int]:
     """Which examples `--limit N` keeps: the first N of a keyed permutation of the cell, in ascending order."""
-    version = get_task(cell.task).version
+    version = suite.task(cell.task).version
     stream = Stream("lgbench", suite.name, "limit", cell.task, version, cell.length)
     return sorted(stream.permutation(suite.examples_per_cell)[:limit].tolist())
 
@@ -92,17 +91,19 @@ def cell_digest(examples: Iterable[Example]) -> str:
 
 
 def checked_cell(suite: Suite, cell: Cell) -> list[Example]:
-    """The examples of a test cell, after checking them against the committed hash.
+    """The examples of a test cell, after checking them against the committed hash. A draft suite has none.
 
     Raises:
         LgbenchError: They differ: this installation does not draw the published examples.
     """
     examples = draw_cell(suite, cell.task, cell.length)
+    if suite.draft is not None:
+        return examples
     found, committed = cell_digest(examples), committed_digest(suite, cell)
     if found != committed:
         raise LgbenchError(
             f"The examples of {cell} in {suite.name} are not the published ones (task version "
-            f"{get_task(cell.task).version}, NumPy {np.__version__}: {found[:12]}, committed: {committed[:12]}). "
+            f"{suite.task(cell.task).version}, NumPy {np.__version__}: {found[:12]}, committed: {committed[:12]}). "
             "If you changed a task or a suite, run `lgbench suites lock`. If not, reinstall lgbench, and if that does "
             "not help, report it: no result of this installation would count."
         )
@@ -111,7 +112,17 @@ def checked_cell(suite: Suite, cell: Cell) -> list[Example]:
 
 def committed_digest(suite: Suite, cell: Cell) -> str:
     """The committed SHA-256 of a test cell, or "none" where it has none yet."""
-    return _lock(lock_path(suite)).get(_lock_key(cell), "none")
+    return _lock(lock_path(suite)).get(_lock_key(suite, cell), "none")
+
+
+def recorded_digest(suite: Suite, cell: Cell) -> str:
+    """The SHA-256 of a test cell that a result records: the committed one; of a draft suite, that of what it draws."""
+    return committed_digest(suite, cell) if suite.draft is None else _drawn_digest(suite, cell)
+
+
+@lru_cache(maxsize=4096)
+def _drawn_digest(suite: Suite, cell: Cell) -> str:
+    return cell_digest(draw_cell(suite, cell.task, cell.length))
 
 
 def lock_path(suite: Suite) -> Path:
@@ -124,13 +135,13 @@ def _lock(path: Path) -> dict[str, str]:
     return dict(json.loads(path.read_text("ascii"))) if path.exists() else {}
 
 
-def _lock_key(cell: Cell) -> str:
-    return f"{cell.task}@{get_task(cell.task).version}/{cell.length}"
+def _lock_key(suite: Suite, cell: Cell) -> str:
+    return f"{cell.task}@{suite.task(cell.task).version}/{cell.length}"
 
 
 def derive_lock(suite: Suite) -> dict[str, str]:
     """The SHA-256 of every test cell of a suite, drawn afresh, by `task@version/length`."""
-    return {_lock_key(cell): cell_digest(draw_cell(suite, cell.task, cell.length)) for cell in suite.cells()}
+    return {_lock_key(suite, cell): cell_digest(draw_cell(suite, cell.task, cell.length)) for cell in suite.cells()}
 
 
 def lock_text(lock: dict[str, str]) -> str:

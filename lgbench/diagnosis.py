@@ -172,7 +172,7 @@ def diagnose_result(result: Result, replies: Mapping[str, Reply]) -> list[Diagno
         result: The result.
         replies: Its stored replies by example id.
     """
-    suite = load_suite(result.suite)
+    suite = load_suite(result.suite, result.draft)
     lengths: dict[str, list[int]] = {}
     for cell in suite.cells():
         if any((cell.task, cell.length) == (recorded.task, recorded.length) for recorded in result.cells):
@@ -191,7 +191,7 @@ def wrong_replies(result: Result, replies: Mapping[str, Reply]) -> Iterator[tupl
 
 
 def _replied(result: Result, replies: Mapping[str, Reply], cells: Iterable[Cell]) -> Iterator[tuple[Example, Reply]]:
-    suite = load_suite(result.suite)
+    suite = load_suite(result.suite, result.draft)
     for cell in cells:
         for example in evaluated(suite, cell, cell_examples(suite.name, cell), result.limit):
             yield example, replies.get(example.id, Reply(example.target))

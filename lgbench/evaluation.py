@@ -11,6 +11,7 @@ from typing import Literal
 
 from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
+from lgbench.groups import OPEN_ARM
 from lgbench.models.calling import prepare
 from lgbench.models.contract import Predictor
 from lgbench.models.loaded import Model, Trained
@@ -21,7 +22,7 @@ from lgbench.running.folder import RunFolder, open_run
 from lgbench.running.key import RunKey
 from lgbench.running.loop import Progress, Running
 from lgbench.running.planning import Plan, make_plan
-from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Suite
+from lgbench.suites import Suite
 
 
 def evaluate(
@@ -118,6 +119,7 @@ def _result(model: Model, plan: Plan, run: RunFolder, running: Running) -> Resul
     return Result.model_validate(
         {
             "suite": plan.suite.name,
+            "draft": plan.draft,
             "arm": plan.arm,
             "group": plan.group,
             "seed": plan.seed,
@@ -150,7 +152,7 @@ def as_trained(plan: Plan, trained: Trained | None) -> Plan:
     if trained is None or plan.group is None:
         return plan
     told = f"arm {trained.arm!r} of group {trained.group!r} of {trained.suite}, seed {trained.seed}"
-    if trained.arm not in TRAINED_ARMS or not _trained_alike(plan, trained) or plan.seed not in (None, trained.seed):
+    if trained.arm == OPEN_ARM or not _trained_alike(plan, trained) or plan.seed not in (None, trained.seed):
         seed = "" if plan.seed is None else f", seed {plan.seed}"
         raise LgbenchError(
             f"The checkpoint was trained as {told}; it cannot be evaluated as arm {plan.arm!r} of group {plan.group!r} "
@@ -163,7 +165,7 @@ def _trained_alike(plan: Plan, trained: Trained) -> bool:
     """Whether the plan's arm and group are those of the training, or another group's whose list is the same."""
     if plan.suite.name != trained.suite or plan.group is None:
         return False
-    return plan.suite.group(plan.group).arm(plan.arm) == plan.suite.group(trained.group).arm(trained.arm)
+    return plan.suite.group(plan.group).mixture(plan.arm) == plan.suite.group(trained.group).mixture(trained.arm)
 
 
 def _unnamed(predictor: Predictor | RecordedReplies) -> Model:

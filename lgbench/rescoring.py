@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.cells import checked_cell, committed_digest, evaluated
+from lgbench.cells import checked_cell, evaluated, recorded_digest
 from lgbench.errors import LgbenchError
 from lgbench.records import InvalidFileError, Problem, read_record
 from lgbench.replies import Reply
@@ -21,7 +21,6 @@ from lgbench.running.grading import CellGrader
 from lgbench.running.replies import RepliesDigest, StoredRepliesReader, StoredReply, caps_of
 from lgbench.suites import Cell, Suite, load_suite
 from lgbench.task import Example
-from lgbench.tasks import get_task
 
 
 class Rescored(NamedTuple):
@@ -89,16 +88,16 @@ def check_result(result: Result, replies: Iterable[StoredReply]) -> tuple[Rescor
     problems = check_cells(result)
     rescored = Rescored(result, {}, {})
     try:
-        suite = load_suite(result.suite)
+        suite = load_suite(result.suite, result.draft)
     except LgbenchError:
         return rescored, problems
     digest, stored = RepliesDigest(), _InTurn(replies)
     cells, found = list(result.cells), list[Problem]()
     for number, recorded in _in_order(suite, result):
         cell, where = Cell(recorded.task, recorded.length), f"cells[{number}]"
-        grader = CellGrader(get_task(cell.task))
+        grader = CellGrader(suite.task(cell.task))
         flags, texts, needless = [], [], []
-        for example in evaluated(suite, cell, cell_examples(suite.name, cell), result.limit):
+        for example in evaluated(suite, cell, cell_examples(suite, cell), result.limit):
             given = stored.take(example.id)
             reply = given or Reply(example.target)
             right = grader.add(example, reply)
@@ -165,7 +164,7 @@ def _needless(ids: Sequence[str], where: str) -> Iterator[Problem]:
 def _unused(suite: Suite, result: Result, stored: StoredReply) -> Problem:
     """Why no example came up for a stored reply."""
     cells = (Cell(cell.task, cell.length) for _, cell in _in_order(suite, result))
-    drawn = (evaluated(suite, cell, cell_examples(suite.name, cell), result.limit) for cell in cells)
+    drawn = (evaluated(suite, cell, cell_examples(suite, cell), result.limit) for cell in cells)
     if any(example.id == stored.example_id for examples in drawn for example in examples):
         message = f"the id {stored.example_id!r} is repeated, or out of order. What follows was not read."
         return Problem(f"replies line {stored.line}", message)
@@ -176,7 +175,7 @@ def _unused(suite: Suite, result: Result, stored: StoredReply) -> Problem:
 def check_cells(result: Result) -> list[Problem]:
     """What is wrong with the suite and the cells that a result names, whatever its replies."""
     try:
-        suite = load_suite(result.suite)
+        suite = load_suite(result.suite, result.draft)
     except LgbenchError as error:
         return [Problem("suite", str(error))]
     cells = [Cell(cell.task, cell.length) for cell in result.cells]
@@ -195,19 +194,19 @@ def check_cells(result: Result) -> list[Problem]:
 
 # The runs of a submission share cells; those of both suites together fit, in about 100 MB.
 @lru_cache(maxsize=300)
-def cell_examples(suite: str, cell: Cell) -> list[Example]:
+def cell_examples(suite: Suite, cell: Cell) -> list[Example]:
     """The examples of a test cell, drawn and checked once. Not to be changed."""
-    return checked_cell(load_suite(suite), cell)
+    return checked_cell(suite, cell)
 
 
 def _stale(suite: Suite, cell: Cell, recorded: CellResult, where: str) -> list[Problem]:
     problems = []
-    version = get_task(cell.task).version
+    version = suite.task(cell.task).version
     if recorded.task_version != version:
         problems.append(
             Problem(f"{where}.task_version", f"{cell} is of version {version}, not {recorded.task_version}.")
         )
-    if recorded.sha256 != committed_digest(suite, cell):
+    if recorded.sha256 != recorded_digest(suite, cell):
         problems.append(Problem(f"{where}.sha256", f"is not the hash of {cell} in {suite.name}."))
     return problems
 

@@ -16,6 +16,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from lgbench.errors import UnknownNameError
+
 MAX_REPLY_CHARS = 4096
 """Longer replies are cut to this length before they are scored, stored and digested."""
 
@@ -295,13 +297,31 @@ class Environment(_Record):
     git_dirty: bool | None = None
 
 
+class Draft(_Record):
+    """Where a draft suite came from, which is one that lgbench does not publish.
+
+    Attributes:
+        reference: As given to `--suite`; null for a suite that a Python program made.
+        sha256: Of its file, where it has one.
+    """
+
+    reference: Text | None
+    sha256: Sha256 | None
+
+
+PUBLISHED_ARMS = ("main_only", "transfer", "control", "direct", "short_aux", "open")
+"""The arms of a result of a published suite. A draft suite may have others."""
+
+
 class Result(_Record):
     """One evaluation of one model: the content of `result.json`.
 
     Attributes:
         schema_version: Of this format.
         suite: The suite's name.
-        arm: How the model was trained: `main_only`, `transfer`, `control`, `direct`, or `open` for none of these.
+        draft: Where a draft suite came from; left out for a published one.
+        arm: How the model was trained: `main_only`, `transfer`, `control`, `direct`, `short_aux`, an arm of a draft
+            suite's own, or `open` for none of these.
         group: The group that a trained arm belongs to; null for `open`.
         seed: The model's training seed, where it has one.
         limit: With `--limit`, the examples evaluated of each cell; such a result is not submittable.
@@ -318,7 +338,8 @@ class Result(_Record):
 
     schema_version: Annotated[Literal[1], BeforeValidator(_whole)] = 1
     suite: Name
-    arm: Literal["main_only", "transfer", "control", "direct", "open"]
+    draft: Draft | None = None
+    arm: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
     group: Name | None
     seed: Seed | None
     limit: Annotated[int, Field(ge=1)] | None
@@ -334,6 +355,8 @@ class Result(_Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.draft is None and self.arm not in PUBLISHED_ARMS:
+            raise UnknownNameError("arm", self.arm, PUBLISHED_ARMS)
         if (self.arm == "open") != (self.group is None):
             raise ValueError("a trained arm names exactly one group, and arm 'open' names none")
         counts = Counter((cell.task, cell.length) for cell in self.cells)
@@ -344,6 +367,8 @@ class Result(_Record):
     def to_json(self) -> str:
         """The text of `result.json`: indented, but one cell a line."""
         record = self.model_dump(mode="json")
+        if self.draft is None:  # so that a result of a published suite has the bytes that it always had
+            del record["draft"]
         cells = ",\n".join(f"  {json.dumps(cell)}" for cell in record["cells"])
         frame = json.dumps(record | {"cells": []}, indent=1)
         return frame.replace('"cells": []', f'"cells": [\n{cells}\n ]', 1) + "\n"

@@ -1,4 +1,4 @@
-"""Layer 2: the groups of related tasks, their training arms, and the two suites as data.
+"""Layer 2: suites: groups of tasks with their test cells; the two published ones as data, and drafts that users open.
 
 A suite fixes groups, lengths and numbers of examples. Definitions: docs/protocol.md. The groups of the first suites and
 the standard lengths are those of Cai et al., arXiv 2506.09251.
@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.task import Task
+from lgbench.groups import OPEN_ARM, Arm, Group
+from lgbench.task import Domain, Lengths, Task
 from lgbench.tasks import TASKS
-
-Zone = Literal["in_distribution", "transfer", "beyond"]
-ZONES: tuple[Zone, ...] = ("in_distribution", "transfer", "beyond")
-TRAINED_ARMS = ("main_only", "transfer", "control", "direct")
-OPEN_ARM = "open"
-ARMS = (*TRAINED_ARMS, OPEN_ARM)
 
 
 class Cell(NamedTuple):
@@ -33,74 +27,45 @@ class Cell(NamedTuple):
         return f"{self.task} at length {self.length}"
 
 
-class ArmTask(NamedTuple):
-    """One task of a training arm: lengths up to `max_length`, and its share of the examples."""
+class DraftSource(NamedTuple):
+    """Where a draft suite comes from.
 
-    task: str
-    max_length: int
-    share: Fraction
+    Attributes:
+        reference: As given to `--suite`: `file.py:attribute`, `package.module:attribute` or an entry point; None for a
+            `Suite` that a Python program made.
+        sha256: Of its file, where it has one.
+    """
+
+    reference: str | None
+    sha256: str | None
 
 
-Arm = tuple[ArmTask, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """A main task, the auxiliaries related to it, a control, and the lengths they are trained to and evaluated at."""
-
-    name: str
-    main: str
-    auxiliaries: tuple[str, ...]
-    control: str
-    main_length: int
-    aux_length: int
-    grid: tuple[int, ...]
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Every task of the group, the main task first."""
-        return (self.main, *self.auxiliaries, self.control)
-
-    def zone(self, length: int) -> Zone:
-        """The zone of a length: up to `main_length`, up to `aux_length`, or beyond."""
-        if length <= self.main_length:
-            return "in_distribution"
-        return "transfer" if length <= self.aux_length else "beyond"
-
-    def zone_lengths(self, zone: Zone) -> tuple[int, ...]:
-        """The evaluated lengths in a zone, ascending; empty where the grid has none."""
-        return tuple(length for length in self.grid if self.zone(length) == zone)
-
-    def arm(self, name: str) -> Arm:
-        """What an arm trains on. Derived from the group, so that a control cannot drift from its treatment.
-
-        Raises:
-            UnknownNameError: `name` is no trained arm.
-        """
-        share = Fraction(1, 1 + len(self.auxiliaries))
-        main = ArmTask(self.main, self.main_length, share)
-        if name == "transfer":
-            return (main, *(ArmTask(task, self.aux_length, share) for task in self.auxiliaries))
-        if name == "control":
-            return (main, ArmTask(self.control, self.aux_length, 1 - share))
-        if name == "main_only":
-            return (main._replace(share=Fraction(1)),)
-        if name == "direct":
-            return (ArmTask(self.main, self.aux_length, Fraction(1)),)
-        raise UnknownNameError("trained arm", name, TRAINED_ARMS)
-
-    def evaluated_tasks(self, arm: str) -> tuple[str, ...]:
-        """The tasks on which a model trained under `arm` is evaluated: those it was trained on."""
-        return tuple(part.task for part in self.arm(arm))
+class DraftNotOpenError(LgbenchError, ValueError):
+    """A record is of a draft suite that this process has not opened. A record's validators may raise it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A fixed set of groups and test cells. Its name ends in a version, raised whenever a published cell changes."""
+    """A fixed set of groups and test cells. Its name ends in a version, raised whenever a published cell changes.
+
+    Attributes:
+        name: Part of the key of every example.
+        groups: Its groups, of published tasks and of its own.
+        examples_per_cell: Of the test split.
+        own_tasks: Tasks beside the published ones that its groups may name.
+        draft: Where a suite comes from that is not published; None for a published one.
+    """
 
     name: str
     groups: tuple[Group, ...]
     examples_per_cell: int
+    own_tasks: tuple[Task, ...] = ()
+    draft: DraftSource | None = None
+
+    @property
+    def reference(self) -> str:
+        """What `--suite` is given for it."""
+        return self.name if self.draft is None else self.draft.reference or self.name
 
     def group(self, name: str) -> Group:
         """The group of this name.
@@ -126,8 +91,32 @@ class Suite:
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
-        """Every task that some group names, in task order."""
-        return tuple(task for task in TASKS if any(task.name in group.tasks for group in self.groups))
+        """Every task that some group names, in task order: the published tasks first."""
+        named = {task for group in self.groups for task in group.tasks}
+        return tuple(task for name, task in self._by_name.items() if name in named)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Task]:
+        return {task.name: task for task in (*TASKS, *self.own_tasks)}
+
+    def task(self, name: str) -> Task:
+        """The task of this name: a published one, or one of the suite's own.
+
+        Raises:
+            UnknownNameError: There is none.
+        """
+        if name not in self._by_name:
+            raise UnknownNameError("task", name, self._by_name)
+        return self._by_name[name]
+
+    def domain(self, group: Group) -> Domain:
+        """What the main task of a group is written in: its training presets fit the group."""
+        return self.task(group.main).domain
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms of its groups, each name once."""
+        return tuple({arm.name: arm for group in self.groups for arm in group.arms}.values())
 
     @cached_property
     def main_tasks(self) -> tuple[str, ...]:
@@ -149,8 +138,9 @@ class Suite:
             UnknownNameError: No such arm or group.
             LgbenchError: A trained arm without exactly one group.
         """
-        if arm not in ARMS:
-            raise UnknownNameError("arm", arm, ARMS)
+        names = [each.name for each in self.arms] + [OPEN_ARM]
+        if arm not in names:
+            raise UnknownNameError("arm", arm, names)
         named = [self.group(name) for name in groups]
         if arm == OPEN_ARM:
             pairs = [(task, group.grid) for group in named or self.groups for task in group.tasks]
@@ -172,18 +162,12 @@ class Suite:
         return self.home_group(task) if group is None else self.group(group)
 
 
-class _Lengths(NamedTuple):
-    main: int
-    aux: int
-    grid: range
-
-
 class _Sizes(NamedTuple):
     """The lengths of a suite's groups: of most, of `add-multiply`, and of the mazes."""
 
-    usual: _Lengths
-    multiply: _Lengths
-    mazes: _Lengths
+    usual: Lengths
+    multiply: Lengths
+    mazes: Lengths
 
 
 class _Relation(NamedTuple):
@@ -191,36 +175,37 @@ class _Relation(NamedTuple):
     main: str
     auxiliaries: tuple[str, ...]
     control: str
-    lengths: Literal["usual", "multiply", "mazes"]
+    lengths: Literal["usual", "multiply", "mazes"] = "usual"
 
 
 # The groups of the first two suites, whose results are published: another group belongs to a suite of a new version.
 _FIRST_GROUPS = (
-    _Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op", "usual"),
-    _Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op", "usual"),
+    _Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op"),
+    _Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op"),
     _Relation("add-multiply", "reverse_add", ("cot_multiply",), "copy_first_op", "multiply"),
-    _Relation("copy-mqar", "string_copy", ("mqar",), "reverse", "usual"),
-    _Relation("capitalize-reverse", "capitalize_reverse", ("capitalize", "reverse"), "repeat_first", "usual"),
+    _Relation("copy-mqar", "string_copy", ("mqar",), "reverse"),
+    _Relation("capitalize-reverse", "capitalize_reverse", ("capitalize", "reverse"), "repeat_first"),
     _Relation("maze-trace", "dfs_trace", ("shortest_path",), "node_list", "mazes"),
     _Relation("maze-path", "shortest_path", ("dfs_trace",), "node_list", "mazes"),
 )
 _MINI = _Sizes(
-    usual=_Lengths(8, 16, range(2, 21, 2)),
-    multiply=_Lengths(4, 8, range(2, 11, 2)),
-    mazes=_Lengths(8, 16, range(4, 25, 4)),
+    usual=Lengths(8, 16, tuple(range(2, 21, 2))),
+    multiply=Lengths(4, 8, tuple(range(2, 11, 2))),
+    mazes=Lengths(8, 16, tuple(range(4, 25, 4))),
 )
 _STANDARD = _Sizes(
-    usual=_Lengths(16, 32, range(4, 41, 4)),
-    multiply=_Lengths(8, 16, range(2, 21, 2)),
-    mazes=_Lengths(32, 64, range(8, 65, 8)),
+    usual=Lengths(16, 32, tuple(range(4, 41, 4))),
+    multiply=Lengths(8, 16, tuple(range(2, 21, 2))),
+    mazes=Lengths(32, 64, tuple(range(8, 65, 8))),
 )
 
 
-def _groups(relations: tuple[_Relation, ...], sizes: _Sizes) -> tuple[Group, ...]:
-    return tuple(_group(relation, getattr(sizes, relation.lengths)) for relation in relations)
+def _published(name: str, relations: tuple[_Relation, ...], sizes: _Sizes, examples_per_cell: int = 256) -> Suite:
+    groups = tuple(_group(relation, getattr(sizes, relation.lengths)) for relation in relations)
+    return Suite(name=name, groups=groups, examples_per_cell=examples_per_cell)
 
 
-def _group(relation: _Relation, lengths: _Lengths) -> Group:
+def _group(relation: _Relation, lengths: Lengths) -> Group:
     return Group(
         name=relation.name,
         main=relation.main,
@@ -228,23 +213,76 @@ def _group(relation: _Relation, lengths: _Lengths) -> Group:
         control=relation.control,
         main_length=lengths.main,
         aux_length=lengths.aux,
-        grid=tuple(lengths.grid),
+        grid=lengths.grid,
     )
 
 
 SUITES = (
-    Suite(name="mini-v1", groups=_groups(_FIRST_GROUPS, _MINI), examples_per_cell=256),
-    Suite(name="standard-v1", groups=_groups(_FIRST_GROUPS, _STANDARD), examples_per_cell=1024),
+    _published("mini-v1", _FIRST_GROUPS, _MINI),
+    _published("standard-v1", _FIRST_GROUPS, _STANDARD, examples_per_cell=1024),
 )
 _BY_NAME = {suite.name: suite for suite in SUITES}
 
 
-def load_suite(name: str) -> Suite:
-    """The suite of this name.
+_opened: dict[str, Suite] = {}  # the draft suites of this process, by name
+
+
+class _FromDraft(Protocol):
+    @property
+    def reference(self) -> str | None: ...
+
+
+def load_suite(name: str, draft: _FromDraft | None = None) -> Suite:
+    """The suite of this name: a published one, or a draft suite that this process has opened.
+
+    Args:
+        name: The name.
+        draft: Where a record says that its draft suite comes from. Nothing is run because a record names it.
 
     Raises:
         UnknownNameError: There is none.
+        DraftNotOpenError: The draft suite has not been opened.
     """
-    if name not in _BY_NAME:
-        raise UnknownNameError("suite", name, _BY_NAME)
-    return _BY_NAME[name]
+    if name in _BY_NAME and draft is None:
+        return _BY_NAME[name]
+    if name in _opened:
+        return _opened[name]
+    if draft is None:
+        raise UnknownNameError("suite", name, [*_BY_NAME, *_opened])
+    if draft.reference is None:
+        raise DraftNotOpenError(
+            f"This is of the draft suite {name!r}, which a Python program made. Open it there with lgbench.open_suite."
+        )
+    raise DraftNotOpenError(
+        f"This is of the draft suite {name!r} ({draft.reference}). Name it: --suite {draft.reference}"
+    )
+
+
+def keep_opened(suite: Suite) -> None:
+    """Have `load_suite` find a draft suite from now on in this process. It takes the place of an earlier state of it.
+
+    Raises:
+        LgbenchError: Its name is taken by another suite.
+    """
+    if suite.name in _BY_NAME:
+        raise LgbenchError(f"A suite of the name {suite.name!r} is published. Give the draft suite another name.")
+    other = _opened.get(suite.name)
+    if other is not None and _reference(other) != _reference(suite):
+        raise LgbenchError(
+            f"A draft suite of the name {suite.name!r} is open already ({_reference(other)}). Give this one another."
+        )
+    _opened[suite.name] = suite
+
+
+def _reference(suite: Suite) -> str | None:
+    return suite.draft.reference if suite.draft is not None else None
+
+
+def opened_suites() -> tuple[Suite, ...]:
+    """The draft suites of this process. In a process that they are pickled to they are open too."""
+    return tuple(_opened.values())
+
+
+def is_published(suite: Suite) -> bool:
+    """Whether a suite is one of the published ones, unchanged."""
+    return _BY_NAME.get(suite.name) == suite

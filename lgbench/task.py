@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,51 @@ class Walk(NamedTuple):
     right_endpoint: bool
 
 
+Family = Literal["arithmetic", "strings", "mazes"]
+"""Of training presets: which of them fits a domain."""
+
+
+class Lengths(NamedTuple):
+    """To which lengths the tasks of a group are trained, and at which they are evaluated.
+
+    Attributes:
+        main: The greatest training length of the main task.
+        aux: That of the auxiliaries and of the control.
+        grid: The evaluated lengths, ascending.
+    """
+
+    main: int
+    aux: int
+    grid: tuple[int, ...]
+
+
+_USUAL_LENGTHS = Lengths(8, 16, tuple(range(2, 21, 2)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """What the tasks of a kind have in common: the text they are written in, and how long and how hard they are.
+
+    Attributes:
+        name: As in messages.
+        alphabet: Every character that a prompt or a target may hold. Each is a token of the reference model.
+        tokens: Texts of several characters that are one token each, such as a maze node `[17]`.
+        preset: The family of training presets: `arithmetic`, `strings` or `mazes`.
+        lengths: Of a group whose author names none.
+    """
+
+    name: str
+    alphabet: str
+    tokens: tuple[str, ...] = ()
+    preset: Family = "strings"
+    lengths: Lengths = _USUAL_LENGTHS
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The texts of all its tokens."""
+        return (*self.alphabet, *self.tokens)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A task: how its prompts are drawn, and the one right reply to each.
@@ -91,6 +136,7 @@ class Task:
     Attributes:
         name: The name in result files and on the command line.
         version: Raised whenever any example would change.
+        domain: The text that it is written in.
         definition: What to reply, in one paragraph for instruction-following models.
         example: A prompt to show with it.
         sample: Draws prompts for test, dev and few-shot examples.
@@ -99,10 +145,13 @@ class Task:
         min_length: The least length for which a prompt exists.
         max_length: The greatest, where there is one.
         walk: For path tasks, how a (prompt, reply) is diagnosed.
+        second_route: Finds the target in another way than `solve`, which is held to it: by the tests, and when a draft
+            suite is opened.
     """
 
     name: str
     version: int
+    domain: Domain
     definition: str
     example: str
     sample: Sampler
@@ -111,6 +160,7 @@ class Task:
     min_length: int = 1
     max_length: int | None = None
     walk: Callable[[str, str], Walk] | None = None
+    second_route: Callable[[str], str] | None = None
 
     @property
     def instruction(self) -> str:

@@ -35,7 +35,7 @@ def test_every_choice_of_auxiliaries_is_trained_with_equal_shares(tmp_path: Path
         *("no_carry-seed1", "carry_only-seed1", "no_carry+carry_only-seed1"),
     ]
     half, third = Fraction(1, 2), Fraction(1, 3)
-    assert [tuple(part) for part in runs[1].plan.trained_arm()] == [("reverse_add", 8, half), ("carry_only", 16, half)]
+    assert [tuple(part) for part in runs[1].plan.mixture.parts] == [("reverse_add", 8, half), ("carry_only", 16, half)]
     assert {part.share for part in runs[2].plan.parts} == {third}
     assert [run.plan.seed for run in runs] == [0, 0, 0, 1, 1, 1]
     assert runs[5].plan == RECIPE.plan("add-carry", "transfer", 1), "with all auxiliaries it is the arm itself"

@@ -12,8 +12,8 @@ import pytest
 
 from lgbench.bench.processes import Usage
 from lgbench.cells import draw_cell
-from lgbench.suites import Group, load_suite
-from lgbench.task import Example
+from lgbench.suites import load_suite
+from lgbench.task import Domain, Example
 
 from .test_cli import Shell
 
@@ -94,7 +94,7 @@ def test_training_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch, group: st
     from lgbench.training.batching import Batch, batches
     from lgbench.training.settings import TrainingSettings, preset_settings
 
-    def tiny(preset: str, of: Group) -> TrainingSettings:
+    def tiny(preset: str, of: Domain) -> TrainingSettings:
         return preset_settings(preset, of, TINY)
 
     asked: list[int] = []

@@ -1,13 +1,7 @@
 """The pages in docs/ against the package: code blocks run, and tables hold what the data says."""
 
 import doctest
-import importlib.util
-import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
@@ -16,19 +10,19 @@ from pathlib import Path
 import pytest
 
 from lgbench.cells import draw_cell, limited_indices
+from lgbench.groups import TRAINED_ARMS, Group
 from lgbench.models.prompting import question
 from lgbench.results import PromptStyle
-from lgbench.suites import SUITES, TRAINED_ARMS, Cell, Group, load_suite
+from lgbench.suites import SUITES, Cell, load_suite
 from lgbench.tasks import TASKS, get_task
 from lgbench.training_data import TrainingData
 
-from . import redraw
+from . import redraw, regenerate
 from .philox import philox_words
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text("utf-8")
 RANDOMNESS = (DOCS / "randomness.md").read_text("utf-8")
-ADDING = (DOCS / "adding-a-task.md").read_text("utf-8")
 Row = tuple[str, ...]
 
 
@@ -74,6 +68,11 @@ def test_the_table_of_tasks_holds_right_examples_of_every_task() -> None:
     rows = tables("task | prompt | target")
     assert sorted(task for task, _, _ in rows) == sorted(task.name for task in TASKS)
     assert all(get_task(task).solve(prompt) == target for task, prompt, target in rows)
+
+
+def test_the_generated_parts_of_the_protocol_are_as_the_code_has_them() -> None:
+    assert regenerate.with_tables(PROTOCOL) == PROTOCOL
+    assert regenerate.with_tables(PROTOCOL.replace("| `rev", "| `ver")) == PROTOCOL
 
 
 def test_the_shown_question_is_what_a_language_model_is_asked() -> None:
@@ -137,7 +136,7 @@ def test_the_table_of_arms() -> None:
             if others != "none":
                 party, term = others.split(": ")
                 spelled += [(task, term) for task in parties[party]]
-            parts = [(part.task, part.max_length, part.share) for part in group.arm(arm)]
+            parts = [(part.task, part.max_length, part.share) for part in group.mixture(arm).parts]
             assert parts == [(task, terms[term.split(", ")[0]], shares[term.split(", ")[1]]) for task, term in spelled]
 
 
@@ -153,7 +152,7 @@ def test_the_keys_on_the_page_draw_the_data() -> None:
 
     cell = [example.prompt for example in draw_cell(suite, task, 8, split="dev")]
     assert cell == redraw.draw_strings(words("a cell of test, dev or shots"), 8, len(cell))
-    block = TrainingData(suite, suite.group("copy-mqar").arm("transfer")).block(3)
+    block = TrainingData(suite, suite.group("copy-mqar").mixture("transfer").parts).block(3)
     picks = redraw.take(words("tasks and lengths of training block N"), len(block), 2)
     assert [example.task for example in block] == [("string_copy", "mqar")[pick] for pick in picks]
     drawn = [example.prompt for example in block if (example.task, example.length) == (task, 8)]
@@ -161,74 +160,3 @@ def test_the_keys_on_the_page_draw_the_data() -> None:
     order = list(islice(words("which examples --limit keeps"), suite.examples_per_cell))
     first = sorted(range(len(order)), key=order.__getitem__)[:5]
     assert limited_indices(suite, Cell(task, 8), 5) == sorted(first)
-
-
-BLOCK = r"<!-- (above|end of|instead of): (\S+): (.*?) -->\n(?:<!-- fmt: off -->\n)?```\w+\n(.*?)```\n"
-# The page's suite may exist one day. This one never will.
-FOLLOWED = ADDING.replace("mini-v2", "mini-v0")
-
-
-def copy_with_new_task(folder: Path) -> None:
-    """Copy what the page on adding a task changes, and put every block of it where it says."""
-    without_caches = shutil.ignore_patterns("__pycache__", "runs", "sweeps", "ablations", "trials")
-    for name in ("lgbench", "tests", "docs"):
-        shutil.copytree(DOCS.parent / name, folder / name, ignore=without_caches)
-    shutil.copy(DOCS.parent / "pyproject.toml", folder)
-    for way, name, anchor, text in re.findall(BLOCK, FOLLOWED, re.S):
-        lines = (folder / name).read_text("utf-8").splitlines(keepends=True)
-        at = next(number for number, line in enumerate(lines) if line.startswith(anchor))
-        if way == "end of":  # of a tuple, a dict or a table
-            at = next(number for number in range(at, len(lines)) if lines[number].startswith((")", "}", "\n")))
-        elif way == "instead of":
-            del lines[at]
-        blank = "\n\n" if way == "above" and name.endswith(".py") else ""
-        lines.insert(at, text + blank)
-        (folder / name).write_text("".join(lines), encoding="utf-8")
-
-
-def test_a_task_is_added_as_the_page_says(tmp_path: Path) -> None:
-    copy_with_new_task(tmp_path)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-
-    def run(*command: str) -> str:
-        finished = subprocess.run(
-            [sys.executable, *command],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-        return finished.stdout
-
-    locks = tmp_path / "lgbench/locks"
-    before = {path.name: path.read_text("utf-8") for path in locks.iterdir()}
-    commands = re.findall(r"^\$ lgbench (.*)$", FOLLOWED, re.M)
-    assert [command.split()[0] for command in commands] == ["suites", "tasks", "eval"]
-    lock, show, _ = (run("-m", "lgbench", *command.split()) for command in commands)
-    assert before == {path.name: path.read_text("utf-8") for path in locks.iterdir() if path.name != "mini-v0.json"}
-    cells = json.loads((locks / "mini-v0.json").read_text("utf-8"))
-    assert f"mini-v0: {len(cells)} cells written" in lock
-    assert sorted(int(cell.split("/")[1]) for cell in cells if cell.startswith("rotate@1/")) == list(range(2, 21, 2))
-    assert len(re.findall(r"^([a-zA-Z])([a-zA-Z]{4})=\n +\2\1$", show, re.M)) == 5
-    result = json.loads((tmp_path / "runs/rotate-oracle/result.json").read_text("utf-8"))
-    assert {cell["task"] for cell in result["cells"]} == {"rotate", "string_copy"}
-    assert all(cell["counts"]["correct"] == cell["counts"]["total"] == 256 for cell in result["cells"])
-    golden = json.loads((tmp_path / "tests/training_blocks.json").read_text("utf-8"))
-    run("-m", "tests.test_training_data")
-    written = json.loads((tmp_path / "tests/training_blocks.json").read_text("utf-8"))
-    assert written.keys() - golden.keys() == {f"rotate-copy/{arm}" for arm in TRAINED_ARMS}
-    assert golden.items() <= written.items()
-    files = [f"tests/test_{name}.py" for name in ("suites", "tasks", "docs", "cells", "training_data")]
-    unneeded = "not as_the_page_says and not readme and not links and not worker and not drawn"
-    own = ["-n", "0", "-p", "no:cacheprovider", "-k", unneeded]
-    assert " passed" in run("-m", "pytest", *own, *files, "lgbench/tasks")
-    if importlib.util.find_spec("torch"):
-        few = ["--limit", "4", "--length", "4"]
-        # A checkpoint of before knows the old tasks, and a new one learns the new.
-        assert "reverse" in run("-m", "lgbench", "eval", "tiny:transfer", "--task", "reverse", *few, "--output", "old")
-        size = [f"--set={each}" for each in ("layers=1", "heads=2", "width=16", "hidden=16", "steps=2", "batch=8")]
-        run("-m", "lgbench", "train", "rotate-copy", "transfer", "--suite", "mini-v0", *size, "--output", "new")
-        new = ["--suite", "mini-v0", "--group", "rotate-copy", "--arm", "transfer", *few]
-        assert "rotate" in run("-m", "lgbench", "eval", "new", *new, "--output", "result")

@@ -23,12 +23,13 @@ from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.export.every_eval_ever import export_every_eval_ever
 from lgbench.export.lm_eval import export_lm_eval
+from lgbench.groups import TRAINED_ARMS
 from lgbench.models.builtin import Random
 from lgbench.models.loaded import Model
 from lgbench.records import InvalidFileError
 from lgbench.results import SystemInfo
 from lgbench.running.planning import make_plan
-from lgbench.suites import TRAINED_ARMS, Cell, load_suite
+from lgbench.suites import Cell, load_suite
 from lgbench.training_data import training_stream
 from tests.full_disk import full_disk
 

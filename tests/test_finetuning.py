@@ -32,7 +32,7 @@ from lgbench.cells import draw_cell
 from lgbench.cli import main
 from lgbench.errors import LgbenchError
 from lgbench.models.loading import load_model
-from lgbench.models.tokenizer import PAD, VOCABULARY, encode, encode_prompt
+from lgbench.models.tokenizer import PAD, PUBLISHED
 from lgbench.suites import load_suite
 from lgbench.training.finetuning import load_pretrained
 from lgbench.training.record import read_training_record
@@ -273,7 +273,7 @@ def test_adapters_train_a_small_part(folder: Path) -> None:
 
 def test_the_loss_is_over_the_models_whole_vocabulary(folder: Path) -> None:
     module, tokenizer = load_pretrained(folder, lora_rank=0)
-    row = [*encode_prompt("shortest_path", "[2]:[3],[3]:[2]?[2]>[3]="), *encode("[2][3]")]
+    row = [*PUBLISHED.encode_prompt("shortest_path", "[2]:[3],[3]:[2]?[2]>[3]="), *PUBLISHED.encode("[2][3]")]
     ours = module(torch.tensor([row])).log_softmax(-1)[0]
     text = f"{tokenizer.bos_token}<shortest_path>[2]:[3],[3]:[2]?[2]>[3]=[2][3]"
     tokens = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
@@ -281,7 +281,7 @@ def test_the_loss_is_over_the_models_whole_vocabulary(folder: Path) -> None:
     theirs = module.model(tokens).logits.log_softmax(-1)[0]
     table: Any = module.table
     torch.testing.assert_close(ours[:, PAD + 1 :], theirs[:, table[PAD + 1 :]])
-    assert len(table) == len(VOCABULARY)
+    assert len(table) == len(PUBLISHED)
 
 
 def test_new_tokens_survive_in_the_written_tokenizer(folder: Path, tmp_path: Path) -> None:

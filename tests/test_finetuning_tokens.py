@@ -21,7 +21,7 @@ from lgbench.bench.llama import SIGNS, make_llama
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models.loading import load_model
-from lgbench.models.tokenizer import encode_prompt
+from lgbench.models.tokenizer import PUBLISHED
 from lgbench.suites import load_suite
 from lgbench.training import rehearsal
 from lgbench.training.characters import read_characters
@@ -131,7 +131,7 @@ def test_training_and_evaluation_rows_are_equal(tmp_path: Path, make: Callable[[
     for task in ("capitalize_reverse", "shortest_path", "cot_multiply"):
         for example in draw_cell(MINI, task, MINI.grid(task)[-1], split="dev")[:4]:
             (row,) = predictor.rows([example.prompt], task)
-            assert row.tokens == table[encode_prompt(task, example.prompt)].tolist()
+            assert row.tokens == table[PUBLISHED.encode_prompt(task, example.prompt)].tolist()
             text = template.replace("{task}", task).replace("{prompt}", example.prompt)
             assert row.tokens == transformers.AutoTokenizer.from_pretrained(run)(text)["input_ids"]
             texts = [predictor._tokenizer.decode([token]) for token in row.tokens]
@@ -139,8 +139,8 @@ def test_training_and_evaluation_rows_are_equal(tmp_path: Path, make: Callable[[
 
 
 def test_the_trained_tokens_have_no_mark_of_a_space() -> None:
-    tokenizer, table = read_characters(with_prefix("first", both=True), Path("base"))
-    words = tokenizer.convert_ids_to_tokens(table[encode_prompt("reverse", "hab=")].tolist())
+    tokenizer, table = read_characters(with_prefix("first", both=True), Path("base"), PUBLISHED)
+    words = tokenizer.convert_ids_to_tokens(table[PUBLISHED.encode_prompt("reverse", "hab=")].tolist())
     assert words == ["<s>", "<reverse>", "h", "a", "b", "="]
 
 
@@ -163,10 +163,10 @@ def test_a_normalizer_that_changes_letters_leaves_them_no_token_of_their_own() -
     tokenizer = of_bytes()
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
     with pytest.raises(LgbenchError, match="no single token of its own for 'a', 'b'"):
-        read_characters(tokenizer, Path("base"))
+        read_characters(tokenizer, Path("base"), PUBLISHED)
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("hh", "h_")
     with pytest.raises(LgbenchError, match=r"reads 'hh' as \['h', '_'\]: which token a character has depends on its"):
-        read_characters(tokenizer, Path("base"))
+        read_characters(tokenizer, Path("base"), PUBLISHED)
 
 
 def test_one_character_that_is_unknown_is_told(tmp_path: Path) -> None:

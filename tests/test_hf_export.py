@@ -21,7 +21,7 @@ from lgbench.models.checkpoint import CheckpointRecord, load_module, round_check
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.folders import checkpoint_folder
 from lgbench.models.hf_export import export_hf
-from lgbench.models.tokenizer import VOCABULARY, encode_prompt
+from lgbench.models.tokenizer import PUBLISHED
 from lgbench.models.transformer import Transformer
 from lgbench.suites import load_suite
 from lgbench.training.plans import Recipe
@@ -56,7 +56,7 @@ def test_transformers_gives_the_same_logits_tokens_and_replies(checkpoint: Path,
     predictor, module = reference(checkpoint)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     assert type(theirs).__name__ == "LlamaForCausalLM"
-    tokens = torch.randint(0, len(VOCABULARY), (4, 60))
+    tokens = torch.randint(0, len(PUBLISHED), (4, 60))
     with torch.no_grad():
         torch.testing.assert_close(theirs(tokens).logits, module(tokens), atol=1e-4, rtol=1e-4)
 
@@ -67,7 +67,7 @@ def test_transformers_gives_the_same_logits_tokens_and_replies(checkpoint: Path,
         for example in draw_cell(MINI, task, length, split="dev")[:6]:
             text = f"<begin><{task}>{example.prompt}"
             encoded = tokenizer(text, return_tensors="pt")
-            assert encoded["input_ids"].tolist() == [encode_prompt(task, example.prompt)]
+            assert encoded["input_ids"].tolist() == [PUBLISHED.encode_prompt(task, example.prompt)]
             written = theirs.generate(
                 input_ids=encoded["input_ids"], max_new_tokens=4 * len(example.prompt) + 32, do_sample=False
             )
@@ -82,7 +82,7 @@ def test_the_exported_tokenizer_reads_every_task(checkpoint: Path, tmp_path: Pat
     for task in MINI.tasks:
         example = draw_cell(MINI, task.name, MINI.grid(task.name)[-1], split="shots")[0]
         text = f"<begin><{task.name}>{example.prompt}{example.target}"
-        assert tokenizer(text)["input_ids"] == encode_prompt(task.name, example.prompt + example.target)
+        assert tokenizer(text)["input_ids"] == PUBLISHED.encode_prompt(task.name, example.prompt + example.target)
         assert tokenizer.decode(tokenizer(example.target)["input_ids"]) == example.target
 
 

@@ -173,11 +173,11 @@ def test_hooks_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tensorboard_gets_the_curve(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
     record = train(PLAN, tmp_path, hooks=[make_hook("tensorboard", {"every": "1"})])
-    log = EventAccumulator(str(tmp_path / "tensorboard"))
-    log.Reload()
+    log = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    log.Reload()  # type: ignore[no-untyped-call,unused-ignore]
     assert [event.step for event in log.Scalars("loss")] == list(range(1, 24))
     assert [event.step for event in log.Scalars("accuracy/transfer")] == [point.step for point in record.curve]
 
@@ -215,17 +215,18 @@ def test_muon_takes_the_matrices_inside_and_adamw_the_rest() -> None:
         make_optimizer(nn.Linear(2, 2), tiny_plan("optimizer=muon").settings)
 
 
-def test_muon_is_pytorchs_own(tmp_path: Path) -> None:
-    """One step of a lone matrix equals a step of `torch.optim.Muon` at the same rate."""
+def test_muon_is_pytorchs_own() -> None:
+    """One step of a matrix equals a step of `torch.optim.Muon` at the same rate."""
     torch.manual_seed(0)
     settings = tiny_plan("optimizer=muon", "steps=10", "warmup=0", "decay=0").settings
-    module = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
-    twin = nn.Linear(3, 5)
-    twin.load_state_dict(module[0].state_dict())
-    peer = torch.optim.Muon([twin.weight], lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay)
+    inner, twin = nn.Linear(3, 5), nn.Linear(3, 5)
+    module = nn.Sequential(inner, nn.Linear(5, 2))
+    twin.load_state_dict(inner.state_dict())
+    muon: Any = torch.optim.Muon
+    peer = muon([twin.weight], lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay)
     gradient = torch.randn(5, 3)
-    for weight in (module[0].weight, twin.weight):
+    for weight in (inner.weight, twin.weight):
         weight.grad = gradient.clone()
     make_optimizer(module, settings).step(settings, 0)
     peer.step()
-    assert torch.equal(module[0].weight, twin.weight)
+    assert torch.equal(inner.weight, twin.weight)

@@ -14,13 +14,14 @@ from xml.etree import ElementTree as ET
 import pytest
 from markdown_it import MarkdownIt
 
+from lgbench.groups import TRAINED_ARMS
 from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.pictures import open_picture, system_pictures
 from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.looks import ARM_LOOKS
 from lgbench.results import Result
 from lgbench.scoring.systems import OpenScores
-from lgbench.suites import TRAINED_ARMS, load_suite
+from lgbench.suites import load_suite
 from tests.made_up import MINI, MadeUpRun, group_runs, make_run
 from tests.test_leaderboard import made_up
 

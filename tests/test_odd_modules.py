@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.checkpoint import Build, load_module
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
-from lgbench.models.tokenizer import VOCABULARY
+from lgbench.models.tokenizer import PUBLISHED
 from lgbench.training.modules import build_module
 from lgbench.training.state import STATE
 from lgbench.training.trainer import train
@@ -164,6 +164,6 @@ class LastLogitsOnly(Plain):
 def test_what_is_no_logits_is_told_and_no_reply() -> None:
     """NaN beyond some length would look like a model that does not generalize to it."""
     with pytest.raises(LgbenchError, match=r"logits are no numbers \(NaN\), given 13 tokens"):
-        CheckpointPredictor(LosesItsNumbers(len(VOCABULARY))).predict(["abcdefghij="], "reverse")
+        CheckpointPredictor(LosesItsNumbers(len(PUBLISHED))).predict(["abcdefghij="], "reverse")
     with pytest.raises(LgbenchError, match=r"given tokens of shape \(1, 6\), returned shape \(1, \d+\)\. It must"):
-        CheckpointPredictor(LastLogitsOnly(len(VOCABULARY))).predict(["abc="], "reverse")
+        CheckpointPredictor(LastLogitsOnly(len(PUBLISHED))).predict(["abc="], "reverse")

@@ -47,13 +47,14 @@ def column(preset: str, group: str) -> str:
 def test_the_table_shows_every_setting_of_every_preset(preset: str, group: str) -> None:
     shown = table()[column(preset, group)]
     assert sorted(shown) == sorted(TrainingSettings.model_fields)
-    assert TrainingSettings.model_validate(shown) == preset_settings(preset, MINI.group(group))
+    assert TrainingSettings.model_validate(shown) == preset_settings(preset, MINI.domain(MINI.group(group)))
 
 
 @pytest.mark.parametrize("suite", ["mini-v1", "standard-v1"])
 @pytest.mark.parametrize("group", [group.name for group in MINI.groups])
 def test_the_preset_paper_is_the_papers(suite: str, group: str) -> None:
-    settings = preset_settings("paper", load_suite(suite).group(group))
+    found = load_suite(suite)
+    settings = preset_settings("paper", found.domain(found.group(group)))
     assert (settings.layers, settings.heads, settings.width, settings.hidden) == (6, 6, 384, 1536)
     assert (settings.position, settings.theta) == ("rope", 1e5)
     assert (settings.steps, settings.warmup, settings.decay, settings.batch) == (20_000, 0.1, 0.4, 1200)

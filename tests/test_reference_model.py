@@ -13,26 +13,20 @@ import pytest
 pytest.importorskip("torch")
 
 import torch  # after the skip
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models import checkpoint as checkpoints
-from lgbench.models import decoding, tokenizer
+from lgbench.models import decoding
 from lgbench.models.architecture import Architecture
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.contract import CappedReply
 from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
-from lgbench.models.tokenizer import (
-    END,
-    VOCABULARY,
-    VOCABULARY_VERSION,
-    decode,
-    encode,
-    encode_prompt,
-)
+from lgbench.models.tokenizer import END, PUBLISHED, VOCABULARY_VERSION
 from lgbench.models.transformer import Block, KeyValueCache, Transformer
 from lgbench.suites import load_suite
 
@@ -42,7 +36,7 @@ MINI = load_suite("mini-v1")
 def tiny(position: str = "rope", *, seed: int = 0, layers: int = 2) -> Transformer:
     shape = Architecture(layers=layers, heads=2, width=16, hidden=24, theta=1e4, position=position)  # type: ignore[arg-type]
     torch.manual_seed(seed)
-    model = Transformer(shape, len(VOCABULARY))
+    model = Transformer(shape, len(PUBLISHED))
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.4)
     return model.eval()
@@ -51,7 +45,7 @@ def tiny(position: str = "rope", *, seed: int = 0, layers: int = 2) -> Transform
 def record(model: Transformer, **changes: object) -> checkpoints.CheckpointRecord:
     fields = {
         "vocabulary_version": VOCABULARY_VERSION,
-        "vocabulary_size": len(VOCABULARY),
+        "vocabulary_size": len(PUBLISHED),
         "architecture": model.shape,
         "build": None,
         "suite": "mini-v1",
@@ -66,11 +60,11 @@ def record(model: Transformer, **changes: object) -> checkpoints.CheckpointRecor
 def test_the_vocabulary_is_frozen_under_its_version() -> None:
     # A change here means a new VOCABULARY_VERSION: the weights of every published checkpoint depend on it.
     assert VOCABULARY_VERSION == 1
-    assert len(VOCABULARY) == len(set(VOCABULARY)) >= 152, "more may follow"
-    assert VOCABULARY[:4] == ("<pad>", "<begin>", "<end>", "<reverse_add>")
-    assert VOCABULARY[17:20] == ("<node_list>", "0", "1")
-    assert VOCABULARY[149:152] == ("[62]", "[63]", "[64]")
-    written = "\n".join(VOCABULARY[:152]).encode()
+    assert len(PUBLISHED) == len(set(PUBLISHED.tokens)) == 152
+    assert PUBLISHED.tokens[:4] == ("<pad>", "<begin>", "<end>", "<reverse_add>")
+    assert PUBLISHED.tokens[17:20] == ("<node_list>", "0", "1")
+    assert PUBLISHED.tokens[149:152] == ("[62]", "[63]", "[64]")
+    written = "\n".join(PUBLISHED.tokens[:152]).encode()
     assert hashlib.sha256(written).hexdigest() == "ec31fe07d774f3cf4af6e942ebe5ae9e55c9edf72b98d3b554e9fe5dfe376f7d"
 
 
@@ -78,18 +72,18 @@ def test_the_vocabulary_is_frozen_under_its_version() -> None:
 def test_every_task_can_be_written(task: str) -> None:
     for length in (MINI.grid(task)[0], MINI.grid(task)[-1]):
         for example in draw_cell(MINI, task, length, split="shots"):
-            assert decode(encode(example.prompt)) == example.prompt
-            assert decode(encode(example.target)) == example.target
-    assert VOCABULARY[encode_prompt(task, "")[1]] == f"<{task}>"
+            assert PUBLISHED.decode(PUBLISHED.encode(example.prompt)) == example.prompt
+            assert PUBLISHED.decode(PUBLISHED.encode(example.target)) == example.target
+    assert PUBLISHED.tokens[PUBLISHED.encode_prompt(task, "")[1]] == f"<{task}>"
 
 
 def test_text_outside_the_vocabulary_is_refused() -> None:
     with pytest.raises(LgbenchError, match=r"cannot read '!'"):
-        encode("ab!")
+        PUBLISHED.encode("ab!")
     with pytest.raises(LgbenchError, match=r"cannot read '\[65\]'"):
-        encode("[65]")
+        PUBLISHED.encode("[65]")
     with pytest.raises(LgbenchError, match="no tag for the task 'sorting'"):
-        encode_prompt("sorting", "ab=")
+        PUBLISHED.encode_prompt("sorting", "ab=")
 
 
 def rms(x: Tensor, weight: Tensor) -> Tensor:
@@ -108,7 +102,7 @@ def turned(x: Tensor, theta: float) -> Tensor:
 @pytest.mark.parametrize("position", ["rope", "nope"])
 def test_the_forward_pass_is_the_textbook_one(position: str) -> None:
     model = tiny(position)
-    tokens = torch.randint(0, len(VOCABULARY), (9,))
+    tokens = torch.randint(0, len(PUBLISHED), (9,))
     x = model.embedding.weight[tokens]
     for block in model.blocks:
         assert isinstance(block, Block)
@@ -134,14 +128,14 @@ def test_the_cache_changes_no_logits(position: str) -> None:
     cache = KeyValueCache(2)
     # Memory is rounded up to 16 tokens: the second batch uses that of the first again, the third outgrows it twice.
     for rows, time in ((4, 14), (3, 12), (3, 40)):
-        tokens = torch.randint(0, len(VOCABULARY), (rows, time))
+        tokens = torch.randint(0, len(PUBLISHED), (rows, time))
         cache.begin(capacity=3)
         pieces = [model(tokens[:, :5], cache)] + [model(tokens[:, i : i + 1], cache) for i in range(5, time)]
         torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens)[:, 4:], atol=1e-4, rtol=1e-4)
 
 
 def test_a_cache_may_be_used_from_the_start() -> None:
-    model, tokens = tiny(), torch.randint(0, len(VOCABULARY), (2, 20))
+    model, tokens = tiny(), torch.randint(0, len(PUBLISHED), (2, 20))
     torch.testing.assert_close(model(tokens, KeyValueCache(2)), model(tokens)[:, -1:], atol=1e-4, rtol=1e-4)
 
 
@@ -274,23 +268,44 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     assert ask_loaded(loaded, prompts) == CheckpointPredictor(model).predict(prompts, "reverse")
 
 
-def test_a_checkpoint_knows_the_tokens_of_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that is added later gets a token at the end, and takes nothing from what was trained before."""
-    for module in (tokenizer, checkpoints):
-        monkeypatch.setattr(module, "VOCABULARY", (*VOCABULARY, "<rotate>"))
-    monkeypatch.setitem(tokenizer._TAG, "rotate", len(VOCABULARY))
-    old = load_model("tiny:transfer")
-    assert ask_loaded(old, ["hEllO="]) == ["OllEh"]
-    with pytest.raises(LgbenchError, match="older than the task 'rotate'"):
-        ask_loaded(old, ["hEllO="], task="rotate")
+def test_a_checkpoint_has_the_vocabulary_of_its_suite(tmp_path: Path) -> None:
+    with pytest.raises(LgbenchError, match=r"no tag for the task 'rotate'\. It has: reverse_add"):
+        ask_loaded(load_model("tiny:transfer"), ["hEllO="], task="rotate")
 
-    size = len(VOCABULARY) + 1
-    grown = Transformer(tiny().shape, size)
-    checkpoints.save_checkpoint(tmp_path, grown, record(grown, vocabulary_size=size))
-    assert len(ask_loaded(load_model(str(tmp_path)), ["hEllO="], task="rotate")) == 1
-    monkeypatch.undo()
-    with pytest.raises(LgbenchError, match=f"knows {size} tokens; this lgbench has {size - 1}"):
+    tokens = (*PUBLISHED.tokens[:3], "<rotate>", *"ab=", "::")
+    own = Transformer(tiny().shape, len(tokens))
+    described = record(own, vocabulary=tokens, vocabulary_size=len(tokens))
+    checkpoints.save_checkpoint(tmp_path, own, described)
+    assert checkpoints.read_checkpoint_record(tmp_path) == described
+    assert set("".join(ask_loaded(load_model(str(tmp_path)), ["ab="], task="rotate"))) <= set("".join(tokens))
+    with pytest.raises(LgbenchError, match=r"no tag for the task 'reverse'\. It has: rotate"):
+        ask_loaded(load_model(str(tmp_path)), ["ab="], task="reverse")
+    with pytest.raises(LgbenchError, match=r"cannot read 'c' .* its vocabulary has a b = ::\."):
+        ask_loaded(load_model(str(tmp_path)), ["cab="], task="rotate")
+
+
+def test_a_checkpoint_of_the_published_vocabulary_says_nothing_of_its_tokens(tmp_path: Path) -> None:
+    model = tiny()
+    checkpoints.save_checkpoint(tmp_path, model, record(model))
+    assert "vocabulary" not in json.loads((tmp_path / checkpoints.RECORD).read_text("utf-8"))
+    more = record(model, vocabulary_size=len(PUBLISHED) + 1)
+    checkpoints.save_checkpoint(tmp_path, model, more)
+    with pytest.raises(LgbenchError, match="knows 153 tokens; this lgbench has 152"):
         checkpoints.load_module(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "message"),
+    [
+        (("a", "b"), 2, "must begin with <pad>, <begin>, <end>"),
+        (("<pad>", "<begin>", "<end>", "a", "a"), 5, "name each token once"),
+        (("<pad>", "<begin>", "<end>", ""), 4, "none of them empty"),
+        (("<pad>", "<begin>", "<end>", "a"), 152, r"must have vocabulary_size \(152\) texts"),
+    ],
+)
+def test_a_vocabulary_that_is_none_is_refused(tokens: tuple[str, ...], size: int, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        record(tiny(), vocabulary=tokens, vocabulary_size=size)
 
 
 def test_damaged_checkpoints_are_told_apart(tmp_path: Path) -> None:
@@ -362,7 +377,7 @@ def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: 
         encoding="utf-8",
     )
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Embedding(len(VOCABULARY), 4), nn.Linear(4, len(VOCABULARY)))
+    module = nn.Sequential(nn.Embedding(len(PUBLISHED), 4), nn.Linear(4, len(PUBLISHED)))
     folder = tmp_path / "checkpoint"
     about = record(tiny(), architecture=None, build=f"{source}:build")
     checkpoints.save_checkpoint(folder, module, about)

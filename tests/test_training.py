@@ -23,7 +23,7 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.devices import choose_device, peak_flops
-from lgbench.models.tokenizer import END, VOCABULARY, decode
+from lgbench.models.tokenizer import END, PUBLISHED
 from lgbench.training import trainer
 from lgbench.training.batching import IGNORED, batches
 from lgbench.training.curve import DevSet
@@ -36,11 +36,11 @@ from lgbench.training.state import save_state
 from lgbench.training.steps import backward, make_optimizer, take_step
 from lgbench.training.trainer import train
 from lgbench.training_data import training_stream
-from tests.tiny_training import MINI, STRINGS, tiny_plan, weights
+from tests.tiny_training import DOMAIN, MINI, STRINGS, tiny_plan, weights
 
 
 def test_settings_are_typed_and_named() -> None:
-    settings = preset_settings("mini", STRINGS, ["steps=7", "learning_rate=2e-4", "position=nope", "compile=true"])
+    settings = preset_settings("mini", DOMAIN, ["steps=7", "learning_rate=2e-4", "position=nope", "compile=true"])
     assert (settings.steps, settings.learning_rate, settings.position, settings.compile) == (7, 2e-4, "nope", True)
     for change, message in (
         ("stepz=7", "Did you mean 'steps'"),
@@ -53,13 +53,13 @@ def test_settings_are_typed_and_named() -> None:
         ("warmup=0.7", "together at most 1"),
     ):
         with pytest.raises(LgbenchError, match=message):
-            preset_settings("mini", STRINGS, [change])
+            preset_settings("mini", DOMAIN, [change])
     with pytest.raises(LgbenchError, match="Valid: mini, paper"):
-        preset_settings("large", STRINGS)
+        preset_settings("large", DOMAIN)
 
 
 def test_the_learning_rate_warms_up_holds_and_falls() -> None:
-    settings = preset_settings("mini", STRINGS, ["steps=100", "warmup=0.1", "decay=0.4", "learning_rate=1.0"])
+    settings = preset_settings("mini", DOMAIN, ["steps=100", "warmup=0.1", "decay=0.4", "learning_rate=1.0"])
     rates = [learning_rate(settings, step) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10:60] == [1.0] * 50
@@ -77,14 +77,14 @@ def rows_of(batch: list[tuple[Tensor, Tensor]]) -> list[tuple[str, str]]:
             target = [wanted[position] for position in answered]
             assert target[-1] == END
             assert row[answered[0] + 1 : answered[-1] + 1] == target[:-1], "inputs are labels one later"
-            found.append((decode(row[: answered[0] + 1]), decode(target[:-1])))
+            found.append((PUBLISHED.decode(row[: answered[0] + 1]), PUBLISHED.decode(target[:-1])))
     return found
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_batches_are_the_stream_whatever_their_parts(chunks: int) -> None:
     stream = training_stream(MINI, STRINGS.name, "transfer")
-    made = batches(MINI, STRINGS.arm("transfer"), size=50, chunks=chunks)
+    made = batches(MINI, STRINGS.mixture("transfer").parts, size=50, chunks=chunks)
     for _ in range(2):
         expected = [next(stream) for _ in range(50)]
         batch = next(made)
@@ -96,7 +96,7 @@ def test_batches_are_the_stream_whatever_their_parts(chunks: int) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_batches_start_anywhere_with_any_number_of_workers(workers: int) -> None:
-    arm = MINI.group("maze-trace").arm("main_only")
+    arm = MINI.group("maze-trace").mixture("main_only").parts
     whole = itertools.islice(batches(MINI, arm, size=3000, chunks=2), 2, 4)  # over the end of the first block of 8192
     later = itertools.islice(batches(MINI, arm, size=3000, chunks=2, start=2, workers=workers), 2)
     for one, two in zip(whole, later, strict=True):
@@ -119,7 +119,7 @@ def test_batches_for_cuda_lie_in_pinned_memory(
     monkeypatch.setattr(Tensor, "pin_memory", pin)
     run = trainer.Training(tiny_plan(), tmp_path, build=None, device="cpu", resume=False, hooks=())
     run.device = device
-    batch = next(run._batches(MINI))
+    batch = next(run._batches())
     assert len(asked) == pinned
     assert {id(each) for each in asked} <= {id(each) for chunk in batch.chunks for each in chunk}
 
@@ -128,7 +128,7 @@ def test_the_gradient_does_not_depend_on_the_parts_of_a_batch() -> None:
     gradients = []
     for chunks, multiple in ((1, 1), (4, 1), (2, 16)):
         module = build_module(tiny_plan().settings, None, seed=0, device="cpu")
-        made = batches(MINI, STRINGS.arm("transfer"), size=20, chunks=chunks, multiple=multiple)
+        made = batches(MINI, STRINGS.mixture("transfer").parts, size=20, chunks=chunks, multiple=multiple)
         loss = backward(module, next(made), device="cpu", precision="float32")
         gradients.append([loss, *(parameter.grad for parameter in module.parameters())])
     for other in gradients[1:]:
@@ -143,8 +143,8 @@ def test_one_forward_pass_counts_what_decoding_gets_right() -> None:
 
         def forward(self, tokens: Tensor) -> Tensor:
             self.most_rows = max(self.most_rows, len(tokens))
-            logits = torch.zeros(*tokens.shape, len(VOCABULARY))
-            equals = VOCABULARY.index("=")
+            logits = torch.zeros(*tokens.shape, len(PUBLISHED))
+            equals = PUBLISHED.tokens.index("=")
             for row, numbers in enumerate(tokens.tolist()):
                 if equals not in numbers:
                     continue
@@ -236,7 +236,7 @@ def test_the_seed_sets_the_weights_and_nothing_else(tmp_path: Path, monkeypatch:
 def test_a_compiled_module_takes_batches_of_several_shapes(tmp_path: Path) -> None:
     """Its kernels sum in another order, so that the weights are close, not equal."""
     changes = ("batch=64", "length_chunks=2", "steps=3")
-    made = batches(MINI, STRINGS.arm("transfer"), size=64, chunks=2, multiple=32)
+    made = batches(MINI, STRINGS.mixture("transfer").parts, size=64, chunks=2, multiple=32)
     assert len({chunk.inputs.shape for batch in itertools.islice(made, 3) for chunk in batch.chunks}) > 1
     train(tiny_plan(*changes), tmp_path / "plain")
     train(tiny_plan(*changes, "compile=true"), tmp_path / "compiled")
@@ -249,7 +249,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     class Diverging(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.scores = nn.Embedding(len(VOCABULARY), len(VOCABULARY))
+            self.scores = nn.Embedding(len(PUBLISHED), len(PUBLISHED))
             self.calls = 0
 
         def forward(self, tokens: Tensor) -> Tensor:
@@ -269,7 +269,7 @@ def test_the_operations_of_a_run_are_those_that_pytorch_counts(tmp_path: Path) -
     plan = tiny_plan("batch=1", "steps=2", "evaluate_every=2", "length_chunks=1", arm="main_only")
     record = train(plan, tmp_path)
     module = build_module(plan.settings, None, seed=0, device="cpu")
-    made = list(itertools.islice(batches(MINI, plan.trained_arm(), size=1, chunks=1), 2))
+    made = list(itertools.islice(batches(MINI, plan.mixture.parts, size=1, chunks=1), 2))
     with FlopCounterMode(display=False) as counter:
         for batch in made:
             backward(module, batch, device="cpu", precision="float32")
@@ -286,7 +286,8 @@ def test_the_gradient_is_clipped_and_only_matrices_decay() -> None:
     settings = tiny_plan("gradient_clip=0.01").settings
     module = build_module(settings, None, seed=0, device="cpu")
     optimizer = make_optimizer(module, settings)
-    decays = {id(each): group["weight_decay"] for group in optimizer.param_groups for each in group["params"]}
+    ((adamw, _),) = optimizer._parts
+    decays = {id(each): group["weight_decay"] for group in adamw.param_groups for each in group["params"]}
     assert {(each.ndim, decays[id(each)]) for each in module.parameters()} == {(1, 0.0), (2, settings.weight_decay)}
 
     norms: list[float] = []
@@ -294,8 +295,8 @@ def test_the_gradient_is_clipped_and_only_matrices_decay() -> None:
     def measure(*_: object) -> None:
         norms.append(float(torch.cat([each.grad.flatten() for each in module.parameters()]).norm()))  # type: ignore[union-attr]
 
-    optimizer.register_step_pre_hook(measure)
-    batch = next(batches(MINI, STRINGS.arm("transfer"), size=8, chunks=1))
+    adamw.register_step_pre_hook(measure)
+    batch = next(batches(MINI, STRINGS.mixture("transfer").parts, size=8, chunks=1))
     take_step(module, optimizer, batch, settings, step=0, device="cpu", forward=module)
     assert norms == [pytest.approx(0.01, rel=1e-3)]
 

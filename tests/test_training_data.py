@@ -1,6 +1,6 @@
 """The training stream: the same blocks however they are asked for, the right mixture, and no test prompt in it.
 
-After a deliberate change of what is drawn, `python -m tests.test_training_data` writes the golden hashes anew.
+After a deliberate change of what is drawn, `python -m tests.regenerate` writes the golden hashes anew.
 """
 
 import hashlib
@@ -18,12 +18,14 @@ import pytest
 
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.groups import TRAINED_ARMS
+from lgbench.mixtures import Parts
 from lgbench.processes import drawn_ahead
-from lgbench.suites import SUITES, TRAINED_ARMS, Arm, load_suite
+from lgbench.suites import SUITES, load_suite
 from lgbench.task import Example
 from lgbench.training_data import BLOCK_EXAMPLES, TrainingData, training_stream
 
-from . import oracles, redraw
+from . import oracles, redraw, routes
 from .chi_square import LEAST_P, p_value, uniform
 
 MINI = load_suite("mini-v1")
@@ -33,8 +35,8 @@ SUITE_OF = {group.name: suite for suite in reversed(SUITES) for group in suite.g
 GROUP_ARMS = [(group, arm) for group in SUITE_OF for arm in TRAINED_ARMS]
 
 
-def arm_of(group: str, arm: str) -> Arm:
-    return SUITE_OF[group].group(group).arm(arm)
+def arm_of(group: str, arm: str) -> Parts:
+    return SUITE_OF[group].group(group).mixture(arm).parts
 
 
 @cache
@@ -44,6 +46,11 @@ def block(group: str, arm: str, number: int = 0) -> list[Example]:
 
 def digest(examples: list[Example]) -> str:
     return hashlib.sha256(json.dumps(examples).encode()).hexdigest()
+
+
+def golden_hashes() -> dict[str, str]:
+    """What GOLDEN should hold, which `tests.regenerate` writes."""
+    return {f"{group}/{arm}": digest(block(group, arm)) for group, arm in GROUP_ARMS}
 
 
 @pytest.mark.parametrize(("group", "arm"), GROUP_ARMS)
@@ -58,8 +65,8 @@ def test_training_examples_are_legal_of_the_arm_and_answered_alike_by_another_ro
     assert [example.index for example in examples] == list(range(BLOCK_EXAMPLES))
     for task, length, _, prompt, target in examples[::4]:
         assert length <= greatest[task]
-        assert not oracles.complaints(task, prompt, length=length, split="train"), prompt
-        assert target == oracles.answer(task, prompt), prompt
+        assert not routes.complaints(task, prompt, length=length, split="train"), prompt
+        assert target == routes.answer(task, prompt), prompt
 
 
 @cache
@@ -154,7 +161,7 @@ def test_no_two_blocks_arms_or_suites_share_long_prompts() -> None:
     """A key that forgets the number, the arm or the suite."""
     standard = load_suite("standard-v1")
     blocks = [block("capitalize-reverse", arm, number) for arm in ("transfer", "direct") for number in (0, 1)]
-    blocks.append(TrainingData(standard, standard.group("capitalize-reverse").arm("transfer")).block(0))
+    blocks.append(TrainingData(standard, standard.group("capitalize-reverse").mixture("transfer").parts).block(0))
     prompts = [example.prompt for each in blocks for example in each if example.length >= 8]
     assert len(set(prompts)) == len(prompts)
 
@@ -241,8 +248,3 @@ def test_wrong_names_are_refused_at_once() -> None:
     for numbers in ({"start": -1}, {"workers": -1}):
         with pytest.raises(LgbenchError, match="must both be 0 or more"):
             training_stream("mini-v1", "add-carry", "transfer", **numbers)
-
-
-if __name__ == "__main__":
-    hashes = {f"{group}/{arm}": digest(block(group, arm)) for group, arm in GROUP_ARMS}
-    GOLDEN.write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")

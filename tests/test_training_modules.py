@@ -16,7 +16,7 @@ from lgbench.errors import LgbenchError, ModelError
 from lgbench.files import owned_folder
 from lgbench.models.checkpoint import load_module
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
-from lgbench.models.tokenizer import VOCABULARY
+from lgbench.models.tokenizer import PUBLISHED
 from lgbench.training.modules import build_module, check_module
 from lgbench.training.trainer import train
 from tests.tiny_training import Interrupted, stop_at, tiny_plan
@@ -28,28 +28,28 @@ def embedding(size: int, outputs: int) -> nn.Module:
 
 class _Integers(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
-        return torch.zeros(*tokens.shape, len(VOCABULARY), dtype=torch.int64)
+        return torch.zeros(*tokens.shape, len(PUBLISHED), dtype=torch.int64)
 
 
 class _Tuple(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        return (torch.zeros(*tokens.shape, len(VOCABULARY)),)
+        return (torch.zeros(*tokens.shape, len(PUBLISHED)),)
 
 
 class _LooksAhead(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
-        return torch.zeros(*tokens.shape, len(VOCABULARY)) + tokens.float().mean()
+        return torch.zeros(*tokens.shape, len(PUBLISHED)) + tokens.float().mean()
 
 
 class _Nothing(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
-        return torch.zeros(*tokens.shape, len(VOCABULARY))
+        return torch.zeros(*tokens.shape, len(PUBLISHED))
 
 
 class _Detached(nn.Module):
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
-        self.scores, self.scale = embedding(len(VOCABULARY), len(VOCABULARY)), scale
+        self.scores, self.scale = embedding(len(PUBLISHED), len(PUBLISHED)), scale
 
     def forward(self, tokens: Tensor) -> Tensor:
         scores: Tensor = self.scores(tokens).detach() * self.scale
@@ -64,7 +64,7 @@ class _Raises(nn.Module):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (embedding(len(VOCABULARY), 100), rf"shape \(3, 7, 100\).*\(3, 7, {len(VOCABULARY)}\)"),
+        (embedding(len(PUBLISHED), 100), rf"shape \(3, 7, 100\).*\(3, 7, {len(PUBLISHED)}\)"),
         (_Integers(), r"torch\.int64.*floating-point logits"),
         (_Tuple(), "returned tuple"),
         (_LooksAhead(), "change with the tokens after it"),
@@ -120,7 +120,7 @@ def test_a_module_must_take_the_longest_prompt_and_its_cap(tmp_path: Path) -> No
     class Positions(nn.Module):
         def __init__(self, most: int) -> None:
             super().__init__()
-            self.scores, self.places = nn.Embedding(len(VOCABULARY), len(VOCABULARY)), nn.Embedding(most, 1)
+            self.scores, self.places = nn.Embedding(len(PUBLISHED), len(PUBLISHED)), nn.Embedding(most, 1)
 
         def forward(self, tokens: Tensor) -> Tensor:
             places: Tensor = self.places(torch.arange(tokens.shape[1]))

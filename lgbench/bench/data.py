@@ -27,7 +27,7 @@ def streams() -> Iterator[str]:
     """Training examples a second on one core, and with two workers; the examples must be the same."""
     suite = load_suite("standard-v1")
     for name, blocks in (("add-carry", 40), ("copy-mqar", 40), ("maze-trace", 6)):
-        main = suite.group(name).arm("direct")[0]
+        main = suite.group(name).mixture("direct").parts[0]
         alone, digest = _rate(training_stream(suite, name, "direct"), blocks)
         pooled, pooled_digest = _rate(training_stream(suite, name, "direct", workers=WORKERS), blocks)
         same = "the same" if digest == pooled_digest else "DIFFERENT"

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from lgbench.extras import install_command
+from lgbench.groups import Group
 from lgbench.models.devices import fast_bfloat16
-from lgbench.models.tokenizer import VOCABULARY
-from lgbench.suites import Group, load_suite
+from lgbench.models.tokenizer import PUBLISHED
+from lgbench.suites import load_suite
 from lgbench.training.batching import IGNORED, Batch, batches
 from lgbench.training.modules import build_module
 from lgbench.training.settings import TrainingSettings, preset_settings
@@ -38,7 +39,7 @@ def steps(preset: str, of: str) -> Iterator[str]:
         UnknownNameError: No such preset or group.
     """
     group = load_suite(SUITE).group(of)
-    settings = preset_settings(preset, group)
+    settings = preset_settings(preset, load_suite(SUITE).domain(group))
     precision = "bfloat16" if fast_bfloat16("cpu") else "float32"
     whole, parted = (_batches(group, settings, chunks) for chunks in (1, max(2, settings.length_chunks)))
     variants: dict[str, Callable[[], object]] = {
@@ -60,7 +61,7 @@ def steps(preset: str, of: str) -> Iterator[str]:
 
 
 def _batches(group: Group, settings: TrainingSettings, chunks: int) -> list[Batch]:
-    made = batches(load_suite(SUITE), group.arm(ARM), size=settings.batch, chunks=chunks)
+    made = batches(load_suite(SUITE), group.mixture(ARM).parts, size=settings.batch, chunks=chunks)
     return list(itertools.islice(made, STEPS))
 
 
@@ -102,7 +103,7 @@ def llama(settings: TrainingSettings) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=len(VOCABULARY),
+        vocab_size=len(PUBLISHED),
         hidden_size=settings.width,
         intermediate_size=settings.hidden,
         num_hidden_layers=settings.layers,
@@ -129,7 +130,7 @@ def _loader(group: Group, settings: TrainingSettings, rate: float) -> str:
     """
     workers = settings.workers
     made = batches(
-        load_suite(SUITE), group.arm(ARM), size=settings.batch, chunks=settings.length_chunks, workers=workers
+        load_suite(SUITE), group.mixture(ARM).parts, size=settings.batch, chunks=settings.length_chunks, workers=workers
     )
     next(made)  # draws the held-out cells and the first block
     count = max(1, workers) * BLOCK_EXAMPLES // settings.batch + 1  # so that each draws one more

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lgbench.cli.options import Device, Jobs, Quiet, RunsFolder
+from lgbench.cli.streams import stdout_to_stderr
 from lgbench.errors import LgbenchError
 from lgbench.experiments.base import Experiment
 from lgbench.experiments.options import Field, converted, fields_of
@@ -127,6 +128,8 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
     from lgbench.models.devices import choose_device
 
     experiment = kind(**converted(kind, given))
+    with stdout_to_stderr():  # what the user's own files print
+        experiment.prepare()
     if how.output is None and experiment.needs_output is not None:
         raise LgbenchError(experiment.needs_output)
     device = choose_device(how.device)

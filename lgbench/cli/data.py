@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.cli.opening import opened
 from lgbench.cli.options import SuiteName, Tasks, listed
 from lgbench.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
+    from lgbench.suites import Suite
     from lgbench.task import Example
 
 app = typer.Typer(cls=Group, help="Write the benchmark's data.", no_args_is_help=True)
@@ -35,7 +37,8 @@ def export(
             help="A group, or several joined by commas; train and trained arms take exactly one.", show_default="all"
         ),
     ] = None,
-    arm: Annotated[str, typer.Option(help="main_only, transfer, control, direct or open.")] = "open",
+    arm: Annotated[str, typer.Option(help="An arm of the group (`lgbench suites show`), or open.")] = "open",
+    stage: Annotated[int | None, typer.Option(help="Of an arm that trains in stages, the stage.", min=1)] = None,
     task: Tasks = None,
     count: Annotated[int | None, typer.Option(help="How many training examples.", min=1)] = None,
     with_targets: Annotated[bool, typer.Option("--with-targets", help="Write targets of the test split too.")] = False,
@@ -52,11 +55,11 @@ def export(
     if split == "train":
         if len(groups) != 1 or count is None or tasks:
             raise LgbenchError("--split train takes exactly one --group, an --arm, a --count, and no --task.")
-        examples = _train_examples(suite, groups[0], arm, count)
+        examples = _train_examples(opened(suite), groups[0], arm, stage, count)
     elif split == "test":
         if count is not None:
             raise LgbenchError("--count is for --split train. A test split is exported whole.")
-        examples = _test_examples(suite, groups, arm, tasks)
+        examples = _test_examples(opened(suite), groups, arm, tasks)
     else:
         raise UnknownNameError("split to export", split, ("test", "train"))
     lines = (_line(example, with_target=with_targets or split == "train") for example in examples)
@@ -73,7 +76,7 @@ def export(
     typer.echo(f"Written to {plain(output, limit=LONGEST_PATH)}.", err=True)
 
 
-def _test_examples(suite: str, groups: list[str], arm: str, tasks: list[str]) -> Iterator[Example]:
+def _test_examples(suite: Suite, groups: list[str], arm: str, tasks: list[str]) -> Iterator[Example]:
     from lgbench.cells import checked_cell
     from lgbench.running.planning import make_plan
 
@@ -81,10 +84,10 @@ def _test_examples(suite: str, groups: list[str], arm: str, tasks: list[str]) ->
     return (example for cell in plan.cells for example in checked_cell(plan.suite, cell))
 
 
-def _train_examples(suite: str, group: str, arm: str, count: int) -> Iterator[Example]:
+def _train_examples(suite: Suite, group: str, arm: str, stage: int | None, count: int) -> Iterator[Example]:
     from lgbench.training_data import training_stream
 
-    return itertools.islice(training_stream(suite, group, arm), count)
+    return itertools.islice(training_stream(suite, group, arm, stage=stage), count)
 
 
 def _line(example: Example, *, with_target: bool) -> str:

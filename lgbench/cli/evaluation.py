@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lgbench.cli.fresh_folder import fresh_run_folder
+from lgbench.cli.opening import opened
 from lgbench.cli.options import (
     Lengths,
     ModelOptions,
@@ -54,9 +55,7 @@ def command(
     length: Lengths = None,
     arm: Annotated[
         str,
-        typer.Option(
-            help="How the model was trained: main_only, transfer, control, direct, or open for none of these."
-        ),
+        typer.Option(help="How the model was trained: an arm of the group (`lgbench suites show`), or open for none."),
     ] = "open",
     seed: Annotated[int | None, typer.Option(help="The model's training seed, recorded in the result.")] = None,
     limit: Annotated[
@@ -88,11 +87,12 @@ def command(
 
     groups, lengths = listed(group), listed_lengths(length)
     # What is asked for in vain fails before a model takes minutes to load.
-    plan = make_plan(suite, arm=arm, groups=groups, tasks=listed(task), lengths=lengths, seed=seed, limit=limit)
+    found = opened(suite)
+    plan = make_plan(found, arm=arm, groups=groups, tasks=listed(task), lengths=lengths, seed=seed, limit=limit)
     size = _batch_size(batch_size)
     if resume and output is not None and not output.exists() and not quiet:
         typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
-    named = [model, suite, *groups, arm, *([] if seed is None else [f"seed{seed}"])]
+    named = [model, found.name, *groups, arm, *([] if seed is None else [f"seed{seed}"])]
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
     is_series = "revisions" in options
     results, summaries = [], []
@@ -156,9 +156,9 @@ def _run(
     from lgbench.cli.progress import reporter
     from lgbench.cli.report import describe
     from lgbench.evaluation import as_trained, evaluate_plan
+    from lgbench.groups import OPEN_ARM
     from lgbench.models.loading import load_model
     from lgbench.running.loop import asks_again
-    from lgbench.suites import OPEN_ARM
     from lgbench.text import plain
 
     with stdout_to_stderr():
@@ -167,11 +167,12 @@ def _run(
             typer.echo(f"Loaded: {plain(description)}", err=True)
         if not quiet and loaded.trained is not None and plan.arm == OPEN_ARM:
             suite, group, arm, seed = loaded.trained
+            reference = plan.suite.reference if plan.suite.name == suite else suite
             if arm == OPEN_ARM:
                 told = f"It was trained for {group} in {suite}, seed {seed}, but not as an arm of it is."
             else:
                 told = f"It was trained as arm {arm} of {group} in {suite}, seed {seed}. To evaluate it as such: "
-                told += f"--suite {suite} --group {group} --arm {arm}"
+                told += f"--suite {reference} --group {group} --arm {arm}"
             typer.echo(plain(told), err=True)
         as_trained(plan, loaded.trained)
         if news and not quiet:  # once there is a model that can have a result

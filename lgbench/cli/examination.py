@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.opening import opened
 from lgbench.cli.options import ModelOptions, Tasks, listed, model_options
 from lgbench.cli.streams import stdout_to_stderr
 from lgbench.doctor.findings import TIME_LIMIT
@@ -34,17 +35,17 @@ def command(
     from lgbench.doctor.examining import examine
     from lgbench.models.loading import load_model
     from lgbench.running.planning import make_plan
-    from lgbench.suites import load_suite
 
     # Asked for in vain should fail before a model takes minutes to load.
-    make_plan(suite, tasks=tasks)
+    found = opened(suite)
+    make_plan(found, tasks=tasks)
     begun = time.perf_counter()
     with stdout_to_stderr():
         loaded = load_model(model, model_options(model_option or []))
     took = f"in {time.perf_counter() - begun:.1f} s"
     typer.echo(f"{_MARKS['ok']}  loads: {', '.join(filter(None, (took, describe(loaded))))}")
     states = set()
-    findings = examine(loaded, suite=load_suite(suite), tasks=tasks, seconds=time_limit)
+    findings = examine(loaded, suite=found, tasks=tasks, seconds=time_limit)
     while True:
         with stdout_to_stderr():
             finding = next(findings, None)

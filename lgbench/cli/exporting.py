@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
-from lgbench.cli.options import Groups, SuiteName, Tasks, listed
+from lgbench.cli.opening import open_named, opened
+from lgbench.cli.options import DraftName, Groups, SuiteName, Tasks, listed
 from lgbench.extras import require_extra
 
 app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
@@ -57,7 +58,7 @@ def lm_eval(
     from lgbench.export.lm_eval import export_lm_eval
     from lgbench.running.planning import make_plan
 
-    name = export_lm_eval(make_plan(suite, groups=listed(group), tasks=listed(task)), folder, template=template)
+    name = export_lm_eval(make_plan(opened(suite), groups=listed(group), tasks=listed(task)), folder, template=template)
     typer.echo(f"Wrote {folder}. Run, with your model:")
     typer.echo(f"  lm_eval --model hf --model_args pretrained=MODEL --include_path {folder} --tasks {name}")
 
@@ -71,12 +72,10 @@ def dataset(
     ] = 10_000,
 ) -> None:
     """Write the test cells of each task, and the arms' training streams, as parquet with a dataset card."""
-    from lgbench.suites import load_suite
-
     require_extra("export", purpose="`lgbench export dataset`")
     from lgbench.export.dataset import export_dataset
 
-    written = export_dataset(load_suite(suite), folder, train_examples=train_examples)
+    written = export_dataset(opened(suite), folder, train_examples=train_examples)
     typer.echo(f"Wrote {len(written)} files to {folder}")
 
 
@@ -84,9 +83,11 @@ def dataset(
 def eee(
     folder: Target,
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="The folder of a finished run.")],
+    suite: DraftName = None,
 ) -> None:
     """Write a result and all its replies in the format of Every Eval Ever."""
     from lgbench.export.every_eval_ever import export_every_eval_ever
 
+    open_named(suite)
     for path in export_every_eval_ever(result, folder):
         typer.echo(f"Wrote {path}")

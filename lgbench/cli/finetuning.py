@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lgbench.cli.opening import opened
 from lgbench.cli.options import MAX_SEED, ArmName, Device, GroupName, Quiet, Resume, RunFolder, SuiteName
 from lgbench.cli.streams import stdout_to_stderr
 from lgbench.errors import LgbenchError
@@ -49,30 +50,30 @@ def command(
     from lgbench.models.devices import choose_device
     from lgbench.models.folders import MODEL
     from lgbench.models.huggingface.folder import check_folder, find_folder
-    from lgbench.suites import load_suite
+    from lgbench.models.tokenizer import suite_vocabulary
     from lgbench.training.finetuning import PretrainedModule, leave_model, load_pretrained
     from lgbench.training.plans import Recipe
     from lgbench.training.rehearsal import rehearse
     from lgbench.training.trainer import train
 
-    chosen = choose_device(device)
+    found, chosen = opened(suite), choose_device(device)
     changes = [*(_LORA if lora else _FULL), *(change or [])]
-    found = load_suite(suite)
     recipe = Recipe(found, changes=changes, model=model, lora_rank=lora, device=chosen)
     plan = recipe.plan(group, arm, seed)
+    vocabulary = suite_vocabulary(found)
     with stdout_to_stderr():
         source = find_folder(model.removeprefix("hf:"), revision=None)
     check_folder(source)
-    folder = output or Path("runs") / "finetuning" / f"{suite}-{group}-{arm}-seed{seed}"
+    folder = output or Path("runs") / "finetuning" / f"{found.name}-{group}-{arm}-seed{seed}"
 
     def build(_: int) -> PretrainedModule:
-        module, tokenizer = load_pretrained(source, lora_rank=lora)
+        module, tokenizer = load_pretrained(source, lora_rank=lora, vocabulary=vocabulary)
         rehearse(folder, module, tokenizer, suite=found, group=group)
         return module
 
     with shown(plan, folder, resume=resume, quiet=quiet) as report:
         record = train(plan, folder, build=build, device=chosen, resume=resume, report=report)
-        template = leave_model(folder, source, lora_rank=lora)
+        template = leave_model(folder, source, lora_rank=lora, vocabulary=vocabulary)
     if quiet:
         return
     typer.echo(summary(record))

@@ -116,7 +116,7 @@ def fitting(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) 
 
 def why_no_arm(result: Result) -> str | None:
     """Why a result cannot stand for an arm beside others; None where it can."""
+    from lgbench.groups import OPEN_ARM
     from lgbench.scoring.systems import why_left_out
-    from lgbench.suites import OPEN_ARM
 
     return "it is of arm open" if result.arm == OPEN_ARM else why_left_out(result)

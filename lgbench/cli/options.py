@@ -11,8 +11,18 @@ import typer
 from lgbench.errors import LgbenchError
 
 GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="A group, as `lgbench suites show` lists them.")]
-ArmName = Annotated[str, typer.Argument(metavar="ARM", help="main_only, transfer, control or direct.")]
-SuiteName = Annotated[str, typer.Option("--suite", help="As `lgbench suites` lists them: mini-v1, standard-v1.")]
+ArmName = Annotated[str, typer.Argument(metavar="ARM", help="An arm, as `lgbench suites show` lists them.")]
+SuiteName = Annotated[
+    str,
+    typer.Option(
+        "--suite",
+        help="mini-v1, standard-v1 (`lgbench suites`), or your own: FILE.py:ATTRIBUTE (docs/adding-a-task.md).",
+    ),
+]
+DraftName = Annotated[
+    str | None,
+    typer.Option("--suite", metavar="FILE.py:ATTRIBUTE", help="The draft suite that they are of.", show_default="none"),
+]
 Preset = Annotated[str, typer.Option("--preset", help="Hyperparameters to start from: mini or paper.")]
 Changes = Annotated[
     list[str] | None,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from lgbench.cli.folders import check_one_system, files_named, finished_runs, fitting, read_result, why_no_arm
+from lgbench.cli.opening import open_named
+from lgbench.cli.options import DraftName
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
 from lgbench.text import LONGEST_PATH, plain
@@ -32,11 +34,13 @@ def command(
             "series: checkpoints by pretraining step."
         ),
     ] = "lengths",
+    suite: DraftName = None,
 ) -> None:
     """Draw curves by length, training step or pretraining step, or the generalization gap of a sweep."""
     if kind not in KINDS:
         raise UnknownNameError("kind of picture", kind, KINDS)
     require_extra("plot", purpose="A picture")
+    open_named(suite)
 
     from lgbench import plotting
 
@@ -78,7 +82,7 @@ def _no_gap(record: TrainingRecord) -> str | None:
     plan = record.plan
     if plan.arm != "transfer":
         return f"it is of arm {plan.arm}"
-    arm = plan.suite_group.arm(plan.arm)
+    arm = plan.suite_group.mixture(plan.arm).parts
     if [(part.task, part.share) for part in plan.parts] != [(part.task, part.share) for part in arm]:
         return "an ablation left out an auxiliary of it"
     return None if record.finished else f"it has done {record.steps_done} of {plan.settings.steps} steps"

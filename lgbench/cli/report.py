@@ -17,6 +17,7 @@ from rich.text import Text
 from lgbench.cli.console import PlainConsole, wide_console
 from lgbench.cli.diagnosis import ends_by_length, wrong_ends
 from lgbench.cli.streams import BLOCKS, showable
+from lgbench.groups import OPEN_ARM, ZONES
 from lgbench.models.loaded import Model
 from lgbench.results import WRONG_ENDS, Result
 from lgbench.scoring.display import percent
@@ -31,7 +32,7 @@ from lgbench.scoring.measures import (
     zone_accuracy,
 )
 from lgbench.submissions.eligibility import ineligible
-from lgbench.suites import OPEN_ARM, ZONES, Cell, load_suite
+from lgbench.suites import Cell, load_suite
 from lgbench.tables import Curve
 from lgbench.tables import Table as Drawn
 from lgbench.text import LONGEST_PATH, plain
@@ -121,7 +122,8 @@ def _width(table: Table, console: Console) -> int:
 
 
 def _table(result: Result) -> Table:
-    where = f"{result.suite}, arm {result.arm}" + (f", group {result.group}" if result.group else "")
+    where = result.suite + (" (a draft suite)" if result.draft else "")
+    where += f", arm {result.arm}" + (f", group {result.group}" if result.group else "")
     where += f", seed {result.seed}" if result.seed is not None else ""
     revision = result.system.options.get("revision")
     model = result.system.model
@@ -221,7 +223,7 @@ def notes(result: Result) -> list[str]:
 def _main_transfer(result: Result) -> Fraction | None:
     if result.group is None:
         return None
-    return zone_accuracy(result, load_suite(result.suite).group(result.group).main, "transfer")
+    return zone_accuracy(result, load_suite(result.suite, result.draft).group(result.group).main, "transfer")
 
 
 def summary(result: Result, folder: Path) -> dict[str, Any]:
@@ -230,6 +232,7 @@ def summary(result: Result, folder: Path) -> dict[str, Any]:
     return {
         "model": result.system.model,
         "suite": result.suite,
+        "draft": result.draft is not None,
         "arm": result.arm,
         "group": result.group,
         "seed": result.seed,

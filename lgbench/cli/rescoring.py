@@ -8,17 +8,21 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.folders import finished_runs
+from lgbench.cli.opening import open_named
+from lgbench.cli.options import DraftName
 from lgbench.errors import LgbenchError
 
 
 def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    suite: DraftName = None,
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
     from lgbench.cli.diagnosis import wrong_ends
     from lgbench.rescoring import rescore
     from lgbench.text import LONGEST_PATH, plain
 
+    open_named(suite)
     problems = []
     for folder in finished_runs(folders):
         try:

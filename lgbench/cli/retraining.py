@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.options import Device, Quiet, Resume
+from lgbench.cli.opening import open_named
+from lgbench.cli.options import Device, DraftName, Quiet, Resume
 from lgbench.cli.training import shown
 from lgbench.extras import require_extra
 
@@ -32,6 +33,7 @@ def command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The new run's folder.", show_default="runs/retrain-NAME")
     ] = None,
+    suite: DraftName = None,
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
@@ -53,6 +55,7 @@ def command(
         threads_of,
     )
 
+    open_named(suite)
     source = recorded_folder(run)
     recorded = read_training_record(source)
     folder = output or Path("runs") / f"retrain-{source.resolve().name}"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.folders import finished_runs
+from lgbench.cli.folders import finished_runs, read_result
 from lgbench.text import LONGEST_PATH, plain
 
 
@@ -76,7 +76,7 @@ def _drafted_notes(runs: Sequence[Path], system: Path) -> str | None:
     from lgbench.submissions.submitting import has_notes
     from lgbench.training.notes import record_beside, training_notes
 
-    if has_notes(system):
+    if has_notes(system) or any(read_result(run).draft for run in runs):  # which will be refused
         return None
     records = [record for run in runs if (record := record_beside(run)) is not None]
     return training_notes(records) if len(records) == len(runs) else None

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.cli.opening import opened
+from lgbench.cli.options import SuiteName
 from lgbench.cli.streams import showable
 from lgbench.errors import LgbenchError
 
@@ -29,13 +31,14 @@ def list_suites(context: typer.Context) -> None:
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(help="The suite's name.")] = "mini-v1") -> None:
+def show(
+    name: Annotated[str | None, typer.Argument(help="The suite.", show_default="that of --suite")] = None,
+    suite: SuiteName = "mini-v1",
+) -> None:
     """Print a suite's groups, their arms, lengths and cell counts."""
-    from lgbench.suites import TRAINED_ARMS, load_suite
-
-    suite = load_suite(name)
-    for group in suite.groups:
-        cells = ", ".join(f"{arm} {len(suite.cells(arm, [group.name]))}" for arm in TRAINED_ARMS)
+    found = opened(name or suite)
+    for group in found.groups:
+        cells = ", ".join(f"{arm.name} {len(found.cells(arm.name, [group.name]))}" for arm in group.arms)
         auxiliaries = ", ".join(f"{task} ≤ {group.aux_length}" for task in group.auxiliaries)
         typer.echo(
             showable(f"""{group.name}
@@ -46,17 +49,14 @@ def show(name: Annotated[str, typer.Argument(help="The suite's name.")] = "mini-
   cells        {cells}
 """)
         )
-    open_cells = len(suite.cells())
-    size = suite.examples_per_cell
-    typer.echo(
-        showable(f"""Arms, each trained for the same number of examples (≤: greatest training length)
-  main_only  the main task alone
-  transfer   the main task and the auxiliaries, in equal shares
-  control    the main task with its share in transfer, the control with the rest
-  direct     the main task up to the auxiliaries' length
-  open       not trained under an arm: every task at every length of its groups
-A cell is a task at a length, {size} examples. Open has {open_cells} cells ({open_cells * size:,} examples).""")
-    )
+    typer.echo(showable("Arms, each trained for the same number of examples (≤: greatest training length)"))
+    width = max(len(arm.name) for arm in found.arms)
+    for arm in found.arms:
+        against = f"; its gain is against {arm.baseline}" if arm.baseline else ""
+        typer.echo(showable(f"  {arm.name:{width}}  {arm.summary}{against}"))
+    typer.echo(f"  {'open':{width}}  not trained under an arm: every task at every length of its groups")
+    count, size = len(found.cells()), found.examples_per_cell
+    typer.echo(f"A cell is a task at a length, {size} examples. Open has {count} cells ({count * size:,} examples).")
 
 
 @app.command("lock")

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from lgbench.cli.group import Group
+from lgbench.cli.opening import opened
+from lgbench.cli.options import SuiteName
 
 app = typer.Typer(cls=Group, help="List the tasks, or show examples of one.", invoke_without_command=True)
 
 
 @app.callback()
-def list_tasks(context: typer.Context) -> None:
+def list_tasks(context: typer.Context, suite: SuiteName = "mini-v1") -> None:
     """List the tasks, or show examples of one."""
     if context.invoked_subcommand is not None:
         return
@@ -21,14 +23,13 @@ def list_tasks(context: typer.Context) -> None:
     from rich.text import Text
 
     from lgbench.cli.console import wide_console
-    from lgbench.suites import SUITES
-    from lgbench.tasks import TASKS
 
+    found = opened(suite)
     example = Column("example", overflow="fold")
     groups = Column("groups (* its main task)", overflow="fold")
     table = Table("task", example, groups, box=box.SIMPLE_HEAD, pad_edge=False)
-    for task in TASKS:
-        homes = [group for group in SUITES[0].groups if task.name in group.tasks]
+    for task in found.tasks:
+        homes = [group for group in found.groups if task.name in group.tasks]
         names = ", ".join(f"{group.name}{'*' if group.main == task.name else ''}" for group in homes)
         table.add_row(task.name, Text(f"{task.example} {task.solve(task.example)}"), names)
     wide_console().print(table)
@@ -39,15 +40,14 @@ def show(
     task: Annotated[str, typer.Argument(help="The task's name.")],
     length: Annotated[int, typer.Option(help="The length of the examples.", min=1, max=1000)] = 5,
     count: Annotated[int, typer.Option(help="How many.", min=1, max=16)] = 5,
-    suite: Annotated[str, typer.Option(help="The suite that the examples belong to.")] = "mini-v1",
+    suite: SuiteName = "mini-v1",
 ) -> None:
     """Print what a task is, and examples of it (from the few-shot split, never from the test cells)."""
     from lgbench.cells import draw_cell
-    from lgbench.suites import load_suite
-    from lgbench.tasks import get_task
 
-    definition = get_task(task)
-    examples = draw_cell(load_suite(suite), task, length, split="shots")[:count]
+    found = opened(suite)
+    definition = found.task(task)
+    examples = draw_cell(found, task, length, split="shots")[:count]
     typer.echo(f"{task}, version {definition.version}\n{definition.instruction}\n")
     for example in examples:
         typer.echo(f"{example.prompt}\n  {example.target}")

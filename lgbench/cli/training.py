@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lgbench.cli.opening import opened
 from lgbench.cli.options import (
     MAX_SEED,
     ArmName,
@@ -52,14 +53,13 @@ def command(
 
     from lgbench.models.devices import choose_device
     from lgbench.models.importing import load_build
-    from lgbench.suites import load_suite
     from lgbench.training.plans import Recipe
     from lgbench.training.trainer import train
 
-    chosen = choose_device(device)
-    recipe = Recipe(load_suite(suite), preset=preset, changes=change or [], model=model, device=chosen)
+    found, chosen = opened(suite), choose_device(device)
+    recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
     plan = recipe.plan(group, arm, seed)
-    folder = output or Path("runs") / "training" / f"{suite}-{group}-{arm}-seed{seed}"
+    folder = output or Path("runs") / "training" / f"{found.name}-{group}-{arm}-seed{seed}"
     build = load_build(model) if model else None
     with shown(plan, folder, resume=resume, quiet=quiet) as report:
         record = train(plan, folder, build=build, device=chosen, resume=resume, report=report)
@@ -163,8 +163,8 @@ def summary(record: TrainingRecord) -> str:
 def _evaluation(record: TrainingRecord, folder: Path) -> str:
     """The command that evaluates the checkpoint of a run."""
     plan = record.plan
-    command = ["lgbench", "eval", str(folder / CHECKPOINT), "--suite", plan.suite, "--group", plan.group]
-    command += ["--arm", plan.arm, "--seed", str(plan.seed)]
+    command = ["lgbench", "eval", str(folder / CHECKPOINT), "--suite", plan.loaded_suite.reference]
+    command += ["--group", plan.group, "--arm", plan.arm, "--seed", str(plan.seed)]
     if plan.other_model is not None:
         command += ["--model-option", f"build={plan.other_model}"]
     return shlex.join(command)

@@ -15,7 +15,6 @@ from lgbench.models.calling import ask, own_batch_size
 from lgbench.models.contract import DEFAULT_BATCH_SIZE, Predictor
 from lgbench.suites import SUITES, Cell, Suite
 from lgbench.task import Stream
-from lgbench.tasks import get_task
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
 _SAMPLES_PER_CELL = 4
@@ -83,7 +82,7 @@ def _characters(suite: Suite, tasks: Sequence[str]) -> float:
         if cell.task in tasks:
             stream = Stream("lgbench", suite.name, "doctor", cell.task, cell.length)
             drawn = draw_prompts(
-                stream, get_task(cell.task), cell.length, _SAMPLES_PER_CELL,
+                stream, suite.task(cell.task), cell.length, _SAMPLES_PER_CELL,
                 split="dev", held_out=frozenset(), distinct=False,
             )  # fmt: skip
             total += suite.examples_per_cell * sum(map(len, drawn)) / len(drawn)

@@ -14,7 +14,7 @@ from lgbench.experiments.base import ArmExperiment, GroupName, Report, Run, Seed
 from lgbench.tables import Table
 
 if TYPE_CHECKING:
-    from lgbench.suites import Zone
+    from lgbench.groups import Zone
     from lgbench.training.plans import TrainingPlan
     from lgbench.training.record import TrainingRecord
 
@@ -32,7 +32,7 @@ class Ablate(ArmExperiment):
     @property
     def title(self) -> str:
         """The usual folder's name."""
-        return f"ablate-{self.suite}-{self.group}"
+        return f"ablate-{self.opened_suite().name}-{self.group}"
 
     def runs(self, root: Path, device: str) -> Iterator[Run]:
         """A run for each choice of at least one auxiliary and each seed, seed by seed: single ones first, all last.
@@ -55,8 +55,8 @@ class Ablate(ArmExperiment):
 
     def report(self, runs: Sequence[Run]) -> Report:
         """The main task's zones, a row for each choice of auxiliaries."""
+        from lgbench.groups import ZONES
         from lgbench.scoring.display import percent
-        from lgbench.suites import ZONES
 
         choices = by_choice(run.record() for run in runs)
         columns = ("auxiliaries", "seeds", "in-dist.", "transfer", "beyond", "lowest", "highest", "learned")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from lgbench.tables import Table
 
 if TYPE_CHECKING:
+    from lgbench.suites import Suite
     from lgbench.training.plans import Recipe, TrainingPlan
     from lgbench.training.record import TrainingRecord
 
@@ -119,6 +120,9 @@ class Experiment(ABC):
 
         train_run(run.plan, run.folder, name=run.name, device=device, tell=zones_line)
 
+    def prepare(self) -> None:  # noqa: B027  # most experiments need none
+        """Called in every process before runs are planned or finished there: the place to load what runs refer to."""
+
     def notes(self) -> list[str]:
         """What a user should know before the runs start, a sentence each."""
         return []
@@ -161,6 +165,20 @@ class ArmExperiment(Experiment):
         ),
     ] = None
 
+    def prepare(self) -> None:
+        """Open the suite, which may be the user's own."""
+        self.opened_suite()
+
+    def opened_suite(self) -> Suite:
+        """The suite.
+
+        Raises:
+            LgbenchError: There is none of this name, or the user's own is not sound.
+        """
+        from lgbench.drafts import open_suite
+
+        return open_suite(self.suite)
+
     def recipe(self, device: str, *changes: str) -> Recipe:
         """What the runs have in common.
 
@@ -169,13 +187,19 @@ class ArmExperiment(Experiment):
             changes: Of hyperparameters, each `name=value`; the user's `--set` come after them and win.
 
         Raises:
-            UnknownNameError: There is no such suite.
+            LgbenchError: There is no such suite, or the user's own is not sound.
         """
-        from lgbench.suites import load_suite
         from lgbench.training.plans import Recipe
 
         changed = [*changes, *self.change]
-        return Recipe(load_suite(self.suite), preset=self.preset, changes=changed, model=self.model, device=device)
+        return Recipe(self.opened_suite(), preset=self.preset, changes=changed, model=self.model, device=device)
+
+    def notes(self) -> list[str]:
+        """That the suite is a draft, if it is."""
+        suite = self.opened_suite()
+        if suite.draft is None:
+            return []
+        return [f"{suite.name} is a draft suite ({suite.draft.reference}): its results cannot be submitted."]
 
     @property
     def needs_output(self) -> str | None:

@@ -11,7 +11,7 @@ import torch
 
 from lgbench.experiments.base import Run
 from lgbench.models.importing import load_build
-from lgbench.suites import load_suite
+from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.tables import Table
 from lgbench.training.batching import batches
 from lgbench.training.modules import build_module
@@ -56,9 +56,12 @@ def _step_seconds(plan: TrainingPlan, device: str) -> float:
     """What a step of a run takes, in seconds. Nothing of the run is touched."""
     settings = plan.settings
     build = load_build(plan.other_model) if plan.other_model is not None else None
-    module = build_module(settings, build, seed=plan.seed, device=device)
+    suite = plan.loaded_suite
+    size = len(suite_vocabulary(suite))
+    module = build_module(settings, build, seed=plan.seed, device=device, vocabulary_size=size)
     optimizer = make_optimizer(module, settings)
-    stream = batches(load_suite(plan.suite), plan.trained_arm(), size=settings.batch, chunks=settings.length_chunks)
+    parts = plan.mixture.schedule[-1].parts
+    stream = batches(suite, parts, size=settings.batch, chunks=settings.length_chunks)
     begun = 0.0
     for step, batch in enumerate(islice(stream, _WARM + _TIMED)):
         if step == _WARM:

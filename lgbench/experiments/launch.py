@@ -122,7 +122,9 @@ def _submitter(loaded: Loaded, executor: Executor, device: str) -> Callable[[Run
 
 def finish_elsewhere(reference: str, options: Mapping[str, Any], run: Run, device: str) -> None:
     """Finish a run in the process that an executor calls this in."""
-    load_experiment(reference)(**options).finish(run, device)
+    experiment = load_experiment(reference)(**options)
+    experiment.prepare()
+    experiment.finish(run, device)
 
 
 def _outcome(run: Run, finish: Callable[[], object]) -> Outcome:

@@ -26,7 +26,7 @@ class Reproduce(ArmExperiment):
     arm: Annotated[
         tuple[str, ...],
         Option(
-            "An arm, or several joined by commas; may be repeated. `--arm direct` adds the ceiling.",
+            "An arm, or several joined by commas; may be repeated. `--arm direct,short_aux` adds these two.",
             shown="main_only, transfer, control",
         ),
     ] = ()
@@ -44,12 +44,13 @@ class Reproduce(ArmExperiment):
     @property
     def title(self) -> str:
         """The usual folder's name."""
-        return f"{self.suite}-{self.preset}"
+        return f"{self.opened_suite().name}-{self.preset}"
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """Each arm once. The ceiling alone would be compared with nothing, so `direct` is added to the others."""
-        return tuple(dict.fromkeys([*USUAL_ARMS, *self.arm] if set(self.arm) <= {"direct"} else self.arm))
+        """Each arm once. `direct` and `short_aux` alone would be compared with nothing: they join the others."""
+        more = set(self.arm) <= {"direct", "short_aux"}
+        return tuple(dict.fromkeys([*USUAL_ARMS, *self.arm] if more else self.arm))
 
     def runs(self, root: Path, device: str) -> Iterator[Run]:
         """Seed by seed, then by group and arm, so that every group is seen once early.
@@ -64,12 +65,10 @@ class Reproduce(ArmExperiment):
                 yield Run(recipe.plan(group, arm, seed), folder, name=f"{group} {arm} seed {seed}")
 
     def notes(self) -> list[str]:
-        """A sentence for each arm of a wanted group whose run is named for another group."""
-        from lgbench.suites import load_suite
-
-        return [
+        """Those of the suite, and a sentence for each arm of a wanted group whose run is named for another group."""
+        return super().notes() + [
             f"The {each.arm} run of {each.group} is that of {each.run}, which trains on the same list."
-            for each in _arms_of_groups(load_suite(self.suite), self.group, self.arms)
+            for each in _arms_of_groups(self.opened_suite(), self.group, self.arms)
             if each.group != each.run
         ]
 
@@ -87,9 +86,8 @@ class Reproduce(ArmExperiment):
         from lgbench.rescoring import rescore
         from lgbench.scoring.report import comparison_parts, comparison_record
         from lgbench.scoring.systems import score_trained
-        from lgbench.suites import load_suite
 
-        scores = score_trained([rescore(run.folder / RESULT) for run in runs], load_suite(self.suite))
+        scores = score_trained([rescore(run.folder / RESULT) for run in runs], self.opened_suite())
         parts = [*_tokens(runs), "", *comparison_parts(scores, names=self.group)]
         return Report(parts, comparison_record(scores))
 

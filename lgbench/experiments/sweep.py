@@ -30,7 +30,7 @@ class Sweep(ArmExperiment):
     @property
     def title(self) -> str:
         """The usual folder's name."""
-        return f"sweep-{self.suite}-{self.group}"
+        return f"sweep-{self.opened_suite().name}-{self.group}"
 
     def runs(self, root: Path, device: str) -> Iterator[Run]:
         """A run for each pair of lengths and seed, seed by seed."""
@@ -73,14 +73,13 @@ class Sweep(ArmExperiment):
 
 
 def _at_lengths(plan: TrainingPlan, main_length: int, aux_length: int) -> TrainingPlan:
-    from lgbench.tasks import get_task
     from lgbench.training.plans import MOST_LENGTH
 
     main, *auxiliaries = plan.parts
     parts = [main.model_copy(update={"max_length": main_length})]
     parts += [part.model_copy(update={"max_length": aux_length}) for part in auxiliaries]
     for part in parts:
-        get_task(part.task).check_length(part.max_length)
+        plan.loaded_suite.task(part.task).check_length(part.max_length)
         if part.max_length > MOST_LENGTH:
             raise LgbenchError(f"Length {part.max_length} is more than the {MOST_LENGTH} that a run may train on.")
     return plan.model_copy(update={"parts": tuple(parts)})

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from lgbench.cells import checked_cell
 from lgbench.files import atomic_folder
-from lgbench.suites import TRAINED_ARMS, Suite
+from lgbench.groups import Group
+from lgbench.suites import Suite
 from lgbench.task import Example
 from lgbench.training_data import training_stream
 from lgbench.version import __version__
@@ -44,12 +45,17 @@ def export_dataset(suite: Suite, folder: Path, *, train_examples: int) -> list[P
             examples = (example for cell in cells for example in checked_cell(suite, cell))
             written.append(_write(unfinished / "test" / f"{task.name}.parquet", examples))
         for group in suite.groups if train_examples else ():
-            for arm in TRAINED_ARMS:
+            for arm in _streamed(group):
                 stream = islice(training_stream(suite, group.name, arm), train_examples)
                 written.append(_write(unfinished / "train" / group.name / f"{arm}.parquet", stream))
         card = unfinished / "README.md"
         card.write_text(_card(suite, train_examples=train_examples), encoding="utf-8")
     return [folder / path.relative_to(unfinished) for path in (*written, card)]
+
+
+def _streamed(group: Group) -> list[str]:
+    """The arms that train on one list: what a run in stages draws of each depends on how long it is."""
+    return [arm.name for arm in group.arms if not group.mixture(arm.name).stages]
 
 
 def _write(path: Path, examples: Iterable[Example]) -> Path:
@@ -73,7 +79,7 @@ def _card(suite: Suite, *, train_examples: int) -> str:
     configs = [_config(task.name, "test", f"test/{task.name}.parquet") for task in suite.tasks]
     streams = "Training streams are not included; lgbench draws them.\n"
     if train_examples:
-        pairs = [(group.name, arm) for group in suite.groups for arm in TRAINED_ARMS]
+        pairs = [(group.name, arm) for group in suite.groups for arm in _streamed(group)]
         configs += [_config(f"{group}-{arm}", "train", f"train/{group}/{arm}.parquet") for group, arm in pairs]
         streams = (
             f"The other configurations hold the first {train_examples:,} examples of the training stream of an arm:\n"

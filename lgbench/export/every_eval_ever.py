@@ -156,7 +156,7 @@ def _cell(result: Result, cell: CellResult) -> dict[str, Any]:
 
 
 def _samples(result: Result, replies: Mapping[str, Reply]) -> Iterator[dict[str, Any]]:
-    suite = load_suite(result.suite)
+    suite = load_suite(result.suite, result.draft)
     for recorded in result.cells:
         cell = Cell(recorded.task, recorded.length)
         for example in evaluated(suite, cell, checked_cell(suite, cell), result.limit):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgbench.cells import checked_cell, committed_digest
+from lgbench.cells import checked_cell, recorded_digest
 from lgbench.files import atomic_folder
 from lgbench.models.loading import check_texts
 from lgbench.models.prompting import generation_cap, prompt_style, question
@@ -14,7 +14,6 @@ from lgbench.results import PromptStyle
 from lgbench.running.planning import Plan
 from lgbench.suites import Cell, Suite
 from lgbench.task import Example
-from lgbench.tasks import get_task
 
 MODULE = "lgbench_cells"
 # Runs inside the harness, where lgbench need not be installed; so it is written out as text.
@@ -97,7 +96,7 @@ def _task(name: str, suite: Suite, cell: Cell, examples: Sequence[Example]) -> s
 custom_dataset: !function {MODULE}.load
 dataset_kwargs:
   cell: {cell.task}-{cell.length}
-  sha256: {committed_digest(suite, cell)}
+  sha256: {recorded_digest(suite, cell)}
 test_split: test
 num_fewshot: 0
 output_type: generate_until
@@ -114,7 +113,7 @@ metric_list:
     aggregation: mean
     higher_is_better: true
 metadata:
-  version: {get_task(cell.task).version}
+  version: {suite.task(cell.task).version}
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from lgbench.groups import Group
 from lgbench.leaderboard.markdown import (
     GENERATED,
     ONE_SEED_NOTE,
@@ -23,7 +24,7 @@ from lgbench.scoring.measures import counts_by_task, wilson_interval, zone_lengt
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import Group, Suite
+from lgbench.suites import Suite
 
 _ENDS = (
     "`wrong` counts replies in the transfer zone, over all seeds. Of these, `empty` ones hold nothing, `early` ones "

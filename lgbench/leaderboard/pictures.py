@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from lgbench.groups import OPEN_ARM, Group
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.svg import draw
-from lgbench.looks import ARM_LOOKS, Look
+from lgbench.looks import Look, arm_look
 from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.curves import Curve, curve
 from lgbench.scoring.display import percent
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import OPEN_ARM, Group, Suite
+from lgbench.suites import Suite
 
 # Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart; one for each main task.
 _TASK_LOOKS = (Look("#0072b2"), Look("#009e73"), Look("#d55e00"), Look("#56b4e9", (2, 2)), Look("#cc79a7"))
@@ -61,7 +62,7 @@ def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Pi
     """The main task by length under each arm."""
     group = scores.group
     curves = [
-        (curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid), ARM_LOOKS[arm])
+        (curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid), arm_look(group.arms, arm))
         for arm, of_arm in scores.arms.items()
     ]
     return Picture(

@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
+from lgbench.groups import Group
 from lgbench.looks import ZONE_SHADES, Look
 from lgbench.scoring.curves import Curve, axis_ends, zone_spans
-from lgbench.suites import Group
 
 # Pixels, from the upper left corner.
 _WIDTH, _HEIGHT = 720, 330

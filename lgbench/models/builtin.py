@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lgbench.models.contract import Predictor
-from lgbench.task import Stream
+from lgbench.suites import Suite
+from lgbench.task import Stream, Task
 from lgbench.tasks import get_task
 from lgbench.tasks.mazes import TOKENS
 from lgbench.tasks.strings import LETTERS
@@ -18,15 +19,23 @@ _OPERATORS = re.compile(r"[-+*=?]")
 class Oracle:
     """Solves every prompt with the task's own `solve`: the upper check of the plumbing."""
 
+    def __init__(self) -> None:
+        self._task: Callable[[str], Task] = get_task
+
+    def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
+        """The tasks are those of this suite."""
+        self._task = suite.task
+
     def predict(self, prompts: Sequence[str], task: str) -> list[str]:
         """The target of each prompt."""
-        return [get_task(task).solve(prompt) for prompt in prompts]
+        return [self._task(task).solve(prompt) for prompt in prompts]
 
 
 class Random:
     """Writes random symbols of the prompt's alphabet. It sees the prompt only, and the same prompt gets the same reply.
 
-    The reply has 1 to n + 1 symbols (digits, letters or node tokens), n being those before the first operator.
+    The reply has 1 to n + 1 symbols (digits, letters, node tokens, or those of the prompt where it has others), n being
+    those before the first operator.
     """
 
     def predict(self, prompts: Sequence[str], task: str) -> list[str]:
@@ -36,7 +45,9 @@ class Random:
     def _reply(self, prompt: str) -> str:
         first = _first_part(prompt)
         nodes = first.count(":")
-        alphabet = TOKENS if nodes else string.digits if first.isdigit() else LETTERS
+        alphabet: Sequence[str] = TOKENS if nodes else string.digits if first.isdigit() else LETTERS
+        if not nodes and not set(first) <= {*string.digits, *LETTERS}:
+            alphabet = sorted(set(first))
         stream = Stream("lgbench", "random", prompt)
         length = 1 + int(stream.below((nodes or len(first)) + 1, 1)[0])
         return "".join(alphabet[pick] for pick in stream.below(len(alphabet), length).tolist())

@@ -14,6 +14,7 @@ from typing import Any
 
 import lgbench
 from lgbench.errors import LgbenchError, ModelError
+from lgbench.models.builtin import Oracle
 from lgbench.models.contract import DEFAULT_BATCH_SIZE, CappedReply, Predictor, RefusedReply, StreamingPredictor
 from lgbench.suites import Suite
 
@@ -25,7 +26,7 @@ def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
         LgbenchError: It cannot work on this.
         ModelError: It raised.
     """
-    if isinstance(predictor, StreamingPredictor):
+    if isinstance(predictor, StreamingPredictor | Oracle):
         with user_code("The model's prepare"):
             predictor.prepare(suite, tuple(tasks))
 

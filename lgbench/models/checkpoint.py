@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
@@ -22,7 +29,7 @@ from lgbench.models.architecture import Architecture
 from lgbench.models.calling import user_code
 from lgbench.models.folders import MODEL
 from lgbench.models.tensors import packed, read_shapes, read_tensors, spoiled
-from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
+from lgbench.models.tokenizer import MARKS, MOST_TOKENS, PUBLISHED, VOCABULARY_VERSION, Vocabulary
 from lgbench.models.transformer import Transformer
 from lgbench.records import read_record, write_record
 from lgbench.results import Seed
@@ -41,7 +48,8 @@ class CheckpointRecord(BaseModel):
     Attributes:
         format: Always `lgbench-checkpoint`.
         vocabulary_version: Of the tokenizer.
-        vocabulary_size: Tokens that there were when it was trained; those added later it does not know.
+        vocabulary_size: Tokens that it reads and writes: of the published vocabulary, the first of them.
+        vocabulary: The text of each token, of a suite with tasks of its own; left out for the published vocabulary.
         architecture: Of a reference model; null for a user's module.
         build: The function that builds a user's module, as given to `--model`; of `lgbench finetune`, the pretrained
             model, as in `hf:FOLDER`; null for a reference model.
@@ -57,6 +65,7 @@ class CheckpointRecord(BaseModel):
     format: Literal["lgbench-checkpoint"] = "lgbench-checkpoint"
     vocabulary_version: int
     vocabulary_size: int = 152
+    vocabulary: Annotated[tuple[str, ...], Field(max_length=MOST_TOKENS)] | None = None
     architecture: Architecture | None
     build: str | None
     suite: str
@@ -64,6 +73,29 @@ class CheckpointRecord(BaseModel):
     arm: str
     seed: Seed
     steps: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _has_its_tokens(self) -> Self:
+        if self.vocabulary is None:
+            return self
+        if self.vocabulary[: len(MARKS)] != MARKS or len(set(self.vocabulary)) < len(self.vocabulary):
+            raise ValueError(f"vocabulary must begin with {', '.join(MARKS)} and name each token once")
+        if "" in self.vocabulary or len(self.vocabulary) != self.vocabulary_size:
+            raise ValueError(f"vocabulary must have vocabulary_size ({self.vocabulary_size}) texts, none of them empty")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        record: dict[str, Any] = dump(self)
+        return {name: value for name, value in record.items() if name != "vocabulary" or value is not None}
+
+    @property
+    def tokens(self) -> Vocabulary:
+        """The vocabulary that the module reads and writes."""
+        if self.vocabulary is not None:
+            return Vocabulary(self.vocabulary)
+        whole = self.vocabulary_size == len(PUBLISHED)
+        return PUBLISHED if whole else Vocabulary(PUBLISHED.tokens[: self.vocabulary_size])
 
     @model_validator(mode="after")
     def _says_how_to_build(self) -> Self:
@@ -221,9 +253,9 @@ def read_checkpoint_record(folder: Path) -> CheckpointRecord:
             f"{str(folder)!r} has vocabulary version {record.vocabulary_version}; this lgbench has version "
             f"{VOCABULARY_VERSION}, whose tokens mean other text. Train it again, or use the lgbench that trained it."
         )
-    if not 0 < record.vocabulary_size <= len(VOCABULARY):
+    if record.vocabulary is None and not 0 < record.vocabulary_size <= len(PUBLISHED):
         raise LgbenchError(
-            f"{str(folder)!r} knows {record.vocabulary_size} tokens; this lgbench has {len(VOCABULARY)}. Use the "
+            f"{str(folder)!r} knows {record.vocabulary_size} tokens; this lgbench has {len(PUBLISHED)}. Use the "
             "lgbench that trained it, or a newer one."
         )
     return record

@@ -9,12 +9,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from lgbench.errors import LgbenchError
 from lgbench.models.contract import CappedReply
 from lgbench.models.decoding import Reader, greedy, make_reader
 from lgbench.models.parallel import MOST_PARTS, in_parts
 from lgbench.models.prompting import generation_cap
-from lgbench.models.tokenizer import END, VOCABULARY, decode, encode_prompt, task_tag
+from lgbench.models.tokenizer import END, PUBLISHED, Vocabulary
 from lgbench.models.transformer import Transformer
 
 # Parameters. Below so many, cores that share an operation wait for each other longer than they work.
@@ -30,13 +29,13 @@ class CheckpointPredictor:
     Args:
         module: The trained module.
         device: Where it runs.
-        vocabulary_size: Tokens that it knows: the first so many.
+        vocabulary: The tokens that it reads and writes.
     """
 
     batch_size = 256
 
-    def __init__(self, module: nn.Module, *, device: str = "cpu", vocabulary_size: int = len(VOCABULARY)) -> None:
-        self._known = vocabulary_size
+    def __init__(self, module: nn.Module, *, device: str = "cpu", vocabulary: Vocabulary = PUBLISHED) -> None:
+        self._vocabulary = vocabulary
         self._module = module.to(device).eval()
         self.device = device
         self.parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
@@ -52,25 +51,23 @@ class CheckpointPredictor:
         """Reply to prompts of one task. A reply that the cap of 4 * len(prompt) + 32 tokens ended is a `CappedReply`.
 
         Raises:
-            LgbenchError: A prompt or a task that the vocabulary lacks, or lacked when the model was trained.
+            LgbenchError: A prompt or a task that the vocabulary lacks.
         """
-        if task_tag(task) >= self._known:
-            raise LgbenchError(f"The checkpoint is older than the task {task!r} and has no tag for it. Train it anew.")
         # Grouped by cap too, which counts characters.
         by_size: dict[tuple[int, int], list[int]] = {}
-        rows = [encode_prompt(task, prompt) for prompt in prompts]
+        rows = [self._vocabulary.encode_prompt(task, prompt) for prompt in prompts]
         for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
             by_size.setdefault((len(row), generation_cap(prompt)), []).append(index)
         replies: dict[int, str] = {}
         for (_, cap), indices in by_size.items():
             workers = [partial(self._write, reader, cap) for reader in self._readers]
             written = in_parts([rows[index] for index in indices], workers, threads=self._threads)
-            replies |= zip(indices, map(_reply, written), strict=True)
+            replies |= zip(indices, map(self._reply, written), strict=True)
         return [replies[index] for index in range(len(prompts))]
 
     def _write(self, reader: Reader, cap: int, rows: Sequence[list[int]], give_up: threading.Event) -> list[list[int]]:
         return greedy(reader, torch.tensor(rows, device=self.device), cap, give_up=give_up)
 
-
-def _reply(tokens: list[int]) -> str:
-    return decode(tokens[:-1]) if tokens[-1] == END else CappedReply(decode(tokens))
+    def _reply(self, tokens: list[int]) -> str:
+        decode = self._vocabulary.decode
+        return decode(tokens[:-1]) if tokens[-1] == END else CappedReply(decode(tokens))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from lgbench.files import atomic_folder
 from lgbench.models.architecture import Architecture
 from lgbench.models.checkpoint import load_module, read_checkpoint_record
 from lgbench.models.tensors import packed
-from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
+from lgbench.models.tokenizer import BEGIN, END, MARKS, PAD, Vocabulary, is_tag
 from lgbench.models.transformer import NORM_EPSILON
 
 _LONGEST = 4096
@@ -30,7 +30,7 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
             folder is not empty, or cannot be written.
     """
     record = read_checkpoint_record(checkpoint)
-    shape, vocabulary = record.architecture, VOCABULARY[: record.vocabulary_size]
+    shape, vocabulary = record.architecture, record.tokens
     if shape is None or shape.position != "rope":
         raise LgbenchError(
             f"{str(checkpoint)!r} has no form as LlamaForCausalLM: only reference models with position=rope have."
@@ -54,7 +54,7 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
             (unfinished / name).write_bytes(json.dumps(content, indent=1).encode() + b"\n")
 
 
-def _config(shape: Architecture, vocabulary: Sequence[str]) -> dict[str, object]:
+def _config(shape: Architecture, vocabulary: Vocabulary) -> dict[str, object]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -104,9 +104,10 @@ def _renamed(weights: Mapping[str, Tensor], shape: Architecture) -> dict[str, Te
     return renamed
 
 
-def _tokenizer(vocabulary: Sequence[str]) -> dict[str, object]:
+def _tokenizer(vocabulary: Vocabulary) -> dict[str, object]:
     """A `tokenizer.json`: words of one character, or of one mark, tag or node, looked up in a list."""
-    marks = [number for number, text in enumerate(vocabulary) if text.startswith("<")]
+    tokens = vocabulary.tokens
+    marks = [number for number, text in enumerate(tokens) if is_tag(text)]
     return {
         "version": "1.0",
         "truncation": None,
@@ -114,7 +115,7 @@ def _tokenizer(vocabulary: Sequence[str]) -> dict[str, object]:
         "added_tokens": [
             {
                 "id": number,
-                "content": vocabulary[number],
+                "content": tokens[number],
                 "single_word": False,
                 "lstrip": False,
                 "rstrip": False,
@@ -126,7 +127,7 @@ def _tokenizer(vocabulary: Sequence[str]) -> dict[str, object]:
         "normalizer": None,
         "pre_tokenizer": {
             "type": "Split",
-            "pattern": {"Regex": r"\[[0-9]+\]|."},
+            "pattern": {"Regex": vocabulary.pattern},
             "behavior": "Isolated",
             "invert": False,
         },
@@ -134,8 +135,8 @@ def _tokenizer(vocabulary: Sequence[str]) -> dict[str, object]:
         "decoder": {"type": "Fuse"},
         "model": {
             "type": "WordLevel",
-            "vocab": {text: number for number, text in enumerate(vocabulary)},
-            "unk_token": vocabulary[PAD],
+            "vocab": {text: number for number, text in enumerate(tokens)},
+            "unk_token": tokens[PAD],
         },
     }
 
@@ -143,9 +144,9 @@ def _tokenizer(vocabulary: Sequence[str]) -> dict[str, object]:
 def _tokenizer_config() -> dict[str, object]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": VOCABULARY[BEGIN],
-        "eos_token": VOCABULARY[END],
-        "pad_token": VOCABULARY[PAD],
+        "bos_token": MARKS[BEGIN],
+        "eos_token": MARKS[END],
+        "pad_token": MARKS[PAD],
         "clean_up_tokenization_spaces": False,
         "model_max_length": _LONGEST,
     }

@@ -135,7 +135,7 @@ def _from_checkpoint(name: str, given: dict[str, str]) -> Model:
     build = load_build(options.build) if options.build is not None else None
     device = choose_device(options.device)
     record, module = load_module(folder, build=build)
-    predictor = CheckpointPredictor(module, device=device, vocabulary_size=record.vocabulary_size)
+    predictor = CheckpointPredictor(module, device=device, vocabulary=record.tokens)
     system = SystemInfo(
         model=name,
         kind="checkpoint",

@@ -11,7 +11,6 @@ from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.results import PromptStyle
 from lgbench.suites import Suite
 from lgbench.task import Example
-from lgbench.tasks import get_task
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ def question(style: PromptStyle, suite: Suite, prompt: str, task: str) -> str:
 
 @cache
 def _introduction(suite: Suite, task: str, shots: int) -> str:
-    lines = [get_task(task).instruction, _ORDER, ""]
+    lines = [suite.task(task).instruction, _ORDER, ""]
     for example in worked_examples(suite, task, shots):
         lines += [example.prompt, f"{OPEN_TAG}{example.target}{CLOSE_TAG}", ""]
     return "\n".join(lines) + "\n"

@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lgbench.errors import LgbenchError
-from lgbench.looks import ARM_LOOKS, ZONE_SHADES
+from lgbench.groups import Group
+from lgbench.looks import ZONE_SHADES, arm_look
 from lgbench.plotting.canvas import STYLE, legend, make_panels, refuse_twice
 from lgbench.results import Result
 from lgbench.scoring.comparison import serving
 from lgbench.scoring.curves import axis_ends, curve, zone_spans
-from lgbench.suites import TRAINED_ARMS, Group, Suite, load_suite
+from lgbench.suites import Suite, load_suite
 
 
 def length_curves(results: Sequence[Result]) -> Figure:
@@ -29,11 +30,11 @@ def length_curves(results: Sequence[Result]) -> Figure:
     Raises:
         LgbenchError: There is none, they are of several suites, or two are of the same arm, group and seed.
     """
-    suites = {result.suite for result in results if result.group is not None}
+    suites = {result.suite: result.draft for result in results if result.group is not None}
     if len(suites) != 1:
         raise LgbenchError("Curves need results of trained arms, all of one suite. Name folders of such results.")
     refuse_twice((f"arm {each.arm!r} of group {each.group!r}", each.seed) for each in results)
-    suite = load_suite(suites.pop())
+    suite = load_suite(*suites.popitem())
     named = {result.group for result in results}
     groups = [group for group in suite.groups if group.name in named]
     with mpl.rc_context(STYLE):
@@ -45,12 +46,12 @@ def length_curves(results: Sequence[Result]) -> Figure:
 
 def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Result]) -> None:
     _shade_zones(axes, group)
-    for arm in TRAINED_ARMS:
+    for arm in (each.name for each in group.arms):
         own = serving(results, suite, arm, group)
         if not own:
             continue
         shown = curve(arm, own, group.main, group.grid)
-        color, dashes = ARM_LOOKS[arm]
+        color, dashes = arm_look(group.arms, arm)
         look: dict[str, Any] = {"color": color, "linestyle": (0, dashes) if dashes else "-"}
         for seed in shown.seeds if len(shown.seeds) > 1 else []:
             axes.plot(group.grid, [float(100 * share) for share in seed], **look, linewidth=0.6, alpha=0.6)

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lgbench.errors import LgbenchError
+from lgbench.groups import ZONES, Group, Zone
 from lgbench.plotting.canvas import STYLE, legend, make_panels, refuse_twice
-from lgbench.suites import TRAINED_ARMS, ZONES, Group, Zone, load_suite
+from lgbench.suites import load_suite
 from lgbench.training.points import zone_accuracies
 from lgbench.training.record import TrainingRecord
 
@@ -28,7 +29,7 @@ def training_curves(records: Sequence[TrainingRecord]) -> Figure:
         raise LgbenchError("A training curve needs runs of `lgbench train` that have reached their first point.")
     plans = [record.plan for record in records]
     refuse_twice((f"arm {plan.arm!r} of group {plan.group!r} in {plan.suite}", plan.seed) for plan in plans)
-    ordered = sorted(records, key=lambda record: TRAINED_ARMS.index(record.plan.arm))
+    ordered = sorted(records, key=_place)
     arms = list(dict.fromkeys((record.plan.suite, record.plan.group, record.plan.arm) for record in ordered))
     with mpl.rc_context(STYLE):
         figure, panels = make_panels(len(arms))
@@ -37,6 +38,11 @@ def training_curves(records: Sequence[TrainingRecord]) -> Figure:
             _draw_training(axes, load_suite(suite).group(group), own)
             axes.set_title(f"{group}, {arm}: {load_suite(suite).group(group).main}")
     return figure
+
+
+def _place(record: TrainingRecord) -> int:
+    """Where the arm of a run is among those of its group."""
+    return [arm.name for arm in record.plan.suite_group.arms].index(record.plan.arm)
 
 
 def _draw_training(axes: Axes, group: Group, records: Sequence[TrainingRecord]) -> None:

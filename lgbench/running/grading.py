@@ -10,7 +10,6 @@ from lgbench.replies import FLAGS, Reply
 from lgbench.results import MAX_REPLY_CHARS, CellCounts, FirstWrong
 from lgbench.suites import Cell
 from lgbench.task import Example, Task
-from lgbench.tasks import get_task
 
 
 def as_reply(given: str | Reply) -> Reply:
@@ -87,6 +86,7 @@ class OpenCell:
     Args:
         number: Its number in the run, from 0.
         cell: The cell.
+        task: Its task.
         examples: What is evaluated of it.
         earlier: Replies that exist, by the example's id.
 
@@ -96,14 +96,16 @@ class OpenCell:
         correct: How many are.
     """
 
-    def __init__(self, number: int, cell: Cell, examples: Sequence[Example], earlier: Mapping[str, Reply]) -> None:
+    def __init__(
+        self, number: int, cell: Cell, task: Task, examples: Sequence[Example], earlier: Mapping[str, Reply]
+    ) -> None:
         self.number = number
         self.cell = cell
         self.examples = examples
         self.replies: dict[str, Reply] = {}
         self.right: dict[str, bool] = {}
         self.correct = 0
-        self._grader = CellGrader(get_task(cell.task))
+        self._grader = CellGrader(task)
         for example in examples:
             if example.id in earlier:
                 self.add(example, earlier[example.id])

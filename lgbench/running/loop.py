@@ -21,7 +21,6 @@ from lgbench.running.planning import Plan
 from lgbench.running.replies import RepliesDigest
 from lgbench.suites import Cell
 from lgbench.task import Example
-from lgbench.tasks import get_task
 
 INVARIANCE_EXAMPLES = 16
 
@@ -122,7 +121,9 @@ class Running:
         for number, examples in enumerate(examples_ahead(self._plan)):
             self._close_complete()
             cell = self._plan.cells[number]
-            self._open[cell] = opened = OpenCell(number, cell, examples, self._run.earlier(examples))
+            self._open[cell] = opened = OpenCell(
+                number, cell, self._plan.suite.task(cell.task), examples, self._run.earlier(examples)
+            )
             if len(self._open) == 1:
                 self._report()
             yield opened.missing
@@ -147,7 +148,7 @@ class Running:
         self._results.append(
             CellResult(
                 task=done.cell.task,
-                task_version=get_task(done.cell.task).version,
+                task_version=self._plan.suite.task(done.cell.task).version,
                 length=done.cell.length,
                 sha256=self._plan.cell_digests[done.number],
                 counts=done.counts(),

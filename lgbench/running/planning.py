@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lgbench.cells import committed_digest
+from lgbench.cells import recorded_digest
+from lgbench.drafts import open_suite
 from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.suites import OPEN_ARM, Cell, Suite, load_suite
+from lgbench.groups import OPEN_ARM
+from lgbench.results import Draft
+from lgbench.suites import Cell, Suite, load_suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +34,20 @@ class Plan:
     cells: tuple[Cell, ...]
 
     @property
+    def draft(self) -> Draft | None:
+        """Where the suite comes from, if it is a draft, as the result records it."""
+        draft = self.suite.draft
+        return None if draft is None else Draft(reference=draft.reference, sha256=draft.sha256)
+
+    @property
     def examples_per_cell(self) -> int:
         """How many examples of each cell are evaluated."""
         return self.suite.examples_per_cell if self.limit is None else self.limit
 
     @property
     def cell_digests(self) -> tuple[str, ...]:
-        """The committed hash of each cell."""
-        return tuple(committed_digest(self.suite, cell) for cell in self.cells)
+        """The hash of each cell, as the result records it."""
+        return tuple(recorded_digest(self.suite, cell) for cell in self.cells)
 
 
 def make_plan(
@@ -59,8 +68,7 @@ def make_plan(
         UnknownNameError: No such suite, arm, group or task.
         LgbenchError: A combination without cells, a trained arm without exactly one group, or a number out of range.
     """
-    if isinstance(suite, str):
-        suite = load_suite(suite)
+    suite = load_suite(suite) if isinstance(suite, str) else open_suite(suite)
     if limit is not None and limit < 1:
         raise LgbenchError(f"A limit of {limit} examples a cell evaluates nothing. Give 1 or more.")
     if seed is not None and not 0 <= seed < 2**63:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from statistics import mean, median_low
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lgbench.groups import Group, Zone
 from lgbench.results import Result
 from lgbench.scoring.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
 from lgbench.scoring.measures import Horizon, Interval, mean_of_known
 from lgbench.scoring.seeds import SeedScores, score_seed
-from lgbench.suites import Cell, Group, Suite, Zone
+from lgbench.suites import Cell, Suite
 
 SUCCESS = Fraction(9, 10)
 """The transfer-zone accuracy from which a seed counts as a success, and that up to its training length from which a
@@ -154,11 +156,13 @@ def score_arm(runs: Sequence[Run], suite: Suite, group: Group, *, resamples: int
 
 
 def same_experiment(suite: Suite, arm: str, group: Group) -> list[Group]:
-    """The groups, this one among them, in which the arm trains on the same list and is evaluated on the same grid.
+    """The groups, this one among them, in which the arm trains on the same mixture and is evaluated on the same grid.
 
     Such an arm has one training stream, so one run serves all of them.
     """
-    return [each for each in suite.groups if each.arm(arm) == group.arm(arm) and each.grid == group.grid]
+    mixture = group.mixture(arm)
+    alike = [each for each in suite.groups if each.grid == group.grid and each.has_arm(arm)]
+    return [each for each in alike if each.mixture(arm) == mixture]
 
 
 def serving(results: Iterable[Result], suite: Suite, arm: str, group: Group) -> list[Result]:
@@ -173,13 +177,27 @@ def serving(results: Iterable[Result], suite: Suite, arm: str, group: Group) -> 
     return list(by_seed.values())
 
 
+class Gain(NamedTuple):
+    """What an arm gains over another.
+
+    Attributes:
+        arm: The arm.
+        baseline: The other.
+        estimate: The transfer-zone accuracy of the arm minus that of its baseline.
+    """
+
+    arm: str
+    baseline: str
+    estimate: Estimate
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupScores:
     """A system in a group. What needs an arm that has no complete run is None.
 
     Attributes:
         group: The group.
-        arms: The arms that have runs, in the order of `TRAINED_ARMS`.
+        arms: The arms that have runs, in the group's order.
     """
 
     group: Group
@@ -211,6 +229,18 @@ class GroupScores:
         return self._difference("transfer", "control")
 
     @property
+    def gain_over_short_aux(self) -> Estimate | None:
+        """What long auxiliaries gain over short ones: `transfer` minus `short_aux`. It is the transfer of length."""
+        return self._difference("transfer", "short_aux")
+
+    @property
+    def gains(self) -> tuple[Gain, ...]:
+        """The gain of each arm over the baseline that it names, where both have runs, in the group's order."""
+        pairs = [(arm.name, arm.baseline) for arm in self.group.arms if arm.baseline is not None]
+        estimates = ((arm, baseline, self._difference(arm, baseline)) for arm, baseline in pairs)
+        return tuple(Gain(arm, baseline, gain) for arm, baseline, gain in estimates if gain is not None)
+
+    @property
     def recovered_share(self) -> Fraction | None:
         """The transfer gain as a share of what training on long inputs of the main task itself gains.
 
@@ -223,11 +253,11 @@ class GroupScores:
 
     @property
     def transfer_seen(self) -> bool | None:
-        """Whether the intervals of the transfer gain and of the gain over the control both lie above 0.
+        """Whether the intervals of the transfer gain, and of the gains over `control` and `short_aux`, lie above 0.
 
-        Where no control ran, the first decides; None without a transfer gain.
+        Those that did not run have no say; None without a transfer gain.
         """
-        gains = [self.transfer_gain, self.gain_over_control]
+        gains = [self.transfer_gain, self.gain_over_control, self.gain_over_short_aux]
         if gains[0] is None:
             return None
         return all(gain.interval.low > 0 for gain in gains if gain is not None)

@@ -12,9 +12,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from lgbench.errors import LgbenchError
+from lgbench.groups import ZONES, Group, Zone
 from lgbench.results import Result
 from lgbench.scoring.measures import counts_by_task
-from lgbench.suites import ZONES, Group, Zone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from fractions import Fraction
 from statistics import NormalDist, mean
 from typing import NamedTuple
 
+from lgbench.groups import OPEN_ARM, ZONES, Zone
 from lgbench.results import CellCounts, Result
-from lgbench.suites import OPEN_ARM, ZONES, Cell, Suite, Zone, load_suite
+from lgbench.suites import Cell, Suite, load_suite
 
 LengthCounts = Mapping[int, CellCounts]
 """The counts of one task by length."""
@@ -63,7 +64,7 @@ def counts_by_task(result: Result) -> dict[str, dict[int, CellCounts]]:
 
 def expected_cells(result: Result) -> tuple[Cell, ...]:
     """The cells of a complete result of this suite, arm and group."""
-    return load_suite(result.suite).cells(result.arm, (result.group,) if result.group else ())
+    return load_suite(result.suite, result.draft).cells(result.arm, (result.group,) if result.group else ())
 
 
 def is_partial(result: Result) -> bool:
@@ -108,7 +109,7 @@ def zone_accuracy(result: Result, task: str, zone: Zone) -> Fraction | None:
     """
     if is_partial(result):
         return None
-    lengths = zone_lengths(load_suite(result.suite), task, zone, result.group)
+    lengths = zone_lengths(load_suite(result.suite, result.draft), task, zone, result.group)
     return mean_accuracy(counts_by_task(result).get(task, {}), lengths)
 
 
@@ -119,7 +120,9 @@ def open_score(result: Result) -> Fraction | None:
     """
     if result.arm != OPEN_ARM or is_partial(result):
         return None
-    return mean_of_known(zone_accuracy(result, task, "transfer") for task in load_suite(result.suite).main_tasks)
+    return mean_of_known(
+        zone_accuracy(result, task, "transfer") for task in load_suite(result.suite, result.draft).main_tasks
+    )
 
 
 class Horizon(NamedTuple):
@@ -202,7 +205,7 @@ def summarize(result: Result) -> list[TaskSummary]:
 
     A summary is for display: unlike a score it shows a zone of a partial result where the zone's own cells are there.
     """
-    suite = load_suite(result.suite)
+    suite = load_suite(result.suite, result.draft)
     return [_summarize_task(suite, task, result.group, counts) for task, counts in counts_by_task(result).items()]
 
 

@@ -7,11 +7,11 @@ from fractions import Fraction
 from statistics import mean
 from typing import Any
 
+from lgbench.groups import ZONES, Group
 from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
 from lgbench.scoring.display import percent, points
 from lgbench.scoring.measures import counts_by_task
 from lgbench.scoring.systems import TrainedScores
-from lgbench.suites import ZONES, Group
 from lgbench.tables import Curve, Table
 
 
@@ -76,12 +76,13 @@ def _by_zone(scores: GroupScores) -> Table:
 
 
 def _gains(scores: GroupScores) -> list[str]:
-    gains = (
-        ("Transfer gain (transfer - main_only)", scores.transfer_gain),
-        ("Control gain (control - main_only)", scores.control_gain),
+    titles = {"transfer": "Transfer gain", "control": "Control gain"}
+    own = [(f"{titles.get(arm, f'Gain of {arm}')} ({arm} - {base})", gain) for arm, base, gain in scores.gains]
+    over = [
         ("Gain over the control (transfer - control)", scores.gain_over_control),
-    )
-    lines = [f"{name}: {_points(gain)}" for name, gain in gains if gain is not None]
+        ("Gain over the short auxiliaries (transfer - short_aux)", scores.gain_over_short_aux),
+    ]
+    lines = [f"{name}: {_points(gain)}" for name, gain in (*own, *over) if gain is not None]
     if scores.recovered_share is not None:
         lines.append(f"Recovered share of what direct training gains: {percent(scores.recovered_share)} %")
     return lines
@@ -97,12 +98,18 @@ def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
     return [
         {
             "suite": scores.suite.name,
+            "draft": scores.suite.draft is not None,
             "group": group.group.name,
             "main": group.group.main,
             "arms": {name: _arm_record(arm, group.group) for name, arm in group.arms.items()},
             "transfer_gain": _estimate_record(group.transfer_gain),
             "control_gain": _estimate_record(group.control_gain),
             "gain_over_control": _estimate_record(group.gain_over_control),
+            "gain_over_short_aux": _estimate_record(group.gain_over_short_aux),
+            "gains": [
+                {"arm": gain.arm, "baseline": gain.baseline} | (_estimate_record(gain.estimate) or {})
+                for gain in group.gains
+            ],
             "recovered_share": _share(group.recovered_share),
             "transfer_seen": group.transfer_seen,
         }
@@ -151,7 +158,9 @@ def verdict(scores: GroupScores) -> str:
     gained = f"{_points(gain)} over main_only"
     if over_control is not None:
         gained += f", {_points(over_control)} over the control"
-    elif seen:
+    if scores.gain_over_short_aux is not None:
+        gained += f", {_points(scores.gain_over_short_aux)} over short_aux"
+    if over_control is None and scores.gain_over_short_aux is None and seen:
         gained += "; no control ran, so length alone may be why"
     if not seen and (missing := _not_learned(scores)):
         gained += f"; but {', and '.join(missing)}"
@@ -161,7 +170,7 @@ def verdict(scores: GroupScores) -> str:
         gained += f"; {lacking}, so the gain over it says less"
     for missing_control in _others_not_learned(scores, "control", "the control task"):
         gained += f"; {missing_control}, so the gain over the control says less"
-    if gain.one_seed or (over_control is not None and over_control.one_seed):
+    if any(each is not None and each.one_seed for each in (gain, over_control, scores.gain_over_short_aux)):
         gained += "; some arm has one seed, so the intervals leave out how its seeds differ"
     return f"{name}: transfer was {'' if seen else 'not '}seen: {gained}."
 

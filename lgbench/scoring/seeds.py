@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from lgbench.groups import ZONES, Group, Zone
 from lgbench.results import Result
 from lgbench.scoring.measures import Horizon, counts_by_task, horizon, mean_accuracy, mean_gap
-from lgbench.suites import ZONES, Group, Zone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ def score_seed(result: Result, group: Group) -> SeedScores:
     """Score a complete run of a trained arm for a group that it serves."""
     counts = counts_by_task(result)
     main = counts[group.main]
-    others = [part for part in group.arm(result.arm) if part.task != group.main]
-    trained = {part.task: [length for length in group.grid if length <= part.max_length] for part in others}
+    others = {task: greatest for task, greatest in group.mixture(result.arm).tasks.items() if task != group.main}
+    trained = {task: [length for length in group.grid if length <= greatest] for task, greatest in others.items()}
     return SeedScores(
         result=result,
         zones={zone: mean_accuracy(main, group.zone_lengths(zone)) for zone in ZONES},

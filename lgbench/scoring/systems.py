@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from lgbench.errors import LgbenchError
+from lgbench.groups import OPEN_ARM, Group
 from lgbench.results import Result
 from lgbench.scoring.bootstrap import RESAMPLES, Run, resampled_accuracy
 from lgbench.scoring.comparison import (
@@ -31,7 +32,7 @@ from lgbench.scoring.measures import (
     zone_accuracy,
     zone_lengths,
 )
-from lgbench.suites import OPEN_ARM, TRAINED_ARMS, Cell, Group, Suite
+from lgbench.suites import Cell, Suite
 
 ENOUGH_SEEDS = 3
 """Transfer seeds in every group, without which a system is marked and ranked after those that have them."""
@@ -123,7 +124,7 @@ def score_trained(runs: Iterable[Run], suite: Suite, *, resamples: int = RESAMPL
     for group in suite.groups:
         if not any(run.result.group == group.name for run in complete):
             continue
-        served = {arm: _serving(complete, suite, arm, group) for arm in TRAINED_ARMS}
+        served = {arm.name: _serving(complete, suite, arm.name, group) for arm in group.arms}
         arms = {arm: score_arm(own, suite, group, resamples=resamples) for arm, own in served.items() if own}
         groups.append(GroupScores(group=group, arms=arms))
     return TrainedScores(suite=suite, groups=tuple(groups))

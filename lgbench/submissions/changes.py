@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lgbench.records import MAX_PROBLEMS, Problem
+from lgbench.running.replies import SYSTEM_FILE
 from lgbench.submissions.checked import FileProblem
-from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE
+from lgbench.submissions.system import SUBMISSIONS_FOLDER
 from lgbench.text import plain
 
 LEADERBOARD_FOLDER = "leaderboard"

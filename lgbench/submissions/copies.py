@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lgbench.errors import LgbenchError
+from lgbench.groups import OPEN_ARM
 from lgbench.records import Problem
 from lgbench.results import Result
 from lgbench.submissions.checked import Submission
 from lgbench.submissions.eligibility import experiment
-from lgbench.suites import OPEN_ARM, load_suite
+from lgbench.suites import load_suite
 
 
 class Repeats:
@@ -123,8 +124,8 @@ def same_training(result: Result, other: Result) -> bool:
     if result.group is None or other.group is None:
         return result.group == other.group
     try:
-        suite = load_suite(result.suite)
-        return suite.group(result.group).arm(result.arm) == suite.group(other.group).arm(other.arm)
+        suite = load_suite(result.suite, result.draft)
+        return suite.group(result.group).mixture(result.arm) == suite.group(other.group).mixture(other.arm)
     except LgbenchError:  # a name that does not exist, which is told elsewhere
         return True
 

@@ -8,7 +8,7 @@ from lgbench.errors import LgbenchError
 from lgbench.records import Problem
 from lgbench.results import Result, SystemInfo
 from lgbench.scoring.measures import expected_cells
-from lgbench.suites import Cell, load_suite
+from lgbench.suites import Cell, load_suite, opened_suites
 
 _HASHED = frozenset({"checkpoint", "replay", "hf"})
 """Kinds of models whose result always holds the hash of a file."""
@@ -16,6 +16,9 @@ _HASHED = frozenset({"checkpoint", "replay", "hf"})
 
 def ineligible(result: Result) -> Iterator[Problem]:
     """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
+    if result.draft is not None or any(suite.name == result.suite for suite in opened_suites()):
+        yield Problem("suite", f"is {result.suite!r}, a draft suite: only results of published suites are accepted.")
+        return
     if result.limit is not None:
         yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
     if _is_own(result.system):
@@ -38,7 +41,7 @@ def _is_own(system: SystemInfo) -> bool:
 
 def _wrong_cells(result: Result) -> Iterator[Problem]:
     try:
-        of_suite = set(load_suite(result.suite).cells())
+        of_suite = set(load_suite(result.suite, result.draft).cells())
     except LgbenchError:
         return
     try:

@@ -12,8 +12,9 @@ from typing import IO, NamedTuple
 
 from lgbench.errors import LgbenchError
 from lgbench.records import parse_json
+from lgbench.running.replies import SYSTEM_FILE
 from lgbench.submissions.changes import Change
-from lgbench.submissions.system import SUBMISSIONS_FOLDER, SYSTEM_FILE
+from lgbench.submissions.system import SUBMISSIONS_FOLDER
 from lgbench.text import plain
 
 MAX_CHANGES = 20_000

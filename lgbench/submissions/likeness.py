@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lgbench.groups import OPEN_ARM
 from lgbench.results import Result
-from lgbench.suites import OPEN_ARM, Cell, load_suite
+from lgbench.suites import Cell, load_suite
 from lgbench.task import Stream
 
 MOST_EQUAL = 0.95
@@ -57,7 +58,7 @@ def wrong_replies(result: Result, wrong: Mapping[Cell, NDArray[np.uint64]]) -> W
         result: The result.
         wrong: For each cell, the hashes of its wrong replies, as `lgbench.rescoring` gives them.
     """
-    suite = load_suite(result.suite)
+    suite = load_suite(result.suite, result.draft)
     tasks = suite.main_tasks if result.group is None else (suite.group(result.group).main,)
     none = np.zeros(suite.examples_per_cell, np.uint64)
     cells = [Cell(task, length) for task in tasks for length in suite.grid(task)]

@@ -51,7 +51,7 @@ def _wrong_invariance(result: Result) -> Iterator[Problem]:
         yield Problem("batch_invariance", "is given, but recorded replies cannot be asked again.")
         return
     try:
-        most = load_suite(result.suite).examples_per_cell
+        most = load_suite(result.suite, result.draft).examples_per_cell
     except LgbenchError:  # it is for re-scoring to report
         return
     probed = shortest_and_longest([Cell(cell.task, cell.length) for cell in result.cells])

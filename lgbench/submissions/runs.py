@@ -49,6 +49,9 @@ def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun 
 
 
 def _rescored(folder: Path, result: Result, replies: StoredRepliesReader, report: Report) -> Rescored:
+    if result.draft is not None:  # there is nothing to check it against, and it is refused
+        _read_through(replies, report)
+        return Rescored(result, {}, {})
     try:
         rescored, problems = check_result(result, replies)
     except InvalidFileError as error:

@@ -1,4 +1,4 @@
-"""The fifteen tasks, in the order in which results list them."""
+"""The published tasks, in the order in which results list them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from lgbench.tasks.arithmetic import ARITHMETIC
 from lgbench.tasks.mazes import MAZES
 from lgbench.tasks.strings import STRINGS
 
-TASKS: tuple[Task, ...] = ARITHMETIC + STRINGS + MAZES
+TASKS: tuple[Task, ...] = (
+    *ARITHMETIC,
+    *STRINGS,
+    *MAZES,
+)
 _BY_NAME = {task.name: task for task in TASKS}
 
 

@@ -6,12 +6,15 @@ zeros at its most significant end, which is its right end here. Strings and rule
 
 from __future__ import annotations
 
+import string
 from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.task import Stream, Task
+from lgbench.task import Domain, Stream, Task
+
+DOMAIN = Domain(name="arithmetic", alphabet=f"{string.digits}+-*=", preset="arithmetic")
 
 Numbers = list[str]
 """Numbers as written in prompts: decimal digits, least significant first."""
@@ -169,6 +172,7 @@ ARITHMETIC = (
     Task(
         name="reverse_add",
         version=1,
+        domain=DOMAIN,
         definition=f"Add the two numbers. {_WRITTEN} Write the sum the same way, with exactly one digit more than the "
         "longer number, filled up with 0 at the end.",
         example="7431+6598=",
@@ -179,6 +183,7 @@ ARITHMETIC = (
     Task(
         name="no_carry",
         version=1,
+        domain=DOMAIN,
         definition=f"Add the two numbers digit by digit and drop every carry. {_WRITTEN} Position by position, write "
         "the last digit of the sum of the two digits (a missing digit counts as 0), then one final 0.",
         example="7431+6598=",
@@ -189,6 +194,7 @@ ARITHMETIC = (
     Task(
         name="carry_only",
         version=1,
+        domain=DOMAIN,
         definition=f"Add the two numbers but write only the carries. {_WRITTEN} Write a 0, then for each digit "
         "position of the longer number a 1 if that position of the addition carries and a 0 if it does not.",
         example="7431+6598=",
@@ -199,6 +205,7 @@ ARITHMETIC = (
     Task(
         name="reverse_subtract",
         version=1,
+        domain=DOMAIN,
         definition=f"Subtract the second number from the first. {_WRITTEN} Write the difference the same way, with "
         "exactly one digit more than the longer number, filled up with 0 at the end.",
         example="6598-7431=",
@@ -209,6 +216,7 @@ ARITHMETIC = (
     Task(
         name="copy_first_op",
         version=1,
+        domain=DOMAIN,
         definition="Write the number before the + sign again, digit for digit.",
         example="7431+6598=",
         sample=_sums,
@@ -218,6 +226,7 @@ ARITHMETIC = (
     Task(
         name="cot_multiply",
         version=1,
+        domain=DOMAIN,
         definition=f"Multiply the two numbers by long multiplication. {_WRITTEN} For each digit of the second number, "
         "in the order written, write one 0 for every digit before it and then the first number times that digit; join "
         "these with +. Then write = and the product, with at least one digit more than the first number (filled up "

@@ -13,11 +13,14 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from lgbench.task import Stream, Task, Walk
+from lgbench.task import Domain, Lengths, Stream, Task, Walk
 
 SIDE = 8
 CELLS = SIDE * SIDE
 TOKENS = tuple(f"[{cell + 1}]" for cell in range(CELLS))
+DOMAIN = Domain(
+    name="mazes", alphabet=",:?>=", tokens=TOKENS, preset="mazes", lengths=Lengths(8, 16, tuple(range(4, 25, 4)))
+)
 _T = TypeVar("_T")
 _NODES = re.compile(r"(?:\[[0-9]+\])+")
 
@@ -212,6 +215,7 @@ MAZES = (
     Task(
         name="shortest_path",
         version=1,
+        domain=DOMAIN,
         definition=f"{_READING} Write the nodes on the shortest path from start to goal, both included.",
         example=_MAZE,
         sample=_mazes,
@@ -223,6 +227,7 @@ MAZES = (
     Task(
         name="dfs_trace",
         version=1,
+        domain=DOMAIN,
         definition=f"{_READING} Search the maze depth first from the start: always step to the first listed neighbour "
         "not visited yet, and step back when there is none. Write every node you stand on, steps back included, until "
         "you stand on the goal.",
@@ -236,6 +241,7 @@ MAZES = (
     Task(
         name="node_list",
         version=1,
+        domain=DOMAIN,
         definition=f"{_READING} Write the first node of each entry, in the order listed.",
         example=_MAZE,
         sample=_mazes,

@@ -7,9 +7,10 @@ from collections import Counter
 
 import numpy as np
 
-from lgbench.task import Stream, Task
+from lgbench.task import Domain, Stream, Task
 
 LETTERS = string.ascii_lowercase + string.ascii_uppercase
+DOMAIN = Domain(name="strings", alphabet=f"{LETTERS}=", preset="strings")
 QUERY_SIZES = (1, 2, 3)
 
 
@@ -126,6 +127,7 @@ STRINGS = (
     Task(
         name="string_copy",
         version=1,
+        domain=DOMAIN,
         definition="Write the string before the = sign again, letter for letter.",
         example="hEllO=",
         sample=_inputs,
@@ -134,6 +136,7 @@ STRINGS = (
     Task(
         name="reverse",
         version=1,
+        domain=DOMAIN,
         definition="Write the string before the = sign backwards.",
         example="hEllO=",
         sample=_inputs,
@@ -142,6 +145,7 @@ STRINGS = (
     Task(
         name="capitalize",
         version=1,
+        domain=DOMAIN,
         definition="Flip the case of every letter of the string before the = sign: lower case becomes upper case and "
         "upper case becomes lower case.",
         example="hEllO=",
@@ -151,6 +155,7 @@ STRINGS = (
     Task(
         name="capitalize_reverse",
         version=1,
+        domain=DOMAIN,
         definition="Write the string before the = sign backwards, and flip the case of every letter: lower case "
         "becomes upper case and upper case becomes lower case.",
         example="hEllO=",
@@ -160,6 +165,7 @@ STRINGS = (
     Task(
         name="mqar",
         version=1,
+        domain=DOMAIN,
         definition="After the = sign stands a short query that occurs exactly once in the string before the = sign. "
         "Write everything that follows the query in that string, up to its end.",
         example="hEkqOwZ=kq",
@@ -170,6 +176,7 @@ STRINGS = (
     Task(
         name="repeat_first",
         version=1,
+        domain=DOMAIN,
         definition="Write the first letter of the string before the = sign as many times as that string has letters.",
         example="hEllO=",
         sample=_inputs,

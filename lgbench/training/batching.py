@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lgbench.suites import Arm, Suite
+from lgbench.mixtures import Mixture, Parts
+from lgbench.suites import Suite
 from lgbench.training.rows import Row, row_blocks
 from lgbench.training_data import BLOCK_EXAMPLES
 
@@ -28,6 +29,16 @@ class Chunk(NamedTuple):
 
     inputs: Tensor
     labels: Tensor
+
+
+class Passing(TypedDict, total=False):
+    """How batches are made of a stream: the arguments of `batches`."""
+
+    size: Required[int]
+    chunks: Required[int]
+    workers: int
+    multiple: int
+    pinned: bool
 
 
 class Batch(NamedTuple):
@@ -58,9 +69,30 @@ def pad(rows: Sequence[Row], multiple: int = 1) -> Chunk:
     return Chunk(torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(labels))
 
 
+def mixture_batches(
+    suite: Suite, mixture: Mixture, *, steps: int, start: int = 0, **passing: Unpack[Passing]
+) -> Iterator[Batch]:
+    """The batches of a run from step `start` to its end: of each stage those of its list's stream.
+
+    A list that comes again goes on behind the examples that it had before.
+
+    Args:
+        suite: The suite.
+        mixture: What the run trains on.
+        steps: Of the whole run.
+        start: The first step, from 0.
+        passing: As for `batches`.
+    """
+    for parts, first, end, before in mixture.spans(steps):
+        if start < end:
+            begin = max(start, first)
+            stream = batches(suite, parts, start=before + begin - first, **passing)
+            yield from itertools.islice(stream, end - begin)
+
+
 def batches(
     suite: Suite,
-    arm: Arm,
+    parts: Parts,
     *,
     size: int,
     chunks: int,
@@ -69,11 +101,11 @@ def batches(
     multiple: int = 1,
     pinned: bool = False,
 ) -> Iterator[Batch]:
-    """The endless batches of an arm: batch number n holds the stream's examples n * size to (n + 1) * size - 1.
+    """The endless batches of a list's stream: batch number n holds its examples n * size to (n + 1) * size - 1.
 
     Args:
         suite: The suite.
-        arm: What the arm trains on.
+        parts: The list.
         size: Examples of a batch.
         chunks: Parts of similar length to pass a batch in.
         start: The number of the first batch.
@@ -82,7 +114,7 @@ def batches(
         pinned: Whether to lay the tensors in page-locked memory, from which CUDA copies while the processor goes on.
     """
     first, skip = divmod(start * size, BLOCK_EXAMPLES)
-    blocks = row_blocks(suite, arm, first, workers)
+    blocks = row_blocks(suite, parts, first, workers)
     rows = itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
     while True:
         batch = _batch(list(itertools.islice(rows, size)), chunks, multiple)

@@ -13,14 +13,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from lgbench.errors import LgbenchError
-from lgbench.models.tokenizer import BEGIN, END, PAD, VOCABULARY
+from lgbench.models.tokenizer import BEGIN, END, PAD, Vocabulary
 
 BEGIN_TOKEN = "<begin>"
 _END_TOKEN = "<end>"
 _MOST_SHOWN = 10
 
 
-def read_characters(tokenizer: Any, folder: Path) -> tuple[Any, Tensor]:
+def read_characters(tokenizer: Any, folder: Path, vocabulary: Vocabulary) -> tuple[Any, Tensor]:
     """A tokenizer with the vocabulary of another, which merges no characters and adds nothing to a text.
 
     Added to its vocabulary are task tags, maze nodes, and marks for begin and end where it has none. It is of the
@@ -29,6 +29,7 @@ def read_characters(tokenizer: Any, folder: Path) -> tuple[Any, Tensor]:
     Args:
         tokenizer: Of `transformers`.
         folder: Its folder, for messages.
+        vocabulary: Ours.
 
     Returns:
         The new tokenizer, and its token for each of ours, int64, shape (vocabulary,).
@@ -48,12 +49,12 @@ def read_characters(tokenizer: Any, folder: Path) -> tuple[Any, Tensor]:
         clean_up_tokenization_spaces=False,
         **{name: getattr(tokenizer, name) for name in names},
     )
-    made.add_tokens([text for text in VOCABULARY[END + 1 :] if len(text) > 1])
+    made.add_tokens([text for text in vocabulary.tokens[END + 1 :] if len(text) > 1])
     if made.eos_token is None or made.eos_token == made.bos_token:
         made.add_special_tokens({"eos_token": _END_TOKEN})
     if made.bos_token is None:
         made.add_special_tokens({"bos_token": BEGIN_TOKEN})
-    return made, _table(made, folder)
+    return made, _table(made, folder, vocabulary)
 
 
 def _apart(backend: Tokenizer) -> Tokenizer:
@@ -85,11 +86,11 @@ def _without_prefix(rule: dict[str, Any] | None) -> dict[str, Any] | None:
     return rule | {key: value for key, value in never.items() if key in rule}
 
 
-def _table(tokenizer: Any, folder: Path) -> Tensor:
+def _table(tokenizer: Any, folder: Path, vocabulary: Vocabulary) -> Tensor:
     """The token for each of ours, taken from the middle of whole rows: alone, a text may be read in another way."""
-    begin = tokenizer.bos_token + VOCABULARY[END + 1]
+    begin = tokenizer.bos_token + vocabulary.tokens[END + 1]
     found: list[list[int]] = []
-    for text in VOCABULARY:
+    for text in vocabulary.tokens:
         row = tokenizer(begin + 2 * text, add_special_tokens=False)["input_ids"][2:]
         if len(row) == 2 and row[0] != row[1]:
             raise LgbenchError(
@@ -101,7 +102,8 @@ def _table(tokenizer: Any, folder: Path) -> Tensor:
     found[PAD] = found[END] = [tokenizer.eos_token_id]  # what stands in the padding is never looked at
     found[BEGIN] = [tokenizer.bos_token_id]
     uses = Counter(tokens[0] for tokens in found[PAD + 1 :] if tokens)
-    unfit = [text for text, tokens in zip(VOCABULARY, found, strict=True) if len(tokens) != 1 or uses[tokens[0]] > 1]
+    ours = zip(vocabulary.tokens, found, strict=True)
+    unfit = [text for text, tokens in ours if len(tokens) != 1 or uses[tokens[0]] > 1]
     if unfit:
         shown = ", ".join(map(repr, unfit[:_MOST_SHOWN]))
         more = f" and {len(unfit) - _MOST_SHOWN} more" if len(unfit) > _MOST_SHOWN else ""

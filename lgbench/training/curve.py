@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lgbench.cells import draw_cell
+from lgbench.groups import Group
 from lgbench.models.prompting import generation_cap
-from lgbench.suites import Cell, Group, Suite
+from lgbench.models.tokenizer import suite_vocabulary
+from lgbench.suites import Cell, Suite
 from lgbench.training.batching import IGNORED, Chunk, pad
 from lgbench.training.rows import encode_row
 
@@ -31,11 +33,12 @@ class DevSet:
     def __init__(self, suite: Suite, group: Group, tasks: Collection[str], *, device: str) -> None:
         self._chunks: dict[Cell, Chunk] = {}
         self.longest = self.longest_row = 0
+        vocabulary = suite_vocabulary(suite)
         for cell in suite.cells(groups=[group.name]):
             if cell.task not in tasks:
                 continue
             examples = draw_cell(suite, *cell, split="dev")
-            rows = [encode_row(example) for example in examples]
+            rows = [encode_row(vocabulary, example) for example in examples]
             ends = (row.start + generation_cap(each.prompt) for row, each in zip(rows, examples, strict=True))
             self.longest = max(self.longest, *ends)
             self.longest_row = max(self.longest_row, *(len(row.tokens) for row in rows))

@@ -20,7 +20,7 @@ from lgbench.files import atomic_folder, owned_folder
 from lgbench.models.checkpoint import read_weights
 from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
-from lgbench.models.tokenizer import PAD
+from lgbench.models.tokenizer import PAD, PUBLISHED, Vocabulary
 from lgbench.training.characters import read_characters
 
 _GO_ON = "The trained weights are kept: go on with --resume."
@@ -51,19 +51,22 @@ class PretrainedModule(nn.Module):
         return torch.cat([others, full[..., table[PAD + 1 :]]], dim=-1)
 
 
-def load_pretrained(folder: Path, *, lora_rank: int) -> tuple[PretrainedModule, Any]:
+def load_pretrained(
+    folder: Path, *, lora_rank: int, vocabulary: Vocabulary = PUBLISHED
+) -> tuple[PretrainedModule, Any]:
     """A pretrained model ready to be trained, and its tokenizer.
 
     Args:
         folder: A checked Hugging Face folder.
         lora_rank: Of low-rank adapters on every linear layer (the embeddings are trained too); 0 trains all weights.
+        vocabulary: What it is to read and write.
 
     Raises:
         LgbenchError: It cannot be loaded, or its tokenizer has no single token for some character.
     """
     with quiet_loading():
         model, original = load_folder(folder, dtype="float32")
-    tokenizer, table = read_characters(original, folder)
+    tokenizer, table = read_characters(original, folder, vocabulary)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     if lora_rank:
@@ -82,13 +85,14 @@ def _with_adapters(model: Any, rank: int) -> Any:
     return model
 
 
-def leave_model(run: Path, source: Path, *, lora_rank: int) -> str:
+def leave_model(run: Path, source: Path, *, lora_rank: int, vocabulary: Vocabulary = PUBLISHED) -> str:
     """Write the model of a run that is trained to its folder `model`, unless it is there.
 
     Args:
         run: The run's folder.
         source: The folder of the pretrained model.
         lora_rank: Of the adapters that were trained; 0 where all weights were.
+        vocabulary: As it was trained with.
 
     Returns:
         The template to evaluate it with.
@@ -99,7 +103,7 @@ def leave_model(run: Path, source: Path, *, lora_rank: int) -> str:
     with owned_folder(run):
         if not (run / MODEL).exists():
             with torch.random.fork_rng():
-                module, tokenizer = load_pretrained(source, lora_rank=lora_rank)
+                module, tokenizer = load_pretrained(source, lora_rank=lora_rank, vocabulary=vocabulary)
             write_finetuned(run / CHECKPOINT, module, tokenizer, run / MODEL)
     return evaluation_template(run / MODEL)
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
+from lgbench.groups import Zone
 from lgbench.models.construction import arguments_for
 from lgbench.models.importing import load_callable
-from lgbench.suites import Zone
 from lgbench.training.points import zone_accuracies
 
 if TYPE_CHECKING:

@@ -9,14 +9,16 @@ from lgbench.errors import LgbenchError
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import Build, call_build, reference_model
 from lgbench.models.tensors import packed
-from lgbench.models.tokenizer import VOCABULARY
+from lgbench.models.tokenizer import PUBLISHED
 from lgbench.task import Stream
 from lgbench.training.settings import TrainingSettings
 
 _BATCH, _TIME = 3, 7
 
 
-def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, device: str) -> nn.Module:
+def build_module(
+    settings: TrainingSettings, build: Build | None, *, seed: int, device: str, vocabulary_size: int = len(PUBLISHED)
+) -> nn.Module:
     """A module with fresh weights that depend on the seed, in training mode.
 
     Args:
@@ -24,6 +26,7 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
         build: A user's function from the vocabulary's size to a module; the reference model if None.
         seed: Of the initial weights.
         device: Where to put it.
+        vocabulary_size: Tokens that it reads and writes.
 
     Raises:
         LgbenchError: The user's module does not map tokens to logits, or the model does not fit into the memory.
@@ -31,12 +34,12 @@ def build_module(settings: TrainingSettings, build: Build | None, *, seed: int, 
     # PyTorch's initialisers draw from its global generator, and a user's module knows no other.
     torch.manual_seed(int(Stream("lgbench", "weights", seed).words(1)[0] >> 1))
     if build is None:
-        return reference_model(settings.architecture, len(VOCABULARY), settings.initial_std).to(device)
-    module = call_build(build, len(VOCABULARY))
+        return reference_model(settings.architecture, vocabulary_size, settings.initial_std).to(device)
+    module = call_build(build, vocabulary_size)
     with user_code(f"The module, moved to {device},"):
         module = module.to(device)
     generator = torch.get_rng_state()
-    check_module(module, device=device)
+    check_module(module, device=device, vocabulary_size=vocabulary_size)
     torch.set_rng_state(generator)
     return module.train()
 
@@ -62,26 +65,26 @@ def check_length(module: nn.Module, tokens: int, like: str, *, device: str) -> N
     torch.set_rng_state(generator)
 
 
-def check_module(module: nn.Module, *, device: str) -> None:
+def check_module(module: nn.Module, *, device: str, vocabulary_size: int = len(PUBLISHED)) -> None:
     """Try a module on a small batch.
 
     Raises:
         LgbenchError: Its output is no tensor, has another shape or type than logits, is not finite, or depends on later
             tokens; it changes its input; it has nothing to train, or something that no checkpoint can hold.
     """
-    tokens = torch.arange(_BATCH * _TIME, device=device).reshape(_BATCH, _TIME)
+    tokens = torch.arange(_BATCH * _TIME, device=device).reshape(_BATCH, _TIME) % vocabulary_size
     given = tokens.clone()
-    logits = _checked(_output(module.eval(), given))
+    logits = _checked(_output(module.eval(), given), vocabulary_size)
     if not torch.equal(given, tokens):
         raise LgbenchError("The module changes the tokens that it is given. Have it work on a copy.")
-    _check_causal(module, tokens, logits)
+    _check_causal(module, tokens, logits, vocabulary_size)
     _check_trainable(module, tokens)
     _check_savable(module)
 
 
-def _checked(output: object) -> Tensor:
+def _checked(output: object, vocabulary_size: int) -> Tensor:
     """The output for the small batch, if it is logits."""
-    expected = (_BATCH, _TIME, len(VOCABULARY))
+    expected = (_BATCH, _TIME, vocabulary_size)
     wanted = f"It must map int64 tokens of shape (batch, time) to floating-point logits, here of shape {expected}."
     if not isinstance(output, Tensor):
         raise LgbenchError(f"The module returned {type(output).__name__}. {wanted}")
@@ -94,9 +97,9 @@ def _checked(output: object) -> Tensor:
     return output
 
 
-def _check_causal(module: nn.Module, tokens: Tensor, logits: Tensor) -> None:
+def _check_causal(module: nn.Module, tokens: Tensor, logits: Tensor, vocabulary_size: int) -> None:
     changed = tokens.clone()
-    changed[:, -1] += 1
+    changed[:, -1] = (changed[:, -1] + 1) % vocabulary_size
     again = _output(module, changed)
     if isinstance(again, Tensor) and not torch.allclose(logits[:, :-1], again[:, :-1], atol=1e-3, rtol=1e-3):
         raise LgbenchError(

@@ -56,6 +56,6 @@ def _changes(plan: TrainingPlan) -> list[str]:
     """The settings that are not the preset's, as they are given to `--set`; all, if there is no such preset."""
     settings = plan.settings.model_dump(exclude=set(_NOT_TOLD))
     if plan.preset in PRESETS:
-        usual = preset_settings(plan.preset, plan.suite_group)
+        usual = preset_settings(plan.preset, plan.loaded_suite.domain(plan.suite_group))
         settings = {name: value for name, value in settings.items() if value != getattr(usual, name)}
     return [f"{name}={value}" for name, value in settings.items()]

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from lgbench.errors import UnknownNameError
+from lgbench.errors import LgbenchError
+from lgbench.groups import Group
+from lgbench.mixtures import Mixture, Part, Parts, Stage
 from lgbench.models.importing import split_place
 from lgbench.models.loading import check_texts
-from lgbench.results import Seed
-from lgbench.suites import TRAINED_ARMS, Arm, ArmTask, Group, Suite, load_suite
-from lgbench.tasks import get_task
+from lgbench.results import Draft, Seed
+from lgbench.suites import Suite, load_suite
 from lgbench.training.settings import Natural, TrainingSettings, preset_settings
 
 MOST_LENGTH = 10_000
@@ -30,7 +40,7 @@ class TrainedPart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: Annotated[str, AfterValidator(lambda name: get_task(name).name)]
+    task: str
     task_version: int
     max_length: Annotated[int, Field(le=MOST_LENGTH)]
     share: Annotated[Fraction, Field(gt=0, le=1)]
@@ -44,16 +54,27 @@ class TrainedPart(BaseModel):
         return share
 
 
+class TrainedStage(BaseModel):
+    """A list of tasks that some of the steps train on, and their share of the steps, as in "1/4"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parts: tuple[TrainedPart, ...]
+    share: Annotated[Fraction, Field(gt=0, le=1)]
+
+
 class TrainingPlan(BaseModel):
     """What a run depends on. With the same plan, machine and thread count, two runs end in the same weights.
 
     Of what `model` names, only a user's file is hashed: what it imports, or a pretrained model, must be the same too.
 
     Attributes:
+        draft: Where a draft suite came from; left out for a published one.
         suite: The suite's name.
         group: The group's name.
         arm: The arm's name.
-        parts: What the arm trains on.
+        parts: What the run trains on; empty where it trains in stages.
+        stages: What it trains on in each stage; left out where there is one list.
         seed: Of the weights' initial values.
         preset: The preset that the settings started from.
         settings: Every hyperparameter.
@@ -64,10 +85,12 @@ class TrainingPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    suite: Annotated[str, AfterValidator(lambda name: load_suite(name).name)]
+    draft: Draft | None = None  # before the suite, which is not to be looked up without it
+    suite: str
     group: str
     arm: str
-    parts: tuple[TrainedPart, ...]
+    parts: tuple[TrainedPart, ...] = ()
+    stages: tuple[TrainedStage, ...] = ()
     seed: Seed
     preset: str
     settings: TrainingSettings
@@ -75,37 +98,59 @@ class TrainingPlan(BaseModel):
     model_sha256: str | None = None
     lora_rank: Natural = 0
 
+    @field_validator("suite")
+    @classmethod
+    def _is_open(cls, name: str, info: ValidationInfo) -> str:
+        return load_suite(name, info.data.get("draft")).name
+
     @field_validator("group")
     @classmethod
     def _is_of_the_suite(cls, name: str, info: ValidationInfo) -> str:
-        return load_suite(info.data["suite"]).group(name).name if "suite" in info.data else name
+        return load_suite(info.data["suite"], info.data["draft"]).group(name).name if "suite" in info.data else name
 
     @field_validator("arm")
     @classmethod
-    def _is_trained(cls, name: str) -> str:
-        if name not in TRAINED_ARMS:
-            raise UnknownNameError("trained arm", name, TRAINED_ARMS)
-        return name
+    def _is_trained(cls, name: str, info: ValidationInfo) -> str:
+        if not {"suite", "group"} <= info.data.keys():
+            return name
+        return load_suite(info.data["suite"], info.data["draft"]).group(info.data["group"]).arm(name).name
 
     @model_validator(mode="after")
     def _trains_the_main_task(self) -> Self:
-        """Whatever a sweep or an ablation changes: a run is of tasks of its group, the main task first."""
-        tasks, main = [part.task for part in self.parts], self.suite_group.main
-        if tasks[:1] != [main] or len(set(tasks)) < len(tasks) or not set(tasks) <= set(self.suite_group.tasks):
-            raise ValueError(f"parts must be of tasks of {self.group}, each once and {main} first")
-        if sum(part.share for part in self.parts) != 1:
-            raise ValueError("the shares of the parts must add up to 1")
+        """Whatever a sweep or an ablation changes: a run is of tasks of its group, and the main task is one of them."""
+        group = self.suite_group
+        try:
+            mixture = self.mixture
+        except LgbenchError as error:
+            raise ValueError(str(error)) from None
+        if not set(mixture.tasks) <= set(group.tasks) or group.main not in mixture.tasks:
+            raise ValueError(f"parts must be of tasks of {self.group}, {group.main} among them")
+        if self.parts and self.parts[0].task != group.main:
+            raise ValueError(f"parts must be of tasks of {self.group}, each once and {group.main} first")
+        for _ in mixture.spans(self.settings.steps) if self.stages else ():
+            pass  # each stage has steps
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What few plans have is left out of the others: their records stay as they always were."""
+        record: dict[str, Any] = dump(self)
+        return {name: value for name, value in record.items() if value or name not in ("draft", "stages")}
+
+    @property
+    def loaded_suite(self) -> Suite:
+        """The suite that it is of."""
+        return load_suite(self.suite, self.draft)
 
     @property
     def suite_group(self) -> Group:
         """The group as the suite defines it."""
-        return load_suite(self.suite).group(self.group)
+        return self.loaded_suite.group(self.group)
 
     @property
     def is_of_its_arm(self) -> bool:
         """Whether the run trains what the suite's arm does: a sweep or an ablation may not."""
-        return self.trained_arm() == self.suite_group.arm(self.arm)
+        return self.mixture == self.suite_group.mixture(self.arm)
 
     @property
     def other_model(self) -> str | None:
@@ -117,9 +162,19 @@ class TrainingPlan(BaseModel):
         """Whether a pretrained model is finetuned."""
         return self.model.startswith("hf:")
 
-    def trained_arm(self) -> Arm:
-        """What the run trains on."""
-        return tuple(ArmTask(part.task, part.max_length, part.share) for part in self.parts)
+    @property
+    def mixture(self) -> Mixture:
+        """What the run trains on.
+
+        Raises:
+            LgbenchError: It is no mixture.
+        """
+        stages = tuple(Stage(_parts(stage.parts), stage.share) for stage in self.stages)
+        return Mixture(_parts(self.parts), stages)
+
+
+def _parts(trained: Iterable[TrainedPart]) -> Parts:
+    return tuple(Part(part.task, part.max_length, part.share) for part in trained)
 
 
 @dataclass(frozen=True)
@@ -157,12 +212,15 @@ class Recipe:
         """
         if self.model is not None:
             check_texts({"--model": self.model})
-        found = self.suite.group(group)
+        found, draft = self.suite.group(group), self.suite.draft
+        mixture = found.mixture(arm)
         return TrainingPlan(
+            draft=None if draft is None else Draft(reference=draft.reference, sha256=draft.sha256),
             suite=self.suite.name,
             group=group,
             arm=arm,
-            parts=tuple(_trained_part(part) for part in found.arm(arm)),
+            parts=self._trained(mixture.parts),
+            stages=tuple(TrainedStage(parts=self._trained(parts), share=share) for parts, share in mixture.stages),
             seed=seed,
             preset=self.preset,
             settings=self._settings(found),
@@ -171,18 +229,21 @@ class Recipe:
             lora_rank=self.lora_rank,
         )
 
+    def _trained(self, parts: Parts) -> tuple[TrainedPart, ...]:
+        return tuple(
+            TrainedPart(
+                task=task, task_version=self.suite.task(task).version, max_length=max_length, share=Fraction(share)
+            )
+            for task, max_length, share in parts
+        )
+
     def _settings(self, group: Group) -> TrainingSettings:
-        settings = preset_settings(self.preset, group, self.changes, reference=self.model is None)
+        settings = preset_settings(self.preset, self.suite.domain(group), self.changes, reference=self.model is None)
         if settings.precision != "auto":
             return settings
         from lgbench.models.devices import fast_bfloat16  # loads PyTorch, which no reader of plans needs
 
         return settings.model_copy(update={"precision": "bfloat16" if fast_bfloat16(self.device) else "float32"})
-
-
-def _trained_part(part: ArmTask) -> TrainedPart:
-    version = get_task(part.task).version
-    return TrainedPart(task=part.task, task_version=version, max_length=part.max_length, share=part.share)
 
 
 def file_sha256(model: str) -> str | None:
@@ -202,13 +263,13 @@ def difference(old: TrainingPlan, new: TrainingPlan) -> str | None:
     )
     if old.model_sha256 is not None and old.model_sha256 == new.model_sha256:  # however the file's path is spelled
         before["model"], after["model"] = split_place(old.model)[1], split_place(new.model)[1]
-    name = next((name for name in before if before[name] != after[name]), None)
+    if old.draft is not None and new.draft is not None and old.draft.sha256 == new.draft.sha256:
+        before["draft"] = after["draft"]  # however it was named
+    name = next((name for name in before | after if before.get(name) != after.get(name)), None)
     if name == "model_sha256":
         return f"the file of {new.model} has changed since"
-    if name == "parts":
-        return f"it trains {_in_words(old)} there and {_in_words(new)} here"
-    return None if name is None else f"{name} is {before[name]!r} there and {after[name]!r} here"
-
-
-def _in_words(plan: TrainingPlan) -> str:
-    return ", ".join(f"{part.share} {part.task} to {part.max_length}" for part in plan.parts)
+    if name == "draft" and new.draft is not None:
+        return f"the file of {new.draft.reference} has changed since"
+    if name in ("parts", "stages"):
+        return f"it trains {old.mixture} there and {new.mixture} here"
+    return None if name is None else f"{name} is {before.get(name)!r} there and {after.get(name)!r} here"

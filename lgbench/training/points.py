@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.errors import LgbenchError
+from lgbench.groups import ZONES, Zone
 from lgbench.scoring.comparison import SUCCESS
 from lgbench.scoring.display import one_decimal
-from lgbench.suites import ZONES, Zone
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import CurvePoint, TrainingRecord
 
@@ -74,18 +74,19 @@ def _is_learned(counts: Mapping[int, int], trained_to: int) -> bool:
 
 
 def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:
-    main, *auxiliaries = plan.parts
+    main = plan.suite_group.main
     distances = [
-        abs(point.correct[main.task][length] - point.correct[auxiliary.task][length])
-        for auxiliary in auxiliaries
-        for length in point.correct[main.task]
+        abs(point.correct[main][length] - point.correct[other][length])
+        for other in plan.mixture.tasks
+        for length in point.correct[main]
+        if other != main
     ]
     return Fraction(sum(distances), DEV_EXAMPLES * len(distances))
 
 
 def gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
     """The gap at a point of a run's curve, and the accuracies over all lengths: of nothing learned it is 0 too."""
-    in_order = [(part.task, point.correct[part.task]) for part in plan.parts]
-    shares = {task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in in_order}
+    in_order = {task: point.correct[task] for task in plan.mixture.tasks}
+    shares = {task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in in_order.items()}
     told = ", ".join(f"{task} {one_decimal(share)} %" for task, share in shares.items())
     return f"gap {float(_gap(plan, point)):.3f}; over all lengths {told}"

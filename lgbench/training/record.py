@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.environment import processor
 from lgbench.errors import LgbenchError
-from lgbench.models.tokenizer import VOCABULARY
+from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.records import read_record
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.settings import Natural, Positive
@@ -123,7 +123,7 @@ class TrainingRecord(_Record):
     def _counts_the_dev_examples(self) -> Self:
         """Whoever draws the curve looks up each task at each length of the grid."""
         lengths = set(self.plan.suite_group.grid)
-        expected = {part.task: lengths for part in self.plan.parts}
+        expected = dict.fromkeys(self.plan.mixture.tasks, lengths)
         for point in self.curve:
             if {task: set(counts) for task, counts in point.correct.items()} != expected:
                 raise ValueError(f"the point at step {point.step} is not of every task and length of the run")
@@ -139,7 +139,7 @@ class TrainingRecord(_Record):
         """
         if self.plan.other_model is not None:
             return None
-        table = len(VOCABULARY) * self.plan.settings.width
+        table = len(suite_vocabulary(self.plan.loaded_suite)) * self.plan.settings.width
         return 6 * (self.parameters - table) * self.tokens
 
     @property

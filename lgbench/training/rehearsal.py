@@ -22,7 +22,7 @@ from lgbench.files import TEMPORARY, telling_writes
 from lgbench.models.folders import MODEL
 from lgbench.models.huggingface.predictor import HuggingFacePredictor
 from lgbench.models.loading import load_model
-from lgbench.models.tokenizer import encode, encode_prompt
+from lgbench.models.tokenizer import Vocabulary, suite_vocabulary
 from lgbench.suites import Suite
 from lgbench.task import Example
 from lgbench.training.finetuning import PretrainedModule, evaluation_template, save_whole
@@ -56,7 +56,7 @@ def rehearse(run: Path, module: PretrainedModule, tokenizer: Any, *, suite: Suit
     predictor.prepare(suite, tasks)
     for task in tasks:
         for length in suite.grid(task):
-            _compare(predictor, module.table, draw_cell(suite, task, length, split="dev"))
+            _compare(predictor, module.table, suite_vocabulary(suite), draw_cell(suite, task, length, split="dev"))
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def _trial_folder(run: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _compare(predictor: HuggingFacePredictor, table: Any, examples: Sequence[Example]) -> None:
+def _compare(predictor: HuggingFacePredictor, table: Any, vocabulary: Vocabulary, examples: Sequence[Example]) -> None:
     """Compare rows of one cell: the tokens of each prompt, and what the tokens of its target are read as.
 
     Raises:
@@ -77,7 +77,7 @@ def _compare(predictor: HuggingFacePredictor, table: Any, examples: Sequence[Exa
     """
     rows = predictor.rows([example.prompt for example in examples], examples[0].task)
     for example, row in zip(examples, rows, strict=True):
-        trained, asked = table[encode_prompt(example.task, example.prompt)].tolist(), list(row.tokens)
+        trained, asked = table[vocabulary.encode_prompt(example.task, example.prompt)].tolist(), list(row.tokens)
         if trained != asked:
             pairs = itertools.zip_longest(trained, asked)
             same = next(place for place, (one, other) in enumerate(pairs) if one != other)
@@ -86,7 +86,7 @@ def _compare(predictor: HuggingFacePredictor, table: Any, examples: Sequence[Exa
                 f"token {same} on, {trained[same:][:5]} and {asked[same:][:5]}. transformers does not read the "
                 "tokenizer as it is written. Choose another model."
             )
-        if (reply := predictor.read(row, table[encode(example.target)].tolist())) != example.target:
+        if (reply := predictor.read(row, table[vocabulary.encode(example.target)].tolist())) != example.target:
             raise LgbenchError(
                 f"The tokenizer reads the tokens of {example.target[:40]!r} as {reply[:80]!r}, so no reply to "
                 f"{example.task} would be right. Choose another model."

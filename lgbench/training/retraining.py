@@ -12,7 +12,6 @@ from lgbench.models.importing import check_file, split_place
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
 from lgbench.processes import cores
-from lgbench.tasks import get_task
 from lgbench.training.hooks import StopWhen
 from lgbench.training.plans import TrainingPlan, difference, file_sha256
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
@@ -67,8 +66,8 @@ def plan_again(record: TrainingRecord, *, model: str | None) -> TrainingPlan:
 
 
 def _check_tasks(plan: TrainingPlan) -> None:
-    for part in plan.parts:
-        task = get_task(part.task)
+    for part in (part for parts in (plan.parts, *(stage.parts for stage in plan.stages)) for part in parts):
+        task = plan.loaded_suite.task(part.task)
         if part.task_version != task.version:
             raise LgbenchError(
                 f"The run trained version {part.task_version} of {part.task}, whose examples this lgbench does not "
@@ -106,8 +105,7 @@ def reservations(plan: TrainingPlan) -> list[str]:
     """What an equal curve will not say of a recorded run, in sentences."""
     found = []
     if not plan.is_of_its_arm:
-        parts = ", ".join(f"{part.task} to {part.max_length} (share {part.share})" for part in plan.parts)
-        found.append(f"The run trained {parts}, which is not arm {plan.arm}: it is no result of the suite.")
+        found.append(f"The run trained {plan.mixture}, which is not arm {plan.arm}: it is no result of the suite.")
     if plan.other_model is not None and plan.model_sha256 is None:
         found.append(
             f"The record has no hash of its module {plan.model!r}: whether --model is the same, it cannot say."

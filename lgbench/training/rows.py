@@ -6,10 +6,12 @@ Apart from their batches, so that the processes that draw ahead need not load Py
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
-from lgbench.models.tokenizer import END, encode, encode_prompt
-from lgbench.suites import Arm, Suite
+from lgbench.mixtures import Parts
+from lgbench.models.tokenizer import END, Vocabulary, suite_vocabulary
+from lgbench.suites import Suite
 from lgbench.task import Example
 from lgbench.training_data import training_blocks
 
@@ -26,16 +28,17 @@ class Row(NamedTuple):
     start: int
 
 
-def encode_row(example: Example) -> Row:
+def encode_row(vocabulary: Vocabulary, example: Example) -> Row:
     """An example as a row of tokens."""
-    prompt = encode_prompt(example.task, example.prompt)
-    return Row(bytes([*prompt, *encode(example.target), END]), len(prompt))
+    prompt = vocabulary.encode_prompt(example.task, example.prompt)
+    return Row(bytes([*prompt, *vocabulary.encode(example.target), END]), len(prompt))
 
 
-def row_blocks(suite: Suite, arm: Arm, first: int, workers: int) -> Iterator[list[Row]]:
-    """The endless blocks of an arm's stream, in order: `training_blocks` as rows."""
-    return training_blocks(suite, arm, _rows, first=first, workers=workers)
+def row_blocks(suite: Suite, parts: Parts, first: int, workers: int) -> Iterator[list[Row]]:
+    """The endless blocks of a list's stream, in order: `training_blocks` as rows."""
+    return training_blocks(suite, parts, partial(_rows, suite), first=first, workers=workers)
 
 
-def _rows(block: list[Example]) -> list[Row]:
-    return [encode_row(example) for example in block]
+def _rows(suite: Suite, block: list[Example]) -> list[Row]:
+    vocabulary = suite_vocabulary(suite)
+    return [encode_row(vocabulary, example) for example in block]

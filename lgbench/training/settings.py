@@ -11,11 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.models.architecture import Architecture
-from lgbench.suites import Group
-from lgbench.tasks.arithmetic import ARITHMETIC
-from lgbench.tasks.mazes import MAZES
+from lgbench.task import Domain, Family
 
-Domain = Literal["arithmetic", "strings", "mazes"]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -104,7 +101,7 @@ class TrainingSettings(BaseModel):
 _MINI_STRINGS = TrainingSettings(
     layers=3, heads=4, width=128, hidden=384, steps=3000, warmup=0.05, batch=64, learning_rate=1e-3
 )
-_MINI: Mapping[Domain, TrainingSettings] = {
+_MINI: Mapping[Family, TrainingSettings] = {
     "strings": _MINI_STRINGS,
     "arithmetic": _MINI_STRINGS.model_copy(
         update={"layers": 6, "theta": 100_000.0, "initial_std": 0.06, "steps": 4500}
@@ -126,27 +123,20 @@ _PAPER = TrainingSettings(
     workers=4,
     compile=True,
 )
-PRESETS: Mapping[str, Mapping[Domain, TrainingSettings]] = {
+PRESETS: Mapping[str, Mapping[Family, TrainingSettings]] = {
     "mini": _MINI,
     "paper": {"strings": _PAPER, "arithmetic": _PAPER, "mazes": _PAPER},
 }
 
 
-def domain(group: Group) -> Domain:
-    """What kind of text a group's main task reads."""
-    if any(task.name == group.main for task in ARITHMETIC):
-        return "arithmetic"
-    return "mazes" if any(task.name == group.main for task in MAZES) else "strings"
-
-
 def preset_settings(
-    preset: str, group: Group, changes: Sequence[str] = (), *, reference: bool = True
+    preset: str, domain: Domain, changes: Sequence[str] = (), *, reference: bool = True
 ) -> TrainingSettings:
-    """The settings of a preset for a group's domain, with changes.
+    """The settings of a preset for the domain of a main task, with changes.
 
     Args:
         preset: `mini` or `paper`.
-        group: The group to train for.
+        domain: The domain, whose family of the preset counts.
         changes: Each `name=value`, as given to `--set`.
         reference: Whether the reference model is trained, whose shape settings then count.
 
@@ -155,7 +145,7 @@ def preset_settings(
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    values: dict[str, Any] = PRESETS[preset][domain(group)].model_dump()
+    values: dict[str, Any] = PRESETS[preset][domain.preset].model_dump()
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:
@@ -173,7 +163,7 @@ def preset_settings(
         if not first["loc"]:
             raise LgbenchError(str(first["ctx"]["error"])) from None
         name = str(first["loc"][0])
-        usual = getattr(PRESETS[preset][domain(group)], name)
+        usual = getattr(PRESETS[preset][domain.preset], name)
         raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={usual}.") from None
 
 

@@ -16,15 +16,15 @@ import torch
 from lgbench.environment import count_peak_anew, peak_memory, return_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
+from lgbench.groups import OPEN_ARM
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
 from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.tensors import spoiled
-from lgbench.models.tokenizer import VOCABULARY, VOCABULARY_VERSION
+from lgbench.models.tokenizer import PUBLISHED, VOCABULARY_VERSION, suite_vocabulary
 from lgbench.records import write_record
-from lgbench.suites import OPEN_ARM, Suite, load_suite
-from lgbench.training.batching import Batch, batches
+from lgbench.training.batching import Batch, mixture_batches
 from lgbench.training.curve import DevSet
 from lgbench.training.hooks import Hook
 from lgbench.training.meter import Meter
@@ -134,7 +134,8 @@ class Training:
     ) -> None:
         self.plan, self.folder, self.device = plan, folder, device
         saved = saved_state(plan, folder, resume=resume)
-        self.module = build_module(plan.settings, build, seed=plan.seed, device=device)
+        size = len(suite_vocabulary(plan.loaded_suite))
+        self.module = build_module(plan.settings, build, seed=plan.seed, device=device, vocabulary_size=size)
         self.optimizer = make_optimizer(self.module, plan.settings)
         parameters = sum(each.numel() for each in self.module.parameters() if each.requires_grad)
         self.record = TrainingRecord(plan=plan, machine=Machine.current(device), parameters=parameters)
@@ -192,8 +193,7 @@ class Training:
 
     def _take_steps(self, report: Callable[[Progress], None], interrupted: threading.Event) -> None:
         plan, settings, meter = self.plan, self.plan.settings, self._meter
-        suite = load_suite(plan.suite)
-        dev = DevSet(suite, suite.group(plan.group), {part.task for part in plan.parts}, device=self.device)
+        dev = DevSet(plan.loaded_suite, plan.suite_group, plan.mixture.tasks, device=self.device)
         if plan.is_pretrained:  # what evaluation asks beyond its positions counts as capped
             check_length(self.module, dev.longest_row, "the longest prompt and its target", device=self.device)
         elif plan.other_model is not None:
@@ -202,7 +202,7 @@ class Training:
         forward = torch.compile(self.module, dynamic=False) if settings.compile else self.module
         self._call_hooks("start", self)
         meter.restart_clock()
-        for batch in self._batches(suite):
+        for batch in self._batches():
             with self._module_code():
                 loss = take_step(
                     self.module, self.optimizer, batch, settings, step=self.step, device=self.device, forward=forward
@@ -239,11 +239,12 @@ class Training:
             with self._hook_code(name, method):
                 getattr(hook, method)(*arguments)
 
-    def _batches(self, suite: Suite) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Batch]:
         settings = self.plan.settings
-        return batches(
-            suite,
-            self.plan.trained_arm(),
+        return mixture_batches(
+            self.plan.loaded_suite,
+            self.plan.mixture,
+            steps=settings.steps,
             size=settings.batch,
             chunks=settings.length_chunks,
             start=self.step,
@@ -316,9 +317,11 @@ def _named(hooks: Sequence[Hook]) -> dict[str, Hook]:
 
 def checkpoint_record(plan: TrainingPlan, *, steps: int) -> CheckpointRecord:
     """What `checkpoint.json` says of a run's weights after some steps."""
+    vocabulary = suite_vocabulary(plan.loaded_suite)
     return CheckpointRecord(
         vocabulary_version=VOCABULARY_VERSION,
-        vocabulary_size=len(VOCABULARY),
+        vocabulary_size=len(vocabulary),
+        vocabulary=None if vocabulary is PUBLISHED else vocabulary.tokens,
         architecture=plan.settings.architecture if plan.other_model is None else None,
         build=plan.other_model,
         suite=plan.suite,

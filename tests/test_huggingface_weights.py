@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,6 +203,25 @@ def test_a_configuration_far_larger_than_its_weights_takes_no_memory(
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load)
     with pytest.raises(LgbenchError, match=message):
         load_model(f"hf:{copy}")
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_far_larger_than_its_weights_takes_no_memory(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(self: Any, name: str, *arguments: object, **options: object) -> None:
+        if not self.lora_A[name].weight.is_meta:
+            pytest.fail("peft takes the memory")
+        reset_as_usual(self, name, *arguments, **options)
+
+    adapter = make_adapter(folder, tmp_path / "lora")
+    layer: Any = importlib.import_module("peft.tuners.lora.layer").LoraLayer
+    reset_as_usual = layer.reset_lora_parameters
+    monkeypatch.setattr(layer, "reset_lora_parameters", reset)
+    config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"r": 10**6}), encoding="utf-8")
+    with pytest.raises(LgbenchError, match="its weights have other shapes than the model's configuration says"):
+        load_model(f"hf:{folder}", {"adapter": str(adapter)})
 
 
 def test_tied_weights_are_stored_once(tmp_path: Path) -> None:

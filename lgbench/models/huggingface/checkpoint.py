@@ -104,7 +104,8 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        adapted = PeftModel.from_pretrained(model, adapter)
+        # Without memory for what the adapter's configuration describes, but for the weights that it has.
+        adapted = PeftModel.from_pretrained(model, adapter, low_cpu_mem_usage=True)
     # peft only warns of weights that are missing, and goes on with the model as if it had no adapter.
     if any("missing adapter keys" in str(each.message) for each in told):
         raise LgbenchError(f"The adapter {str(adapter)!r} is not one of this model: it has no weights for its layers.")

@@ -233,7 +233,7 @@ def test_errors_of_the_users_code_come_with_its_frames() -> None:
 
 
 def _arm(mixture: Callable[[Group], Any], **changes: Any) -> dict[str, Any]:
-    return {"arms": (*ARMS, Arm(**{"name": "mine", "mixture": mixture, "summary": "x"} | changes))}
+    return {"arms": (*ARMS, replace(Arm(name="mine", mixture=mixture, summary="x"), **changes))}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_an_unsound_group_is_refused_with_a_sentence(change: dict[str, Any], mes
         (replace(MADE, name="mini-v1"), "'mini-v1' is published"),
         (replace(MADE, name="../x"), "no name for a suite"),
         (replace(MADE, examples_per_cell=0), "must be 1 to 100,000"),
-        (replace(MADE, groups=[GROUP]), "Write a tuple"),
+        (replace(MADE, groups=[GROUP]), "Write a tuple"),  # type: ignore[arg-type]
         (replace(MADE, groups=(GROUP, GROUP)), "two groups of one name"),
         (replace(MADE, own_tasks=(TURN, TURN, *OTHERS)), "A task of the name 'turn' is"),
     ],
@@ -368,7 +368,7 @@ def test_the_training_stream_of_a_draft_holds_out_its_cells(file: str) -> None:
     suite = open_suite(file)
     parts = suite.group("turn-same").mixture("transfer").parts
     block = TrainingData(suite, parts).block(0)
-    held_out = {example.prompt for split in ("test", "dev") for example in draw_cell(suite, "turn", 2, split=split)}  # type: ignore[arg-type]
+    held_out = {example.prompt for split in ("test", "dev") for example in draw_cell(suite, "turn", 2, split=split)}
     drawn = {example.prompt for example in block if (example.task, example.length) == ("turn", 2)}
     assert len(drawn) > 20
     assert not drawn & held_out

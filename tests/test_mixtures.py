@@ -55,7 +55,7 @@ def test_a_stage_without_a_step_is_refused() -> None:
         (BOTH, (Stage(LONG, ONE),), "either parts or stages"),
         ((*LONG, *LONG), (), "repeats a task: reverse, reverse"),
         ((Part("reverse", 8, HALF),), (), "add up to 1/2"),
-        ((Part("reverse", 8, 0.5), Part("capitalize", 8, HALF)), (), r"0.5. It must be a fraction"),
+        ((Part("reverse", 8, 0.5), Part("capitalize", 8, HALF)), (), r"0.5. It must be a fraction"),  # type: ignore[arg-type]
         ((Part("reverse", 8, Fraction(1, 997)), Part("capitalize", 8, Fraction(996, 997))), (), None),
         ((Part("reverse", 8, Fraction(1, 1009)), Part("capitalize", 8, Fraction(1008, 1009))), (), "denominator 1009"),
         ((), (Stage(LONG, HALF),), "shares of the stages add up to 1/2"),

@@ -233,8 +233,7 @@ def test_errors_of_the_users_code_come_with_its_frames() -> None:
 
 
 def _arm(mixture: Callable[[Group], Any], **changes: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {"name": "mine", "mixture": mixture, "summary": "x"}
-    return {"arms": (*ARMS, Arm(**(values | changes)))}
+    return {"arms": (*ARMS, replace(Arm(name="mine", mixture=mixture, summary="x"), **changes))}
 
 
 @pytest.mark.parametrize(

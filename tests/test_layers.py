@@ -48,6 +48,8 @@ LAYERS = {
     "lgbench.records": 0,
     "lgbench.replies": 0,
     "lgbench.files": 0,
+    "lgbench.links": 0,
+    "lgbench.text": 0,
     "lgbench.processes": 0,
     "lgbench.extras": 0,
     "lgbench.errors": 0,

@@ -89,7 +89,7 @@ def test_each_seed_is_thin_and_the_mean_bold() -> None:
 def test_one_seed_is_drawn_once() -> None:
     svg = drawn(falling(1, *TRAINED_ARMS))
     curves = [line for line in svg.iter(f"{SVG}polyline") if len(heights(line)) == len(GROUP.grid)]
-    assert [line.attrib["stroke-width"] for line in curves] == ["2.4"] * 4
+    assert [line.attrib["stroke-width"] for line in curves] == ["2.4"] * len(TRAINED_ARMS)
     assert {f"{arm} (1 seed)" for arm in TRAINED_ARMS} < set(texts(svg))
     assert not any("thin" in text for text in texts(svg))
 

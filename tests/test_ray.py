@@ -18,7 +18,8 @@ from ray.cluster_utils import Cluster
 
 from lgbench.errors import LgbenchError
 from lgbench.experiments.executors import open_executor
-from lgbench.experiments.launch import Loaded, State, launch
+from lgbench.experiments.launch import State, launch
+from lgbench.experiments.loading import Loaded
 from lgbench.experiments.on_ray import RayExecutor
 from lgbench.experiments.sweep import Sweep
 from lgbench.experiments.transport import python_files, read_files, write_files

@@ -23,7 +23,8 @@ from lgbench.experiments import finish
 from lgbench.experiments.base import Run
 from lgbench.experiments.executors import ProcessesExecutor
 from lgbench.experiments.finish import train_run
-from lgbench.experiments.launch import Loaded, Outcome, launch
+from lgbench.experiments.launch import Outcome, launch
+from lgbench.experiments.loading import Loaded
 from lgbench.experiments.reproduce import Reproduce
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.records import read_record

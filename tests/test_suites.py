@@ -36,7 +36,7 @@ DEFINED = {
     "mini-v1": (256, MINI_LENGTHS, FIRST_GROUPS),
     "standard-v1": (1024, STANDARD_LENGTHS, FIRST_GROUPS),
 }
-every_suite = pytest.mark.parametrize("suite", map(load_suite, DEFINED), ids=lambda suite: suite.name)
+every_suite = pytest.mark.parametrize("suite", [load_suite(name) for name in DEFINED], ids=lambda suite: suite.name)
 
 
 def groups_naming(task: str, suite: Suite) -> list[str]:

@@ -21,7 +21,8 @@ from lgbench.text import json_text
 
 if TYPE_CHECKING:
     from lgbench.experiments.base import Report, Run
-    from lgbench.experiments.launch import Loaded, Outcome
+    from lgbench.experiments.launch import Outcome
+    from lgbench.experiments.loading import Loaded
 
 Executor = Annotated[
     str,
@@ -123,7 +124,8 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
     if not how.quiet:
         typer.echo("Planning ...", err=True)
 
-    from lgbench.experiments.launch import Loaded, State, check_folders, shared_out
+    from lgbench.experiments.launch import State, check_folders, shared_out
+    from lgbench.experiments.loading import Loaded
     from lgbench.links import refuse_links
     from lgbench.models.devices import choose_device
 

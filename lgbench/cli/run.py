@@ -29,7 +29,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment of your own: its runs, resumable, and its report. Rerun to resume."""
-    from lgbench.experiments.launch import load_experiment
+    from lgbench.experiments.loading import load_experiment
 
     given: dict[str, list[str]] = {}
     for text in option or []:

@@ -7,19 +7,18 @@ the next that looks.
 
 from __future__ import annotations
 
-import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lgbench.errors import FolderInUseError, LgbenchError, ModelError
-from lgbench.experiments.base import Experiment, Run
+from lgbench.experiments.base import Run
 from lgbench.experiments.executors import InProcessExecutor
+from lgbench.experiments.loading import Loaded, finish_elsewhere
 from lgbench.text import plain_lines
 
 
@@ -43,25 +42,6 @@ class Outcome(NamedTuple):
     run: Run
     state: State
     failure: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loaded:
-    """An experiment and the place that another process can build it from.
-
-    Attributes:
-        experiment: The experiment with its options.
-        reference: `package.module:attribute` or `file.py:attribute` of its class.
-    """
-
-    experiment: Experiment
-    reference: str
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> Loaded:
-        """An experiment whose class can be imported by its module's name."""
-        kind = type(experiment)
-        return cls(experiment=experiment, reference=f"{kind.__module__}:{kind.__qualname__}")
 
 
 def launch(
@@ -120,13 +100,6 @@ def _submitter(loaded: Loaded, executor: Executor, device: str) -> Callable[[Run
     return lambda run: submit_with_files(executor, loaded.reference, options, run, device)
 
 
-def finish_elsewhere(reference: str, options: Mapping[str, Any], run: Run, device: str) -> None:
-    """Finish a run in the process that an executor calls this in."""
-    experiment = load_experiment(reference)(**options)
-    experiment.prepare()
-    experiment.finish(run, device)
-
-
 def _outcome(run: Run, finish: Callable[[], object]) -> Outcome:
     """What becomes of a run that `finish` brings to its end, or has."""
     try:
@@ -175,22 +148,3 @@ def check_folders(runs: Sequence[Run]) -> None:
         for above in run.folder.absolute().parents:
             if above in owners:
                 raise LgbenchError(f"The folder of the run {run.name!r} lies in that of {owners[above]!r}.")
-
-
-def load_experiment(reference: str) -> type[Experiment]:
-    """The class of an experiment: `file.py:attribute` or `package.module:attribute`.
-
-    Raises:
-        LgbenchError: There is none.
-        ModelError: The user's file raised when it was imported.
-    """
-    from lgbench.models.importing import load_named
-
-    module, _, attribute = reference.partition(":")
-    if module.startswith("lgbench.experiments."):
-        found: Any = getattr(importlib.import_module(module), attribute)
-    else:
-        found = load_named(reference, what="experiment", valid="file.py:CLASS or package.module:CLASS")
-    if not (isinstance(found, type) and issubclass(found, Experiment)):
-        raise LgbenchError(f"{reference!r} is no experiment: it must be a subclass of lgbench.experiments.Experiment.")
-    return found

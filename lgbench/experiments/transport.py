@@ -20,7 +20,7 @@ from typing import Any
 
 from lgbench.errors import FolderInUseError, LgbenchError
 from lgbench.experiments.base import Run
-from lgbench.experiments.launch import finish_elsewhere
+from lgbench.experiments.loading import finish_elsewhere
 from lgbench.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
 from lgbench.models.importing import split_place
 

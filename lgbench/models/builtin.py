@@ -22,8 +22,8 @@ class Oracle:
     def __init__(self) -> None:
         self._task: Callable[[str], Task] = get_task
 
-    def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
-        """The tasks are those of this suite."""
+    def solve_tasks_of(self, suite: Suite) -> None:
+        """Solve the tasks of this suite, its own ones too."""
         self._task = suite.task
 
     def predict(self, prompts: Sequence[str], task: str) -> list[str]:

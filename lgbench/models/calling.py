@@ -26,7 +26,9 @@ def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
         LgbenchError: It cannot work on this.
         ModelError: It raised.
     """
-    if isinstance(predictor, StreamingPredictor | Oracle):
+    if isinstance(predictor, Oracle):
+        predictor.solve_tasks_of(suite)
+    if isinstance(predictor, StreamingPredictor):
         with user_code("The model's prepare"):
             predictor.prepare(suite, tuple(tasks))
 

@@ -80,7 +80,7 @@ class Vocabulary:
         of_characters = self._is_of_characters or (self._start is not None and self._start not in text)
         pieces: Iterable[str] = text if of_characters else self._split(text)
         try:
-            return [self._number[piece] for piece in pieces]
+            return list(map(self._number.__getitem__, pieces))
         except KeyError as error:
             raise LgbenchError(
                 f"The reference model cannot read {error.args[0]!r} in {text[:60]!r}: its vocabulary has "

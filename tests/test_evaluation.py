@@ -293,7 +293,7 @@ def test_attributes_of_other_meaning_are_left_alone() -> None:
     class Busy(Oracle):
         batch_size = "large"
 
-        def prepare(self) -> None:  # type: ignore[override]
+        def prepare(self) -> None:
             raise AssertionError
 
         def stream(self) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,12 +188,12 @@ def test_schedules(schedule: str) -> None:
     settings = tiny_plan("steps=100", "warmup=0.1", "decay=0.4", f"schedule={schedule}").settings
     rates = [learning_rate(settings, step) / settings.learning_rate for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
-    expected = {
+    shapes: dict[str, Callable[[int], float]] = {
         "trapezoid": lambda step: 1.0 if step < 60 else (1 + math.cos(math.pi * (step - 59) / 41)) / 2,
         "cosine": lambda step: (1 + math.cos(math.pi * (step - 9) / 91)) / 2,
         "linear": lambda step: 1 - (step - 9) / 91,
-    }[schedule]
-    assert rates[10:] == pytest.approx([expected(step) for step in range(10, 100)])
+    }
+    assert rates[10:] == pytest.approx([shapes[schedule](step) for step in range(10, 100)])
     assert 0 < rates[-1] < 0.02
     assert learning_rate(settings, 30, highest=2.0) == pytest.approx(2 * rates[30])
 

@@ -26,6 +26,7 @@ def command(
     """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
     from lgbench.records import plain
     from lgbench.submissions.checking import check
+    from lgbench.submissions.copies import perfect_twins
 
     checked = check(paths or [Path("submissions")])
     if as_json:
@@ -46,6 +47,8 @@ def command(
                 typer.echo(
                     f"Note: {name} says that it was reproduced by {plain(who)}. Only a maintainer may enter that."
                 )
+        for sentence in perfect_twins(checked.submissions):
+            typer.echo(f"Note: {sentence}")
     if checked.problems:
         raise typer.Exit(1)
 

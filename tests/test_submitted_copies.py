@@ -17,8 +17,6 @@ from lgbench.task import Stream
 from lgbench.tasks import get_task
 from tests.submitted import OTHER_SEED, RUN, RightUpTo, edit, problems
 
-GROUP = {"arm": "main_only", "group": "add-multiply"}
-
 
 class Copied:
     """The replies of `RightUpTo(10)` with every n-th changed, to a right one or to another wrong one."""
@@ -50,7 +48,7 @@ def test_a_copy_with_changed_replies_in_another_system_is_told_of_on_both_sides(
     other = submissions / "other"
     shutil.copytree(submissions / "my-system", other, ignore=shutil.ignore_patterns(RUN, OTHER_SEED))
     edit(other / "system.json", lambda record: record.update(name="other"))
-    evaluate(Copied(40, to_right=False), **GROUP, seed=7, output=other / "run")
+    evaluate(Copied(40, to_right=False), arm="main_only", group="add-multiply", seed=7, output=other / "run")
     found = problems(submissions)
     both = {f"my-system/{RUN}/result.json", "other/run/result.json"}
     assert set(found) == {(path, "replies_sha256") for path in both}
@@ -61,7 +59,7 @@ def test_a_copy_with_changed_replies_in_another_system_is_told_of_on_both_sides(
 @pytest.mark.parametrize(("every", "to_right"), [(12, False), (1, True)])
 def test_another_model_is_no_copy(system: Path, every: int, *, to_right: bool) -> None:
     """One reply in twelve is other than in the copy, so that a twelfth of the common wrong replies differ."""
-    evaluate(Copied(every, to_right=to_right), **GROUP, seed=7, output=system / "z")
+    evaluate(Copied(every, to_right=to_right), arm="main_only", group="add-multiply", seed=7, output=system / "z")
     assert problems(system) == {}
 
 
@@ -140,7 +138,7 @@ def test_a_copied_result_of_a_run_without_wrong_replies(submissions: Path) -> No
         if not place.exists():
             shutil.copytree(submissions / "my-system", place, ignore=shutil.ignore_patterns(RUN, OTHER_SEED))
             edit(place / "system.json", lambda record: record.update(name=system))  # noqa: B023
-        evaluate(RightUpTo(100), **GROUP, seed=seed, output=place / f"run{seed}")
+        evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=seed, output=place / f"run{seed}")
     assert problems(submissions) == {}, "three models may all be right"
     assert list(perfect_twins(check([submissions]).submissions)) == [
         "one/run0 and two/run0 and 1 more are right throughout: no reply shows whether one is a copy."

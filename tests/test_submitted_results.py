@@ -233,7 +233,7 @@ def test_of_many_problems_the_first_thousand_are_reported(system: Path) -> None:
 def test_after_ten_runs_with_problems_the_others_are_counted(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2000):
         shutil.copytree(system / RUN, system / f"x{number:04}")
-    monkeypatch.setattr("lgbench.submissions.runs.check_result", lambda *_: (Rescored(*_[:1], {}, {}), []))
+    monkeypatch.setattr("lgbench.submissions.runs.check_result", lambda *_: (Rescored(_[0], {}, {}), []))
     checked = check([system])
     *repeated, last = [str(problem) for problem in checked.problems]
     told = "seed: repeats mini-v1-add-multiply-main_only-seed0: arm 'main_only'"

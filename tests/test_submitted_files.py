@@ -1,7 +1,10 @@
 """Attacks on the tree of submissions and on `system.json`: each test says which paths must be reported."""
 
+import contextlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,6 +53,54 @@ def test_what_a_submit_holds_while_it_runs_is_passed_over(submissions: Path) -> 
     with owned_folder(submissions):
         shutil.copytree(submissions / "my-system", submissions / f".my-system-x{TEMPORARY}" / "my-system")
         assert check([submissions])[1:] == (1, 2, ())
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "link to a folder", "pipe"])
+@pytest.mark.parametrize("name", [".lock", f".my-system-x{TEMPORARY}"])
+@pytest.mark.parametrize("running", [False, True])
+def test_what_a_submit_holds_is_refused_where_none_runs(
+    submissions: Path, tmp_path: Path, name: str, kind: str, *, running: bool
+) -> None:
+    path, elsewhere = submissions / name, tmp_path / "elsewhere"
+    if running and name == ".lock":
+        return  # a `submit` that runs holds a file of its own
+    with owned_folder(submissions) if running else contextlib.nullcontext():
+        if kind == "file":
+            path.touch()
+        elif kind == "folder":
+            (path / "my-system").mkdir(parents=True)
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            shutil.copytree(submissions / "my-system", elsewhere) if kind == "link to a folder" else elsewhere.touch()
+            path.symlink_to(elsewhere)
+        if running and kind == "folder":
+            assert problems(submissions) == {}
+            return
+        told = "is what `lgbench submit` holds while it runs, and none runs here: remove it."
+        assert problems(submissions) == {(name, ""): told}
+        with pytest.raises(LgbenchError, match="none runs here"):
+            read_submissions(submissions)
+
+
+@pytest.mark.parametrize("place", [".", RUN])
+def test_no_lock_is_held_below_the_systems(system: Path, place: str) -> None:
+    for name in (".lock", f".x{TEMPORARY}"):
+        (system / place / name).touch()
+    assert set(problems(system)) == {((Path(place) / name).as_posix(), "") for name in (".lock", f".x{TEMPORARY}")}
+
+
+def test_a_lock_that_another_process_holds_is_seen(submissions: Path) -> None:
+    code = "import sys; from lgbench.files import *\nwith owned_folder(Path(sys.argv[1])): print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, submissions], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert problems(submissions) == {}
+        assert (submissions / ".lock").exists()
+        holder.kill()
+    assert set(problems(submissions)) == {(".lock", "")}
 
 
 def test_problems_of_all_files_are_told_at_once(submissions: Path) -> None:
@@ -144,7 +195,10 @@ def test_the_root_cannot_pose_as_a_system_or_a_run(submissions: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["My-System", "my_system", "-x", "x-", "a--b", "a.b", "sub missions", "s" * 61, "süß", "con\n", "submissions"],
+    [
+        *("My-System", "my_system", "-x", "x-", "a--b", "a.b", "sub missions", "s" * 61, "süß", "con\n", "submissions"),
+        *("con", "nul", "aux", "prn", "com1", "lpt9", "a.", "a "),
+    ],
 )
 def test_a_name_that_no_system_may_have(submissions: Path, name: str) -> None:
     (submissions / "my-system").rename(submissions / name)
@@ -152,9 +206,24 @@ def test_a_name_that_no_system_may_have(submissions: Path, name: str) -> None:
     assert set(problems(submissions)) == {(name, ""), (f"{name}/system.json", "name")}
 
 
-def test_a_name_that_no_run_may_have(system: Path) -> None:
-    (system / RUN).rename(system / "run 1")
-    assert set(problems(system)) == {("run 1", "")}
+@pytest.mark.parametrize("name", ["run 1", "run.", "run ", "CON", "nul.x", "Com1.tar.gz", "lpt0", "läuf"])
+def test_a_name_that_no_run_may_have(system: Path, name: str) -> None:
+    (system / RUN).rename(system / name)
+    assert set(problems(system)) == {(name, "")}
+
+
+@pytest.mark.parametrize("name", ["con-1", "console", "aux_", "com12", "a.con", "nul1"])
+def test_a_name_like_that_of_a_device(system: Path, name: str) -> None:
+    (system / RUN).rename(system / name)
+    assert problems(system) == {}
+
+
+def test_two_names_that_differ_in_case_alone(system: Path) -> None:
+    (system / RUN).rename(system / OTHER_SEED.upper())
+    twin = f"is {OTHER_SEED.upper()!r} where upper and lower case are the same: rename one."
+    assert problems(system) == {(OTHER_SEED, ""): twin}
+    (system / OTHER_SEED.upper()).rename(system / "System.json")
+    assert "where upper and lower case are the same" in problems(system)["System.json", ""]
 
 
 def test_the_folder_is_called_as_the_system(submissions: Path) -> None:
@@ -182,6 +251,17 @@ def test_a_system_without_runs(system: Path) -> None:
         (lambda record: record.update(description="right\u202eleft"), {"description"}),
         (lambda record: record.update(description="x" * 301), {"description"}),
         (lambda record: record.update(training_notes="a\tb"), {"training_notes"}),
+        (lambda record: record.update(training_notes="zero\u200bwidth"), {"training_notes"}),
+        (lambda record: record.update(description="\u2800"), {"description"}),
+        (lambda record: record.update(description="soft\u00adhyphen"), {"description"}),
+        (lambda record: record.update(description="tag\U000e0041"), {"description"}),
+        (lambda record: record.update(description="private\ue000"), {"description"}),
+        (lambda record: record.update(description="unassigned\u0378"), {"description"}),
+        (lambda record: record.update(description="selected\ufe0f"), {"description"}),
+        (lambda record: record.update(description="\u0301first"), {"description"}),
+        (lambda record: record.update(authors=["Z" + "\u0300\u0301\u0302"]), {"authors[0]"}),
+        (lambda record: record.update(licence="MIT\ufeff"), {"licence"}),
+        (lambda record: record.update(reproduced_by="\u3164"), {"reproduced_by"}),
         (lambda record: record.update(parameters=-1), {"parameters"}),
         (lambda record: record.update(parameters=1e6), {"parameters"}),
         (lambda record: record.update(reproduced_by=True), {"reproduced_by"}),
@@ -191,6 +271,14 @@ def test_a_system_without_runs(system: Path) -> None:
 def test_a_spoiled_system_record(system: Path, change: Change, fields: set[str]) -> None:
     edit(system / "system.json", change)
     assert set(problems(system)) == {("system.json", field) for field in fields}
+
+
+@pytest.mark.parametrize(
+    "name", ["Nguyễn Thị Hà", "e\u0302\u0301", "क्षितिज", "ศักดิ์", "שָׁלוֹם", "محمد", "山田\u3000太郎", "O'Neil", "🙂", "ǅ"]
+)
+def test_names_of_people_in_all_scripts(system: Path, name: str) -> None:
+    edit(system / "system.json", lambda record: record.update(authors=[name], training_notes=f"{name}\n\n{name}"))
+    assert problems(system) == {}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def lines_of(system: Path) -> list[bytes]:
 
 
 def write_lines(system: Path, lines: Sequence[bytes]) -> None:
-    (system / RUN / "replies.jsonl.gz").write_bytes(gzip.compress(b"".join(lines)))
+    (system / RUN / "replies.jsonl.gz").write_bytes(gzip.compress(b"".join(lines), mtime=0))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,41 @@ def test_of_many_spoiled_lines_the_first_hundred_are_reported(system: Path) -> N
     assert set(found) == {(f"{RUN}/replies.jsonl.gz", f"line {number}") for number in range(1, 102)}
     told = found[f"{RUN}/replies.jsonl.gz", "line 101"]
     assert told == "and what follows was not read: too much before it is wrong."
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda lines: [lines[0].replace(b":", b": "), *lines[1:]], "line 1"),
+        (lambda lines: [*lines[:2], lines[2].replace(b'"}', b'","cut":false}'), *lines[3:]], "line 3"),
+        (lambda lines: [*lines[:2], lines[2].replace(b"?", b"\\u003f"), *lines[3:]], "line 3"),
+        (lambda lines: [*lines[:-1], lines[-1].rstrip()], "line 768"),
+        (lambda lines: [*lines[:-1], lines[-1].rstrip() + b"\r\n"], "line 768"),
+    ],
+    ids=["a blank", "a flag that is not", "an escape", "no last end", "another end"],
+)
+def test_replies_are_in_the_bytes_that_eval_writes(
+    system: Path, change: Callable[[list[bytes]], list[bytes]], field: str
+) -> None:
+    write_lines(system, change(lines_of(system)))
+    told = "is not written as `lgbench eval` writes it."
+    assert problems(system) == {(f"{RUN}/replies.jsonl.gz", field): told}
+
+
+def test_replies_out_of_order_are_refused_at_the_first(system: Path) -> None:
+    lines = lines_of(system)
+    write_lines(system, [lines[1], lines[0], *lines[2:]])
+    ((where, told),) = problems(system).items()
+    assert where == (f"{RUN}/replies.jsonl.gz", "line 2")
+    assert "is repeated, or out of order" in told
+
+
+@pytest.mark.parametrize("header", [b"\x1f\x8b\x08\x08\0\0\0\0\2\xffsecret\0", b"\x1f\x8b\x08\0\1\2\3\4\2\xff"])
+def test_a_header_holds_neither_a_name_nor_a_time(system: Path, header: bytes) -> None:
+    path = system / RUN / "replies.jsonl.gz"
+    path.write_bytes(header + path.read_bytes()[10:])
+    told = "has a name or a time in its header, which `lgbench eval` leaves out."
+    assert problems(system) == {(f"{RUN}/replies.jsonl.gz", ""): told}
 
 
 def test_a_second_gzip_member_is_refused(system: Path) -> None:

@@ -1,5 +1,7 @@
 """Attacks on `result.json`: each test says which fields must be reported."""
 
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,9 @@ import pytest
 
 from lgbench.evaluation import evaluate
 from lgbench.records import MAX_RECORD_BYTES
-from tests.submitted import RUN, Change, RightUpTo, edit, problems
+from lgbench.rescoring import Rescored
+from lgbench.submissions.checking import check
+from tests.submitted import OTHER_SEED, RUN, Change, RightUpTo, edit, problems
 
 
 def raise_count(result: Any) -> None:
@@ -29,6 +33,7 @@ def of_system(**fields: object) -> Change:
     return lambda result: result["system"].update(fields)
 
 
+USED = {"prompt_tokens": 0, "completion_tokens": 7, "cost": None}
 ALL_CELLS = {f"cells[{number}]" for number in range(5)}
 
 
@@ -98,6 +103,36 @@ ALL_CELLS = {f"cells[{number}]" for number in range(5)}
         pytest.param(lambda result: result["cells"].append(result["cells"][0]), {""}, "repeated", id="cell twice"),
         pytest.param(top(cells=[]), {"cells"}, "at least 1", id="no cells"),
         pytest.param(top(started="2026-01-31T12:00:00"), {"started"}, "offset", id="time without zone"),
+        pytest.param(lambda result: result.pop("schema_version"), {"schema_version"}, "required", id="no version"),
+        pytest.param(top(schema_version=True), {"schema_version"}, "whole number", id="version true"),
+        pytest.param(top(schema_version=1.0), {"schema_version"}, "whole number", id="version 1.0"),
+        pytest.param(top(started=1_767_225_600), {"started"}, "valid datetime", id="date as a number"),
+        pytest.param(top(started="1767225600"), {"started"}, "is written as", id="date as a number in text"),
+        pytest.param(top(started="3000-01-01T00:00:00Z"), {"started"}, "not in the future", id="in the year 3000"),
+        pytest.param(top(started="2024-12-31T23:59:59Z"), {"started"}, "began after 2025-01-01", id="before lgbench"),
+        pytest.param(top(batch_invariance={"checked": 33, "changed": 0}), {"batch_invariance.checked"}, "32", id="33"),
+        pytest.param(top(batch_invariance={"checked": 0, "changed": 0}), {"batch_invariance.checked"}, "32", id="0"),
+        pytest.param(of_system(kind="replay", source_sha256=["0" * 64]), {"batch_invariance"}, "recorded", id="replay"),
+        pytest.param(top(duration=0), {"duration"}, "1,280 replies took 0.0 seconds", id="no time"),
+        pytest.param(top(duration=0, replies_per_second=0), {"duration"}, "replies took", id="no time and no speed"),
+        pytest.param(top(duration=10), {"replies_per_second"}, "replies took 10.0 seconds", id="faster than it was"),
+        pytest.param(top(replies_per_second=1e9), {"replies_per_second"}, "replies took", id="too fast"),
+        pytest.param(top(replies_per_second=0), {"replies_per_second"}, "replies took", id="no speed"),
+        pytest.param(top(usage=USED | {"completion_tokens": 0}), {"usage"}, "no token at all", id="no tokens"),
+        pytest.param(
+            lambda result: (top(usage=USED)(result), of_system(kind="checkpoint", source_sha256=["0" * 64])(result)),
+            {"usage"},
+            "counts no tokens",
+            id="tokens of a checkpoint",
+        ),
+        pytest.param(of_system(kind="checkpoint"), {"system.source_sha256"}, "is empty", id="no hash of a checkpoint"),
+        pytest.param(of_system(model="mine\u200b.py"), {"system.model"}, "U+200B", id="hidden text"),
+        pytest.param(
+            lambda result: result["environment"].update(device="gpu\u202e", packages={"torch": "2\u2063"}),
+            {"environment.device", "environment.packages.torch"},
+            "U+202E",
+            id="hidden text about the machine",
+        ),
         pytest.param(top(started="0001-01-01T00:00:00+23:00"), {"started"}, "years 1 to 9999", id="before all time"),
     ],
 )
@@ -177,3 +212,32 @@ def test_a_result_of_100_mb_is_not_even_read(system: Path, monkeypatch: pytest.M
     found = problems(system)
     assert set(found) == {(f"{RUN}/result.json", "")}
     assert "too large" in found[f"{RUN}/result.json", ""]
+
+
+def test_what_an_evaluation_can_have_written(system: Path) -> None:
+    """Recorded replies are looked up in less than a thousandth of a second; a clock may be a little ahead."""
+    edit(system / RUN / "result.json", top(duration=0, replies_per_second=4e6, batch_invariance=None, usage=USED))
+    ahead = datetime.now(UTC) + timedelta(hours=12)
+    edit(system / OTHER_SEED / "result.json", top(duration=3, replies_per_second=426.667, started=ahead.isoformat()))
+    assert problems(system) == {}
+
+
+def test_of_many_problems_the_first_thousand_are_reported(system: Path) -> None:
+    for number in range(1500):
+        (system / f"x{number:04}").touch()
+    found = check([system]).problems
+    assert len(found) == 1001
+    assert str(found[-1]).endswith(": and 500 more problems, of this file and of others.")
+
+
+def test_after_ten_runs_with_problems_the_others_are_counted(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2000):
+        shutil.copytree(system / RUN, system / f"x{number:04}")
+    monkeypatch.setattr("lgbench.submissions.runs.check_result", lambda *_: (Rescored(_[0], {}, {}), []))
+    checked = check([system])
+    *repeated, last = [str(problem) for problem in checked.problems]
+    told = "seed: repeats mini-v1-add-multiply-main_only-seed0: arm 'main_only'"
+    assert [told in each for each in repeated] == [False, *[True] * 10]
+    assert "has 2,002 runs. At most 1,000 are allowed." in repeated[0]
+    assert "has 1,990 more runs, not checked, as 10 before them have problems." in last
+    assert checked.runs == 12

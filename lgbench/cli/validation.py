@@ -42,7 +42,8 @@ def command(
     """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
     from lgbench.errors import LgbenchError
     from lgbench.submissions.checking import check
-    from lgbench.text import json_text
+    from lgbench.submissions.copies import perfect_twins
+    from lgbench.text import json_text, plain
 
     if by_maintainer and base is None:
         raise LgbenchError("--by-maintainer needs --base: the commit that HEAD is compared with.")
@@ -62,6 +63,8 @@ def command(
         outcome = f"{_count(len(found), 'problem')} in " if found else ""
         typer.echo(f"{outcome}{_size(checked.systems, checked.runs)}{'.' if found else ': all good'}")
         _print_claims(checked.submissions)
+        for note in perfect_twins(checked.submissions):
+            typer.echo(f"Note: {plain(note)}")
     if found:
         raise typer.Exit(1)
 

@@ -107,9 +107,7 @@ class _Checker:
     def compare_systems(self) -> None:
         """Drop the systems that hold a copy of a run, each copy with one problem. To be called when all are checked."""
         results = {system: {name: run.result for name, run in runs.items()} for system, runs in self.systems.items()}
-        told = {
-            (system, run.folder) for system, runs in self.systems.items() for run in runs.values() if run.is_repeated
-        }
+        told = {(system, run) for system, runs in self.systems.items() for run in runs if runs[run].is_repeated}
         for find in (copied, self._near_copies, timed_alike):
             for system, run, problem in list(find(results)):
                 if (system, run) not in told:

@@ -26,6 +26,8 @@ def print_comparison(scores: TrainedScores, *, names: Sequence[str] = ()) -> Non
         names: The groups to print; empty for all.
     """
     console = wide_console()
+    if scores.suite.draft is not None:
+        console.print(f"{scores.suite.name} is a draft suite: no result of it counts on the leaderboard.\n")
     # A run that several groups share is listed under the first of them.
     shown = [group for group in scores.groups if group.group.name in names] or scores.groups
     for group in shown:

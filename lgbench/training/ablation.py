@@ -33,7 +33,7 @@ def list_ablation(recipe: Recipe, group: str, root: Path, *, seeds: int) -> list
     """
     auxiliaries = recipe.suite.group(group).auxiliaries
     if len(auxiliaries) < 2:
-        able = ", ".join(each.name for each in recipe.suite.groups if len(each.auxiliaries) > 1)
+        able = ", ".join(each.name for each in recipe.suite.groups if len(each.auxiliaries) > 1) or "none"
         raise LgbenchError(
             f"{group} has one auxiliary, {auxiliaries[0]}: none can be left out. Groups with more: {able}."
         )

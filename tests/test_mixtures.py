@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from lgbench.errors import LgbenchError
 from lgbench.mixtures import Mixture, Part, Span, Stage
 from lgbench.training.batching import Batch, batches, mixture_batches
-from tests.tiny_training import MINI, STRINGS
+from lgbench.training.plans import TrainingPlan, difference
+from lgbench.training.trainer import Progress, train
+from tests.tiny_training import MINI, STRINGS, tiny_plan, weights
 
 torch = pytest.importorskip("torch")
 HALF, ONE = Fraction(1, 2), Fraction(1)
@@ -68,6 +71,46 @@ def test_what_is_no_mixture_is_refused(parts: tuple[Part, ...], stages: tuple[St
         return
     with pytest.raises(LgbenchError, match=message):
         Mixture(parts, stages)
+
+
+def staged_plan(**changes: object) -> TrainingPlan:
+    """A tiny run in stages, of a group whose arm `transfer` is BOTH with another auxiliary."""
+    main, *_, other = tiny_plan().model_dump(mode="json")["parts"]
+    stages = [
+        {"parts": [other | {"share": "1"}], "share": "1/4"},
+        {"parts": [main | {"share": "1/2"}, other | {"share": "1/2"}], "share": "3/4"},
+    ]
+    return TrainingPlan.model_validate(tiny_plan().model_dump(mode="json") | {"parts": [], "stages": stages} | changes)
+
+
+def test_a_plan_in_stages_is_recorded_and_read_again() -> None:
+    plan = staged_plan()
+    assert plan.mixture.tasks == {"reverse": 16, "capitalize_reverse": 8}
+    assert TrainingPlan.model_validate_json(plan.model_dump_json()) == plan
+    assert not plan.is_of_its_arm
+    assert "it trains 1/3 capitalize_reverse to 8" in str(difference(tiny_plan(), plan))
+    assert difference(plan, staged_plan()) is None
+
+
+def test_the_record_of_a_plan_without_stages_is_as_ever() -> None:
+    assert not {"stages", "draft"} & tiny_plan().model_dump(mode="json").keys()
+
+
+def test_a_run_in_stages_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    settings = tiny_plan().settings.model_copy(update={"steps": 8, "evaluate_every": 2}).model_dump()
+    plan = staged_plan(settings=settings)
+    train(plan, tmp_path / "whole")
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, tmp_path / "resumed", report=stop)
+    train(plan, tmp_path / "resumed", resume=True)
+    whole, resumed = (weights(tmp_path / name) for name in ("whole", "resumed"))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_the_groups_arms_are_mixtures() -> None:

@@ -221,7 +221,7 @@ def test_lengths_that_are_not_the_arms_are_trained_and_told(lgbench: Shell, tmp_
     train(shorter, tmp_path / "swept")
     done = lgbench("retrain", "swept")
     assert (done.status, done.out) == (0, EQUAL)
-    told = "capitalize_reverse to 4 (share 1/3), capitalize to 16 (share 1/3), reverse to 16 (share 1/3)"
+    told = "1/3 capitalize_reverse to 4, 1/3 capitalize to 16, 1/3 reverse to 16"
     reservation = f"The run trained {told}, which is not arm transfer: it is no result of the suite.\n"
     assert reservation in done.err
     assert lgbench("retrain", "swept", "--resume", "--quiet") == (0, EQUAL, reservation)
@@ -235,12 +235,15 @@ def change_part(**change: object) -> Callable[[Any], object]:
     ("change", "sentence"),
     [
         (change_part(task_version=0), "trained version 0 of capitalize, whose examples this lgbench does not draw"),
-        (change_part(share="1/4"), "the shares of the parts must add up to 1"),
+        (
+            change_part(share="1/4"),
+            "The shares of capitalize_reverse, capitalize, reverse add up to 11/12. They must add up to 1",
+        ),
         (
             change_part(task="reverse_add"),
             "parts must be of tasks of capitalize-reverse, each once and capitalize_reverse",
         ),
-        (change_part(task="reverse"), "parts must be of tasks of capitalize-reverse, each once and capitalize_reverse"),
+        (change_part(task="reverse"), "A list of a mixture repeats a task: capitalize_reverse, reverse, reverse"),
         (lambda record: record["plan"]["parts"].reverse(), "each once and capitalize_reverse first"),
         (change_part(max_length=0), "capitalize has no prompts of length 0"),
         (lambda record: record.update(curve=[], steps_done=0), "has no point of a curve yet"),

@@ -58,7 +58,7 @@ def measure_speed(predictor: Predictor, suite: Suite, tasks: Sequence[str], cloc
         detail = f"{paces[-1].replies_per_second:,.1f} replies/s on {task} at length {length}; {_memory()}"
         yield Finding(f"batch size {size}", "ok", detail)
     best = max(paces, key=lambda pace: pace.replies_per_second)
-    for each in SUITES:
+    for each in SUITES if suite.draft is None else (suite,):
         seconds = best.seconds_per_character * _characters(each, tasks)
         detail = f"about {duration(seconds)} at batch size {best.batch_size}, if time grows with the prompts' length"
         yield Finding(f"time for {each.name}", "ok", detail)

@@ -42,7 +42,7 @@ class Ablate(ArmExperiment):
         recipe = self.recipe(device)
         auxiliaries = recipe.suite.group(self.group).auxiliaries
         if len(auxiliaries) < 2:
-            able = ", ".join(each.name for each in recipe.suite.groups if len(each.auxiliaries) > 1)
+            able = ", ".join(each.name for each in recipe.suite.groups if len(each.auxiliaries) > 1) or "none"
             raise LgbenchError(
                 f"{self.group} has one auxiliary, {auxiliaries[0]}: none can be left out. Groups with more: {able}."
             )

@@ -57,7 +57,7 @@ def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Resu
             axes.plot(group.grid, [float(100 * share) for share in seed], **look, linewidth=0.6, alpha=0.6)
         mean = [float(100 * share) for share in shown.mean]
         axes.plot(group.grid, mean, **look, linewidth=2.0, marker="o", markersize=3, label=shown.label)
-    title = f"{group.name}: {group.main}"
+    title = f"{group.name}: {group.main}{' (draft suite)' if suite.draft else ''}"
     axes.set(title=title, xlabel="length", ylabel="exact match in %", ylim=(-3, 113))
     axes.set_xticks(group.grid)
     axes.set_yticks(range(0, 101, 20))

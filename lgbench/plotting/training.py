@@ -36,7 +36,8 @@ def training_curves(records: Sequence[TrainingRecord]) -> Figure:
         for (suite, group, arm), axes in zip(arms, panels, strict=True):
             own = [each for each in records if (each.plan.suite, each.plan.group, each.plan.arm) == (suite, group, arm)]
             _draw_training(axes, load_suite(suite).group(group), own)
-            axes.set_title(f"{group}, {arm}: {load_suite(suite).group(group).main}")
+            draft = " (draft suite)" if load_suite(suite).draft else ""
+            axes.set_title(f"{group}, {arm}: {load_suite(suite).group(group).main}{draft}")
     return figure
 
 

@@ -25,6 +25,8 @@ def comparison_parts(scores: TrainedScores, *, names: Sequence[str] = ()) -> lis
     # A run that several groups share is listed under the first of them.
     shown = [group for group in scores.groups if group.group.name in names] or list(scores.groups)
     parts: list[Table | str] = []
+    if scores.suite.draft is not None:
+        parts += [f"{scores.suite.name} is a draft suite: no result of it counts on the leaderboard.", ""]
     for group in shown:
         parts.append(_by_length(group))
         if (others := _others_by_length(group)).rows:

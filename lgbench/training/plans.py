@@ -123,10 +123,10 @@ class TrainingPlan(BaseModel):
             mixture = self.mixture
         except LgbenchError as error:
             raise ValueError(str(error)) from None
-        if not set(mixture.tasks) <= set(group.tasks) or group.main not in mixture.tasks:
-            raise ValueError(f"parts must be of tasks of {self.group}, {group.main} among them")
-        if self.parts and self.parts[0].task != group.main:
-            raise ValueError(f"parts must be of tasks of {self.group}, each once and {group.main} first")
+        is_first = not self.parts or self.parts[0].task == group.main
+        if not set(mixture.tasks) <= set(group.tasks) or group.main not in mixture.tasks or not is_first:
+            place = f"each once and {group.main} first" if self.parts else f"{group.main} among them"
+            raise ValueError(f"parts must be of tasks of {self.group}, {place}")
         for _ in mixture.spans(self.settings.steps) if self.stages else ():
             pass  # each stage has steps
         return self

@@ -15,7 +15,6 @@ LAYERS = {
     "lgbench": 6,
     "lgbench.__main__": 6,
     "lgbench.cli": 6,
-    "lgbench.bench": 5,
     "lgbench.leaderboard": 5,
     "lgbench.demonstration": 5,
     "lgbench.plotting": 5,

@@ -20,16 +20,12 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from lgbench.errors import LgbenchError
-from lgbench.processes import begin_work, cores
+from lgbench.processes import ProcessEndedError, begin_work, cores
 
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
 LOCAL, RAY = "local", "ray"
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-
-
-class ProcessEndedError(LgbenchError):
-    """The process that executed a call ended before the call did: it was killed, or crashed."""
 
 
 class InProcessExecutor(Executor):

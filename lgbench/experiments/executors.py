@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from lgbench.errors import LgbenchError
+from lgbench.private_api import end_workers
 from lgbench.processes import ProcessEndedError, begin_work, cores
 
 _Parameters = ParamSpec("_Parameters")
@@ -100,8 +101,7 @@ class ProcessesExecutor(Executor):
         if cancel_futures:
             self._ending.set()
             for pool in list(self._pools):
-                for process in list((pool._processes or {}).values()):  # 3.14 has `terminate_workers` for this
-                    process.terminate()
+                end_workers(pool)
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
 
 

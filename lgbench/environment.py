@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lgbench.private_api import trim_heap
 from lgbench.results import Environment
 from lgbench.version import __version__
 
@@ -51,10 +52,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
 
 def return_memory() -> None:
     """Give memory that nothing uses back to the system, where the C library can: it keeps much for what may come."""
-    import ctypes
-
-    with contextlib.suppress(OSError, TypeError, AttributeError):  # only that of GNU knows how
-        ctypes.CDLL(None).malloc_trim(0)
+    trim_heap()
 
 
 def count_peak_anew() -> None:

@@ -229,6 +229,9 @@ def _is_about(error: OSError, path: Path) -> bool:
     return failed.is_relative_to(whole) or whole.is_relative_to(failed)
 
 
+# The package filelock does not give what is needed here: it leaves the file of a lock in the folder, where a run leaves
+# nothing of its own; it cannot ask as `is_owned` does; and where a disk has no locks, its replacement is a file that
+# outlives a killed process. What it would add are locks on Windows.
 def _lock(descriptor: int, folder: Path) -> None:
     if sys.platform == "win32":  # no flock there: two processes in one folder go unnoticed
         return

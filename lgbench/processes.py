@@ -18,6 +18,10 @@ from lgbench.errors import LgbenchError
 Block = TypeVar("Block")
 
 
+class ProcessEndedError(LgbenchError):
+    """The process that executed a call ended before the call did: it was killed, or crashed."""
+
+
 def end_with_parent() -> None:
     """End this process as soon as the one that started it is gone, killed even. Call it first in the new process."""
     parent = multiprocessing.parent_process()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lgbench.bench.llama import make_tokenizer
+from benchmarks.llama import make_tokenizer
 
 
 def make_model(config: Any, *, seed: int = 0) -> Any:

@@ -22,7 +22,7 @@ pytest.importorskip("openai")
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
-from lgbench.bench.llama import make_llama
+from benchmarks.llama import make_llama
 from lgbench.cells import draw_cell
 from lgbench.models.contract import CappedReply
 from lgbench.models.loading import load_model

@@ -1,21 +1,22 @@
-"""`lgbench bench` with all made small: which lines it prints, and that it compares like with like. Never how long."""
+"""`python -m benchmarks` with everything made small: it prints the right lines and compares like with like."""
 
 from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lgbench.bench.processes import Usage
+import lgbench
+from benchmarks.__main__ import main
+from benchmarks.processes import Usage
 from lgbench.cells import draw_cell
 from lgbench.suites import load_suite
 from lgbench.task import Domain, Example
-
-from .test_cli import Shell
 
 TINY = ("layers=1", "heads=2", "width=8", "hidden=8")
 # Stands for lm-evaluation-harness: it replies as lgbench has just done, but for one reply of each cell.
@@ -37,26 +38,49 @@ for path in (tasks / "data").iterdir():
 
 
 class Bench:
-    """Runs a bench and holds its lines against those expected, in which `#` is a number that may be any."""
+    """Runs a benchmark and compares its lines with those expected, in which `#` is any number."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._capsys = capsys
+        self._monkeypatch = monkeypatch
 
     def __call__(self, *arguments: str, prints: Sequence[str]) -> None:
-        done = self._shell("bench", *arguments)
-        assert done.status == 0, done.err
-        lines = done.out.splitlines()
+        status, out, err = self.run(*arguments)
+        assert status == 0, err
+        lines = out.splitlines()
         for line, expected in zip(lines, prints, strict=True):
             assert re.fullmatch(re.escape(expected).replace(r"\#", r"\d[\d,]*(\.\d+)?"), line), (line, expected)
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        self._monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return int(stop.value.code or 0), *self._capsys.readouterr()
 
 
 @pytest.fixture(name="bench")
 def _bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(Shell(capsys, monkeypatch))
+    return Bench(capsys, monkeypatch)
+
+
+def test_an_unknown_group_is_one_sentence(bench: Bench) -> None:
+    pytest.importorskip("torch")
+    status, _, err = bench.run("train", "--group", "nothing")
+    assert status == 1
+    assert err.startswith("Error: 'nothing' is not a group")
+
+
+def test_the_benchmarks_are_no_part_of_the_package() -> None:
+    package = Path(lgbench.__file__).parent
+    sources = {path: path.read_text("utf-8") for path in package.rglob("*.py")}
+    assert not [path for path, source in sources.items() if re.search(r"^\s*(from|import) benchmarks\b", source, re.M)]
+    listed = tomllib.loads((package.parent / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]
+    assert listed["wheel"]["packages"] == ["lgbench"]
+    assert "benchmarks" in listed["sdist"]["include"]
 
 
 def test_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lgbench.bench import processes
+    from benchmarks import processes
 
     monkeypatch.setattr(processes, "ROUNDS", 1)
     against = "# s, # times a bare Typer program (# s)"
@@ -65,7 +89,7 @@ def test_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_data(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lgbench.bench import data
+    from benchmarks import data
 
     mini = load_suite("mini-v1")
     monkeypatch.setattr(data, "SUITES", (mini,))
@@ -90,7 +114,7 @@ def test_data(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_training_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch, group: str, workers: int, loader: str) -> None:
     """The loader works as the group's preset has it."""
     pytest.importorskip("transformers")
-    from lgbench.bench import train
+    from benchmarks import train
     from lgbench.training.batching import Batch, batches
     from lgbench.training.settings import TrainingSettings, preset_settings
 
@@ -128,7 +152,7 @@ def test_training_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch, group: st
 
 def test_decoding(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("transformers")
-    from lgbench.bench import decode
+    from benchmarks import decode
 
     def few(*cell: Any) -> list[Example]:
         return draw_cell(*cell)[:4]
@@ -151,7 +175,7 @@ def test_decoding(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_requests(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openai")
     pytest.importorskip("aiohttp")
-    from lgbench.bench import api
+    from benchmarks import api
 
     monkeypatch.setattr(api, "TASKS", ("cot_multiply",))
     monkeypatch.setattr(api, "SECONDS", 0.001)
@@ -170,7 +194,7 @@ def test_requests(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hugging_face_models(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
-    from lgbench.bench import huggingface
+    from benchmarks import huggingface
 
     (program := tmp_path / "lm_eval").write_text(_HARNESS.format(python=sys.executable), encoding="utf-8")
     program.chmod(0o755)
@@ -194,7 +218,7 @@ def test_hugging_face_models(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_
 def test_without_the_programs_to_compare_with(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
-    from lgbench.bench import huggingface
+    from benchmarks import huggingface
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(huggingface, "run_process", lambda command: Usage(1.0, 1.0, 1.0))

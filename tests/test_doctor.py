@@ -125,7 +125,7 @@ def test_any_kind_of_model_can_be_examined(kind: str, tmp_path: Path, request: p
     else:
         pytest.importorskip("transformers")
         pytest.importorskip("accelerate")
-        from lgbench.bench.llama import make_llama
+        from benchmarks.llama import make_llama
 
         model = load_model(f"hf:{make_llama(tmp_path, end_weight=4.0)}")
     found = {each.check: each for each in examine(model, suite=MINI, tasks=["reverse"], seconds=1e6)}

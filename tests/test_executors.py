@@ -19,11 +19,12 @@ pytest.importorskip("torch")
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.experiments import ArmExperiment, Report, Run
 from lgbench.experiments.ablate import Ablate
-from lgbench.experiments.executors import ProcessEndedError, ProcessesExecutor, open_executor
+from lgbench.experiments.executors import ProcessesExecutor, open_executor
 from lgbench.experiments.launch import State, check_folders, launch, shared_out
 from lgbench.experiments.loading import Loaded
 from lgbench.experiments.options import converted
 from lgbench.files import owned_folder
+from lgbench.processes import ProcessEndedError
 
 from .test_cli import Shell
 from .tiny_training import STRINGS, TINY, tiny_plan

@@ -126,7 +126,7 @@ def make_constant_model(folder: Path) -> None:
     import torch
     from transformers import LlamaForCausalLM
 
-    from lgbench.bench.llama import SIGNS, make_llama
+    from benchmarks.llama import SIGNS, make_llama
 
     make_llama(folder, signs=f"{SIGNS}#", hidden_size=128, num_attention_heads=4)
     tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))

@@ -27,7 +27,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lgbench.bench.llama import SIGNS, make_llama, make_tokenizer
+from benchmarks.llama import SIGNS, make_llama, make_tokenizer
 from lgbench.cells import draw_cell
 from lgbench.cli import main
 from lgbench.errors import LgbenchError

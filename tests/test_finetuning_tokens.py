@@ -17,7 +17,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from lgbench.bench.llama import SIGNS, make_llama
+from benchmarks.llama import SIGNS, make_llama
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models.loading import load_model

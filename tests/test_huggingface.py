@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lgbench.bench.llama import SIGNS, make_llama, make_tokenizer
+from benchmarks.llama import SIGNS, make_llama, make_tokenizer
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate

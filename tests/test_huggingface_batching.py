@@ -16,7 +16,7 @@ pytest.importorskip("accelerate")
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache, GPT2Config, MistralConfig
 
-from lgbench.bench.llama import make_llama
+from benchmarks.llama import make_llama
 from lgbench.errors import LgbenchError
 from lgbench.models.huggingface import batching
 from lgbench.models.huggingface.batching import Batcher

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
-from lgbench.bench.llama import make_llama, make_tokenizer
+from benchmarks.llama import make_llama, make_tokenizer
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate

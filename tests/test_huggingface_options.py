@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from lgbench.bench.llama import make_llama, make_tokenizer
+from benchmarks.llama import make_llama, make_tokenizer
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-from lgbench.bench.llama import make_llama
+from benchmarks.llama import make_llama
 from lgbench.cli import main
 from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.folder import check_revisions, find_folder

@@ -25,7 +25,7 @@ from transformers import (
     RwkvConfig,
 )
 
-from lgbench.bench.llama import make_tokenizer
+from benchmarks.llama import make_tokenizer
 from lgbench.doctor.examining import examine
 from lgbench.evaluation import evaluate
 from lgbench.models.huggingface.decoding import Decoder, Row

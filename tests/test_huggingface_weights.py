@@ -17,7 +17,7 @@ pytest.importorskip("accelerate")
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from lgbench.bench.llama import make_llama
+from benchmarks.llama import make_llama
 from lgbench.errors import LgbenchError
 from lgbench.models.loading import load_model
 

@@ -66,7 +66,6 @@ def test_the_check_sees_what_is_loaded() -> None:
         ["ablate", "--help"],
         ["plot", "--help"],
         ["doctor", "--help"],
-        ["bench", "--help"],
         ["export", "--help"],
         ["export", "hf", "--help"],
         ["export", "lm-eval", "--help"],

@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from lgbench.cli import (
-    bench,
     data,
     demonstration,
     errors,
@@ -98,7 +97,6 @@ app.command("submit")(submitting.command)
 app.command("validate")(validation.command)
 app.add_typer(leaderboard.app, name="leaderboard")
 app.command("schema")(schema.command)
-app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
 
+from lgbench.private_api import flush_c_streams
 from lgbench.text import plain_lines
 
 # What rich writes to a terminal: styles, and the moves of a live display.
@@ -150,9 +151,6 @@ def stdout_to_stderr() -> Iterator[None]:
 
 def _flush(stream: TextIO) -> None:
     """Write what a stream, and what the C library, still hold back."""
-    import ctypes
-
     with contextlib.suppress(OSError, ValueError):
         stream.flush()
-    with contextlib.suppress(OSError, TypeError, AttributeError):  # not every system has it under this name
-        ctypes.CDLL(None).fflush(None)
+    flush_c_streams()

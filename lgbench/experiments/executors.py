@@ -20,16 +20,13 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from lgbench.errors import LgbenchError
-from lgbench.processes import begin_work, cores
+from lgbench.private_api import end_workers
+from lgbench.processes import ProcessEndedError, begin_work, cores
 
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
 LOCAL, RAY = "local", "ray"
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-
-
-class ProcessEndedError(LgbenchError):
-    """The process that executed a call ended before the call did: it was killed, or crashed."""
 
 
 class InProcessExecutor(Executor):
@@ -104,8 +101,7 @@ class ProcessesExecutor(Executor):
         if cancel_futures:
             self._ending.set()
             for pool in list(self._pools):
-                for process in list((pool._processes or {}).values()):  # 3.14 has `terminate_workers` for this
-                    process.terminate()
+                end_workers(pool)
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
 
 

@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lgbench.errors import LgbenchError
-from lgbench.experiments.executors import ProcessEndedError
+from lgbench.processes import ProcessEndedError
 from lgbench.version import __version__
 
 _Parameters = ParamSpec("_Parameters")

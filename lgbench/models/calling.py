@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import lgbench
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.builtin import Oracle
 from lgbench.models.contract import DEFAULT_BATCH_SIZE, CappedReply, Predictor, RefusedReply, StreamingPredictor
@@ -167,7 +166,7 @@ def _words(error: BaseException) -> str:
 
 def _user_traceback(error: BaseException) -> str:
     """The traceback of an error without the leading frames of lgbench and of Python's import machinery."""
-    own = f"{Path(lgbench.__file__).parent}{os.sep}"
+    own = f"{Path(__file__).parents[1]}{os.sep}"
     frame: TracebackType | None = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith((own, "<frozen importlib")):
         frame = frame.tb_next

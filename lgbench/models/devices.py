@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from lgbench.errors import LgbenchError
+from lgbench.private_api import has_fast_bfloat16
 
 # Operations a second, dense bfloat16, by what is in the device's name: NVIDIA's data sheets.
 _PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}
@@ -38,8 +39,7 @@ def fast_bfloat16(device: str) -> bool:
     """Whether a device multiplies bfloat16 matrices faster than float32 ones."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # Private, but PyTorch offers no other question for it.
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    return has_fast_bfloat16()
 
 
 def peak_flops(name: str) -> float | None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-# PyTorch multiplies float32 matrices with Intel's MKL, which leaves half of what an AMD processor can do unused. This
-# is oneDNN's product, for which PyTorch has no public name; a build without it only takes longer.
-_ONE_DNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+from lgbench.private_api import one_dnn_linear
+
+_ONE_DNN = one_dnn_linear()
 _LEAST_ROWS = 48  # for fewer MKL is as fast
 _ROWS = 32  # oneDNN prepares itself for each number of rows, which takes as long as some products: they are rounded up
 

@@ -8,10 +8,12 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from lgbench.private_api import supports_dynamic_cache
+
 
 def keeps_plain_attention_cache(model: Any) -> bool:
     """Whether all that a model keeps of earlier tokens are keys and values."""
-    if model.config.is_encoder_decoder or not type(model)._supports_default_dynamic_cache():
+    if model.config.is_encoder_decoder or not supports_dynamic_cache(model):
         return False
     layers = DynamicCache(config=model.config).layers
     return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lgbench.bench.processes import run_process
+from benchmarks.processes import run_process
 
 SECONDS = 0.05
 CONCURRENCY = 32

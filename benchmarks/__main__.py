@@ -1,7 +1,8 @@
-"""`lgbench bench`: how fast lgbench is, measured here and now."""
+"""`python -m benchmarks`: how fast lgbench is, measured here and now."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -9,10 +10,13 @@ import typer
 
 from lgbench.cli.group import Group
 from lgbench.cli.options import Lengths, listed_lengths
+from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 
 app = typer.Typer(
     cls=Group,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Measure lgbench's own speed on this machine. Without a command: start-up, harness, memory and data.",
     invoke_without_command=True,
 )
@@ -35,7 +39,7 @@ def run(context: typer.Context) -> None:
 @app.command()
 def startup() -> None:
     """The time of --help against that of a bare Typer program."""
-    from lgbench.bench import processes
+    from benchmarks import processes
 
     _print(processes.startup())
 
@@ -43,7 +47,7 @@ def startup() -> None:
 @app.command()
 def harness() -> None:
     """The whole process of an evaluation whose model answers at once."""
-    from lgbench.bench import processes
+    from benchmarks import processes
 
     _print(processes.harness())
 
@@ -51,7 +55,7 @@ def harness() -> None:
 @app.command()
 def data() -> None:
     """Drawing the test cells and the training streams."""
-    from lgbench.bench import data as measured
+    from benchmarks import data as measured
 
     _print(measured.cells())
     _print(measured.streams())
@@ -60,7 +64,7 @@ def data() -> None:
 @app.command()
 def memory() -> None:
     """The peak memory of an evaluation on the small and on the large suite."""
-    from lgbench.bench import processes
+    from benchmarks import processes
 
     _print(processes.memory())
 
@@ -71,8 +75,8 @@ def train(
     group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
 ) -> None:
     """The training step of a preset against a plain loop around transformers' Llama, and the data loader's share."""
-    require_extra("torch", purpose="`lgbench bench train`")
-    from lgbench.bench import train as measured
+    require_extra("torch", purpose="`python -m benchmarks train`")
+    from benchmarks import train as measured
 
     _print(measured.steps(preset, group))
 
@@ -80,8 +84,8 @@ def train(
 @app.command()
 def decode() -> None:
     """Greedy decoding against transformers' generate, on the same weights and prompts."""
-    require_extra("torch", purpose="`lgbench bench decode`")
-    from lgbench.bench import decode as measured
+    require_extra("torch", purpose="`python -m benchmarks decode`")
+    from benchmarks import decode as measured
 
     _print(measured.replies())
 
@@ -96,8 +100,8 @@ def hf(
     rounds: Annotated[int, typer.Option(min=1, help="How often each runs, in turn.")] = 1,
 ) -> None:
     """Evaluating a Hugging Face model, against lm-evaluation-harness where `lm_eval` is on the PATH."""
-    require_extra("hf", purpose="`lgbench bench hf`")
-    from lgbench.bench import huggingface
+    require_extra("hf", purpose="`python -m benchmarks hf`")
+    from benchmarks import huggingface
 
     _print(huggingface.harnesses(model, lengths=listed_lengths(length), batch_size=batch_size, rounds=rounds))
 
@@ -105,7 +109,20 @@ def hf(
 @app.command()
 def api() -> None:
     """Requests a second to a server on loopback, against the most that it allows."""
-    require_extra("api", purpose="`lgbench bench api`")
-    from lgbench.bench import api as measured
+    require_extra("api", purpose="`python -m benchmarks api`")
+    from benchmarks import api as measured
 
     _print(measured.request_rate())
+
+
+def main() -> None:
+    """Run the command line. An error that the user can fix becomes one sentence on stderr and exit status 1."""
+    try:
+        app(prog_name="python -m benchmarks")
+    except LgbenchError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lgbench.bench.llama import make_llama
-from lgbench.bench.processes import Usage, run_process
+from benchmarks.llama import make_llama
+from benchmarks.processes import Usage, run_process
 from lgbench.export.lm_eval import export_lm_eval
 from lgbench.records import read_record
 from lgbench.results import Result

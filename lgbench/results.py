@@ -233,6 +233,13 @@ class Usage(_Record):
         return f"{self.prompt_tokens:,} tokens read, {self.completion_tokens:,} written{cost}"
 
 
+OWN_KINDS = frozenset({"builtin", "replay", "file", "module", "entry_point", "checkpoint", "hf", "api", "object"})
+"""Kinds of models that lgbench itself finds. Any other is a scheme of an installed package."""
+SCHEME_NAME = r"[a-z][a-z0-9_-]{1,39}"
+"""The name of a scheme: no file, dotted module or drive letter has such a name."""
+Kind = Annotated[str, StringConstraints(pattern=f"^{SCHEME_NAME}$")]
+
+
 class SystemInfo(_Record):
     """What was evaluated.
 
@@ -240,7 +247,8 @@ class SystemInfo(_Record):
         model: MODEL as given on the command line, or the class of the Python object. `lgbench reproduce` names the
             folder of the run and its checkpoint.
         kind: How the model was found: `builtin`, `replay`, `file`, `module`, `entry_point`, `checkpoint`, `hf` (a
-            Hugging Face model), `api` (an OpenAI-compatible server) or `object`.
+            Hugging Face model), `api` (an OpenAI-compatible server), `object` (in Python), or the name of a scheme that
+            an installed package offers.
         options: The model options given, as text.
         source_sha256: Of the model's file, where it has one. More than one: the file changed while a run was resumed.
         parameters: The number of the model's trainable parameters, where the model tells.
@@ -248,7 +256,7 @@ class SystemInfo(_Record):
     """
 
     model: Text
-    kind: Literal["builtin", "replay", "file", "module", "entry_point", "checkpoint", "hf", "api", "object"]
+    kind: Kind
     options: dict[str, Text] = {}
     source_sha256: tuple[Sha256, ...] = ()
     parameters: Parameters | None = None

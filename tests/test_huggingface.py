@@ -27,7 +27,6 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.models.contract import CappedReply
-from lgbench.models.huggingface import load
 from lgbench.models.loading import load_model
 from lgbench.models.prompting import generation_cap, worked_examples
 from lgbench.rescoring import rescore
@@ -121,7 +120,7 @@ def test_a_whole_evaluation(folder: Path, tmp_path: Path) -> None:
 
 def asked_text(folder: Path, prompt: str, **options: str) -> str:
     """The text that a model is given, its special tokens shown."""
-    predictor: Any = load(f"hf:{folder}", str(folder), options).predictor
+    predictor: Any = load_model(f"hf:{folder}", options).predictor
     predictor.prepare(MINI, ["reverse_add"])
     row = predictor._row(prompt, "reverse_add")
     return str(predictor._tokenizer.decode(row.tokens))

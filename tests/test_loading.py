@@ -142,7 +142,7 @@ def test_the_path_of_a_file_may_hold_colons(folder: Path) -> None:
         ("models.py:not_a_model", {}, r"made a list, which has no predict"),
         ("models.py:Fragile", {}, r"The model's predict raised RuntimeError: predict is not ready"),
         ("oracle", {"text": "b"}, r"'oracle' has no model option 'text'"),
-        ("tiny:transfer", {"devise": "cpu"}, r"'tiny:transfer' has no model option 'devise'. Valid: build, device"),
+        ("tiny:transfer", {"devise": "cpu"}, r"'tiny:transfer' has no model option 'devise'. Valid: device"),
         ("nonsense:thing", {}, r"'nonsense' is no scheme"),
         ("os.path.nonsense:thing", {}, r"is nothing known"),
         (":Fixed", {}, r"is nothing known"),

@@ -21,6 +21,7 @@ from lgbench.cli import (
     finetuning,
     inspection,
     leaderboard,
+    models,
     plotting,
     rescoring,
     retraining,
@@ -90,6 +91,7 @@ app.command("show")(inspection.show)
 app.command("errors")(errors.command)
 app.command("compare")(inspection.compare)
 app.command("rescore")(rescoring.command)
+app.command("models")(models.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")

@@ -42,8 +42,8 @@ def command(
         typer.Argument(
             metavar="MODEL",
             help="A built-in (oracle, random, echo), hf:FOLDER_OR_ID or hf:FOLDER_OR_ID@REVISION,..., api:NAME, "
-            "replay:FILE.jsonl, tiny:ARM, FILE.py:ATTRIBUTE, a checkpoint folder, PACKAGE.MODULE:ATTRIBUTE, or an "
-            "entry point of the group lgbench.models.",
+            "replay:FILE.jsonl, tiny:ARM, FILE.py:ATTRIBUTE, a checkpoint folder, PACKAGE.MODULE:ATTRIBUTE, or what "
+            "an installed package offers: see `lgbench models`.",
         ),
     ],
     suite: SuiteName = "mini-v1",

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
+from lgbench.models.incremental import (
+    IncrementalModule,
+    check_steps,
+    check_written,
+    incremental,
+    keep_rows,
+    margin,
+    take_step,
+)
 from lgbench.models.tokenizer import END
 from lgbench.models.transformer import KeyValueCache, Transformer
 
@@ -32,14 +41,19 @@ class Reader(Protocol):
     def keep(self, rows: Tensor) -> None:
         """Only these rows, shape (kept,), go on."""
 
+    def end(self, prompts: Tensor, written: Sequence[list[int]]) -> None:
+        """The batch is at its end; this was written after each prompt."""
+
 
 def make_reader(module: nn.Module) -> Reader:
     """The reader for a module from int64 tokens (batch, time) to logits (batch, time, vocabulary), in evaluation mode.
 
-    A `Transformer` reads every token once, through a key-value cache; any other module reads the whole row anew for
-    each token.
+    A `Transformer` reads every token once, through a key-value cache, and so does a module that offers `step`
+    (`lgbench.models.incremental`). Any other module reads the whole row again for each token.
     """
-    return _CachedReader(module) if isinstance(module, Transformer) else _PlainReader(module)
+    if isinstance(module, Transformer):
+        return _CachedReader(module)
+    return _SteppingReader(module) if incremental(module) is not None else _PlainReader(module)
 
 
 @torch.inference_mode()
@@ -53,6 +67,9 @@ def greedy(reader: Reader, prompts: Tensor, cap: int, *, give_up: threading.Even
         prompts: Rows of equal length without padding, int64, shape (batch, time).
         cap: The most tokens to write. A row without an end token was stopped by it.
         give_up: Once it is set, rows end at the next token.
+
+    Raises:
+        LgbenchError: The module's logits have another shape or are not numbers, or its `step` differs from `forward`.
     """
     written: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))
@@ -70,6 +87,7 @@ def greedy(reader: Reader, prompts: Tensor, cap: int, *, give_up: threading.Even
             reader.keep(going)
         if not rows or (give_up is not None and give_up.is_set()):
             break
+    reader.end(prompts, written)
     return written
 
 
@@ -90,13 +108,72 @@ class _PlainReader:
                 f"The module, given tokens of shape {tuple(sequences.shape)}, returned {given}. It must return logits "
                 "of shape (batch, time, vocabulary)."
             )
-        last = logits[:, -1]
-        if last.isnan().any():
-            raise LgbenchError(f"The module's logits are no numbers (NaN), given {sequences.shape[1]} tokens.")
-        return last.argmax(dim=-1)
+        return _numbers(logits[:, -1], sequences).argmax(dim=-1)
 
     def keep(self, rows: Tensor) -> None:
         """Nothing is remembered of any row."""
+
+    def end(self, prompts: Tensor, written: Sequence[list[int]]) -> None:
+        """There is nothing to check."""
+
+
+class _SteppingReader:
+    """Asks a module that offers `step` for the next token, giving it only what it has not read."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._plain = _PlainReader(module)
+        self._checked = False
+        self._state: Any = None
+        self._read, self._batch = 0, 0
+
+    def begin(self, prompts: Tensor) -> None:
+        if not self._checked:
+            check_steps(self._module, prompts)
+            self._checked = True
+        self._state, self._read, self._batch = None, 0, len(prompts)
+
+    def next_tokens(self, sequences: Tensor) -> Tensor:
+        logits, self._state = take_step(self._stepping, sequences[:, self._read :], self._state)
+        self._read = sequences.shape[1]
+        last = _numbers(logits[:, -1], sequences)
+        chosen = last.argmax(dim=-1)
+        near = _nearly_tied(last, margin(last))
+        if len(near) > 0:
+            chosen[near] = self._settle(sequences[near])
+        return chosen
+
+    def _settle(self, sequences: Tensor) -> Tensor:
+        """The next token of rows by `forward`: of one that is nearly tied even then, read alone."""
+        last: Tensor = self._module(sequences)[:, -1]
+        chosen = last.argmax(dim=-1)
+        for row in _nearly_tied(last, _NEAR_TIE * last.abs().amax(dim=-1)).tolist():
+            chosen[row] = self._plain.next_tokens(sequences[row : row + 1])[0]
+        return chosen
+
+    @property
+    def _stepping(self) -> IncrementalModule:
+        return cast(IncrementalModule, self._module)
+
+    def keep(self, rows: Tensor) -> None:
+        self._state = keep_rows(self._stepping, self._state, rows, self._batch)
+        self._batch = len(rows)
+
+    def end(self, prompts: Tensor, written: Sequence[list[int]]) -> None:
+        check_written(self._module, prompts, written)
+
+
+def _numbers(last: Tensor, sequences: Tensor) -> Tensor:
+    """The logits of the next token, if they are numbers."""
+    if last.isnan().any():
+        raise LgbenchError(f"The module's logits are no numbers (NaN), given {sequences.shape[1]} tokens.")
+    return last
+
+
+def _nearly_tied(last: Tensor, apart: Tensor) -> Tensor:
+    """The rows whose two greatest logits, of shape (batch, vocabulary), are at most so far apart, shape (batch,)."""
+    best = last.topk(2, dim=-1).values
+    return (best[:, 0] - best[:, 1] <= apart).nonzero()[:, 0]
 
 
 class _CachedReader:
@@ -127,3 +204,6 @@ class _CachedReader:
 
     def keep(self, rows: Tensor) -> None:
         self._cache.keep(rows)
+
+    def end(self, prompts: Tensor, written: Sequence[list[int]]) -> None:
+        """There is nothing to check."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lgbench.models.calling import own_batch_size, user_code
+from lgbench.errors import LgbenchError
+from lgbench.models.calling import own_batch_size, own_number, user_code
 from lgbench.models.contract import Predictor
 from lgbench.models.recorded import RecordedReplies
-from lgbench.results import SystemInfo
+from lgbench.results import MAX_PARAMETERS, SystemInfo
 
 MAX_DEVICE_CHARS = 200
 
@@ -50,3 +51,20 @@ class Model:
             said = str(getattr(self.predictor, "device", "cpu"))
             device = said.encode("utf-8", "replace").decode()[:MAX_DEVICE_CHARS]
         object.__setattr__(self, "device", device)
+
+
+def with_parameters(predictor: Predictor, system: SystemInfo) -> Model:
+    """A model whose description has the number of parameters, where the predictor gives it.
+
+    Raises:
+        LgbenchError: The number is impossible.
+        ModelError: An attribute of the predictor raised.
+    """
+    parameters = own_number(predictor, "parameters")
+    if parameters is None:
+        return Model(predictor, system)
+    if not 0 <= parameters <= MAX_PARAMETERS:
+        raise LgbenchError(
+            f"MODEL {system.model!r} says it has {parameters} parameters. It must be a count, or absent."
+        )
+    return Model(predictor, system.model_copy(update={"parameters": parameters}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,14 +12,18 @@ from typing import Any
 
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.extras import require_extra
+from lgbench.models import api, huggingface
+from lgbench.models.api.options import Options as ApiOptions
 from lgbench.models.builtin import BUILTINS
-from lgbench.models.calling import own_number, user_code
+from lgbench.models.calling import user_code
 from lgbench.models.construction import arguments_for, construct
 from lgbench.models.folders import checkpoint_folder
+from lgbench.models.huggingface.options import Options as HuggingFaceOptions
 from lgbench.models.importing import check_file, find, import_named, load_build, run_file, split_place
-from lgbench.models.loaded import Model, Trained
+from lgbench.models.loaded import Model, Trained, with_parameters
 from lgbench.models.recorded import RecordedReplies
-from lgbench.results import MAX_PARAMETERS, MAX_TEXT, SystemInfo
+from lgbench.models.schemes import Scheme, installed_names, installed_scheme, open_model
+from lgbench.results import MAX_TEXT, SystemInfo
 
 ENTRY_POINTS = "lgbench.models"
 
@@ -30,7 +34,8 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     The first of these that fits:
 
     1. a built-in: `oracle`, `random`, `echo`;
-    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`, `api:NAME`, or `tiny:transfer` (a bundled checkpoint);
+    2. `scheme:rest`: `replay:replies.jsonl`, `hf:FOLDER_OR_ID`, `api:NAME`, `tiny:transfer` (a bundled checkpoint), or
+       a scheme that an installed package offers as an entry point of the group `lgbench.schemes`;
     3. `file.py:attribute`: an object with `predict`, or a class or function that makes one from keyword options;
     4. an existing checkpoint folder;
     5. `package.module:attribute`, likewise;
@@ -46,11 +51,10 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     """
     given = dict(options or {})
     check_texts({"MODEL": name} | {f"model option {key!r}": text for key, text in given.items()})
-    scheme, _, rest = name.partition(":")
     if name in BUILTINS:
         return Model(construct(BUILTINS[name], given, name), SystemInfo(model=name, kind="builtin"))
-    if rest and scheme in SCHEMES:
-        return SCHEMES[scheme](name, rest, given)
+    if (scheme := find_scheme(name)) is not None:
+        return open_model(scheme, name, given)
     place, attribute = split_place(name)
     if place.endswith(".py"):
         return _from_file(name, Path(place), attribute, given)
@@ -72,46 +76,79 @@ def check_texts(texts: Mapping[str, str]) -> None:
             raise LgbenchError(f"The {what} {text!r} is not UTF-8, as what is recorded must be.") from None
 
 
-def _replay(name: str, rest: str, options: dict[str, str]) -> Model:
-    _refuse_options(name, options)
+def _replay(name: str, rest: str, options: None) -> Model:
     path = Path(rest)
     replies = RecordedReplies(path)
     return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
 
 
-def _bundled(name: str, rest: str, options: dict[str, str]) -> Model:
-    return _from_checkpoint(name, options)
+@dataclass(frozen=True, kw_only=True)
+class _BundledOptions:
+    """The model options of a checkpoint that comes with lgbench.
+
+    Attributes:
+        device: Where the model runs; `auto` takes what is fastest here.
+    """
+
+    device: str = "auto"
 
 
-def _hugging_face(name: str, rest: str, options: dict[str, str]) -> Model:
-    from lgbench.models.huggingface import load
-
-    return load(name, rest, options)
+def _bundled(name: str, rest: str, options: _BundledOptions) -> Model:
+    return _from_checkpoint(name, {"device": options.device})
 
 
-def _api(name: str, rest: str, options: dict[str, str]) -> Model:
-    from lgbench.models.api import load
+_SCHEMES = (
+    Scheme(
+        name="hf",
+        load=huggingface.load,
+        rest="FOLDER_OR_ID",
+        summary="a Hugging Face model (docs/models-huggingface.md)",
+        options=HuggingFaceOptions,
+    ),
+    Scheme(
+        name="api",
+        load=api.load,
+        summary="a model behind an OpenAI-compatible server (docs/models-api.md)",
+        options=ApiOptions,
+        check=api.refuse_keys,
+    ),
+    Scheme(name="replay", load=_replay, rest="FILE.jsonl", summary="replies made elsewhere"),
+    Scheme(
+        name="tiny",
+        load=_bundled,
+        rest="ARM",
+        summary="a checkpoint that comes with lgbench: main_only, transfer or control",
+        options=_BundledOptions,
+    ),
+)
+SCHEMES: Mapping[str, Scheme] = {scheme.name: scheme for scheme in _SCHEMES}
+"""The schemes of lgbench. Those of installed packages: `lgbench.models.schemes.installed_scheme`."""
 
-    return load(name, rest, options)
 
+def find_scheme(name: str) -> Scheme | None:
+    """The scheme that MODEL `scheme:rest` names; None where it names none.
 
-SCHEMES: dict[str, Callable[[str, str, dict[str, str]], Model]] = {
-    "replay": _replay,
-    "hf": _hugging_face,
-    "api": _api,
-    "tiny": _bundled,
-}
+    Raises:
+        LgbenchError: An installed package offers it, but not as a scheme should be.
+        ModelError: Loading that package's scheme raised.
+    """
+    scheme, _, rest = name.partition(":")
+    if not rest:
+        return None
+    if scheme in SCHEMES:
+        return SCHEMES[scheme]
+    return installed_scheme(scheme) if scheme in installed_names() else None
 
 
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:
     check_file(path, f"MODEL {name!r} reads as file.py:attribute.")
     system = SystemInfo(model=name, kind="file", options=options, source_sha256=(_sha256(path),))
     found = _attribute(run_file(path), attribute, name, where=str(path))
-    return _model(construct(found, options, name), system)
+    return with_parameters(construct(found, options, name), system)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _CheckpointOptions:
+class CheckpointOptions:
     """The model options of a checkpoint, as text that `--model-option` gives.
 
     Attributes:
@@ -124,7 +161,7 @@ class _CheckpointOptions:
 
 
 def _from_checkpoint(name: str, given: dict[str, str]) -> Model:
-    options = _CheckpointOptions(**arguments_for(_CheckpointOptions, given, name))
+    options = CheckpointOptions(**arguments_for(CheckpointOptions, given, name))
     require_extra("torch", purpose=f"The checkpoint {name!r}")
 
     from lgbench.models.checkpoint import WEIGHTS, load_module
@@ -148,26 +185,27 @@ def _from_checkpoint(name: str, given: dict[str, str]) -> Model:
 
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:
     unknown = LgbenchError(
-        f"MODEL {name!r} is nothing known: {module_name!r} is no scheme ({', '.join(SCHEMES)}), no .py file and no "
-        "module that can be imported here."
+        f"MODEL {name!r} is nothing known: {module_name!r} is no scheme "
+        f"({', '.join([*SCHEMES, *installed_names()])}), no .py file and no module that can be imported here."
     )
     module = import_named(module_name, unknown)
     found = _attribute(module, attribute, name, where=module_name)
     source = getattr(module, "__file__", None)
     hashes = (_sha256(Path(source)),) if source and Path(source).is_file() else ()
     system = SystemInfo(model=name, kind="module", options=options, source_sha256=hashes)
-    return _model(construct(found, options, name), system)
+    return with_parameters(construct(found, options, name), system)
 
 
 def _from_entry_point(name: str, options: dict[str, str]) -> Model:
     found = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     if name not in found:
         forms = ("file.py:attribute", "package.module:attribute", "a checkpoint folder")
-        raise UnknownNameError("model", name, [*BUILTINS, *found, *(f"{scheme}:..." for scheme in SCHEMES), *forms])
+        schemes = [f"{scheme}:..." for scheme in (*SCHEMES, *installed_names())]
+        raise UnknownNameError("model", name, [*BUILTINS, *found, *schemes, *forms])
     with user_code(f"Loading the entry point {name!r} ({found[name].value})"):
         target = found[name].load()
     system = SystemInfo(model=name, kind="entry_point", options=options)
-    return _model(construct(target, options, name), system)
+    return with_parameters(construct(target, options, name), system)
 
 
 def _attribute(module: ModuleType, attribute: str, name: str, *, where: str) -> Any:
@@ -183,22 +221,6 @@ def _attribute(module: ModuleType, attribute: str, name: str, *, where: str) -> 
 def _could_be_model(key: str, value: object, module: ModuleType) -> bool:
     own = getattr(value, "__module__", None) == module.__name__
     return not key.startswith("_") and own and callable(getattr(value, "predict", None))
-
-
-def _model(predictor: Any, system: SystemInfo) -> Model:
-    parameters = own_number(predictor, "parameters")
-    if parameters is None:
-        return Model(predictor, system)
-    if not 0 <= parameters <= MAX_PARAMETERS:
-        raise LgbenchError(
-            f"MODEL {system.model!r} says it has {parameters} parameters. It must be a count, or absent."
-        )
-    return Model(predictor, system.model_copy(update={"parameters": parameters}))
-
-
-def _refuse_options(name: str, options: dict[str, str]) -> None:
-    if options:
-        raise LgbenchError(f"{name!r} takes no model options, but was given {', '.join(options)}.")
 
 
 def _sha256(path: Path) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lgbench.errors import LgbenchError
+from lgbench.models.builtin import BUILTINS
 from lgbench.records import Problem
-from lgbench.results import Result, SystemInfo
+from lgbench.results import OWN_KINDS, Result, SystemInfo
 from lgbench.scoring.measures import expected_cells
 from lgbench.suites import Cell, load_suite, opened_suites
 
@@ -34,8 +35,13 @@ def ineligible(result: Result) -> Iterator[Problem]:
 
 def _is_own(system: SystemInfo) -> bool:
     """Whether a model is a built-in, under whatever name, or a bundled checkpoint."""
-    if system.kind in ("module", "object"):  # `lgbench.models:builtin.Oracle` is one too
-        return system.model.replace(":", ".").startswith("lgbench.models.builtin.")
+    model = system.model
+    if system.kind not in OWN_KINDS:  # a scheme of an installed package may load any of them
+        model = model.removeprefix(f"{system.kind}:")
+        if model in BUILTINS or model.startswith("tiny:"):
+            return True
+    if system.kind in ("module", "object") or system.kind not in OWN_KINDS:
+        return model.replace(":", ".").startswith("lgbench.models.builtin.")  # `lgbench.models:builtin.Oracle` too
     return system.kind == "builtin" or (system.kind == "checkpoint" and system.model.startswith("tiny:"))
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from lgbench.errors import LgbenchError
 from lgbench.records import Problem
-from lgbench.results import Result
+from lgbench.results import OWN_KINDS, Result
 from lgbench.running.loop import INVARIANCE_EXAMPLES, shortest_and_longest
 from lgbench.submissions.text import check_visible
 from lgbench.suites import Cell, load_suite
@@ -28,6 +28,9 @@ def implausible(result: Result) -> Iterator[Problem]:
     if not _FIRST_DAY <= result.started <= now + _AHEAD:
         message = f"is {result.started:%Y-%m-%d}: a run began after {_FIRST_DAY:%Y-%m-%d}, and not in the future."
         yield Problem("started", message)
+    kind, model = result.system.kind, result.system.model
+    if kind not in OWN_KINDS and not model.startswith(f"{kind}:"):
+        yield Problem("system.model", f"is {model!r}, but a model of kind {kind!r} is named {kind}:...")
     yield from _wrong_speed(result)
     yield from _wrong_invariance(result)
     yield from _wrong_usage(result)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import Build, call_build, reference_model
+from lgbench.models.incremental import check_steps, incremental
 from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import PUBLISHED
 from lgbench.task import Stream
@@ -70,7 +71,8 @@ def check_module(module: nn.Module, *, device: str, vocabulary_size: int = len(P
 
     Raises:
         LgbenchError: Its output is no tensor, has another shape or type than logits, is not finite, or depends on later
-            tokens; it changes its input; it has nothing to train, or something that no checkpoint can hold.
+            tokens; its `step` differs from it; it changes its input; it has nothing to train, or something that no
+            checkpoint can hold.
     """
     tokens = torch.arange(_BATCH * _TIME, device=device).reshape(_BATCH, _TIME) % vocabulary_size
     given = tokens.clone()
@@ -78,6 +80,9 @@ def check_module(module: nn.Module, *, device: str, vocabulary_size: int = len(P
     if not torch.equal(given, tokens):
         raise LgbenchError("The module changes the tokens that it is given. Have it work on a copy.")
     _check_causal(module, tokens, logits, vocabulary_size)
+    if incremental(module) is not None:
+        with user_code("The module's step"):
+            check_steps(module, tokens)
     _check_trainable(module, tokens)
     _check_savable(module)
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 from lgbench.models.api.keys import Secrets
 from lgbench.models.api.options import MAY_CHANGE, OPENAI_KEY, Options
-from lgbench.models.construction import arguments_for
 from lgbench.models.loaded import Model
 from lgbench.models.prompting import prompt_style
 from lgbench.results import SystemInfo
@@ -22,22 +23,30 @@ _log = logging.getLogger(__name__)
 _SECRET = (OPENAI_KEY, "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 
 
-def load(name: str, rest: str, given: dict[str, str]) -> Model:
-    """Make the predictor of `api:NAME`. Nothing is sent yet.
+def refuse_keys(given: Mapping[str, str]) -> None:
+    """Refuse model options that seem to hold a key: options are recorded.
 
     Raises:
-        LgbenchError: The extra or the key is missing, or an option does not fit.
+        LgbenchError: There is one.
     """
     if keys := [option for option in given if "key" in option.lower() and option != "key_env"]:
         raise LgbenchError(
             f"The model option {keys[0]!r} is refused: options are written into the result. The key is read from the "
             "environment variable OPENAI_API_KEY, or from the one that --model-option key_env=NAME names."
         )
-    options = Options(**arguments_for(Options, given, name))
+
+
+def load(name: str, rest: str, options: Options) -> Model:
+    """Make the predictor of `api:NAME`. Nothing is sent yet.
+
+    Raises:
+        LgbenchError: The extra or the key is missing, or an option does not fit.
+    """
     _check(options)
     key = _key(options)
     secrets = Secrets([key, *(os.environ.get(each, "").strip() for each in _SECRET)])
-    if held := next((each for each, value in {"MODEL": rest, **given}.items() if value in secrets), None):
+    texts = {"MODEL": rest} | {option: str(value) for option, value in asdict(options).items()}
+    if held := next((each for each, text in texts.items() if text in secrets), None):
         raise LgbenchError(f"{held} holds a key, or a part of one. It is refused, as it is written into the result.")
     if options.is_exposed:
         read = "the prompts and the key" if key else "the prompts"
@@ -48,7 +57,7 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
 
     chat = options.endpoint == "chat"
     style = prompt_style(options.style, chat=chat, has_chat=chat, template=options.template, shots=options.shots)
-    system = SystemInfo(model=name, kind="api", options=given, prompt=style)
+    system = SystemInfo(model=name, kind="api", prompt=style)
     return Model(ApiPredictor(rest, options, style, key=key, secrets=secrets), system, may_change=MAY_CHANGE)
 
 

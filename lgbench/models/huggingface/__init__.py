@@ -8,20 +8,18 @@ from __future__ import annotations
 from functools import partial
 
 from lgbench.extras import require_extra
-from lgbench.models.construction import arguments_for
 from lgbench.models.huggingface.options import Options
 from lgbench.models.loaded import Model
 from lgbench.models.prompting import prompt_style
 from lgbench.results import SystemInfo
 
 
-def load(name: str, rest: str, given: dict[str, str]) -> Model:
+def load(name: str, rest: str, options: Options) -> Model:
     """Load `hf:PATH_OR_ID` or `hf:PATH_OR_ID@REVISION`.
 
     Raises:
-        LgbenchError: The extra is missing, an option does not fit, or there is no such model that can be loaded.
+        LgbenchError: The extra is missing, options do not fit together, or there is no such model that can be loaded.
     """
-    options = Options(**arguments_for(Options, given, name))
     require_extra("hf", purpose=f"MODEL {name!r}")
     if options.adapter is not None:
         require_extra("hf", "peft", purpose="The model option adapter")
@@ -38,7 +36,6 @@ def load(name: str, rest: str, given: dict[str, str]) -> Model:
     system = SystemInfo(
         model=name,
         kind="hf",
-        options=given,
         source_sha256=weights_sha256(checkpoint),
         parameters=predictor.parameters,
         prompt=style,

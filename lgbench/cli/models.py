@@ -1,0 +1,33 @@
+"""`lgbench models`: the kinds of models that can be evaluated here."""
+
+from __future__ import annotations
+
+import textwrap
+
+import typer
+
+from lgbench.cli.streams import showable
+from lgbench.text import plain
+
+
+def command() -> None:
+    """List the kinds of models that MODEL can name, with their model options and the package they come from.
+
+    An option without a default, such as `path: str`, must be given.
+    """
+    from lgbench.models.listing import ModelKind, kinds_of_models
+
+    def show(kind: ModelKind) -> None:
+        source = "" if kind.source == "lgbench" else f" ({plain(kind.source)})"
+        typer.echo(showable(f"{plain(kind.form)}{source}"))
+        for text in (plain(kind.summary), f"PROBLEM: {plain(kind.problem)}" if kind.problem else ""):
+            if text:
+                typer.echo(showable(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="    ")))
+        if kind.options:
+            typer.echo("  model options")
+        for option in kind.options:
+            typer.echo(showable(f"    {plain(option)}"))
+
+    for kind in kinds_of_models():
+        show(kind)
+    typer.echo("Where several fit, the first is taken. How to write one of your own: docs/models.md")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli._experiment import AsJson, Cores, DryRun, Executor, How, Index, Of, run_experiment
-from lgbench.cli.options import Device, Jobs, Quiet, RunsFolder
+from lgbench.cli._experiment import AsJson, Cores, DryRun, Executor, How, Index, Of, Quiet, run_experiment
+from lgbench.cli.options import Device, Jobs, RunsFolder
 from lgbench.errors import LgbenchError
 
 
@@ -29,7 +29,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment of your own: its runs, resumable, and its report. Rerun to resume."""
-    from lgbench.experiments.launch import load_experiment
+    from lgbench.experiments.loading import load_experiment
 
     given: dict[str, list[str]] = {}
     for text in option or []:

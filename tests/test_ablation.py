@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from lgbench.errors import LgbenchError
 from lgbench.experiments.ablate import Ablate, by_choice
+from lgbench.experiments.monitor import Monitor
 from lgbench.training.plans import Recipe
 from lgbench.training.record import read_training_record
 
@@ -54,7 +55,7 @@ def test_only_what_was_trained_is_examined(tmp_path: Path) -> None:
     ablation = Ablate(group=STRINGS.name, seeds=1, change=TINY)
     runs = list(ablation.runs(tmp_path, "cpu"))
     for run in runs:
-        ablation.finish(run, "cpu")
+        ablation.finish(run, "cpu", Monitor(run.name))
     records = [read_training_record(run.folder) for run in runs]
     tasks = [list(record.curve[-1].correct) for record in records]
     assert tasks == [

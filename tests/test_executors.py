@@ -22,6 +22,7 @@ from lgbench.experiments.ablate import Ablate
 from lgbench.experiments.executors import ProcessesExecutor, open_executor
 from lgbench.experiments.launch import State, check_folders, launch, shared_out
 from lgbench.experiments.loading import Loaded
+from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.options import converted
 from lgbench.files import owned_folder
 from lgbench.processes import ProcessEndedError
@@ -57,11 +58,14 @@ class Rates(ArmExperiment):
 class Noted(ArmExperiment):
     """Writes a file in each run's folder, or fails as told."""
 
+    def prepare(self) -> None:
+        pass  # the option `suite` names none here
+
     def runs(self, root: Path, device: str) -> Iterator[Run]:
         for number in range(4):
             yield Run(tiny_plan(seed=number), root / str(number), name=f"run {number}")
 
-    def finish(self, run: Run, device: str) -> None:
+    def finish(self, run: Run, device: str, monitor: Monitor) -> None:
         with owned_folder(run.folder):
             if (note := run.folder / "note").exists():
                 return

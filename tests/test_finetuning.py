@@ -31,6 +31,7 @@ from benchmarks.llama import SIGNS, make_llama, make_tokenizer
 from lgbench.cells import draw_cell
 from lgbench.cli import main
 from lgbench.errors import LgbenchError
+from lgbench.experiments.finetune import Finetune
 from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import PAD, PUBLISHED
 from lgbench.suites import load_suite
@@ -39,6 +40,7 @@ from lgbench.training.record import read_training_record
 from lgbench.training.state import STATE
 
 MINI = load_suite("mini-v1")
+RUN = "mini-v1-capitalize-reverse-main_only-seed0"
 
 
 @pytest.fixture(name="folder", scope="module")
@@ -49,6 +51,7 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finetune(folder: Path, output: Path, *options: str, group: str = "capitalize-reverse") -> str:
+    """The template that the command prints; the run is in a folder of its own below `output`."""
     command = [sys.executable, "-m", "lgbench", "finetune", f"hf:{folder}", group, "main_only", "--output", str(output)]
     settings = ("batch=16", "learning_rate=1e-2", "evaluate_every=4")
     command += [text for setting in settings for text in ("--set", setting)]
@@ -64,8 +67,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_the_written_folder_replies_as_the_trained_module_did(folder: Path, tmp_path: Path) -> None:
     template = finetune(folder, tmp_path / "run", "--set", "steps=40")
     assert template == "<s><{task}>{prompt}"
-    curve = json.loads((tmp_path / "run" / "training.json").read_text("utf-8"))["curve"]
-    predictor: Any = load_model(f"hf:{tmp_path / 'run' / 'model'}", {"template": template}).predictor
+    run = tmp_path / "run" / RUN
+    curve = json.loads((run / "training.json").read_text("utf-8"))["curve"]
+    predictor: Any = load_model(f"hf:{run / 'model'}", {"template": template}).predictor
     counts = {}
     for length in MINI.group("capitalize-reverse").grid:
         examples = draw_cell(MINI, "capitalize_reverse", length, split="dev")
@@ -80,10 +84,10 @@ def test_a_run_in_two_pieces_ends_in_the_same_weights(folder: Path, tmp_path: Pa
     command = [sys.executable, "-c", _KILLED, f"hf:{folder}", str(tmp_path / "pieces")]
     killed = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert killed.returncode == 9, killed.stderr
-    assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == [".lock", STATE, "training.json"]
-    assert read_training_record(tmp_path / "pieces").steps_done == 4
-    finetune(folder, tmp_path / "pieces", "--set", "steps=8", "--lora", "2", "--resume")
-    whole, pieces = weights(tmp_path / "whole" / "model"), weights(tmp_path / "pieces" / "model")
+    assert sorted(path.name for path in (tmp_path / "pieces" / RUN).iterdir()) == [".lock", STATE, "training.json"]
+    assert read_training_record(tmp_path / "pieces" / RUN).steps_done == 4
+    finetune(folder, tmp_path / "pieces", "--set", "steps=8", "--lora", "2")
+    whole, pieces = (weights(tmp_path / each / RUN / "model") for each in ("whole", "pieces"))
     assert all(torch.equal(whole[name], pieces[name]) for name in whole)
 
 
@@ -131,30 +135,26 @@ def test_a_model_that_could_not_be_written_is_written_by_resume(
         save(self, place)
 
     save = LlamaForCausalLM.save_pretrained
-    run = tmp_path / "run"
-    command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(run)]
+    run = tmp_path / "run" / RUN
+    command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(run.parent)]
     command += ["--set", "steps=1", "--set", "batch=16", "--set", "evaluate_every=1"]
     with monkeypatch.context() as broken:
         broken.setattr(LlamaForCausalLM, "save_pretrained", fail)
         assert run_command(broken, *command) == 1
-    told = f"Cannot write to {str(run / 'model')!r}: {message}. The trained weights are kept: go on with --resume.\n"
+    told = f"Cannot write to {str(run / 'model')!r}: {message}. The trained weights are kept: rerun to go on.\n"
     assert told in capsys.readouterr().err
     assert {path.name for path in run.iterdir()} == {"training.json", "checkpoint"}
     left = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert run_command(monkeypatch, *command) == 1
-    assert "holds this run, trained. Evaluate it, complete with --resume" in capsys.readouterr().err
     killed = run / ".model.x.lgbench-tmp"  # what a kill leaves
     killed.mkdir()
     (killed / "config.json").write_text("{", encoding="utf-8")
-    assert run_command(monkeypatch, *command, "--resume") == 0
+    assert run_command(monkeypatch, *command) == 0
     template = capsys.readouterr().out.split("template=")[1].strip().rstrip("'")
     assert len(load_model(f"hf:{run / 'model'}", {"template": template}).predictor.predict(["ab="], "reverse")) == 1  # type: ignore[union-attr]
     assert not killed.exists()
     assert {path: path.read_bytes() for path in left} == left, "nothing was trained again"
-    assert run_command(monkeypatch, *command) == 1
-    assert "holds this run, trained. Evaluate it" in capsys.readouterr().err
     written = (run / "model" / "model.safetensors").stat().st_mtime_ns
-    assert run_command(monkeypatch, *command, "--resume") == 0
+    assert run_command(monkeypatch, *command) == 0
     assert (run / "model" / "model.safetensors").stat().st_mtime_ns == written
 
 
@@ -185,7 +185,7 @@ def test_what_could_not_be_written_is_told_before_training(
     command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(tmp_path / "run")]
     assert run_command(monkeypatch, *command) == 1
     assert message in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / RUN).exists()
 
 
 @pytest.mark.filterwarnings("ignore")  # transformers' own, about the settings
@@ -193,12 +193,12 @@ def test_what_could_not_be_written_is_told_before_training(
 def test_of_the_settings_for_generating_only_the_marks_are_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: str
 ) -> None:
-    base, run = Path(shutil.copytree(folder, tmp_path / "base")), tmp_path / "run"
+    base, run = Path(shutil.copytree(folder, tmp_path / "base")), tmp_path / "run" / RUN
     odd = {"temperature": 0.9, "top_p": 0.6, "eos_token_id": 2, "repetition_penalty": 1.2, "max_new_tokens": 3}
     (base / "generation_config.json").write_text(json.dumps(odd), encoding="utf-8")
     config = json.loads((base / "config.json").read_text("utf-8"))
     (base / "config.json").write_text(json.dumps(config | {"temperature": 0.5, "top_k": 3}), encoding="utf-8")
-    command = [f"hf:{base}", "capitalize-reverse", "main_only", "--output", str(run), "--lora", lora]
+    command = [f"hf:{base}", "capitalize-reverse", "main_only", "--output", str(run.parent), "--lora", lora]
     command += ["--set", "steps=1", "--set", "batch=16", "--set", "evaluate_every=1"]
     assert run_command(monkeypatch, *command) == 0
     written = json.loads((run / "model" / "generation_config.json").read_text("utf-8"))
@@ -210,18 +210,18 @@ def test_of_the_settings_for_generating_only_the_marks_are_written(
     }
     # As an older version left it: trained, but without the model.
     shutil.rmtree(run / "model")
-    assert run_command(monkeypatch, *command, "--resume") == 0
+    assert run_command(monkeypatch, *command) == 0
     assert (run / "model" / "model.safetensors").is_file()
 
 
 def test_the_place_of_the_model_is_free_before_training(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / RUN / "model").mkdir(parents=True)
     command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(tmp_path / "run")]
     assert run_command(monkeypatch, *command) == 1
-    assert "run/model' is where the trained model goes, but it is there already" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["model"]
+    assert f"run/{RUN}/model' is where the trained model goes, but it is there already" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run" / RUN).iterdir()] == ["model"]
 
 
 def test_a_model_with_too_few_positions_is_refused_before_training(
@@ -287,7 +287,7 @@ def test_the_loss_is_over_the_models_whole_vocabulary(folder: Path) -> None:
 def test_new_tokens_survive_in_the_written_tokenizer(folder: Path, tmp_path: Path) -> None:
     finetune(folder, tmp_path / "run", "--set", "steps=1", "--set", "evaluate_every=1", group="maze-path")
     assert AutoTokenizer.from_pretrained(folder).chat_template
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "mini-v1-maze-path-main_only-seed0" / "model")
     assert tokenizer.chat_template is None  # it was trained on bare prompts
     tokens = tokenizer("<shortest_path>[2]:[64]=", add_special_tokens=False)["input_ids"]
     assert [tokenizer.decode([token]) for token in tokens] == ["<shortest_path>", "[2]", ":", "[64]", "="]
@@ -297,3 +297,21 @@ def test_a_tokenizer_without_some_characters_is_refused(tmp_path: Path) -> None:
     make_llama(tmp_path, signs=SIGNS.replace("7", "").replace("Q", ""))
     with pytest.raises(LgbenchError, match="no single token of its own for '7', 'Q'"):
         load_pretrained(tmp_path, lora_rank=0)
+
+
+def test_seeds_are_runs_of_one_command(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [part for each in ("steps=2", "batch=8", "evaluate_every=1") for part in ("--set", each)]
+    monkeypatch.chdir(folder.parent)
+    command = [f"hf:{folder.name}", "capitalize-reverse", "main_only", "--output", str(tmp_path / "run"), *settings]
+    assert run_command(monkeypatch, *command, "--seeds", "2", "--dry-run") == 0
+    assert "2 runs, " in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+    assert run_command(monkeypatch, *command, "--seed", "0,7", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [each["seed"] for each in printed["report"]] == [0, 7]
+    assert {each["template"] for each in printed["report"]} == {"<s><{task}>{prompt}"}
+    assert all((Path(each["model"]) / "model.safetensors").is_file() for each in printed["report"])
+    assert Finetune(model=f"hf:{folder.name}", group="g", arm="a").options()["model"] == f"hf:{folder}"
+    assert Finetune(model="hf:some/id", group="g", arm="a").options()["model"] == "hf:some/id"

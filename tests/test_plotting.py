@@ -21,6 +21,7 @@ from lgbench import plotting
 from lgbench.cli.plotting import command as plot
 from lgbench.errors import LgbenchError
 from lgbench.experiments.base import Run
+from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.sweep import Sweep
 from lgbench.looks import ZONE_SHADES
 from lgbench.results import Result, SystemInfo
@@ -263,7 +264,7 @@ def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.Captur
         ("main2-aux6-seed1", {"string_copy": 2, "mqar": 6}),
         ("main4-aux6-seed1", {"string_copy": 4, "mqar": 6}),
     ]
-    Sweep(group=GROUP.name, main_lengths=(2, 4), aux_lengths=(6,)).finish(runs[0], "cpu")
+    Sweep(group=GROUP.name, main_lengths=(2, 4), aux_lengths=(6,)).finish(runs[0], "cpu", Monitor(runs[0].name))
     gap = dev_gap(read_training_record(runs[0].folder))
     assert (gap.main_length, gap.aux_length) == (2, 6)
     assert "main to 2, auxiliaries to 6, seed 0, step 2/2: loss" in (told := capsys.readouterr().err)

@@ -25,6 +25,7 @@ from lgbench.experiments.executors import ProcessesExecutor
 from lgbench.experiments.finish import train_run
 from lgbench.experiments.launch import Outcome, launch
 from lgbench.experiments.loading import Loaded
+from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.reproduce import Reproduce
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.records import read_record
@@ -247,7 +248,8 @@ def lives(group: int) -> bool:
 
 def test_a_run_says_early_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = tiny_plan("steps=30", "evaluate_every=25")
-    train_run(plan, tmp_path / "run", name="a run", device="cpu", tell=lambda _, __: "a point")
+    run = Run(plan, tmp_path / "run", "a run")
+    train_run(run, device="cpu", monitor=Monitor(run.name), build=None, tell=lambda _, __: "a point")
     told = re.sub(r"loss [\d.]+, [\d,]+ examples/s", "PACE", capsys.readouterr().err)
     assert told.splitlines() == [
         "a run, step 10/30: PACE; about 0 min to go",

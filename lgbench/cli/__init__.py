@@ -18,13 +18,11 @@ from lgbench.cli import (
     evaluation,
     examination,
     exporting,
-    finetuning,
     inspection,
     leaderboard,
     models,
     plotting,
     rescoring,
-    retraining,
     run,
     schema,
     submitting,
@@ -38,7 +36,9 @@ from lgbench.cli.group import Group
 from lgbench.cli.streams import plain_streams, prepare_streams
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.experiments.ablate import Ablate
+from lgbench.experiments.finetune import Finetune
 from lgbench.experiments.reproduce import Reproduce
+from lgbench.experiments.retrain import Retrain
 from lgbench.experiments.sweep import Sweep
 from lgbench.version import __version__
 
@@ -78,8 +78,8 @@ def _options(
 app.command("demo")(demonstration.command)
 app.command("eval")(evaluation.command)
 app.command("train")(training.command)
-app.command("finetune")(finetuning.command)
-app.command("retrain")(retraining.command)
+app.command("finetune")(command_of(Finetune))
+app.command("retrain")(command_of(Retrain))
 app.command("reproduce")(command_of(Reproduce))
 app.command("sweep")(command_of(Sweep))
 app.command("ablate")(command_of(Ablate))

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli.options import Device, Jobs, Quiet, RunsFolder
+from lgbench.cli.options import Device, Jobs, RunsFolder
 from lgbench.cli.streams import stdout_to_stderr
 from lgbench.errors import LgbenchError
 from lgbench.experiments.base import Experiment
 from lgbench.experiments.options import Field, converted, fields_of
 from lgbench.extras import require_extra
-from lgbench.text import json_text
+from lgbench.text import LONGEST_PATH, json_text, plain
 
 if TYPE_CHECKING:
     from lgbench.experiments.base import Report, Run
     from lgbench.experiments.launch import Outcome
     from lgbench.experiments.loading import Loaded
+    from lgbench.experiments.monitor import Monitor
 
 Executor = Annotated[
     str,
@@ -34,6 +35,7 @@ Cores = Annotated[
     int | None,
     typer.Option("--cores", min=1, metavar="N", help="Cores of each run.", show_default="an equal share; on Ray 1"),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress: print the report alone.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, with an estimate of the time, and end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else.")]
 Index = Annotated[
@@ -137,16 +139,22 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
     device = choose_device(how.device)
     root = how.output or Path("runs") / experiment.title
     refuse_links(root)
-    runs = shared_out(list(experiment.runs(root, device)), how.index, how.of)
+    with stdout_to_stderr():
+        runs = shared_out(list(experiment.runs(root, device)), how.index, how.of)
     check_folders(runs)
+    if not runs:
+        typer.echo("This share has no run: fewer are planned than --of says.", err=True)
     for note in [] if how.quiet else experiment.notes():
-        typer.echo(note, err=True)
+        typer.echo(plain(note, limit=2000), err=True)
     if how.dry_run:
-        _print_plan(runs, device, how)
+        _print_plan(experiment, runs, device, how)
         return
     outcomes = _launch(Loaded(experiment=experiment, reference=reference), runs, device, how)
     by_state = {state: [each.run for each in outcomes if each.state is state] for state in State}
     finished = [run for run in runs if run in by_state[State.FINISHED]]
+    if finished and not how.quiet:
+        where = finished[0].folder if len(runs) == 1 else root
+        typer.echo(f"The run{'s are' if len(runs) > 1 else ' is'} in {plain(where, limit=LONGEST_PATH)}.", err=True)
     report = experiment.report(finished) if finished else None
     _print(report, outcomes, how)
     _tell_left(by_state[State.ELSEWHERE], quiet=how.quiet)
@@ -167,16 +175,22 @@ def typer_command() -> str:
 
 def _launch(loaded: Loaded, runs: Sequence[Run], device: str, how: How) -> list[Outcome]:
     """Every run, with a line for each that ends. Ctrl-C ends the command."""
+    from lgbench.cli._live import monitor_of
     from lgbench.experiments.executors import open_executor
     from lgbench.experiments.launch import launch
 
     outcomes: list[Outcome] = []
+
+    def monitor(run: Run) -> Monitor:
+        place = f"{min(len(outcomes) + 1, len(runs))}/{len(runs)}"
+        return monitor_of(run.name, place=place, quiet=how.quiet)
+
     try:
         with ExitStack() as stack:
             executor = stack.enter_context(
-                open_executor(how.executor, jobs=min(how.jobs, len(runs)), device=how.device)
+                open_executor(how.executor, jobs=max(1, min(how.jobs, len(runs))), cores_each=how.cores, device=device)
             )
-            for outcome in launch(loaded, runs, executor=executor, device=device):
+            for outcome in launch(loaded, runs, executor=executor, device=device, quiet=how.quiet, monitor=monitor):
                 outcomes.append(outcome)
                 if not how.quiet or outcome.failure:
                     what = outcome.failure or outcome.state.value
@@ -215,12 +229,13 @@ def _tell_left(runs: Sequence[Run], *, quiet: bool) -> None:
         )
 
 
-def _print_plan(runs: Sequence[Run], device: str, how: How) -> None:
+def _print_plan(experiment: Experiment, runs: Sequence[Run], device: str, how: How) -> None:
     """The planned runs, each with the seconds that its remaining steps will take about."""
     from lgbench.cli.report import print_parts
     from lgbench.experiments.estimate import estimates, plan_table
 
-    times = estimates(runs, device)
+    with stdout_to_stderr():
+        times = estimates(experiment, runs, device)
     if how.as_json:
         rows = [
             {"name": run.name, "folder": str(run.folder), "steps_done": each.steps_done, "seconds": each.seconds}
@@ -228,4 +243,4 @@ def _print_plan(runs: Sequence[Run], device: str, how: How) -> None:
         ]
         typer.echo(json_text({"runs": rows}))
         return
-    print_parts(plan_table(runs, times, jobs=how.jobs))
+    print_parts(plan_table(experiment, runs, times, jobs=how.jobs))

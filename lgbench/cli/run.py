@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli._experiment import AsJson, Cores, DryRun, Executor, How, Index, Of, run_experiment
-from lgbench.cli.options import Device, Jobs, Quiet, RunsFolder
+from lgbench.cli._experiment import AsJson, Cores, DryRun, Executor, How, Index, Of, Quiet, run_experiment
+from lgbench.cli.options import Device, Jobs, RunsFolder
 from lgbench.errors import LgbenchError
 
 

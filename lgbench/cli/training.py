@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,7 @@ def command(
 
     from lgbench.models.devices import choose_device
     from lgbench.models.importing import load_build
+    from lgbench.training.costs import cost
     from lgbench.training.plans import Recipe
     from lgbench.training.trainer import train
 
@@ -64,14 +66,12 @@ def command(
     with shown(plan, folder, resume=resume, quiet=quiet) as report:
         record = train(plan, folder, build=build, device=chosen, resume=resume, report=report)
     if not quiet:
-        typer.echo(summary(record))
+        typer.echo(cost(record))
         typer.echo(f"Evaluate it:\n  {_evaluation(record, folder)}")
 
 
 @contextlib.contextmanager
-def shown(
-    plan: TrainingPlan, folder: Path, *, resume: bool, quiet: bool, tell: Callable[[CurvePoint], str] | None = None
-) -> Iterator[Callable[[Progress], None]]:
+def shown(plan: TrainingPlan, folder: Path, *, resume: bool, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """What a run reports to is shown within the block, and what Ctrl-C leaves of the run is said.
 
     Args:
@@ -79,14 +79,13 @@ def shown(
         folder: Its folder.
         resume: Whether it goes on with what is in the folder.
         quiet: Show no progress.
-        tell: What to add to the line of a point.
     """
     from lgbench.training.record import RECORD
     from lgbench.training.state import STATE
 
     if resume and not quiet and not any((folder / name).exists() for name in (STATE, RECORD)):
         typer.echo(f"There is no run in {str(folder)!r} to go on with: this one starts at step 0.", err=True)
-    display = Display(plan, quiet=quiet, tell=tell)
+    display = Display(plan, quiet=quiet)
     try:
         yield display.show
     except KeyboardInterrupt:
@@ -115,49 +114,42 @@ class Display:
     Args:
         plan: The run.
         quiet: Show nothing.
-        tell: What to add to the line of a point.
+        tell: How right the model is at a point, in words; None for the main task's accuracy by zone.
+        name: What the lines begin with.
     """
 
-    def __init__(self, plan: TrainingPlan, *, quiet: bool, tell: Callable[[CurvePoint], str] | None = None) -> None:
+    def __init__(
+        self, plan: TrainingPlan, *, quiet: bool, tell: Callable[[CurvePoint], str] | None = None, name: str = ""
+    ) -> None:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         from lgbench.cli.console import PlainConsole
+        from lgbench.training.points import zones_line
 
         console = PlainConsole(err=True)
-        columns = (TextColumn("step {task.completed} of {task.total}"), BarColumn(), TextColumn("{task.description}"))
+        where = TextColumn("{task.fields[name]}step {task.completed} of {task.total}", markup=False)
+        columns = (where, BarColumn(), TextColumn("{task.description}"))
         self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet)
-        self._plan, self._quiet, self._tell = plan, quiet, tell
+        self._quiet, self._name = quiet, name
+        self._tell = tell or partial(zones_line, plan)
         self._terminal = console.is_terminal
         self._steps = plan.settings.steps
-        self._row = self._bar.add_task("", total=self._steps)
+        self._row = self._bar.add_task("", total=self._steps, name=name)
         if self._terminal:
             self._bar.start()
 
     def show(self, progress: Progress) -> None:
         """Take in a report of the run."""
-        from lgbench.training.points import zones_line
-
         self._bar.update(self._row, completed=progress.step, description=progress.pace)
         if progress.point is not None and not self._quiet:
-            line = f"step {progress.step}/{self._steps}: {progress.pace}; {zones_line(self._plan, progress.point)}"
-            if self._tell is not None:
-                line += f"; {self._tell(progress.point)}"
+            where = f"{self._name}step {progress.step}/{self._steps}"
+            line = f"{where}: {progress.pace}; {self._tell(progress.point)}"
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Clear the live display."""
         self._bar.stop()
-
-
-def summary(record: TrainingRecord) -> str:
-    """What a finished run has cost."""
-    examples = record.plan.settings.steps * record.plan.settings.batch
-    memory = "" if record.peak_memory is None else f", with {record.peak_memory / 1e6:,.0f} MB of memory at most"
-    return (
-        f"Trained {record.parameters:,} parameters on {examples:,} examples ({record.tokens:,} tokens, of which "
-        f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s{utilization(record)}{memory}."
-    )
 
 
 def _evaluation(record: TrainingRecord, folder: Path) -> str:
@@ -168,15 +160,3 @@ def _evaluation(record: TrainingRecord, folder: Path) -> str:
     if plan.other_model is not None:
         command += ["--model-option", f"build={plan.other_model}"]
     return shlex.join(command)
-
-
-def utilization(record: TrainingRecord) -> str:
-    """How fast the model's matrices were multiplied, and the share of the device's peak, where these are known."""
-    from lgbench.models.devices import peak_flops
-
-    if record.flops is None:
-        return ""
-    seconds = max(record.seconds, 0.1)  # a record rounds to thousandths
-    rate, peak = record.flops / seconds, peak_flops(record.machine.device)
-    share = "" if peak is None else f", {rate / peak:.1%} of the device's peak in bfloat16"
-    return f": {rate / 1e12:.3g} TFLOP/s in its matrices{share}"

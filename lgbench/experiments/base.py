@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from lgbench.tables import Table
 
 if TYPE_CHECKING:
+    from lgbench.experiments.monitor import Monitor
+    from lgbench.models.checkpoint import Build
     from lgbench.suites import Suite
     from lgbench.training.plans import Recipe, TrainingPlan
     from lgbench.training.record import TrainingRecord
@@ -38,7 +40,21 @@ class Option:
 
 
 GroupName = Annotated[str, Option("A group, as `lgbench suites show` lists them.", metavar="GROUP", argument=True)]
+ArmName = Annotated[str, Option("An arm, as `lgbench suites show` lists them.", metavar="ARM", argument=True)]
 Seeds = Annotated[int, Option("Train seeds 0 to SEEDS - 1.", least=1)]
+SeedList = Annotated[
+    tuple[int, ...],
+    Option(
+        "Train this seed instead, or several joined by commas; may be repeated.",
+        metavar="N",
+        least=0,
+        shown="0 to SEEDS - 1",
+    ),
+]
+Changes = Annotated[
+    tuple[str, ...],
+    Option("Change one hyperparameter of docs/training.md; may be repeated.", metavar="NAME=VALUE", flag="--set"),
+]
 
 
 class Run(NamedTuple):
@@ -48,11 +64,13 @@ class Run(NamedTuple):
         plan: What to train.
         folder: Where `training.json`, `checkpoint` and everything else of this run go.
         name: The run in messages.
+        extra: What else the experiment needs to finish and report it; pickled where another process does.
     """
 
     plan: TrainingPlan
     folder: Path
     name: str
+    extra: Any = None
 
     def record(self) -> TrainingRecord:
         """What its `training.json` holds.
@@ -86,7 +104,7 @@ class Experiment(ABC):
 
     An experiment says what there is to do; folders, resuming, progress, failures, `--jobs`, `--executor`, `--dry-run`
     and `--json` are those of `lgbench.experiments.launch`, for every experiment alike. It may be built anew in another
-    process, from the name of its class and its options: keep nothing else in it.
+    process, from the name of its class and its options: what belongs to one run goes into `Run.extra`.
     """
 
     @abstractmethod
@@ -109,16 +127,34 @@ class Experiment(ABC):
             runs: Those that are finished, in the order of `runs`; at least one.
         """
 
-    def finish(self, run: Run, device: str) -> None:
+    def finish(self, run: Run, device: str, monitor: Monitor) -> None:
         """Bring one run to its end, from wherever an earlier call left it. May be called in another process.
+
+        Args:
+            run: The run.
+            device: Where to train, as PyTorch names it.
+            monitor: What to report to.
 
         Raises:
             LgbenchError: It failed.
         """
         from lgbench.experiments.finish import train_run
-        from lgbench.training.points import zones_line
 
-        train_run(run.plan, run.folder, name=run.name, device=device, tell=zones_line)
+        train_run(run, device=device, monitor=monitor, build=self.build(run))
+
+    def build(self, run: Run) -> Build | None:
+        """What builds the module of a run; None for the reference model.
+
+        Raises:
+            LgbenchError: There is no such function.
+        """
+        from lgbench.models.importing import load_build
+
+        return None if run.plan.other_model is None else load_build(run.plan.other_model)
+
+    def last_step(self, run: Run) -> int:
+        """The step at which a run is finished."""
+        return run.plan.settings.steps
 
     def prepare(self) -> None:  # noqa: B027  # most experiments need none
         """Called in every process before runs are planned or finished there: the place to load what runs refer to."""
@@ -147,23 +183,10 @@ class Experiment(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmExperiment(Experiment):
-    """An experiment that trains arms of a suite's groups, from a preset of hyperparameters."""
+class SuiteExperiment(Experiment):
+    """An experiment on a suite, which may be the user's own."""
 
-    suite: Annotated[str, Option("As `lgbench suites` lists them: mini-v1, standard-v1.")] = "mini-v1"
-    preset: Annotated[str, Option("Hyperparameters to start from: mini or paper.")] = "mini"
-    change: Annotated[
-        tuple[str, ...],
-        Option("Change one hyperparameter of docs/training.md; may be repeated.", metavar="NAME=VALUE", flag="--set"),
-    ] = ()
-    model: Annotated[
-        str | None,
-        Option(
-            "A function from the vocabulary's size to a torch.nn.Module.",
-            metavar="FILE.py:BUILD",
-            shown="the reference model",
-        ),
-    ] = None
+    suite: Annotated[str, Option("As `lgbench suites` lists them, or your own: FILE.py:ATTRIBUTE.")] = "mini-v1"
 
     def prepare(self) -> None:
         """Open the suite, which may be the user's own."""
@@ -179,6 +202,29 @@ class ArmExperiment(Experiment):
 
         return open_suite(self.suite)
 
+    def notes(self) -> list[str]:
+        """That the suite is a draft, if it is."""
+        suite = self.opened_suite()
+        if suite.draft is None:
+            return []
+        return [f"{suite.name} is a draft suite ({suite.draft.reference}): its results cannot be submitted."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmExperiment(SuiteExperiment):
+    """An experiment that trains arms of a suite's groups, from a preset of hyperparameters."""
+
+    preset: Annotated[str, Option("Hyperparameters to start from: mini or paper.")] = "mini"
+    change: Changes = ()
+    model: Annotated[
+        str | None,
+        Option(
+            "A function from the vocabulary's size to a torch.nn.Module.",
+            metavar="FILE.py:BUILD",
+            shown="the reference model",
+        ),
+    ] = None
+
     def recipe(self, device: str, *changes: str) -> Recipe:
         """What the runs have in common.
 
@@ -193,13 +239,6 @@ class ArmExperiment(Experiment):
 
         changed = [*changes, *self.change]
         return Recipe(self.opened_suite(), preset=self.preset, changes=changed, model=self.model, device=device)
-
-    def notes(self) -> list[str]:
-        """That the suite is a draft, if it is."""
-        suite = self.opened_suite()
-        if suite.draft is None:
-            return []
-        return [f"{suite.name} is a draft suite ({suite.draft.reference}): its results cannot be submitted."]
 
     @property
     def needs_output(self) -> str | None:

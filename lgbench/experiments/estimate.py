@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from lgbench.experiments.base import Run
-from lgbench.models.importing import load_build
+from lgbench.experiments.base import Experiment, Run
+from lgbench.models.checkpoint import Build
 from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.tables import Table
 from lgbench.training.batching import batches
@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
     seconds: float
 
 
-def estimates(runs: Sequence[Run], device: str) -> list[Estimate]:
+def estimates(experiment: Experiment, runs: Sequence[Run], device: str) -> list[Estimate]:
     """An estimate for each run. Runs with the same data, model and settings are measured once, for about a second.
 
     Raises:
@@ -44,18 +44,17 @@ def estimates(runs: Sequence[Run], device: str) -> list[Estimate]:
     found = []
     for run in runs:
         done = run.record().steps_done if (run.folder / RECORD).is_file() else 0
-        left = run.plan.settings.steps - done
+        left = max(0, experiment.last_step(run) - done)
         key = run.plan.model_copy(update={"seed": 0}).model_dump_json()
         if left and key not in measured:
-            measured[key] = _step_seconds(run.plan, device)
+            measured[key] = _step_seconds(run.plan, experiment.build(run), device)
         found.append(Estimate(done, left * measured[key] if left else 0.0))
     return found
 
 
-def _step_seconds(plan: TrainingPlan, device: str) -> float:
+def _step_seconds(plan: TrainingPlan, build: Build | None, device: str) -> float:
     """What a step of a run takes, in seconds. Nothing of the run is touched."""
     settings = plan.settings
-    build = load_build(plan.other_model) if plan.other_model is not None else None
     suite = plan.loaded_suite
     size = len(suite_vocabulary(suite))
     module = build_module(settings, build, seed=plan.seed, device=device, vocabulary_size=size)
@@ -72,17 +71,20 @@ def _step_seconds(plan: TrainingPlan, device: str) -> float:
     return (time.perf_counter() - begun) / _TIMED
 
 
-def plan_table(runs: Sequence[Run], times: Sequence[Estimate], *, jobs: int) -> list[Table | str]:
+def plan_table(
+    experiment: Experiment, runs: Sequence[Run], times: Sequence[Estimate], *, jobs: int
+) -> list[Table | str]:
     """The runs with their folders, what is done of them, and what is left, for people."""
     rows = [
-        (run.name, str(run.folder), f"{each.steps_done}/{run.plan.settings.steps}", _duration(each.seconds))
+        (run.name, str(run.folder), f"{each.steps_done}/{experiment.last_step(run)}", _duration(each.seconds))
         for run, each in zip(runs, times, strict=True)
     ]
     total = sum(each.seconds for each in times)
     at_once = f", {_duration(total / jobs)} with {jobs} at a time if the cores suffice" if jobs > 1 else ""
+    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
     return [
         Table("", ("run", "folder", "steps", "time left"), rows, text=2),
-        f"{len(runs)} runs, {_duration(total)} of training in all{at_once}; evaluation comes on top.",
+        f"{count}, {_duration(total)} of training in all{at_once}; evaluation comes on top.",
     ]
 
 

@@ -130,15 +130,15 @@ def open_executor(name: str, *, jobs: int = 1, cores_each: int | None = None, de
             that makes an executor without arguments.
         jobs: Calls at a time, where the executor is local.
         cores_each: Cores of each call; None shares out those of this machine, or takes one of a Ray cluster's.
-        device: As the user gave it: several local jobs on `cuda` share the GPUs of this machine.
+        device: As PyTorch names it: local jobs on `cuda`, without a number, share the GPUs of this machine.
 
     Raises:
         LgbenchError: There is none of this name, or it cannot be made.
     """
     if name == LOCAL:
-        return (
-            InProcessExecutor() if jobs == 1 else ProcessesExecutor(jobs, gpus=_gpu_count() if device == "cuda" else 0)
-        )
+        if jobs == 1 and cores_each is None:
+            return InProcessExecutor()
+        return ProcessesExecutor(jobs, cores_each=cores_each, gpus=_gpu_count() if device == "cuda" else 0)
     if name == RAY or name.startswith(f"{RAY}:"):
         from lgbench.experiments.on_ray import RayExecutor
         from lgbench.extras import require_extra

@@ -2,59 +2,57 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lgbench.evaluation import evaluate
+from lgbench.experiments.base import Run
+from lgbench.experiments.monitor import Monitor, Tell
 from lgbench.links import refuse_links
+from lgbench.models.checkpoint import Build
 from lgbench.models.devices import choose_device
 from lgbench.models.folders import CHECKPOINT
-from lgbench.models.importing import load_build
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.records import read_record
 from lgbench.results import Result
 from lgbench.running.folder import RESULT_FILE
+from lgbench.training.hooks import Hook
 from lgbench.training.plans import TrainingPlan
-from lgbench.training.record import CurvePoint, TrainingRecord
-from lgbench.training.trainer import Progress, train
+from lgbench.training.points import zones_line
+from lgbench.training.record import TrainingRecord
+from lgbench.training.trainer import train
 
 RESULT = "result"
 """The folder of a run's result, beside its `training.json` and checkpoint."""
 
 
 def train_run(
-    plan: TrainingPlan, folder: Path, *, name: str, device: str, tell: Callable[[TrainingPlan, CurvePoint], str]
+    run: Run, *, device: str, monitor: Monitor, build: Build | None, tell: Tell = zones_line, hooks: Sequence[Hook] = ()
 ) -> TrainingRecord:
-    """Train a run to its end, with a line on stderr for each point of its curve, and one as soon as it moves.
+    """Train a run to its end, from wherever an earlier call left it.
 
     Args:
-        plan: What to train.
-        folder: The run's folder.
-        name: The run in messages.
+        run: The run.
         device: Where to train.
+        monitor: What to report to.
+        build: Builds its module; None for the reference model.
         tell: How right the model of a plan is at a point, in words.
+        hooks: As for `train`.
 
     Raises:
         LgbenchError: Training failed.
     """
-    settings = plan.settings
-    has_moved = False
-
-    def report(progress: Progress) -> None:
-        nonlocal has_moved
-        if progress.point is None and has_moved:
-            return
-        has_moved = True
-        minutes = (settings.steps - progress.step) * settings.batch / progress.examples_per_second / 60
-        news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(plan, progress.point)
-        where = f"{name}, step {progress.step}/{settings.steps}"
-        print(f"{where}: {progress.pace}; {news}", file=sys.stderr, flush=True)
-
-    build = load_build(plan.other_model) if plan.other_model is not None else None
-    return train(plan, folder, build=build, device=device, resume=True, report=report)
+    return train(
+        run.plan,
+        run.folder,
+        build=build,
+        device=device,
+        resume=True,
+        report=lambda progress: monitor.training(run.plan, progress, tell),
+        hooks=hooks,
+    )
 
 
 def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:

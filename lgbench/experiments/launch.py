@@ -11,7 +11,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
+from contextlib import closing
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from lgbench.errors import FolderInUseError, LgbenchError, ModelError
 from lgbench.experiments.base import Run
 from lgbench.experiments.executors import InProcessExecutor
 from lgbench.experiments.loading import Loaded, finish_elsewhere
+from lgbench.experiments.monitor import Monitor
 from lgbench.text import plain_lines
 
 
@@ -45,7 +48,13 @@ class Outcome(NamedTuple):
 
 
 def launch(
-    loaded: Loaded, runs: Sequence[Run], *, executor: Executor | None = None, device: str = "cpu"
+    loaded: Loaded,
+    runs: Sequence[Run],
+    *,
+    executor: Executor | None = None,
+    device: str = "cpu",
+    quiet: bool = False,
+    monitor: Callable[[Run], Monitor] | None = None,
 ) -> Iterator[Outcome]:
     """Finish runs, and give each when it ends. A run that fails does not stop the others.
 
@@ -57,13 +66,16 @@ def launch(
         runs: Its runs, or some of them.
         executor: Executes them; the default does so one by one, in this process. It is not shut down.
         device: Where to train, as PyTorch names it.
+        quiet: Whether runs print nothing on the way.
+        monitor: Makes what a run in this process reports to; None prints lines. Runs elsewhere print lines.
     """
+    monitor = monitor or (lambda run: Monitor(run.name, quiet=quiet))
     executor = executor or InProcessExecutor()
     check_folders(runs)
     left = list(runs)
     while left:
         held = []
-        for outcome in _pass(loaded, left, executor, device):
+        for outcome in _pass(loaded, left, executor, device, quiet, monitor):
             if outcome.state is State.ELSEWHERE:
                 held.append(outcome)
             else:
@@ -74,13 +86,22 @@ def launch(
         left = [outcome.run for outcome in held]
 
 
-def _pass(loaded: Loaded, runs: Sequence[Run], executor: Executor, device: str) -> Iterator[Outcome]:
+def _pass(
+    loaded: Loaded,
+    runs: Sequence[Run],
+    executor: Executor,
+    device: str,
+    quiet: bool,
+    monitor: Callable[[Run], Monitor],
+) -> Iterator[Outcome]:
     """Each run once."""
     if getattr(executor, "in_process", False):
         for run in runs:
-            yield _outcome(run, lambda run=run: loaded.experiment.finish(run, device))  # type: ignore[misc]
+            with closing(monitor(run)) as shown:
+                outcome = _outcome(run, partial(loaded.experiment.finish, run, device, shown))
+            yield outcome
         return
-    submit = _submitter(loaded, executor, device)
+    submit = _submitter(loaded, executor, device, quiet)
     futures: dict[Future[None], Run] = {submit(run): run for run in runs}
     try:
         for future in as_completed(futures):
@@ -90,14 +111,14 @@ def _pass(loaded: Loaded, runs: Sequence[Run], executor: Executor, device: str) 
         raise
 
 
-def _submitter(loaded: Loaded, executor: Executor, device: str) -> Callable[[Run], Future[None]]:
-    options = loaded.experiment.options()
+def _submitter(loaded: Loaded, executor: Executor, device: str, quiet: bool) -> Callable[[Run], Future[None]]:
+    call = partial(finish_elsewhere, loaded.reference, loaded.experiment.options(), device=device, quiet=quiet)
     if getattr(executor, "shares_disk", True):
-        return lambda run: executor.submit(finish_elsewhere, loaded.reference, options, run, device)
+        return lambda run: executor.submit(call, run)
 
     from lgbench.experiments.transport import submit_with_files
 
-    return lambda run: submit_with_files(executor, loaded.reference, options, run, device)
+    return lambda run: submit_with_files(executor, call, run)
 
 
 def _outcome(run: Run, finish: Callable[[], object]) -> Outcome:

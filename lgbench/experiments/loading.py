@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from lgbench.errors import LgbenchError
 from lgbench.experiments.base import Experiment, Run
+from lgbench.experiments.monitor import Monitor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +51,9 @@ def load_experiment(reference: str) -> type[Experiment]:
     return found
 
 
-def finish_elsewhere(reference: str, options: Mapping[str, Any], run: Run, device: str) -> None:
+def finish_elsewhere(reference: str, options: Mapping[str, Any], run: Run, *, device: str, quiet: bool) -> None:
     """Finish a run in the process that an executor calls this in."""
     experiment = load_experiment(reference)(**options)
     experiment.prepare()
-    experiment.finish(run, device)
+    with closing(Monitor(run.name, quiet=quiet)) as monitor:
+        experiment.finish(run, device, monitor)

@@ -40,8 +40,8 @@ class Field(NamedTuple):
 
     @property
     def splits(self) -> bool:
-        """Whether commas separate its values: not in `name=value`, where the value may hold some."""
-        return self.is_list and self.option.flag is None
+        """Whether commas separate its values: not in paths, nor in `name=value`, where the value may hold some."""
+        return self.is_list and self.option.flag is None and not self.option.argument
 
 
 @cache

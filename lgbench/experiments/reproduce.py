@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from lgbench.experiments.base import ArmExperiment, Option, Report, Run, Seeds
+from lgbench.experiments.base import ArmExperiment, Option, Report, Run, SeedList, Seeds
 
 if TYPE_CHECKING:
+    from lgbench.experiments.monitor import Monitor
     from lgbench.suites import Suite
 
 USUAL_ARMS = ("main_only", "transfer", "control")
@@ -31,15 +32,7 @@ class Reproduce(ArmExperiment):
         ),
     ] = ()
     seeds: Seeds = 3
-    seed: Annotated[
-        tuple[int, ...],
-        Option(
-            "Train this seed instead, or several joined by commas; may be repeated.",
-            metavar="N",
-            least=0,
-            shown="0 to SEEDS - 1",
-        ),
-    ] = ()
+    seed: SeedList = ()
 
     @property
     def title(self) -> str:
@@ -72,12 +65,11 @@ class Reproduce(ArmExperiment):
             if each.group != each.run
         ]
 
-    def finish(self, run: Run, device: str) -> None:
+    def finish(self, run: Run, device: str, monitor: Monitor) -> None:
         """Train it and evaluate its checkpoint."""
-        from lgbench.experiments.finish import evaluate_run, train_run
-        from lgbench.training.points import zones_line
+        from lgbench.experiments.finish import evaluate_run
 
-        train_run(run.plan, run.folder, name=run.name, device=device, tell=zones_line)
+        super().finish(run, device, monitor)
         evaluate_run(run.plan, run.folder, device=device)
 
     def report(self, runs: Sequence[Run]) -> Report:

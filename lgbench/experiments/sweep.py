@@ -12,6 +12,7 @@ from lgbench.errors import LgbenchError
 from lgbench.experiments.base import ArmExperiment, GroupName, Option, Report, Run, Seeds
 
 if TYPE_CHECKING:
+    from lgbench.experiments.monitor import Monitor
     from lgbench.training.plans import TrainingPlan
 
 
@@ -40,12 +41,12 @@ class Sweep(ArmExperiment):
             name = f"main to {main}, auxiliaries to {aux}, seed {seed}"
             yield Run(_at_lengths(plan, main, aux), root / f"main{main}-aux{aux}-seed{seed}", name=name)
 
-    def finish(self, run: Run, device: str) -> None:
+    def finish(self, run: Run, device: str, monitor: Monitor) -> None:
         """Train it, with the gap at each point."""
         from lgbench.experiments.finish import train_run
         from lgbench.training.points import gap_line
 
-        train_run(run.plan, run.folder, name=run.name, device=device, tell=gap_line)
+        train_run(run, device=device, monitor=monitor, build=self.build(run), tell=gap_line)
 
     def report(self, runs: Sequence[Run]) -> Report:
         """The gap of each run; `lgbench plot --kind gap` draws them as a map."""

@@ -12,15 +12,15 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lgbench.errors import FolderInUseError, LgbenchError
 from lgbench.experiments.base import Run
-from lgbench.experiments.loading import finish_elsewhere
 from lgbench.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
 from lgbench.models.importing import split_place
 
@@ -37,20 +37,16 @@ class Job:
 
     Attributes:
         key: A name for it that a repeated call has too.
-        reference: Of the experiment's class.
-        options: Of the experiment.
+        call: Finishes a run.
         run: The run; its folder is relative to wherever the job works.
-        device: Where to train.
         threads: Cores for one operation of PyTorch; None leaves it as it is.
         user_files: The user's Python files, by their path from the working directory.
         files: What the run's folder holds so far.
     """
 
     key: str
-    reference: str
-    options: Mapping[str, Any]
+    call: Callable[[Run], None]
     run: Run
-    device: str
     threads: int | None
     user_files: Files
     files: Files
@@ -64,12 +60,15 @@ class Delivery:
     error: BaseException | None
 
 
-def submit_with_files(
-    executor: Executor, reference: str, options: Mapping[str, Any], run: Run, device: str
-) -> Future[None]:
+def submit_with_files(executor: Executor, call: partial[None], run: Run) -> Future[None]:
     """Submit a run to an executor that does not share this disk.
 
     The run's folder here is owned until the run has come back, so that no other process starts the same run.
+
+    Args:
+        executor: The executor.
+        call: Finishes a run, given as the one argument that it lacks. Files that its arguments name are sent along.
+        run: The run.
 
     Raises:
         LgbenchError: The user's files cannot be taken along.
@@ -82,15 +81,12 @@ def submit_with_files(
         done.set_exception(error)
         return done
     threads: int | None = getattr(executor, "cores", None)
-    places = [reference, *(value for value in options.values() if isinstance(value, str))]
     job = Job(
         key=hashlib.sha256(f"{run.folder.absolute()}\n{run.plan.model_dump_json()}".encode()).hexdigest()[:16],
-        reference=reference,
-        options=options,
+        call=call,
         run=run._replace(folder=Path("runs", run.folder.name)),
-        device=device,
         threads=threads,
-        user_files=python_files(places),
+        user_files=python_files(texts_in(call.args)),
         files=read_files(run.folder),
     )
 
@@ -133,7 +129,7 @@ def carry_out(job: Job, mailbox: Any = None) -> Delivery:
         write_files(folder, {**job.files, **(mailbox.get(job.key) if mailbox is not None else {})})
         with contextlib.chdir(place), _threads(job.threads), _sending(folder, job.key, mailbox):
             try:
-                finish_elsewhere(job.reference, job.options, job.run, job.device)
+                job.call(job.run)
             except Exception as error:  # noqa: BLE001  # it goes back with the files
                 return Delivery(files=read_files(folder), error=error)
         return Delivery(files=read_files(folder), error=None)
@@ -228,7 +224,16 @@ def write_files(folder: Path, files: Files) -> None:
             write_atomically(path, content)
 
 
-def python_files(references: list[str]) -> Files:
+def texts_in(value: object) -> list[str]:
+    """The strings in a value: itself, or those in the dictionaries and sequences that it is made of."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return texts_in(list(value.values()))
+    return [text for each in value for text in texts_in(each)] if isinstance(value, Sequence) else []
+
+
+def python_files(references: Sequence[str]) -> Files:
     """The `.py` files that references name, with the `.py` files beside them and the packages there.
 
     Raises:

@@ -23,7 +23,7 @@ from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
 from lgbench.models.tokenizer import PAD, PUBLISHED, Vocabulary
 from lgbench.training.characters import read_characters
 
-_GO_ON = "The trained weights are kept: go on with --resume."
+_GO_ON = "The trained weights are kept: rerun to go on."
 
 
 class PretrainedModule(nn.Module):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from lgbench.errors import LgbenchError
-from lgbench.models.checkpoint import Build
+from lgbench.models.devices import fast_bfloat16
 from lgbench.models.importing import check_file, split_place
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
 from lgbench.processes import cores
-from lgbench.training.hooks import StopWhen
 from lgbench.training.plans import TrainingPlan, difference, file_sha256
-from lgbench.training.record import RECORD, TrainingRecord, read_training_record
+from lgbench.training.record import RECORD, Machine, TrainingRecord, read_training_record
 from lgbench.training.state import read_state
-from lgbench.training.trainer import Progress, train
 
 
 def recorded_folder(place: Path) -> Path:
@@ -142,29 +141,8 @@ def trained_before(plan: TrainingPlan, folder: Path, *, until: int) -> TrainingR
     return record
 
 
-def train_until(
-    plan: TrainingPlan,
-    folder: Path,
-    *,
-    until: int,
-    build: Build | None,
-    device: str,
-    resume: bool,
-    report: Callable[[Progress], None],
-) -> TrainingRecord:
-    """Train a run up to one of its points, as the whole plan has it; `--resume` goes on from there.
-
-    Args:
-        plan: What to train.
-        folder: The run's folder.
-        until: The step of a point; the last one ends the run.
-        build: As for `train`.
-        device: As PyTorch names it.
-        resume: Go on from the state in the folder, if there is one.
-        report: Called every few steps.
-
-    Raises:
-        LgbenchError: As for `train`.
-    """
-    hooks = [StopWhen(step=until)] if until < plan.settings.steps else []
-    return train(plan, folder, build=build, device=device, resume=resume, report=report, hooks=hooks)
+def fast_products(machine: Machine) -> bool:
+    """Whether the machine of a run multiplied bfloat16 matrices fast; of a GPU that is not here it is assumed."""
+    if machine.device == "cpu":
+        return fast_bfloat16("cpu")
+    return not torch.cuda.is_available() or fast_bfloat16("cuda")

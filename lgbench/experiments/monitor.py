@@ -1,0 +1,58 @@
+"""What a run at work reports, shown as lines on stderr. A command in a terminal shows more: `lgbench.cli._live`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lgbench.text import plain_lines
+
+if TYPE_CHECKING:
+    from lgbench.training.plans import TrainingPlan
+    from lgbench.training.record import CurvePoint
+    from lgbench.training.trainer import Progress
+
+Tell = Callable[["TrainingPlan", "CurvePoint"], str]
+"""How right the model of a plan is at a point of its curve, in words."""
+
+
+class Monitor:
+    """Takes in what a run reports: here a line for each point of its curve, and one as soon as it moves.
+
+    Args:
+        name: The run in messages.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, name: str, *, quiet: bool = False) -> None:
+        self.name, self.quiet = name, quiet
+        self._has_moved = False
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence about the run."""
+        if not self.quiet:
+            self.print(f"{self.name}: {sentence}")
+
+    def training(self, plan: TrainingPlan, progress: Progress, tell: Tell) -> None:
+        """Take in a report of training.
+
+        Args:
+            plan: What is trained.
+            progress: The report.
+            tell: For the line of a point.
+        """
+        if self.quiet or (progress.point is None and self._has_moved):
+            return
+        self._has_moved = True
+        settings = plan.settings
+        minutes = (settings.steps - progress.step) * settings.batch / progress.examples_per_second / 60
+        news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(plan, progress.point)
+        self.print(f"{self.name}, step {progress.step}/{settings.steps}: {progress.pace}; {news}")
+
+    def print(self, line: str) -> None:
+        """Print a line."""
+        print(plain_lines(line), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Called when the run has ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import MISSING, dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli.options import Device, Jobs, Quiet, RunsFolder
+from lgbench.cli.options import Device, HookOptions, Hooks, Jobs, Quiet, RunsFolder
 from lgbench.cli.streams import stdout_to_stderr
 from lgbench.errors import LgbenchError
 from lgbench.experiments.base import Experiment
@@ -46,6 +46,8 @@ class How:
     """What a user chose of how an experiment runs, whichever experiment it is."""
 
     output: Path | None = None
+    hook: Sequence[str] | None = None
+    hook_option: Sequence[str] | None = None
     jobs: int = 1
     cores: int | None = None
     executor: str = "local"
@@ -59,6 +61,8 @@ class How:
 
 _HOW: dict[str, Any] = {
     "output": RunsFolder,
+    "hook": Hooks,
+    "hook_option": HookOptions,
     "jobs": Jobs,
     "cores": Cores,
     "executor": Executor,
@@ -132,10 +136,12 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
         experiment.prepare()
     if how.output is None and experiment.needs_output is not None:
         raise LgbenchError(experiment.needs_output)
+    if how.output is None and how.hook:
+        raise LgbenchError("With --hook the runs are not those of the plain command: name their folder with --output.")
     device = choose_device(how.device)
     root = how.output or Path("runs") / experiment.title
     refuse_links(root)
-    runs = shared_out(list(experiment.runs(root, device)), how.index, how.of)
+    runs = shared_out(_with_hooks(experiment.runs(root, device), how), how.index, how.of)
     check_folders(runs)
     for note in [] if how.quiet else experiment.notes():
         typer.echo(note, err=True)
@@ -153,6 +159,16 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
         raise LgbenchError(f"{len(failed)} of {len(runs)} runs failed: {names}. See above.")
     if report is not None and not report.passed:
         raise typer.Exit(1)
+
+
+def _with_hooks(runs: Iterable[Run], how: How) -> list[Run]:
+    """The runs with the hooks that the user named, whichever experiment they are of."""
+    from lgbench.training.planned import planned_hooks
+
+    with stdout_to_stderr():  # what the user's own files print
+        hooks = planned_hooks(how.hook or [], how.hook_option or [])
+    plans = [(run, run.plan.model_copy(update={"hooks": (*run.plan.hooks, *hooks)})) for run in runs]
+    return [run._replace(plan=plan) for run, plan in plans]
 
 
 def typer_command() -> str:

@@ -25,6 +25,13 @@ def command(
             "--model", metavar="FILE.py:BUILD", help="The module that was trained, if it is not the reference model."
         ),
     ] = None,
+    hook: Annotated[
+        list[str] | None,
+        typer.Option("--hook", metavar="FILE.py:CLASS", help="A hook of your own that the run had; may be repeated."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="FOLDER", help="The checkpoint that the run started from, if any.")
+    ] = None,
     until: Annotated[
         int | None,
         typer.Option(min=1, metavar="STEP", help="Stop at the first point at or after this step.", show_default="all"),
@@ -60,11 +67,11 @@ def command(
     recorded = read_training_record(source)
     folder = output or Path("runs") / f"retrain-{source.resolve().name}"
     check_output(folder, source)
-    plan = plan_again(recorded, model=model)
+    plan = plan_again(recorded, model=model, hooks=hook or [], start=start)
     chosen = choose_device(device)
     fast, last = fast_bfloat16(chosen), last_step(recorded, until)
     with threads_of(recorded):
-        for reservation in reservations(recorded.plan):
+        for reservation in reservations(recorded):
             typer.echo(plain(reservation, limit=2000), err=True)
         if not quiet:
             for note in elsewhere_note(recorded, Machine.current(chosen), fast_bfloat16=fast):
@@ -82,8 +89,8 @@ def _trained(
     plan: TrainingPlan, folder: Path, recorded: TrainingRecord, *, until: int, device: str, resume: bool, quiet: bool
 ) -> TrainingRecord:
     """The record of the run here, trained now or before."""
-    from lgbench.models.importing import load_build
     from lgbench.training.comparison import point_difference
+    from lgbench.training.modules import planned_build
     from lgbench.training.retraining import train_until, trained_before
 
     if resume and (before := trained_before(plan, folder, until=until)) is not None:
@@ -96,6 +103,6 @@ def _trained(
         differs = point_difference(points[point.step], point)
         return "as recorded" if differs is None else f"not as recorded: {differs}"
 
-    build = None if plan.other_model is None else load_build(plan.other_model)
+    build = planned_build(plan)
     with shown(plan, folder, resume=resume, quiet=quiet, tell=tell) as report:
         return train_until(plan, folder, until=until, build=build, device=device, resume=resume, report=report)

@@ -164,6 +164,23 @@ class ArmExperiment(Experiment):
             shown="the reference model",
         ),
     ] = None
+    model_option: Annotated[
+        tuple[str, ...],
+        Option("An option for the function of --model; may be repeated.", metavar="KEY=VALUE", flag="--model-option"),
+    ] = ()
+    start: Annotated[
+        str | None,
+        Option("Start from the weights of this checkpoint.", metavar="FOLDER", shown="fresh weights"),
+    ] = None
+    start_parts: Annotated[
+        tuple[str, ...],
+        Option(
+            "Only from parameters with such names, as in 'blocks.*.attention.*'; may be repeated.",
+            metavar="GLOB",
+            flag="--start-parts",
+            shown="all",
+        ),
+    ] = ()
 
     def prepare(self) -> None:
         """Open the suite, which may be the user's own."""
@@ -189,10 +206,19 @@ class ArmExperiment(Experiment):
         Raises:
             LgbenchError: There is no such suite, or the user's own is not sound.
         """
+        from lgbench.text import key_values
+        from lgbench.training.planned import planned_start
         from lgbench.training.plans import Recipe
 
-        changed = [*changes, *self.change]
-        return Recipe(self.opened_suite(), preset=self.preset, changes=changed, model=self.model, device=device)
+        return Recipe(
+            self.opened_suite(),
+            preset=self.preset,
+            changes=[*changes, *self.change],
+            model=self.model,
+            model_options=key_values(self.model_option, flag="--model-option"),
+            start=planned_start(self.start, self.start_parts),
+            device=device,
+        )
 
     def notes(self) -> list[str]:
         """That the suite is a draft, if it is."""
@@ -204,6 +230,6 @@ class ArmExperiment(Experiment):
     @property
     def needs_output(self) -> str | None:
         """With other settings the runs are not those of the preset, whose folder they would share."""
-        if self.change or self.model is not None:
-            return "With --set or --model the runs are not the preset's: name their folder with --output."
+        if self.change or self.model is not None or self.start is not None:
+            return "With --set, --model or --start the runs are not the preset's: name their folder with --output."
         return None

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import torch
 
 from lgbench.experiments.base import Run
-from lgbench.models.importing import load_build
 from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.tables import Table
 from lgbench.training.batching import batches
-from lgbench.training.modules import build_module
+from lgbench.training.modules import build_module, planned_build
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import RECORD
 from lgbench.training.steps import make_optimizer, take_step
@@ -55,7 +54,7 @@ def estimates(runs: Sequence[Run], device: str) -> list[Estimate]:
 def _step_seconds(plan: TrainingPlan, device: str) -> float:
     """What a step of a run takes, in seconds. Nothing of the run is touched."""
     settings = plan.settings
-    build = load_build(plan.other_model) if plan.other_model is not None else None
+    build = planned_build(plan)
     suite = plan.loaded_suite
     size = len(suite_vocabulary(suite))
     module = build_module(settings, build, seed=plan.seed, device=device, vocabulary_size=size)

@@ -7,18 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.links import refuse_links
 from lgbench.models.devices import choose_device
 from lgbench.models.folders import CHECKPOINT
-from lgbench.models.importing import load_build
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.records import read_record
 from lgbench.results import Result
 from lgbench.running.folder import RESULT_FILE
+from lgbench.training.hooks import make_hooks
+from lgbench.training.modules import planned_build
 from lgbench.training.plans import TrainingPlan
-from lgbench.training.record import CurvePoint, TrainingRecord
+from lgbench.training.record import CurvePoint, TrainingRecord, read_training_record
 from lgbench.training.trainer import Progress, train
 
 RESULT = "result"
@@ -38,13 +40,16 @@ def train_run(
         tell: How right the model of a plan is at a point, in words.
 
     Raises:
-        LgbenchError: Training failed.
+        LgbenchError: Training failed, or a hook stopped it before its end.
     """
     settings = plan.settings
     has_moved = False
 
     def report(progress: Progress) -> None:
         nonlocal has_moved
+        if progress.news:
+            print(f"{name}, step {progress.step}/{settings.steps}: {progress.news}", file=sys.stderr, flush=True)
+            return
         if progress.point is None and has_moved:
             return
         has_moved = True
@@ -53,8 +58,11 @@ def train_run(
         where = f"{name}, step {progress.step}/{settings.steps}"
         print(f"{where}: {progress.pace}; {news}", file=sys.stderr, flush=True)
 
-    build = load_build(plan.other_model) if plan.other_model is not None else None
-    return train(plan, folder, build=build, device=device, resume=True, report=report)
+    hooks = make_hooks(plan)
+    record = train(plan, folder, build=planned_build(plan), device=device, resume=True, report=report, hooks=hooks)
+    if not record.finished:
+        raise LgbenchError(f"A hook stopped the run after step {record.steps_done} of {settings.steps}.")
+    return record
 
 
 def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:
@@ -66,8 +74,13 @@ def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:
         device: Where to evaluate.
 
     Raises:
-        LgbenchError: Evaluation failed.
+        LgbenchError: Evaluation failed, or the run is not of its arm.
     """
+    if read_training_record(folder).data_changed:
+        raise LgbenchError(
+            f"A hook changed what the run trained on, so that it is no run of arm {plan.arm} and has no result as "
+            f"such. Evaluate it by itself: lgbench eval {folder / CHECKPOINT} --group {plan.group}"
+        )
     refuse_links(folder, [RESULT])
     # Recorded only where it is not the usual one, so that the same run is the same on every machine.
     options = {"device": device} if device != choose_device("auto") else {}

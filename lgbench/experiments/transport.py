@@ -83,6 +83,7 @@ def submit_with_files(
         return done
     threads: int | None = getattr(executor, "cores", None)
     places = [reference, *(value for value in options.values() if isinstance(value, str))]
+    places += [run.plan.model, *(hook.name for hook in run.plan.hooks)]
     job = Job(
         key=hashlib.sha256(f"{run.folder.absolute()}\n{run.plan.model_dump_json()}".encode()).hexdigest()[:16],
         reference=reference,
@@ -90,7 +91,7 @@ def submit_with_files(
         run=run._replace(folder=Path("runs", run.folder.name)),
         device=device,
         threads=threads,
-        user_files=python_files(places),
+        user_files=python_files(places) | _start_files(run),
         files=read_files(run.folder),
     )
 
@@ -109,6 +110,29 @@ def submit_with_files(
 
     executor.submit(carry_out, job, getattr(executor, "mailbox", None)).add_done_callback(receive)
     return done
+
+
+def _start_files(run: Run) -> Files:
+    """The checkpoint that a run starts from, unless it comes with the package or the run has begun already.
+
+    Raises:
+        LgbenchError: It is not named by a path within the working directory, or the weights are others.
+    """
+    from lgbench.models.checkpoint import RECORD, WEIGHTS
+    from lgbench.training.planned import start_folder
+    from lgbench.training.state import STATE
+
+    start = run.plan.start
+    if start is None or start.folder.startswith("tiny:") or (run.folder / STATE).exists():
+        return {}
+    place, here = start_folder(start), Path.cwd()
+    if place.is_absolute() or not place.resolve().is_relative_to(here.resolve()):
+        raise LgbenchError(
+            f"--start {start.folder} must be a path within the working directory, from which files are sent to other "
+            "machines, as in --start runs/first."
+        )
+    paths = [place / RECORD, place / WEIGHTS]
+    return {Path(os.path.relpath(path, here)).as_posix(): path.read_bytes() for path in paths}
 
 
 def _keep_what_arrived(executor: Executor, job: Job, folder: Path) -> None:

@@ -31,6 +31,21 @@ class Part(NamedTuple):
         return f"{self.share} {self.task} to {self.max_length}"
 
 
+class PoolPart(NamedTuple):
+    """A share of the examples that is drawn from a pool, which a hook fills while a run trains.
+
+    Attributes:
+        pool: The pool's name.
+        share: Its share of the examples.
+    """
+
+    pool: str
+    share: Fraction
+
+    def __str__(self) -> str:
+        return f"{self.share} of the pool {self.pool}"
+
+
 Parts = tuple[Part, ...]
 """A list of tasks whose shares add up to 1. It has one training stream in a suite, whichever arms train on it."""
 
@@ -94,8 +109,8 @@ class Mixture:
             tasks = [part.task for part in stage.parts]
             if len(set(tasks)) < len(tasks):
                 raise LgbenchError(f"A list of a mixture repeats a task: {', '.join(tasks)}. Name each once.")
-            _check_shares([part.share for part in stage.parts], of=", ".join(tasks) or "an empty list")
-        _check_shares([stage.share for stage in self.schedule], of="the stages")
+            check_shares([part.share for part in stage.parts], of=", ".join(tasks) or "an empty list")
+        check_shares([stage.share for stage in self.schedule], of="the stages")
 
     @property
     def schedule(self) -> tuple[Stage, ...]:
@@ -136,7 +151,7 @@ class Mixture:
         return "; ".join(f"{share} of the steps: {text}" for share, text in lists)
 
 
-def _check_shares(shares: list[Fraction], *, of: str) -> None:
+def check_shares(shares: list[Fraction], *, of: str) -> None:
     """Refuse shares that are no fractions above 0 of a small denominator, or that do not add up to 1."""
     for share in shares:
         if not isinstance(share, Fraction | int) or share <= 0:

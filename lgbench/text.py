@@ -8,7 +8,10 @@ command prints passes `plain_lines` in the end; what belongs on one line of its 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
+
+from lgbench.errors import LgbenchError
 
 LONGEST_PATH = 5000
 """A limit for `plain` that cuts no path of a real system."""
@@ -44,6 +47,23 @@ def plain_lines(text: str) -> str:
 def json_text(value: Any) -> str:
     """A value as indented JSON for a terminal. JSON itself lets one control character stand as it is: DEL."""
     return json.dumps(value, indent=1).replace("\x7f", "\\u007f")
+
+
+def key_values(given: Sequence[str], *, flag: str) -> dict[str, str]:
+    """`key=value` texts, as given to an option, as a dictionary.
+
+    Raises:
+        LgbenchError: One does not read so, or a key is given twice.
+    """
+    options: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise LgbenchError(f"{flag} {text!r} does not read as key=value.")
+        if key in options:
+            raise LgbenchError(f"{flag} {key!r} is given twice.")
+        options[key] = value
+    return options
 
 
 def _escaped(text: str) -> str:

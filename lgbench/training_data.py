@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import TypeVar
 
@@ -13,12 +13,13 @@ import numpy as np
 from lgbench.cells import draw_cell, draw_prompts, held_out_prompts
 from lgbench.errors import LgbenchError
 from lgbench.groups import Group
-from lgbench.mixtures import Part, Parts
+from lgbench.mixtures import Part, Parts, PoolPart
 from lgbench.processes import drawn_ahead
 from lgbench.suites import Cell, Suite, load_suite
 from lgbench.task import Example, Stream
 
 Block = TypeVar("Block")
+AnyPart = TypeVar("AnyPart", Part, PoolPart, Part | PoolPart)
 
 # Part of what the data is: another size would draw other examples.
 BLOCK_EXAMPLES = 8192
@@ -38,9 +39,7 @@ class TrainingData:
     def __init__(self, suite: Suite, parts: Parts) -> None:
         self.suite = suite
         self.parts = parts
-        self._key = ",".join(
-            f"{part.task}@{suite.task(part.task).version}:{part.max_length}:{part.share}" for part in parts
-        )
+        self._key = list_key(suite, parts)
         self._held_out: dict[tuple[str, int], frozenset[str]] = {}
 
     def block(self, number: int) -> list[Example]:
@@ -57,7 +56,7 @@ class TrainingData:
     def _choices(self, number: int) -> Iterator[tuple[Cell, list[int]]]:
         """Each (task, length) that a block holds, with the positions in the block that hold it."""
         stream = Stream("lgbench", self.suite.name, "train", self._key, number)
-        parts = _by_share(self.parts)
+        parts = by_share(self.parts)
         shortest = np.array([self.suite.task(part.task).min_length for part in parts])
         longest = np.array([part.max_length for part in parts])
         picks = stream.below(len(parts), BLOCK_EXAMPLES)
@@ -84,7 +83,17 @@ class TrainingData:
         return self._held_out[task, length]
 
 
-def _by_share(parts: Parts) -> list[Part]:
+def list_key(suite: Suite, parts: Sequence[Part | PoolPart]) -> str:
+    """A list of tasks and pools as a part of the key of its stream."""
+    return ",".join(
+        f"pool {part.pool}:{part.share}"
+        if isinstance(part, PoolPart)
+        else f"{part.task}@{suite.task(part.task).version}:{part.max_length}:{part.share}"
+        for part in parts
+    )
+
+
+def by_share(parts: Sequence[AnyPart]) -> list[AnyPart]:
     """The parts of a list, each repeated in proportion to its share."""
     total = math.lcm(*(part.share.denominator for part in parts))
     return [part for part in parts for _ in range(int(part.share * total))]

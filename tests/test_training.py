@@ -106,9 +106,7 @@ def test_batches_start_anywhere_with_any_number_of_workers(workers: int) -> None
 
 
 @pytest.mark.parametrize(("device", "pinned"), [("cpu", 0), ("cuda", 2 * 2), ("cuda:1", 2 * 2)])
-def test_batches_for_cuda_lie_in_pinned_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, pinned: int
-) -> None:
+def test_batches_for_cuda_lie_in_pinned_memory(monkeypatch: pytest.MonkeyPatch, device: str, pinned: int) -> None:
     """Inputs and labels of both parts; only so does a copy to the device not hold up the step."""
     asked: list[Tensor] = []
 
@@ -117,9 +115,8 @@ def test_batches_for_cuda_lie_in_pinned_memory(
         return tensor
 
     monkeypatch.setattr(Tensor, "pin_memory", pin)
-    run = trainer.Training(tiny_plan(), tmp_path, build=None, device="cpu", resume=False, hooks=())
-    run.device = device
-    batch = next(run._batches())
+    parts = STRINGS.mixture("transfer").parts
+    batch = next(batches(MINI, parts, size=8, chunks=2, pinned=trainer.is_pinned(device)))
     assert len(asked) == pinned
     assert {id(each) for each in asked} <= {id(each) for chunk in batch.chunks for each in chunk}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import MISSING, dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli.options import Device, Jobs, RunsFolder
+from lgbench.cli.options import Device, HookOptions, Hooks, Jobs, RunsFolder
 from lgbench.cli.streams import stdout_to_stderr
 from lgbench.errors import LgbenchError
 from lgbench.experiments.base import Experiment
@@ -49,6 +49,8 @@ class How:
     """What a user chose of how an experiment runs, whichever experiment it is."""
 
     output: Path | None = None
+    hook: Sequence[str] | None = None
+    hook_option: Sequence[str] | None = None
     jobs: int = 1
     cores: int | None = None
     executor: str = "local"
@@ -62,6 +64,8 @@ class How:
 
 _HOW: dict[str, Any] = {
     "output": RunsFolder,
+    "hook": Hooks,
+    "hook_option": HookOptions,
     "jobs": Jobs,
     "cores": Cores,
     "executor": Executor,
@@ -76,14 +80,15 @@ _HOW: dict[str, Any] = {
 
 def command_of(kind: type[Experiment]) -> Callable[..., None]:
     """The command of an experiment: its fields as options, and those of `How`."""
+    common = {name: each for name, each in _HOW.items() if kind.takes_hooks or name not in ("hook", "hook_option")}
 
     def command(**given: Any) -> None:
-        how = How(**{name: given.pop(name) for name in _HOW})
+        how = How(**{name: given.pop(name) for name in common})
         texts = {name: value for name, value in given.items() if value is not None and value != []}
         run_experiment(kind, f"{kind.__module__}:{kind.__qualname__}", texts, how)
 
     parameters = [_parameter(each) for each in fields_of(kind)]
-    parameters += [_keyword(name, annotation, getattr(How, name)) for name, annotation in _HOW.items()]
+    parameters += [_keyword(name, annotation, getattr(How, name)) for name, annotation in common.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     command.__doc__ = inspect.getdoc(kind)
@@ -136,11 +141,13 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
         experiment.prepare()
     if how.output is None and experiment.needs_output is not None:
         raise LgbenchError(experiment.needs_output)
+    if how.output is None and how.hook:
+        raise LgbenchError("With --hook the runs are not those of the plain command: name their folder with --output.")
     device = choose_device(how.device)
     root = how.output or Path("runs") / experiment.title
     refuse_links(root)
     with stdout_to_stderr():
-        runs = shared_out(list(experiment.runs(root, device)), how.index, how.of)
+        runs = shared_out(_with_hooks(experiment.runs(root, device), how), how.index, how.of)
     check_folders(runs)
     if not runs:
         typer.echo("This share has no run: fewer are planned than --of says.", err=True)
@@ -163,6 +170,16 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
         raise LgbenchError(f"{len(failed)} of {len(runs)} runs failed: {names}. See above.")
     if report is not None and not report.passed:
         raise typer.Exit(1)
+
+
+def _with_hooks(runs: Iterable[Run], how: How) -> list[Run]:
+    """The runs with the hooks that the user named, whichever experiment they are of."""
+    from lgbench.training.planned import planned_hooks
+
+    with stdout_to_stderr():  # what the user's own files print
+        hooks = planned_hooks(how.hook or [], how.hook_option or [])
+    plans = [(run, run.plan.model_copy(update={"hooks": (*run.plan.hooks, *hooks)})) for run in runs]
+    return [run._replace(plan=plan) for run, plan in plans]
 
 
 def typer_command() -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lgbench.errors import LgbenchError
+from lgbench.text import key_values
 
 GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="A group, as `lgbench suites show` lists them.")]
 ArmName = Annotated[str, typer.Argument(metavar="ARM", help="An arm, as `lgbench suites show` lists them.")]
@@ -37,6 +38,33 @@ Build = Annotated[
         help="A function from the vocabulary's size to a torch.nn.Module.",
         show_default="the reference model",
     ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--start", metavar="FOLDER", help="Start from the weights of this checkpoint.", show_default="fresh weights"
+    ),
+]
+StartParts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--start-parts",
+        metavar="GLOB",
+        help="Only from parameters with such names, as in 'blocks.*.attention.*'; may be repeated.",
+        show_default="all",
+    ),
+]
+Hooks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hook",
+        metavar="NAME",
+        help="Call a hook while it trains: keep-points, stop-when, tensorboard, or FILE.py:CLASS; may be repeated.",
+    ),
+]
+HookOptions = Annotated[
+    list[str] | None,
+    typer.Option("--hook-option", metavar="NAME.KEY=VALUE", help="An option for that hook; may be repeated."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 RunFolder = Annotated[
@@ -105,12 +133,4 @@ def model_options(given: list[str]) -> dict[str, str]:
     Raises:
         LgbenchError: One does not read so, or a key is given twice.
     """
-    options: dict[str, str] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise LgbenchError(f"--model-option {text!r} does not read as key=value.")
-        if key in options:
-            raise LgbenchError(f"--model-option {key!r} is given twice.")
-        options[key] = value
-    return options
+    return key_values(given, flag="--model-option")

@@ -73,8 +73,8 @@ def _training_runs(folders: list[Path]) -> dict[Path, TrainingRecord]:
 
 
 def _no_curve(record: TrainingRecord) -> str | None:
-    if not record.plan.is_of_its_arm:
-        return "it was not trained as the suite's arm is, but by a sweep or an ablation"
+    if not record.is_of_its_arm:
+        return "it was not trained as the suite's arm is: by a sweep or an ablation, or on data that a hook changed"
     return None if record.curve else "it has no point of its curve yet"
 
 

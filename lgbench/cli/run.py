@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli._experiment import AsJson, Cores, DryRun, Executor, How, Index, Of, Quiet, run_experiment
-from lgbench.cli.options import Device, Jobs, RunsFolder
+from lgbench.cli.options import Device, HookOptions, Hooks, Jobs, RunsFolder
 from lgbench.errors import LgbenchError
 
 
@@ -18,6 +18,8 @@ def command(
         typer.Option("--option", metavar="NAME=VALUE", help="An option of the experiment; may be repeated."),
     ] = None,
     output: RunsFolder = None,
+    hook: Hooks = None,
+    hook_option: HookOptions = None,
     jobs: Jobs = 1,
     cores: Cores = None,
     executor: Executor = "local",
@@ -40,6 +42,8 @@ def command(
     texts = {name: values[0] if len(values) == 1 else values for name, values in given.items()}
     how = How(
         output=output,
+        hook=hook,
+        hook_option=hook_option,
         jobs=jobs,
         cores=cores,
         executor=executor,

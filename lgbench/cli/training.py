@@ -19,11 +19,17 @@ from lgbench.cli.options import (
     Changes,
     Device,
     GroupName,
+    HookOptions,
+    Hooks,
+    ModelOptions,
     Preset,
     Quiet,
     Resume,
     RunFolder,
+    Start,
+    StartParts,
     SuiteName,
+    model_options,
 )
 from lgbench.extras import require_extra
 from lgbench.models.folders import CHECKPOINT
@@ -42,6 +48,11 @@ def command(
     preset: Preset = "mini",
     change: Changes = None,
     model: Build = None,
+    model_option: ModelOptions = None,
+    start: Start = None,
+    start_parts: StartParts = None,
+    hook: Hooks = None,
+    hook_option: HookOptions = None,
     device: Device = "auto",
     output: RunFolder = None,
     resume: Resume = False,
@@ -53,21 +64,36 @@ def command(
         typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
 
     from lgbench.models.devices import choose_device
-    from lgbench.models.importing import load_build
     from lgbench.training.costs import cost
+    from lgbench.training.hooks import make_hooks
+    from lgbench.training.modules import planned_build
+    from lgbench.training.planned import planned_hooks, planned_start
     from lgbench.training.plans import Recipe
     from lgbench.training.trainer import train
 
     found, chosen = opened(suite), choose_device(device)
-    recipe = Recipe(found, preset=preset, changes=change or [], model=model, device=chosen)
+    recipe = Recipe(
+        found,
+        preset=preset,
+        changes=change or [],
+        model=model,
+        model_options=model_options(model_option or []),
+        start=planned_start(start, start_parts or []),
+        hooks=planned_hooks(hook or [], hook_option or []),
+        device=chosen,
+    )
     plan = recipe.plan(group, arm, seed)
     folder = output or Path("runs") / "training" / f"{found.name}-{group}-{arm}-seed{seed}"
-    build = load_build(model) if model else None
+    build, hooks = planned_build(plan), make_hooks(plan)
     with shown(plan, folder, resume=resume, quiet=quiet) as report:
-        record = train(plan, folder, build=build, device=chosen, resume=resume, report=report)
-    if not quiet:
-        typer.echo(cost(record))
+        record = train(plan, folder, build=build, device=chosen, resume=resume, report=report, hooks=hooks)
+    if quiet:
+        return
+    typer.echo(cost(record))
+    if record.finished:
         typer.echo(f"Evaluate it:\n  {_evaluation(record, folder)}")
+    else:
+        typer.echo(f"Go on from step {record.steps_done} with --resume --output {shlex.quote(str(folder))}")
 
 
 @contextlib.contextmanager
@@ -105,7 +131,7 @@ def _say_interrupted(folder: Path) -> None:
             f"\nInterrupted. Go on from step {saved} with --resume --output {shlex.quote(str(folder))}", err=True
         )
     else:
-        typer.echo("\nInterrupted before anything was saved. See --set evaluate_every.", err=True)
+        typer.echo("\nInterrupted before the first step was done: there was nothing to save.", err=True)
 
 
 class Display:
@@ -141,10 +167,16 @@ class Display:
 
     def show(self, progress: Progress) -> None:
         """Take in a report of the run."""
+        where = f"{self._name}step {progress.step}/{self._steps}"
+        if progress.news:
+            self._say(f"{where}: {progress.news}")
+            return
         self._bar.update(self._row, completed=progress.step, description=progress.pace)
-        if progress.point is not None and not self._quiet:
-            where = f"{self._name}step {progress.step}/{self._steps}"
-            line = f"{where}: {progress.pace}; {self._tell(progress.point)}"
+        if progress.point is not None:
+            self._say(f"{where}: {progress.pace}; {self._tell(progress.point)}")
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
@@ -156,7 +188,10 @@ def _evaluation(record: TrainingRecord, folder: Path) -> str:
     """The command that evaluates the checkpoint of a run."""
     plan = record.plan
     command = ["lgbench", "eval", str(folder / CHECKPOINT), "--suite", plan.loaded_suite.reference]
-    command += ["--group", plan.group, "--arm", plan.arm, "--seed", str(plan.seed)]
+    if record.is_of_its_arm:
+        command += ["--group", plan.group, "--arm", plan.arm, "--seed", str(plan.seed)]
+    else:
+        command += ["--group", plan.group]
     if plan.other_model is not None:
         command += ["--model-option", f"build={plan.other_model}"]
     return shlex.join(command)

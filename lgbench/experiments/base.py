@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from lgbench.tables import Table
 
@@ -107,6 +107,9 @@ class Experiment(ABC):
     process, from the name of its class and its options: what belongs to one run goes into `Run.extra`.
     """
 
+    takes_hooks: ClassVar[bool] = True
+    """Whether the command line's `--hook` adds hooks to its runs."""
+
     @abstractmethod
     def runs(self, root: Path, device: str) -> Iterable[Run]:
         """The runs, in the order in which to start them.
@@ -148,9 +151,9 @@ class Experiment(ABC):
         Raises:
             LgbenchError: There is no such function.
         """
-        from lgbench.models.importing import load_build
+        from lgbench.training.modules import planned_build
 
-        return None if run.plan.other_model is None else load_build(run.plan.other_model)
+        return planned_build(run.plan)
 
     def last_step(self, run: Run) -> int:
         """The step at which a run is finished."""
@@ -224,6 +227,23 @@ class ArmExperiment(SuiteExperiment):
             shown="the reference model",
         ),
     ] = None
+    model_option: Annotated[
+        tuple[str, ...],
+        Option("An option for the function of --model; may be repeated.", metavar="KEY=VALUE", flag="--model-option"),
+    ] = ()
+    start: Annotated[
+        str | None,
+        Option("Start from the weights of this checkpoint.", metavar="FOLDER", shown="fresh weights"),
+    ] = None
+    start_parts: Annotated[
+        tuple[str, ...],
+        Option(
+            "Only from parameters with such names, as in 'blocks.*.attention.*'; may be repeated.",
+            metavar="GLOB",
+            flag="--start-parts",
+            shown="all",
+        ),
+    ] = ()
 
     def recipe(self, device: str, *changes: str) -> Recipe:
         """What the runs have in common.
@@ -235,14 +255,23 @@ class ArmExperiment(SuiteExperiment):
         Raises:
             LgbenchError: There is no such suite, or the user's own is not sound.
         """
+        from lgbench.text import key_values
+        from lgbench.training.planned import planned_start
         from lgbench.training.plans import Recipe
 
-        changed = [*changes, *self.change]
-        return Recipe(self.opened_suite(), preset=self.preset, changes=changed, model=self.model, device=device)
+        return Recipe(
+            self.opened_suite(),
+            preset=self.preset,
+            changes=[*changes, *self.change],
+            model=self.model,
+            model_options=key_values(self.model_option, flag="--model-option"),
+            start=planned_start(self.start, self.start_parts),
+            device=device,
+        )
 
     @property
     def needs_output(self) -> str | None:
         """With other settings the runs are not those of the preset, whose folder they would share."""
-        if self.change or self.model is not None:
-            return "With --set or --model the runs are not the preset's: name their folder with --output."
+        if self.change or self.model is not None or self.start is not None:
+            return "With --set, --model or --start the runs are not the preset's: name their folder with --output."
         return None

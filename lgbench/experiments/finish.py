@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
 from lgbench.experiments.base import Run
 from lgbench.experiments.monitor import Monitor, Tell
@@ -18,10 +19,10 @@ from lgbench.models.loading import load_model
 from lgbench.records import read_record
 from lgbench.results import Result
 from lgbench.running.folder import RESULT_FILE
-from lgbench.training.hooks import Hook
+from lgbench.training.hooks import Hook, make_hooks
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.points import zones_line
-from lgbench.training.record import TrainingRecord
+from lgbench.training.record import TrainingRecord, read_training_record
 from lgbench.training.trainer import train
 
 RESULT = "result"
@@ -39,20 +40,23 @@ def train_run(
         monitor: What to report to.
         build: Builds its module; None for the reference model.
         tell: How right the model of a plan is at a point, in words.
-        hooks: As for `train`.
+        hooks: Beside those of its plan; they may stop it.
 
     Raises:
-        LgbenchError: Training failed.
+        LgbenchError: Training failed, or a hook stopped it before its end.
     """
-    return train(
+    record = train(
         run.plan,
         run.folder,
         build=build,
         device=device,
         resume=True,
         report=lambda progress: monitor.training(run.plan, progress, tell),
-        hooks=hooks,
+        hooks=[*make_hooks(run.plan), *hooks],
     )
+    if not record.finished and not hooks:
+        raise LgbenchError(f"A hook stopped the run after step {record.steps_done} of {run.plan.settings.steps}.")
+    return record
 
 
 def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:
@@ -64,8 +68,13 @@ def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:
         device: Where to evaluate.
 
     Raises:
-        LgbenchError: Evaluation failed.
+        LgbenchError: Evaluation failed, or the run is not of its arm.
     """
+    if read_training_record(folder).data_changed:
+        raise LgbenchError(
+            f"A hook changed what the run trained on, so that it is no run of arm {plan.arm} and has no result as "
+            f"such. Evaluate it by itself: lgbench eval {folder / CHECKPOINT} --group {plan.group}"
+        )
     refuse_links(folder, [RESULT])
     # Recorded only where it is not the usual one, so that the same run is the same on every machine.
     options = {"device": device} if device != choose_device("auto") else {}

@@ -42,10 +42,13 @@ class Monitor:
             progress: The report.
             tell: For the line of a point.
         """
+        settings = plan.settings
+        if progress.news:
+            self.say(f"step {progress.step}/{settings.steps}: {progress.news}")
+            return
         if self.quiet or (progress.point is None and self._has_moved):
             return
         self._has_moved = True
-        settings = plan.settings
         minutes = (settings.steps - progress.step) * settings.batch / progress.examples_per_second / 60
         news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(plan, progress.point)
         self.print(f"{self.name}, step {progress.step}/{settings.steps}: {progress.pace}; {news}")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from lgbench.experiments.base import Experiment, Option, Report, Run
 
@@ -32,12 +32,22 @@ class Retrain(Experiment):
         str | None,
         Option("The module that was trained, if it is not the reference model.", metavar="FILE.py:BUILD", shown="none"),
     ] = None
+    hook: Annotated[
+        tuple[str, ...],
+        Option("A hook of your own that the runs had; may be repeated.", metavar="FILE.py:CLASS", shown="none"),
+    ] = ()
+    start: Annotated[
+        str | None,
+        Option("The checkpoint that the runs started from, if any.", metavar="FOLDER", shown="none"),
+    ] = None
     until: Annotated[
         int | None, Option("Stop at the first point at or after this step.", metavar="STEP", least=1, shown="all")
     ] = None
     suite: Annotated[
         str | None, Option("The draft suite that they are of.", metavar="FILE.py:ATTRIBUTE", shown="none")
     ] = None
+
+    takes_hooks: ClassVar[bool] = False
 
     def prepare(self) -> None:
         """Open the draft suite, if the runs are of one."""
@@ -57,7 +67,8 @@ class Retrain(Experiment):
             name = source.name if names[source.name] == 1 else f"{source.parent.name}-{source.name}"
             recorded = read_training_record(source)
             check_output(root / name, source)
-            yield Run(plan_again(recorded, model=self.model), root / name, name, recorded)
+            plan = plan_again(recorded, model=self.model, hooks=self.hook, start=self.start)
+            yield Run(plan, root / name, name, recorded)
 
     def notes(self) -> list[str]:
         """What equal curves will not say."""
@@ -65,7 +76,7 @@ class Retrain(Experiment):
         from lgbench.training.retraining import recorded_folder, reservations
 
         records = [read_training_record(recorded_folder(Path(each))) for each in self.run]
-        return list(dict.fromkeys(each for record in records for each in reservations(record.plan)))
+        return list(dict.fromkeys(each for record in records for each in reservations(record)))
 
     def last_step(self, run: Run) -> int:
         """The step of the last point that is compared."""
@@ -75,9 +86,9 @@ class Retrain(Experiment):
 
     def build(self, run: Run) -> Build | None:
         """The module that the user names."""
-        from lgbench.models.importing import load_build
+        from lgbench.training.modules import planned_build
 
-        return None if self.model is None else load_build(self.model)
+        return planned_build(run.plan)
 
     def finish(self, run: Run, device: str, monitor: Monitor) -> None:
         """Train it as far as it is compared, with as many threads as were recorded."""
@@ -125,7 +136,7 @@ class Retrain(Experiment):
         here = trained_before(run.plan, run.folder, until=last) or run.record()
         comparison = compare(recorded, here, until=last)
         elsewhere = machine_differences(recorded, here.machine, fast_bfloat16=fast_products(here.machine))
-        but = [plain(each, limit=2000) for each in reservations(recorded.plan)]
+        but = [plain(each, limit=2000) for each in reservations(recorded)]
         sentences = "\n".join([verdict(recorded, comparison, elsewhere), *but])
         record = {
             "equal": comparison.is_equal,
@@ -144,7 +155,8 @@ class _Verdict(NamedTuple):
     record: dict[str, Any]
 
 
-class _Tell(NamedTuple):
+@dataclass(frozen=True)
+class _Tell:
     """The line of a point: the accuracies, and whether they are as recorded."""
 
     points: dict[int, CurvePoint]

@@ -86,7 +86,8 @@ def submit_with_files(executor: Executor, call: partial[None], run: Run) -> Futu
         call=call,
         run=run._replace(folder=Path("runs", run.folder.name)),
         threads=threads,
-        user_files=python_files(texts_in(call.args)),
+        user_files=python_files([*texts_in(call.args), run.plan.model, *(hook.name for hook in run.plan.hooks)])
+        | _start_files(run),
         files=read_files(run.folder),
     )
 
@@ -105,6 +106,29 @@ def submit_with_files(executor: Executor, call: partial[None], run: Run) -> Futu
 
     executor.submit(carry_out, job, getattr(executor, "mailbox", None)).add_done_callback(receive)
     return done
+
+
+def _start_files(run: Run) -> Files:
+    """The checkpoint that a run starts from, unless it comes with the package or the run has begun already.
+
+    Raises:
+        LgbenchError: It is not named by a path within the working directory, or the weights are others.
+    """
+    from lgbench.models.checkpoint import RECORD, WEIGHTS
+    from lgbench.training.planned import start_folder
+    from lgbench.training.state import STATE
+
+    start = run.plan.start
+    if start is None or start.folder.startswith("tiny:") or (run.folder / STATE).exists():
+        return {}
+    place, here = start_folder(start), Path.cwd()
+    if place.is_absolute() or not place.resolve().is_relative_to(here.resolve()):
+        raise LgbenchError(
+            f"--start {start.folder} must be a path within the working directory, from which files are sent to other "
+            "machines, as in --start runs/first."
+        )
+    paths = [place / RECORD, place / WEIGHTS]
+    return {Path(os.path.relpath(path, here)).as_posix(): path.read_bytes() for path in paths}
 
 
 def _keep_what_arrived(executor: Executor, job: Job, folder: Path) -> None:

@@ -32,10 +32,11 @@ from lgbench.models.tensors import packed, read_shapes, read_tensors, spoiled
 from lgbench.models.tokenizer import MARKS, MOST_TOKENS, PUBLISHED, VOCABULARY_VERSION, Vocabulary
 from lgbench.models.transformer import Transformer
 from lgbench.records import read_record, write_record
-from lgbench.results import Seed
+from lgbench.results import Seed, Text
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
+_LEFT_OUT = ("vocabulary", "build_options")
 _COPY_AGAIN = "Copy the whole checkpoint folder again, or train again; pickled weights are not read."
 
 Build = Callable[[int], nn.Module]
@@ -53,6 +54,7 @@ class CheckpointRecord(BaseModel):
         architecture: Of a reference model; null for a user's module.
         build: The function that builds a user's module, as given to `--model`; of `lgbench finetune`, the pretrained
             model, as in `hf:FOLDER`; null for a reference model.
+        build_options: Its arguments beside the vocabulary's size, as text; left out where there are none.
         suite: What it was trained for.
         group: Likewise.
         arm: Likewise; `open` where it was not trained as the suite's arm is, as in a sweep or an ablation.
@@ -68,6 +70,7 @@ class CheckpointRecord(BaseModel):
     vocabulary: Annotated[tuple[str, ...], Field(max_length=MOST_TOKENS)] | None = None
     architecture: Architecture | None
     build: str | None
+    build_options: dict[str, Text] = {}
     suite: str
     group: str
     arm: str
@@ -87,7 +90,7 @@ class CheckpointRecord(BaseModel):
     @model_serializer(mode="wrap")
     def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         record: dict[str, Any] = dump(self)
-        return {name: value for name, value in record.items() if name != "vocabulary" or value is not None}
+        return {name: value for name, value in record.items() if name not in _LEFT_OUT or value}
 
     @property
     def tokens(self) -> Vocabulary:

@@ -49,7 +49,12 @@ def _has_predict(found: object) -> bool:
 
 
 def arguments_for(
-    factory: Callable[..., Any], options: Mapping[str, str], name: str, *, kind: str = "model option"
+    factory: Callable[..., Any],
+    options: Mapping[str, str],
+    name: str,
+    *,
+    kind: str = "model option",
+    prefix: str = "",
 ) -> dict[str, Any]:
     """The options, converted to the types of the parameters they name.
 
@@ -58,6 +63,7 @@ def arguments_for(
         options: Keyword arguments for it, as text.
         name: What the user named, for messages.
         kind: What an option of it is called, for messages.
+        prefix: What comes before an option's name on the command line.
 
     Raises:
         LgbenchError: It has no such option, lacks one that it needs, or one does not convert.
@@ -80,7 +86,7 @@ def arguments_for(
                 "makes one: put the function into a class."
             )
         flag = f"--{kind.replace(' ', '-')}"
-        raise LgbenchError(f"{name!r} needs the {kind} {missing[0]!r}: add {flag} {missing[0]}=VALUE.")
+        raise LgbenchError(f"{name!r} needs the {kind} {missing[0]!r}: add {flag} {prefix}{missing[0]}=VALUE.")
     return {key: _convert(text, named[key], name, kind) if key in named else text for key, text in options.items()}
 
 

@@ -8,13 +8,15 @@ import importlib.util
 import operator
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.calling import user_code
+from lgbench.models.construction import arguments_for
 
 _FOLDERS: set[Path] = set()  # of the files loaded so far, each of which Python searches for modules
 
@@ -31,6 +33,12 @@ def split_place(name: str) -> tuple[str, str]:
         return file, attribute
     module, _, attribute = name.partition(":")
     return module, attribute
+
+
+def file_sha256(name: str) -> str | None:
+    """The SHA-256 of the file of `file.py:attribute`; None where a module is named otherwise or there is no file."""
+    path = Path(split_place(name)[0])
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 
 def check_file(path: Path, hint: str) -> None:
@@ -120,14 +128,20 @@ def find(module: ModuleType, attribute: str) -> Any:
         return None
 
 
-def load_build(name: str) -> Callable[[int], Any]:
-    """The function `file.py:function` or `package.module:function` that builds a module to train.
+def load_build(name: str, options: Mapping[str, str] | None = None) -> Callable[[int], Any]:
+    """The function that builds a module to train.
+
+    Args:
+        name: `file.py:function` or `package.module:function`.
+        options: Its arguments beside the vocabulary's size, as text; converted to the types that it declares.
 
     Raises:
-        LgbenchError: There is none.
+        LgbenchError: There is none, or an option does not fit.
         ModelError: The file or module raised when imported.
     """
-    return load_callable(name, what="function", valid="file.py:function or package.module:function")
+    build = load_callable(name, what="function", valid="file.py:function or package.module:function")
+    arguments = arguments_for(partial(build, 0), options or {}, name)  # the size takes up the first parameter
+    return partial(build, **arguments) if arguments else build
 
 
 def load_callable(name: str, *, what: str, valid: str) -> Callable[..., Any]:

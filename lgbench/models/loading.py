@@ -164,12 +164,14 @@ def _from_checkpoint(name: str, given: dict[str, str]) -> Model:
     options = CheckpointOptions(**arguments_for(CheckpointOptions, given, name))
     require_extra("torch", purpose=f"The checkpoint {name!r}")
 
-    from lgbench.models.checkpoint import WEIGHTS, load_module
+    from lgbench.models.checkpoint import WEIGHTS, load_module, read_checkpoint_record
     from lgbench.models.checkpoint_predictor import CheckpointPredictor
     from lgbench.models.devices import choose_device
 
     folder = checkpoint_folder(name).absolute()  # what builds the module may change the working directory
-    build = load_build(options.build) if options.build is not None else None
+    build = None
+    if options.build is not None:
+        build = load_build(options.build, read_checkpoint_record(folder).build_options)
     device = choose_device(options.device)
     record, module = load_module(folder, build=build)
     predictor = CheckpointPredictor(module, device=device, vocabulary=record.tokens)

@@ -113,23 +113,26 @@ def batches(
         multiple: Chunks are padded to a multiple of this, for fewer shapes.
         pinned: Whether to lay the tensors in page-locked memory, from which CUDA copies while the processor goes on.
     """
-    first, skip = divmod(start * size, BLOCK_EXAMPLES)
-    blocks = row_blocks(suite, parts, first, workers)
-    rows = itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
+    rows = stream_rows(suite, parts, start=start * size, workers=workers)
     while True:
-        batch = _batch(list(itertools.islice(rows, size)), chunks, multiple)
-        yield _pinned(batch) if pinned else batch
+        yield make_batch(list(itertools.islice(rows, size)), chunks, multiple=multiple, pinned=pinned)
 
 
-def _pinned(batch: Batch) -> Batch:
-    return batch._replace(chunks=[Chunk(*(tensor.pin_memory() for tensor in chunk)) for chunk in batch.chunks])
+def stream_rows(suite: Suite, parts: Parts, *, start: int, workers: int) -> Iterator[Row]:
+    """The endless rows of a list's stream, from example number `start` on. Other arguments as for `batches`."""
+    first, skip = divmod(start, BLOCK_EXAMPLES)
+    blocks = row_blocks(suite, parts, first, workers)
+    return itertools.islice(itertools.chain.from_iterable(blocks), skip, None)
 
 
-def _batch(rows: list[Row], chunks: int, multiple: int) -> Batch:
+def make_batch(rows: list[Row], chunks: int, *, multiple: int = 1, pinned: bool = False) -> Batch:
+    """The batch of these rows. Other arguments as for `batches`."""
     tokens = sum(len(row.tokens) for row in rows)
     target_tokens = tokens - sum(row.start for row in rows)
     if chunks > 1:
         rows = sorted(rows, key=lambda row: len(row.tokens))
     part = -(-len(rows) // chunks)
     parts = [pad(rows[first : first + part], multiple) for first in range(0, len(rows), part)]
+    if pinned:
+        parts = [Chunk(*(tensor.pin_memory() for tensor in chunk)) for chunk in parts]
     return Batch(parts, tokens, target_tokens)

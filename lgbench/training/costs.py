@@ -1,4 +1,4 @@
-"""Layer 4: what a finished run has cost, in a sentence."""
+"""Layer 4: what a run has cost, in a sentence."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from lgbench.training.record import TrainingRecord
 
 
 def cost(record: TrainingRecord) -> str:
-    """What a finished run has cost."""
-    examples = record.plan.settings.steps * record.plan.settings.batch
+    """What a run has cost so far."""
+    examples = record.steps_done * record.plan.settings.batch
     memory = "" if record.peak_memory is None else f", with {record.peak_memory / 1e6:,.0f} MB of memory at most"
     return (
         f"Trained {record.parameters:,} parameters on {examples:,} examples ({record.tokens:,} tokens, of which "

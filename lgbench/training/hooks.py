@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from lgbench.models.importing import load_callable
 from lgbench.training.points import zone_accuracies
 
 if TYPE_CHECKING:
+    from lgbench.training.plans import TrainingPlan
     from lgbench.training.record import CurvePoint
     from lgbench.training.trainer import Training
 
@@ -23,11 +25,12 @@ class Hook:
     """Subclass it and override what you need; every method here does nothing.
 
     A run that is interrupted is resumed in a new process: what a hook remembers between calls belongs into `state`,
-    which is saved with the run and given back to `load_state` before `start`.
+    which is saved with the run and given back to `load_state` before `start`. What a hook changed of the data is saved
+    by the run itself.
     """
 
     def start(self, training: Training) -> None:
-        """Called once in each process, before the first step that it takes."""
+        """Called once in each process, before the first step that it takes: `training.step` is 0 in the first one."""
 
     def step(self, training: Training, loss: Tensor) -> None:
         """Called after every step.
@@ -92,6 +95,12 @@ class TensorBoard(Hook):
 
     def __init__(self, folder: str = "tensorboard", every: int = 10) -> None:
         require_extra("tensorboard", purpose="The hook tensorboard")
+        if Path(folder).is_absolute() or ".." in Path(folder).parts:  # a record of others may name it
+            raise LgbenchError(
+                f"The hook tensorboard writes into the run's folder only: folder={folder!r} is not in it."
+            )
+        if every < 1:
+            raise LgbenchError(f"The hook tensorboard logs a value every 1 or more steps, not every {every}.")
         self._folder, self._every = folder, every
         self._writer: Any = None
 
@@ -129,6 +138,28 @@ HOOKS: Mapping[str, Callable[..., Hook]] = {
 HookName = Literal["keep-points", "stop-when", "tensorboard"]
 
 
+def make_hooks(plan: TrainingPlan) -> list[Hook]:
+    """The hooks of a plan. The plan must be one that the user asked for: the code that it names is run.
+
+    Raises:
+        LgbenchError: There is none of a name, or an option does not fit.
+        ModelError: The user's file or class raised.
+    """
+    return [make_hook(hook.name, hook.options) for hook in plan.hooks]
+
+
+def check_hook(name: str, options: Mapping[str, str]) -> None:
+    """Make sure that there is such a hook and that it takes these options, without making it. Errors as `make_hook`."""
+    _found(name, options)
+
+
+def _found(name: str, options: Mapping[str, str]) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What makes a hook, and its arguments."""
+    valid = f"{', '.join(HOOKS)}, or file.py:attribute"
+    make: Callable[..., Any] = HOOKS[name] if name in HOOKS else load_callable(name, what="hook", valid=valid)
+    return make, arguments_for(make, options, name, kind="hook option", prefix=f"{name}.")
+
+
 def make_hook(name: str, options: Mapping[str, str]) -> Hook:
     """A hook by name: one of `HOOKS`, or a class or function of the user's, as in `file.py:attribute`.
 
@@ -138,9 +169,7 @@ def make_hook(name: str, options: Mapping[str, str]) -> Hook:
     """
     from lgbench.models.calling import user_code
 
-    valid = f"{', '.join(HOOKS)}, or file.py:attribute"
-    make: Callable[..., Any] = HOOKS[name] if name in HOOKS else load_callable(name, what="hook", valid=valid)
-    arguments = arguments_for(make, options, name, kind="hook option")
+    make, arguments = _found(name, options)
     with user_code(f"Making the hook {name!r}"):
         hook = make(**arguments)
     if not isinstance(hook, Hook):

@@ -8,13 +8,27 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import Build, call_build, reference_model
+from lgbench.models.importing import load_build
 from lgbench.models.incremental import check_steps, incremental
 from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import PUBLISHED
 from lgbench.task import Stream
+from lgbench.training.plans import TrainingPlan
 from lgbench.training.settings import TrainingSettings
 
 _BATCH, _TIME = 3, 7
+
+
+def planned_build(plan: TrainingPlan) -> Build | None:
+    """The function that builds the user's module of a plan, with the plan's options; None for the reference model.
+
+    The plan must be one that the user asked for: the code that it names is run.
+
+    Raises:
+        LgbenchError: There is no such function, or an option does not fit.
+        ModelError: The user's file raised when imported.
+    """
+    return None if plan.other_model is None else load_build(plan.other_model, plan.model_options)
 
 
 def build_module(

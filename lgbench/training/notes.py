@@ -47,6 +47,10 @@ def _recipe(record: TrainingRecord) -> str:
     if plan.other_model is not None:
         sha256 = "" if plan.model_sha256 is None else f" (SHA-256 {plan.model_sha256})"
         told.append(f"model {Path(plan.other_model).name}{sha256}")  # where it lay is nobody's business
+        told += [f"{key}={text}" for key, text in plan.model_options.items()]
+    if plan.start is not None:
+        parts = f"{', '.join(plan.start.parts)} of " if plan.start.parts else ""
+        told.append(f"started from {parts}a checkpoint (SHA-256 {plan.start.sha256})")
     if plan.lora_rank:
         told.append(f"LoRA of rank {plan.lora_rank}")
     return ", ".join(told)

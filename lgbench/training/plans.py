@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -23,16 +21,18 @@ from pydantic import (
 from lgbench.errors import LgbenchError
 from lgbench.groups import Group
 from lgbench.mixtures import Mixture, Part, Parts, Stage
-from lgbench.models.importing import split_place
+from lgbench.models.importing import file_sha256, split_place
 from lgbench.models.loading import check_texts
-from lgbench.results import Draft, Seed
+from lgbench.results import Draft, Seed, Text
 from lgbench.suites import Suite, load_suite
+from lgbench.training.planned import PlannedHook, Start, hooks_difference
 from lgbench.training.settings import Natural, TrainingSettings, preset_settings
 
 MOST_LENGTH = 10_000
 """The longest examples that a run may train on: more than a hundred times the suites' own."""
 _MOST_SHARES = 1000
 _REFERENCE = "reference"
+_LEFT_OUT = ("draft", "stages", "model_options", "start", "hooks")
 
 
 class TrainedPart(BaseModel):
@@ -80,7 +80,10 @@ class TrainingPlan(BaseModel):
         settings: Every hyperparameter.
         model: `reference`; a user's module as given to `--model`; or, of `lgbench finetune`, `hf:FOLDER_OR_ID`.
         model_sha256: Of the file of a user's module, where it is `file.py:function`.
+        model_options: Arguments of the function that builds it, as text, as given to `--model-option`.
         lora_rank: Of the adapters that are trained on a pretrained model; 0 where all its weights are.
+        start: The checkpoint whose weights it starts from; null where all are fresh.
+        hooks: Those named on the command line. What a Python program passes to `train` beside them is not recorded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +99,10 @@ class TrainingPlan(BaseModel):
     settings: TrainingSettings
     model: str = _REFERENCE
     model_sha256: str | None = None
+    model_options: dict[str, Text] = {}
     lora_rank: Natural = 0
+    start: Start | None = None
+    hooks: tuple[PlannedHook, ...] = ()
 
     @field_validator("suite")
     @classmethod
@@ -135,7 +141,7 @@ class TrainingPlan(BaseModel):
     def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What few plans have is left out of the others: their records stay as they always were."""
         record: dict[str, Any] = dump(self)
-        return {name: value for name, value in record.items() if value or name not in ("draft", "stages")}
+        return {name: value for name, value in record.items() if value or name not in _LEFT_OUT}
 
     @property
     def loaded_suite(self) -> Suite:
@@ -187,6 +193,9 @@ class Recipe:
         changes: Of its settings: each `name=value`, as given to `--set`.
         model: As in `TrainingPlan`; the reference model if null.
         lora_rank: As in `TrainingPlan`.
+        model_options: As in `TrainingPlan`.
+        start: As in `TrainingPlan`.
+        hooks: As in `TrainingPlan`.
         device: Decides what the precision `auto` is.
     """
 
@@ -195,6 +204,9 @@ class Recipe:
     changes: Sequence[str] = ()
     model: str | None = None
     lora_rank: int = 0
+    model_options: Mapping[str, str] = field(default_factory=dict)
+    start: Start | None = None
+    hooks: Sequence[PlannedHook] = ()
     device: str = "cpu"
 
     def plan(self, group: str, arm: str, seed: int) -> TrainingPlan:
@@ -207,11 +219,17 @@ class Recipe:
 
         Raises:
             UnknownNameError: No such group, arm, preset or setting.
-            LgbenchError: A value that a setting cannot have, the shape of another model, or a module's name that could
-                not be recorded.
+            LgbenchError: A value that a setting cannot have, the shape of another model, options of the reference
+                model, or a module's name that could not be recorded.
         """
+        options = dict(self.model_options)
         if self.model is not None:
-            check_texts({"--model": self.model})
+            check_texts({"--model": self.model} | {f"--model-option {key}": text for key, text in options.items()})
+        elif options:
+            raise LgbenchError(
+                f"--model-option {next(iter(options))} is for a module of your own, named with --model. The "
+                "reference model is shaped by --set, as in --set layers=4."
+            )
         found, draft = self.suite.group(group), self.suite.draft
         mixture = found.mixture(arm)
         return TrainingPlan(
@@ -226,7 +244,10 @@ class Recipe:
             settings=self._settings(found),
             model=self.model or _REFERENCE,
             model_sha256=file_sha256(self.model) if self.model else None,
+            model_options=options,
             lora_rank=self.lora_rank,
+            start=self.start,
+            hooks=tuple(self.hooks),
         )
 
     def _trained(self, parts: Parts) -> tuple[TrainedPart, ...]:
@@ -246,12 +267,6 @@ class Recipe:
         return settings.model_copy(update={"precision": "bfloat16" if fast_bfloat16(self.device) else "float32"})
 
 
-def file_sha256(model: str) -> str | None:
-    """The SHA-256 of the file of `file.py:function`; None where the module is named otherwise or there is no file."""
-    path = Path(split_place(model)[0])
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
-
-
 def difference(old: TrainingPlan, new: TrainingPlan) -> str | None:
     """Where two plans differ first, in words; None where they end in the same weights, so that one may go on.
 
@@ -265,11 +280,17 @@ def difference(old: TrainingPlan, new: TrainingPlan) -> str | None:
         before["model"], after["model"] = split_place(old.model)[1], split_place(new.model)[1]
     if old.draft is not None and new.draft is not None and old.draft.sha256 == new.draft.sha256:
         before["draft"] = after["draft"]  # however it was named
+    before["hooks"], after["hooks"] = ([hook.identity for hook in plan.hooks] for plan in (old, new))
+    before["start"], after["start"] = (None if plan.start is None else plan.start.identity for plan in (old, new))
     name = next((name for name in before | after if before.get(name) != after.get(name)), None)
     if name == "model_sha256":
         return f"the file of {new.model} has changed since"
     if name == "draft" and new.draft is not None:
         return f"the file of {new.draft.reference} has changed since"
+    if name == "hooks":
+        return hooks_difference(old.hooks, new.hooks)
+    if name == "start":
+        return f"it starts from {old.start or 'fresh weights'} there and from {new.start or 'fresh weights'} here"
     if name in ("parts", "stages"):
         return f"it trains {old.mixture} there and {new.mixture} here"
     return None if name is None else f"{name} is {before.get(name)!r} there and {after.get(name)!r} here"

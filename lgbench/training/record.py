@@ -6,15 +6,24 @@ import itertools
 import os
 import platform
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from lgbench.cells import DEV_EXAMPLES
 from lgbench.environment import processor
 from lgbench.errors import LgbenchError
 from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.records import read_record
+from lgbench.results import Text
+from lgbench.training.changes import DataChange, MixtureChange
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.settings import Natural, Positive
 from lgbench.version import __version__
@@ -92,6 +101,8 @@ class TrainingRecord(_Record):
         peak_memory: The most bytes that the training process held in any piece, without the processes that draw ahead
             and a GPU's memory; null where that is not known.
         curve: Points at intervals.
+        changes: What hooks changed of the data on the way; left out where they changed nothing.
+        source: The class of a user's own source of examples; left out where they are the plan's.
     """
 
     plan: TrainingPlan
@@ -103,6 +114,14 @@ class TrainingRecord(_Record):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     peak_memory: Natural | None = None
     curve: tuple[CurvePoint, ...] = ()
+    changes: tuple[DataChange, ...] = ()
+    source: Text | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What few runs have is left out of the others: their records stay as they always were."""
+        record: dict[str, Any] = dump(self)
+        return {name: value for name, value in record.items() if value or name not in ("changes", "source")}
 
     @model_validator(mode="after")
     def _has_the_points_of_its_plan(self) -> Self:
@@ -128,6 +147,16 @@ class TrainingRecord(_Record):
             if {task: set(counts) for task, counts in point.correct.items()} != expected:
                 raise ValueError(f"the point at step {point.step} is not of every task and length of the run")
         return self
+
+    @property
+    def data_changed(self) -> bool:
+        """Whether it trained on something else than its plan says."""
+        return self.source is not None or any(isinstance(each, MixtureChange) for each in self.changes)
+
+    @property
+    def is_of_its_arm(self) -> bool:
+        """Whether the run trained what the suite's arm does: with a sweep, an ablation or a hook it may not have."""
+        return self.plan.is_of_its_arm and not self.data_changed
 
     @property
     def flops(self) -> int | None:

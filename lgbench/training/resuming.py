@@ -13,15 +13,17 @@ from lgbench.training.record import RECORD, TrainingRecord, read_training_record
 from lgbench.training.state import STATE, SavedState, read_state
 
 
-def saved_state(plan: TrainingPlan, folder: Path, *, resume: bool) -> SavedState | None:
+def saved_state(plan: TrainingPlan, folder: Path, *, resume: bool, source: str | None = None) -> SavedState | None:
     """The state to go on from, after checking that it is this run's."""
     state = read_state(folder)
     if state is not None:
-        _check_same(plan, state.record, folder, resume=resume)
+        _check_same(plan, state.record, folder, resume=resume, source=source)
     return state
 
 
-def finished_before(plan: TrainingPlan, folder: Path, *, resume: bool) -> TrainingRecord | None:
+def finished_before(
+    plan: TrainingPlan, folder: Path, *, resume: bool, source: str | None = None
+) -> TrainingRecord | None:
     """The record of this run if it is done: then nothing but its checkpoint and its record are left.
 
     Raises:
@@ -35,7 +37,7 @@ def finished_before(plan: TrainingPlan, folder: Path, *, resume: bool) -> Traini
             f"{str(folder)!r} holds a checkpoint, but no {RECORD} that says of which run. Choose another --output."
         )
     record = read_training_record(folder)
-    _check_same(plan, record, folder, resume=resume)
+    _check_same(plan, record, folder, resume=resume, source=source)
     if not record.finished:
         raise LgbenchError(
             f"{str(folder)!r} holds this run after {record.steps_done} of {plan.settings.steps} steps, but not the "
@@ -49,8 +51,11 @@ def finished_before(plan: TrainingPlan, folder: Path, *, resume: bool) -> Traini
     return record
 
 
-def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool) -> None:
-    if (differs := difference(found.plan, plan)) is not None:
+def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool, source: str | None) -> None:
+    differs = difference(found.plan, plan)
+    if differs is None and found.source != source:
+        differs = f"its examples are those of {found.source or 'its plan'} there and of {source or 'its plan'} here"
+    if differs is not None:
         raise LgbenchError(f"{str(folder)!r} holds another run ({differs}). Choose another --output.")
     if not resume and found.finished and not (folder / STATE).exists():
         raise LgbenchError(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from lgbench.errors import LgbenchError
 from lgbench.models.devices import fast_bfloat16
-from lgbench.models.importing import check_file, split_place
+from lgbench.models.importing import check_file, file_sha256, split_place
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
 from lgbench.processes import cores
-from lgbench.training.plans import TrainingPlan, difference, file_sha256
+from lgbench.training.hooks import HOOKS
+from lgbench.training.planned import start_folder
+from lgbench.training.plans import TrainingPlan, difference
 from lgbench.training.record import RECORD, Machine, TrainingRecord, read_training_record
 from lgbench.training.state import read_state
 
@@ -43,15 +46,19 @@ def check_output(folder: Path, recorded: Path) -> None:
         raise LgbenchError(f"{str(folder)!r} is the folder of the recorded run itself. Choose another --output.")
 
 
-def plan_again(record: TrainingRecord, *, model: str | None) -> TrainingPlan:
-    """The plan to train a recorded run again by: the recorded one, of the module that the user names.
+def plan_again(
+    record: TrainingRecord, *, model: str | None, hooks: Sequence[str] = (), start: str | None = None
+) -> TrainingPlan:
+    """The plan to train a recorded run again by: the recorded one, of the files that the user names.
 
     Args:
         record: The record.
         model: What the user gave to `--model`: of a user's module lgbench runs no code that only a record names.
+        hooks: What the user gave to `--hook`: likewise. Hooks of lgbench's own, and all options, are the recorded ones.
+        start: What the user gave to `--start`: the checkpoint that the run started from, if it did.
 
     Raises:
-        LgbenchError: The run cannot be trained again here, or the module is another.
+        LgbenchError: The run cannot be trained again here, or what the user named is not what was trained with.
     """
     if record.plan.is_pretrained:
         raise LgbenchError(
@@ -61,7 +68,65 @@ def plan_again(record: TrainingRecord, *, model: str | None) -> TrainingPlan:
     _check_tasks(record.plan)
     if not record.curve:
         raise LgbenchError("The record has no point of a curve yet: there is nothing to compare with.")
-    return _with_module(record.plan, model)
+    _check_data(record)
+    return _with_start(_with_hooks(_with_module(record.plan, model), hooks), start)
+
+
+def _check_data(record: TrainingRecord) -> None:
+    if record.source is not None:
+        raise LgbenchError(
+            f"The run's examples came from {record.source}, which a Python program gave to it: train it again there."
+        )
+    if record.changes and not record.plan.hooks:
+        raise LgbenchError(
+            "The run's data was changed by a hook that a Python program gave to it, which no record holds: train it "
+            "again there."
+        )
+
+
+def _with_hooks(plan: TrainingPlan, named: Sequence[str]) -> TrainingPlan:
+    """A plan with the user's hooks as the user names them."""
+    again, left = [], list(named)
+    for hook in plan.hooks:
+        if hook.name in HOOKS:
+            left = [name for name in left if name != hook.name]
+            again.append(hook)
+            continue
+        found = [name for name in left if split_place(name)[1] == split_place(hook.name)[1]]
+        if not found:
+            raise LgbenchError(
+                f"The run had the hook {hook.name!r}. lgbench runs no code because a record names it: name it yourself "
+                "with --hook FILE.py:CLASS."
+            )
+        name = found[0]
+        left.remove(name)
+        check_texts({"--hook": name})
+        sha256 = file_sha256(name)
+        if hook.sha256 not in (None, sha256):
+            raise LgbenchError(
+                f"{name!r} is not the hook of the run, {hook.name!r}: the SHA-256 of its file is "
+                f"{sha256 or 'not known'}, recorded is {hook.sha256}."
+            )
+        again.append(hook.model_copy(update={"name": name, "sha256": sha256}))
+    if left:
+        had = ", ".join(hook.name for hook in plan.hooks) or "none"
+        raise LgbenchError(f"The run had no hook {left[0]!r}. Its hooks: {had}.")
+    return plan.model_copy(update={"hooks": tuple(again)})
+
+
+def _with_start(plan: TrainingPlan, folder: str | None) -> TrainingPlan:
+    if plan.start is None:
+        if folder is not None:
+            raise LgbenchError("The run did not start from a checkpoint: leave --start out.")
+        return plan
+    if folder is None:
+        raise LgbenchError(
+            f"The run started from the checkpoint {plan.start.folder!r}. Name the folder that holds it with --start: "
+            f"the SHA-256 of its weights is {plan.start.sha256}."
+        )
+    again = plan.start.model_copy(update={"folder": folder})
+    start_folder(again)
+    return plan.model_copy(update={"start": again})
 
 
 def _check_tasks(plan: TrainingPlan) -> None:
@@ -100,9 +165,11 @@ def _with_module(plan: TrainingPlan, model: str | None) -> TrainingPlan:
     return again
 
 
-def reservations(plan: TrainingPlan) -> list[str]:
+def reservations(record: TrainingRecord) -> list[str]:
     """What an equal curve will not say of a recorded run, in sentences."""
-    found = []
+    found, plan = [], record.plan
+    if record.data_changed:
+        found.append(f"A hook changed what the run trained on: it is no result of arm {plan.arm}.")
     if not plan.is_of_its_arm:
         found.append(f"The run trained {plan.mixture}, which is not arm {plan.arm}: it is no result of the suite.")
     if plan.other_model is not None and plan.model_sha256 is None:

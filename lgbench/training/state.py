@@ -25,6 +25,8 @@ from lgbench.training.steps import Optimizers
 
 STATE = "state.safetensors"
 _START_ANEW = "It is damaged: delete the folder and train again."
+POOLS = "pools"
+"""The tensor that holds what is in the pools of examples."""
 _GENERATOR, _CUDA_GENERATOR = "generator", "cuda_generator"
 
 
@@ -33,7 +35,7 @@ class SavedState(NamedTuple):
 
     Attributes:
         record: Of the run, up to the steps whose state it is.
-        tensors: Weights, moments of the optimizer, and the state of the generator.
+        tensors: Weights, moments of the optimizer, the state of the generator, and the pools of examples.
         progress: What else the next step depends on: sums of the meter, and the states of the hooks.
     """
 
@@ -48,6 +50,7 @@ def save_state(
     optimizer: Optimizers,
     record: TrainingRecord,
     progress: Mapping[str, Any],
+    pools: Tensor | None = None,
 ) -> None:
     """Write the state after `record.steps_done` steps, then `training.json`.
 
@@ -57,6 +60,7 @@ def save_state(
         optimizer: Its optimizer.
         record: The run's record.
         progress: As in `SavedState`: anything that JSON can hold.
+        pools: What is in the pools of examples, if there are any.
 
     Raises:
         LgbenchError: It cannot be written; the state before is intact.
@@ -67,6 +71,8 @@ def save_state(
     tensors[_GENERATOR] = torch.get_rng_state()
     if (device := _device(module)).type == "cuda":
         tensors[_CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
+    if pools is not None:
+        tensors[POOLS] = pools
     try:
         metadata = {"record": record.model_dump_json(), "progress": _as_json(progress)}
         write_atomically(folder / STATE, packed(tensors, metadata))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -17,23 +15,29 @@ from lgbench.environment import count_peak_anew, peak_memory, return_memory
 from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.groups import OPEN_ARM
+from lgbench.mixtures import Part, PoolPart
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
 from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.tensors import spoiled
 from lgbench.models.tokenizer import PUBLISHED, VOCABULARY_VERSION, suite_vocabulary
+from lgbench.processes import interruptible
 from lgbench.records import write_record
-from lgbench.training.batching import Batch, mixture_batches
+from lgbench.training.batching import Passing
 from lgbench.training.curve import DevSet
+from lgbench.training.data import RunData, Source, source_name
+from lgbench.training.hook_calls import HookCalls
 from lgbench.training.hooks import Hook
 from lgbench.training.meter import Meter
 from lgbench.training.modules import build_module, check_length
 from lgbench.training.plans import TrainingPlan
+from lgbench.training.pools import GivenExample
 from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord
 from lgbench.training.resuming import finished_before, saved_state
 from lgbench.training.settings import learning_rate
-from lgbench.training.state import STATE, restore, save_state
+from lgbench.training.start import start_from
+from lgbench.training.state import POOLS, STATE, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
 
 POINTS = "points"
@@ -52,12 +56,14 @@ class Progress(NamedTuple):
         loss: Mean over the steps since the last report, in nats a target token.
         examples_per_second: Over the same steps.
         point: The point of the training curve, where one was just taken.
+        news: What happened between two reports, in words: the state was saved, or a hook did something.
     """
 
     step: int
     loss: float
     examples_per_second: float
     point: CurvePoint | None
+    news: str = ""
 
     @property
     def pace(self) -> str:
@@ -74,6 +80,7 @@ def train(
     resume: bool = False,
     report: Callable[[Progress], None] = lambda _: None,
     hooks: Sequence[Hook] = (),
+    source: Source | None = None,
 ) -> TrainingRecord:
     """Train one model and leave `training.json` and the folder `checkpoint` in `folder`.
 
@@ -87,7 +94,8 @@ def train(
         device: As PyTorch names it.
         resume: Go on from the state in the folder, if there is one.
         report: Called every few steps.
-        hooks: Called while it trains. A resumed run needs the same.
+        hooks: Called while it trains. A resumed run needs the same. Those that the plan names are made by `make_hooks`.
+        source: Gives the examples of each step instead of the plan. The run is then of no arm.
 
     Returns:
         The run's record. It is not finished if a hook stopped the run: then the state is kept and no checkpoint is
@@ -99,13 +107,15 @@ def train(
         ModelError: The user's module or a hook raised. The last state that was saved is kept.
     """
     with owned_folder(folder, _FILES):
-        if (done := finished_before(plan, folder, resume=resume)) is not None:
+        if (done := finished_before(plan, folder, resume=resume, source=source_name(source))) is not None:
             return done
         return_memory()  # of the run before, if there was one in this process
         count_peak_anew()
         with interruptible() as interrupted:
-            training = Training(plan, folder, build=build, device=device, resume=resume, hooks=hooks)
-            training.run(report, interrupted)
+            training = Training(
+                plan, folder, build=build, device=device, resume=resume, hooks=hooks, source=source, report=report
+            )
+            training.run(interrupted)
         return training.record
 
 
@@ -131,15 +141,22 @@ class Training:
         device: str,
         resume: bool,
         hooks: Sequence[Hook],
+        source: Source | None,
+        report: Callable[[Progress], None],
     ) -> None:
         self.plan, self.folder, self.device = plan, folder, device
-        saved = saved_state(plan, folder, resume=resume)
-        size = len(suite_vocabulary(plan.loaded_suite))
-        self.module = build_module(plan.settings, build, seed=plan.seed, device=device, vocabulary_size=size)
+        saved = saved_state(plan, folder, resume=resume, source=source_name(source))
+        vocabulary = suite_vocabulary(plan.loaded_suite)
+        self.module = build_module(plan.settings, build, seed=plan.seed, device=device, vocabulary_size=len(vocabulary))
+        if saved is None and plan.start is not None:
+            start_from(plan.start, self.module, vocabulary)
         self.optimizer = make_optimizer(self.module, plan.settings)
         parameters = sum(each.numel() for each in self.module.parameters() if each.requires_grad)
-        self.record = TrainingRecord(plan=plan, machine=Machine.current(device), parameters=parameters)
-        self._hooks = _named(hooks)
+        self.record = TrainingRecord(
+            plan=plan, machine=Machine.current(device), parameters=parameters, source=source_name(source)
+        )
+        self._hooks = HookCalls(hooks, lambda: self.step)
+        self._report, self._last_read = report, (math.nan, math.nan)
         self._meter = Meter(device)
         self._stopped: str | None = None
         self.step = 0
@@ -148,19 +165,12 @@ class Training:
             self.step = self.record.steps_done
             restore(saved.tensors, self.module, self.optimizer)
             self._meter.load_state(saved.progress.get("meter", {}))
-            self._restore_hooks(saved.progress.get("hooks", {}))
             # A kill between the two files of a point leaves the record of the point before: after the last, for good.
             write_record(folder / RECORD, self.record)
-
-    def _restore_hooks(self, states: Mapping[str, dict[str, Any]]) -> None:
-        if missing := [name for name in states if name not in self._hooks]:
-            raise LgbenchError(
-                f"{str(self.folder)!r} holds a run with the hook {missing[0]!r}, whose state was saved. Resume it with "
-                "the same hooks."
-            )
-        for name, state in states.items():
-            with self._hook_code(name, "load_state"):
-                self._hooks[name].load_state(state)
+        pools = None if saved is None else saved.tensors.get(POOLS)
+        self._data = RunData(plan, self._passing(), source=source, changes=self.record.changes, pools=pools)
+        if saved is not None:
+            self._hooks.load_states(saved.progress.get("hooks", {}), of=str(folder))
 
     @property
     def learning_rate(self) -> float:
@@ -171,27 +181,70 @@ class Training:
         """End the run after the step or point at work. Its state is saved, so that it can be resumed."""
         self._stopped = reason
 
+    def set_mixture(self, parts: Iterable[Part | PoolPart]) -> None:
+        """Train on another mixture from the next step on, also where the plan has stages. The run is then of no arm.
+
+        The stream of a list of tasks goes on behind the examples that the run took from it before.
+
+        Args:
+            parts: Tasks of the group with their greatest lengths, and pools, whose shares of the examples add up to 1.
+
+        Raises:
+            LgbenchError: A task is not of the group, a pool has no examples, or the shares do not add up.
+        """
+        wanted = tuple(parts)
+        if self._data.set_parts(wanted, self.step):
+            self._tell(f"from step {self.step} on it trains {', '.join(map(str, wanted))}")
+
+    def add_examples(self, pool: str, examples: Iterable[GivenExample]) -> None:
+        """Add examples to a pool, from which a part of the mixture may draw: see `set_mixture`.
+
+        Args:
+            pool: The pool's name.
+            examples: Each an `Example`, or a task of the group, a prompt and a target.
+
+        Raises:
+            LgbenchError: One is not of a task of the group, cannot be written in the vocabulary, or has a prompt of the
+                test or dev cells.
+        """
+        if count := self._data.add(pool, examples, self.step):
+            self._tell(f"{count:,} examples were added to the pool {pool} after step {self.step}")
+
+    def held_out(self, task: str) -> frozenset[str]:
+        """The prompts of a task that no example may have: those of its test and dev cells."""
+        return self._data.pools.held_out(task)
+
     def keep_weights(self, name: str) -> Path:
-        """Write the weights as they are now as a checkpoint. Returns its folder, `points/NAME` in the run's."""
-        place = self.folder / POINTS / name
-        save_checkpoint(place, self.module, checkpoint_record(self.plan, steps=self.step))
+        """Write the weights as they are now as a checkpoint. Returns its folder, `points/NAME` in the run's.
+
+        Raises:
+            LgbenchError: The name is no plain name of a folder, or no step is done.
+        """
+        if not name or Path(name).name != name or name == "..":
+            raise LgbenchError(f"{name!r:.100} cannot name kept weights: give a plain name, as in 'step600'.")
+        if self.step == 0:
+            raise LgbenchError("No step is done: there are no trained weights to keep yet.")
+        return self._save_weights(self.folder / POINTS / name)
+
+    def _save_weights(self, place: Path) -> Path:
+        record = checkpoint_record(self.plan, steps=self.step, data_changed=self._data.is_changed)
+        save_checkpoint(place, self.module, record)
         return place
 
-    def run(self, report: Callable[[Progress], None], interrupted: threading.Event) -> None:
+    def run(self, interrupted: threading.Event) -> None:
         """Take all steps that remain, and write the checkpoint.
 
         Args:
-            report: Called every few steps.
             interrupted: Once it is set, the state is saved and `KeyboardInterrupt` raised.
         """
         if self.step < self.plan.settings.steps:
-            self._take_steps(report, interrupted)
-        self._call_hooks("end", self)
+            self._take_steps(interrupted)
+        self._hooks.call("end", self)
         if self.record.finished:
-            save_checkpoint(self.folder / CHECKPOINT, self.module, checkpoint_record(self.plan, steps=self.step))
+            self._save_weights(self.folder / CHECKPOINT)
             (self.folder / STATE).unlink(missing_ok=True)
 
-    def _take_steps(self, report: Callable[[Progress], None], interrupted: threading.Event) -> None:
+    def _take_steps(self, interrupted: threading.Event) -> None:
         plan, settings, meter = self.plan, self.plan.settings, self._meter
         dev = DevSet(plan.loaded_suite, plan.suite_group, plan.mixture.tasks, device=self.device)
         if plan.is_pretrained:  # what evaluation asks beyond its positions counts as capped
@@ -200,28 +253,32 @@ class Training:
             check_length(self.module, dev.longest, "the longest prompt and a reply up to its cap", device=self.device)
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
         forward = torch.compile(self.module, dynamic=False) if settings.compile else self.module
-        self._call_hooks("start", self)
+        self._hooks.call("start", self)
         meter.restart_clock()
-        for batch in self._batches():
+        while True:
+            batch = self._data.batch(self.step)
             with self._module_code():
                 loss = take_step(
                     self.module, self.optimizer, batch, settings, step=self.step, device=self.device, forward=forward
                 )
             meter.add(loss, batch)
             self.step += 1
-            self._call_hooks("step", self, loss)
+            self._hooks.call("step", self, loss)
             due = self.step == settings.steps or self.step % settings.evaluate_every == 0
             if due or self.step % _REPORT_STEPS == 0:
-                mean, rate = meter.read(examples=settings.batch)
+                self._last_read = mean, rate = meter.read(examples=settings.batch)
                 self._check_finite(mean, weights=due)
                 point = self._take_point(dev) if due else None
                 meter.restart_clock()
-                report(Progress(self.step, mean, rate, point))
+                self._report(Progress(self.step, mean, rate, point))
             if self.step == settings.steps:
                 return
             if self._stopped is not None or interrupted.is_set():
+                if self._stopped is not None:
+                    self._tell(f"a hook stopped it: {self._stopped}")
                 if self.record.steps_done < self.step:
                     self._save()
+                    self._tell(f"the state after step {self.step} was saved")
                 if interrupted.is_set():
                     raise KeyboardInterrupt
                 return
@@ -231,26 +288,17 @@ class Training:
         own = self.plan.other_model is not None
         return user_code("The module, in training,") if own else contextlib.nullcontext()
 
-    def _hook_code(self, name: str, method: str) -> contextlib.AbstractContextManager[None]:
-        return user_code(f"The hook {name}, in {method} at step {self.step},")
+    def _tell(self, news: str) -> None:
+        self._report(Progress(self.step, *self._last_read, None, news))
 
-    def _call_hooks(self, method: str, *arguments: Any) -> None:
-        for name, hook in self._hooks.items():
-            with self._hook_code(name, method):
-                getattr(hook, method)(*arguments)
-
-    def _batches(self) -> Iterator[Batch]:
+    def _passing(self) -> Passing:
         settings = self.plan.settings
-        return mixture_batches(
-            self.plan.loaded_suite,
-            self.plan.mixture,
-            steps=settings.steps,
+        return Passing(
             size=settings.batch,
             chunks=settings.length_chunks,
-            start=self.step,
             workers=settings.workers,
             multiple=_COMPILED_MULTIPLE if settings.compile else 1,
-            pinned=self.device.startswith("cuda"),
+            pinned=is_pinned(self.device),
         )
 
     def _check_finite(self, loss: float, *, weights: bool) -> None:
@@ -276,7 +324,7 @@ class Training:
             correct = dev.correct(self.module, at_once=self.plan.settings.batch)
         return_memory()
         point = CurvePoint(step=self.step, loss=loss, correct=correct)
-        self._call_hooks("point", self, point)
+        self._hooks.call("point", self, point)
         self._save(point)
         return point
 
@@ -291,32 +339,20 @@ class Training:
                 "seconds": round(record.seconds + since.seconds, 3),
                 "peak_memory": max(filter(None, (record.peak_memory, peak_memory())), default=None),
                 "curve": (*record.curve, *new),
+                "changes": self._data.changes,
             }
         )
-        progress = {"meter": self._meter.state(), "hooks": self._hook_states()}
-        save_state(self.folder, self.module, self.optimizer, self.record, progress)
-
-    def _hook_states(self) -> dict[str, dict[str, Any]]:
-        """The states of the hooks that have one."""
-        states = {}
-        for name, hook in self._hooks.items():
-            with self._hook_code(name, "state"):
-                states[name] = hook.state()
-        return {name: state for name, state in states.items() if state}
+        progress = {"meter": self._meter.state(), "hooks": self._hooks.states()}
+        save_state(self.folder, self.module, self.optimizer, self.record, progress, self._data.pools.state())
 
 
-def _named(hooks: Sequence[Hook]) -> dict[str, Hook]:
-    """Hooks by the name of their class, numbered where several have the same."""
-    found: dict[str, Hook] = {}
-    for hook in hooks:
-        name = type(hook).__qualname__
-        again = sum(type(other).__qualname__ == name for other in found.values())
-        found[f"{name} {again + 1}" if again else name] = hook
-    return found
+def is_pinned(device: str) -> bool:
+    """Whether batches for a device are laid in page-locked memory."""
+    return device.startswith("cuda")
 
 
-def checkpoint_record(plan: TrainingPlan, *, steps: int) -> CheckpointRecord:
-    """What `checkpoint.json` says of a run's weights after some steps."""
+def checkpoint_record(plan: TrainingPlan, *, steps: int, data_changed: bool) -> CheckpointRecord:
+    """What `checkpoint.json` says of a run's weights after some steps, on the plan's data or on other data."""
     vocabulary = suite_vocabulary(plan.loaded_suite)
     return CheckpointRecord(
         vocabulary_version=VOCABULARY_VERSION,
@@ -324,33 +360,10 @@ def checkpoint_record(plan: TrainingPlan, *, steps: int) -> CheckpointRecord:
         vocabulary=None if vocabulary is PUBLISHED else vocabulary.tokens,
         architecture=plan.settings.architecture if plan.other_model is None else None,
         build=plan.other_model,
+        build_options=plan.model_options,
         suite=plan.suite,
         group=plan.group,
-        arm=plan.arm if plan.is_of_its_arm else OPEN_ARM,
+        arm=plan.arm if plan.is_of_its_arm and not data_changed else OPEN_ARM,
         seed=plan.seed,
         steps=steps,
     )
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Within the block the first Ctrl-C only sets the event; a second raises as usual.
-
-    Outside the main thread, and where Ctrl-C is ignored, as in a process that works for another, nothing changes.
-    """
-    interrupted = threading.Event()
-    usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or usual in (signal.SIG_IGN, None):
-        yield interrupted
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, usual)

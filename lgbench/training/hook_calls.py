@@ -1,0 +1,77 @@
+"""Layer 4: the hooks of a run, called one after another, and what they raise."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lgbench.errors import LgbenchError
+from lgbench.models.calling import user_code
+from lgbench.training.hooks import Hook
+
+
+class HookCalls:
+    """Hooks by the name of their class, numbered where several have the same.
+
+    Args:
+        hooks: The hooks, in the order in which they are called.
+        step: Gives how many steps are done, for messages.
+    """
+
+    def __init__(self, hooks: Sequence[Hook], step: Callable[[], int]) -> None:
+        self._hooks: dict[str, Hook] = {}
+        self._step = step
+        for hook in hooks:
+            if not isinstance(hook, Hook):
+                raise LgbenchError(
+                    f"{hook!r:.100} is no hook: give an object of a subclass of lgbench.training.hooks.Hook."
+                )
+            name = type(hook).__qualname__
+            again = sum(type(other).__qualname__ == name for other in self._hooks.values())
+            self._hooks[f"{name} {again + 1}" if again else name] = hook
+
+    def call(self, method: str, *arguments: Any) -> None:
+        """Call a method of each.
+
+        Raises:
+            ModelError: One raised.
+        """
+        for name, hook in self._hooks.items():
+            with self._code_of(name, method):
+                getattr(hook, method)(*arguments)
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """The states of the hooks that have one.
+
+        Raises:
+            ModelError: One raised.
+        """
+        states = {}
+        for name, hook in self._hooks.items():
+            with self._code_of(name, "state"):
+                states[name] = hook.state()
+        return {name: state for name, state in states.items() if state}
+
+    def load_states(self, states: Mapping[str, dict[str, Any]], *, of: str) -> None:
+        """Give each hook its state.
+
+        Args:
+            states: What `states` gave.
+            of: The run's folder, for messages.
+
+        Raises:
+            LgbenchError: There is no hook to give one to.
+            ModelError: One raised.
+        """
+        if missing := [name for name in states if name not in self._hooks]:
+            raise LgbenchError(
+                f"{of!r} holds a run with the hook {missing[0]!r}, whose state was saved. Resume it "
+                "with the same hooks."
+            )
+        for name, state in states.items():
+            with self._code_of(name, "load_state"):
+                self._hooks[name].load_state(state)
+
+    def _code_of(self, name: str, method: str) -> contextlib.AbstractContextManager[None]:
+        return user_code(f"The hook {name}, in {method} at step {self._step()},")

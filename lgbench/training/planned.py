@@ -1,0 +1,165 @@
+"""Layer 4: the parts of a plan that name files of the user's: hooks, and the checkpoint that a run starts from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lgbench.errors import LgbenchError
+from lgbench.models.folders import checkpoint_folder
+from lgbench.models.importing import file_sha256, split_place
+from lgbench.models.loading import check_texts
+from lgbench.results import Sha256, Text
+
+
+class PlannedHook(BaseModel):
+    """A hook by name.
+
+    Attributes:
+        name: One of `lgbench.training.hooks.HOOKS`, or the user's, as given to `--hook`.
+        options: Its options, as text.
+        sha256: Of the user's file, where it is `file.py:attribute`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Text
+    options: dict[str, Text] = {}
+    sha256: Sha256 | None = None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes two hooks the same, however the path of the file is spelled."""
+        return (self.name if self.sha256 is None else split_place(self.name)[1], self.options, self.sha256)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{key}={text}" for key, text in self.options.items())
+        return f"{self.name} ({options})" if options else self.name
+
+
+class Start(BaseModel):
+    """The checkpoint that a run starts from. What it does not give is as fresh as in any run of the same seed.
+
+    Attributes:
+        folder: As given to `--start`.
+        sha256: Of its `model.safetensors`.
+        parts: Patterns of the names of parameters that are taken, such as `blocks.*.attention.*`; empty for all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Text
+    sha256: Sha256
+    parts: Annotated[tuple[Text, ...], Field(max_length=1000)] = ()
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes two starts the same, wherever the checkpoint is."""
+        return (self.sha256, self.parts)
+
+    def __str__(self) -> str:
+        parts = f" of {self.folder}" if self.parts else self.folder
+        return f"{', '.join(self.parts)}{parts} (SHA-256 {self.sha256[:12]}...)"
+
+
+def hooks_difference(old: Sequence[PlannedHook], new: Sequence[PlannedHook]) -> str:
+    """Where the hooks of two plans differ, in words."""
+    for before, after in zip(old, new, strict=False):
+        if (before.identity[0], before.options) == (after.identity[0], after.options) and before.sha256 != after.sha256:
+            return f"the file of the hook {after.name} has changed since"
+    there, here = (", ".join(map(str, hooks)) or "none" for hooks in (old, new))
+    return f"its hooks are {there} there and {here} here"
+
+
+def planned_hooks(names: Sequence[str], options: Sequence[str] = ()) -> tuple[PlannedHook, ...]:
+    """The hooks that a user names, after making sure that they exist and take their options.
+
+    Args:
+        names: As given to `--hook`.
+        options: As given to `--hook-option`, each `NAME.key=value`.
+
+    Raises:
+        LgbenchError: There is no such hook, one is named twice, or an option does not fit.
+        ModelError: The user's file raised when imported.
+    """
+    from lgbench.training.hooks import check_hook  # loads PyTorch, which no reader of plans needs
+
+    given: dict[str, dict[str, str]] = {}
+    for name in names:
+        if name in given:
+            raise LgbenchError(f"--hook {name} is given twice. Name each hook once.")
+        given[name] = {}
+    for text in options:
+        name, key, value = _hook_option(text)
+        if name not in given:
+            known = ", ".join(given) or "none"
+            raise LgbenchError(f"--hook-option {text!r} is for the hook {name!r}, which is not given. Given: {known}.")
+        if key in given[name]:
+            raise LgbenchError(f"--hook-option {name}.{key} is given twice.")
+        given[name][key] = value
+    for name, own in given.items():
+        check_texts({"--hook": name} | {f"--hook-option {name}.{key}": value for key, value in own.items()})
+        check_hook(name, own)
+    return tuple(PlannedHook(name=name, options=own, sha256=file_sha256(name)) for name, own in given.items())
+
+
+def _hook_option(text: str) -> tuple[str, str, str]:
+    place, equals, value = text.partition("=")
+    name, dot, key = place.rpartition(".")
+    if not (name and dot and key and equals):
+        raise LgbenchError(
+            f"--hook-option {text!r} does not read as NAME.key=value. Write it as in --hook-option stop-when.step=600."
+        )
+    return name, key, value
+
+
+def planned_start(folder: str | None, parts: Sequence[str] = ()) -> Start | None:
+    """The checkpoint that a user wants a run to start from; None where none is named.
+
+    Args:
+        folder: As given to `--start`: a checkpoint, or the folder of the run that it is in.
+        parts: As given to `--start-parts`.
+
+    Raises:
+        LgbenchError: There is no checkpoint in the folder, or parts are given without one.
+    """
+    if folder is None:
+        if parts:
+            raise LgbenchError(f"--start-parts {parts[0]} needs --start FOLDER, the checkpoint that has these parts.")
+        return None
+    check_texts({"--start": folder} | {f"--start-parts {part!r}": part for part in parts})
+    return Start(folder=folder, sha256=weights_sha256(folder), parts=tuple(parts))
+
+
+def weights_sha256(folder: str) -> str:
+    """The SHA-256 of the weights of a checkpoint.
+
+    Raises:
+        LgbenchError: There are none.
+    """
+    from lgbench.models.checkpoint import WEIGHTS, read_checkpoint_record  # loads PyTorch
+
+    place = checkpoint_folder(folder)
+    read_checkpoint_record(place)
+    if not (path := place / WEIGHTS).is_file():
+        raise LgbenchError(f"The checkpoint {str(place)!r} has no {WEIGHTS}. Copy the whole folder again.")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def start_folder(start: Start) -> Path:
+    """The folder of the checkpoint, after making sure that its weights are those that were planned with.
+
+    Raises:
+        LgbenchError: They are not, or there are none.
+    """
+    if (found := weights_sha256(start.folder)) != start.sha256:
+        raise LgbenchError(
+            f"The run starts from other weights than those in {start.folder!r}: their SHA-256 is {found}, planned is "
+            f"{start.sha256}. Name the folder that holds these."
+        )
+    return checkpoint_folder(start.folder)

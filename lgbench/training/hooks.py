@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
-from lgbench.links import refuse_links
 from lgbench.groups import Zone
+from lgbench.links import refuse_links
 from lgbench.models.construction import arguments_for
 from lgbench.models.importing import load_callable
 from lgbench.training.points import zone_accuracies

@@ -29,8 +29,8 @@ class Rescored(NamedTuple):
     Attributes:
         result: The result, with the counts that were not counted yet when it was written.
         correct: For each cell, whether each reply is right, by index; shape (examples evaluated,).
-        wrong: For each cell, by index, a hash of the text of each wrong reply, 0 for right ones and for those that a
-            cap, a limit or a server made wrong; shape (examples evaluated,).
+        wrong: For each cell, by index, a hash of the text of each wrong reply, 0 for right ones and for those that are
+            right as far as a cap or a server let them go; shape (examples evaluated,).
     """
 
     result: Result
@@ -103,7 +103,7 @@ def check_result(result: Result, replies: Iterable[StoredReply]) -> tuple[Rescor
             right = grader.add(example, reply)
             digest.add(example.id, reply.text)
             flags.append(right)
-            texts.append(0 if right or reply.flags else _text_hash(reply.text))
+            texts.append(0 if right or _is_broken_off(reply, example) else _text_hash(reply.text))
             if right and given is not None and not reply.flags:
                 needless.append(example.id)
         rescored.correct[cell] = np.array(flags, dtype=np.bool_)
@@ -146,6 +146,14 @@ def _in_order(suite: Suite, result: Result) -> Iterator[tuple[int, CellResult]]:
     """The cells of a result that the suite has, each with its number in the result, in the suite's order."""
     numbered = {Cell(cell.task, cell.length): (number, cell) for number, cell in enumerate(result.cells)}
     return (numbered[cell] for cell in suite.cells() if cell in numbered)
+
+
+def _is_broken_off(reply: Reply, example: Example) -> bool:
+    """Whether a reply is wrong only because it was stopped, so that two models under the same cap may share it.
+
+    The flag alone does not count: whoever copies a run can set it on every reply.
+    """
+    return bool(reply.flags) and example.target.startswith(reply.text)
 
 
 def _text_hash(text: str) -> int:

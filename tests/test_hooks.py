@@ -183,6 +183,16 @@ def test_tensorboard_gets_the_curve(tmp_path: Path) -> None:
     assert [event.step for event in log.Scalars("accuracy/transfer")] == [point.step for point in record.curve]
 
 
+def test_tensorboard_logs_through_no_link(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (run := tmp_path / "run").mkdir()
+    (run / "tensorboard").symlink_to(elsewhere)
+    with pytest.raises(LgbenchError, match="tensorboard' is a link"):
+        train(PLAN, run, hooks=[make_hook("tensorboard", {})])
+    assert list(elsewhere.iterdir()) == []
+
+
 @pytest.mark.parametrize("schedule", ["trapezoid", "cosine", "linear"])
 def test_schedules(schedule: str) -> None:
     settings = tiny_plan("steps=100", "warmup=0.1", "decay=0.4", f"schedule={schedule}").settings

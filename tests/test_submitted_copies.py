@@ -1,7 +1,7 @@
 """Copies of runs with some replies changed: which of them must be reported, and what must not be."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,13 @@ from typer.testing import CliRunner
 
 from lgbench.cli import app
 from lgbench.evaluation import evaluate
+from lgbench.models.recorded import RecordedReplies
+from lgbench.replies import Reply, reply_line
+from lgbench.rescoring import cell_examples
 from lgbench.submissions.checking import check
 from lgbench.submissions.copies import perfect_twins
 from lgbench.submissions.likeness import ENOUGH_COMMON, Likeness, WrongReplies, compare, near_copies
+from lgbench.suites import Cell, load_suite
 from lgbench.task import Stream
 from lgbench.tasks import get_task
 from tests.submitted import OTHER_SEED, RUN, RightUpTo, edit, problems
@@ -42,6 +46,40 @@ def test_a_copy_with_changed_replies_in_the_same_system(system: Path, every: int
     ((where, said),) = problems(system).items()
     assert where == ("z/result.json", "replies_sha256")
     assert f"wrong replies to the main task as that of {RUN} (arm 'main_only' of group 'add-multiply'" in said
+
+
+def capped(tmp_path: Path, text: Callable[[str, int], str]) -> RecordedReplies:
+    """A model whose every wrong reply its cap is said to have ended; the texts are by target and place."""
+    path = tmp_path / "replies.jsonl"
+    suite = load_suite("mini-v1")
+    with path.open("wb") as file:
+        for cell in (Cell(task, length) for task in suite.group("add-multiply").tasks for length in suite.grid(task)):
+            for place, example in enumerate(cell_examples(suite, cell)):
+                given = text(example.target, place)
+                file.write(reply_line(example.id, Reply(given, capped=given != example.target)))
+    return RecordedReplies(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_copy"),
+    [
+        (lambda target, place: f"{target}{'no' if place else 'yes'}{place}", True),
+        # Right as far as they go: two models under one cap may well give just these.
+        (lambda target, place: target[: place % 3], False),
+    ],
+)
+def test_a_copy_does_not_hide_behind_flags(
+    system: Path, tmp_path: Path, text: Callable[[str, int], str], *, is_copy: bool
+) -> None:
+    for seed, first in ((5, "a"), (6, "b")):
+
+        def changed(target: str, place: int, first: str = first) -> str:
+            return text(target, place) if place else first
+
+        evaluate(
+            capped(tmp_path, changed), arm="main_only", group="add-multiply", seed=seed, output=system / f"run{seed}"
+        )
+    assert set(problems(system)) == ({("run6/result.json", "replies_sha256")} if is_copy else set())
 
 
 def test_a_copy_with_changed_replies_in_another_system_is_told_of_on_both_sides(submissions: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from lgbench.errors import FolderInUseError, LgbenchError
 from lgbench.experiments.base import Run
 from lgbench.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
+from lgbench.links import is_folder, refuse_links
 from lgbench.models.importing import split_place
 
 Files = dict[str, bytes]
@@ -161,9 +162,17 @@ def carry_out(job: Job, mailbox: Any = None) -> Delivery:
 
 @contextlib.contextmanager
 def _workplace(job: Job) -> Iterator[Path]:
-    """A folder that a repeated call on this machine finds again, and that is removed when the job has ended."""
-    place = Path(tempfile.gettempdir()) / f"lgbench-{os.getuid() if hasattr(os, 'getuid') else 0}-{job.key}"
-    place.mkdir(mode=0o700, exist_ok=True)
+    """A folder that a repeated call on this machine finds again, and that is removed when the job has ended.
+
+    Raises:
+        LgbenchError: Another user made something of this name, from which no code may be imported.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    place = Path(tempfile.gettempdir()) / f"lgbench-{user}-{job.key}"
+    with contextlib.suppress(FileExistsError):
+        place.mkdir(mode=0o700)
+    if not is_folder(place) or place.lstat().st_uid != user:
+        raise LgbenchError(f"{str(place)!r} is no folder of yours. Remove it, or name another folder in TMPDIR.")
     try:
         yield place
     finally:
@@ -230,7 +239,7 @@ def write_files(folder: Path, files: Files) -> None:
     """Make the files in a folder exactly these; a folder of no files is left alone.
 
     Raises:
-        LgbenchError: A path leads out of the folder.
+        LgbenchError: A path leads out of the folder, or through a link in it; then nothing is written.
         OSError: One cannot be written.
     """
     if not files:
@@ -238,6 +247,7 @@ def write_files(folder: Path, files: Files) -> None:
     for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise LgbenchError(f"{name!r} is no path in a run's folder.")
+    refuse_links(folder, files)
     for path in _paths(folder):
         if path.relative_to(folder).as_posix() not in files:
             path.unlink()

@@ -11,6 +11,7 @@ from torch import Tensor
 from lgbench.errors import LgbenchError
 from lgbench.extras import require_extra
 from lgbench.groups import Zone
+from lgbench.links import refuse_links
 from lgbench.models.construction import arguments_for
 from lgbench.models.importing import load_callable
 from lgbench.training.points import zone_accuracies
@@ -108,6 +109,7 @@ class TensorBoard(Hook):
         """Open the log. What an interrupted process logged beyond the saved step is hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
+        refuse_links(training.folder / self._folder)
         self._writer = SummaryWriter(str(training.folder / self._folder), purge_step=training.step + 1)
 
     def step(self, training: Training, loss: Tensor) -> None:

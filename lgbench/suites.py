@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.errors import DraftNotOpenError, LgbenchError, UnknownNameError
 from lgbench.groups import FIRST_GROUPS, MINI, OPEN_ARM, STANDARD, Arm, Group, groups_of
 from lgbench.task import Domain, Task
 from lgbench.tasks import TASKS
@@ -38,10 +38,6 @@ class DraftSource(NamedTuple):
 
     reference: str | None
     sha256: str | None
-
-
-class DraftNotOpenError(LgbenchError, ValueError):
-    """A record is of a draft suite that this process has not opened. A record's validators may raise it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,10 @@ class DamagedRunError(LgbenchError):
     """A run that cannot go on, for a file in its folder is damaged."""
 
 
+class DraftNotOpenError(LgbenchError, ValueError):
+    """A record is of a draft suite that this process has not opened. A record's validators may raise it."""
+
+
 class UnknownNameError(LgbenchError, ValueError):
     """A name that does not exist, with the valid ones and the nearest. A record's validators may raise it.
 

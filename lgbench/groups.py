@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lgbench.errors import UnknownNameError
 from lgbench.mixtures import Mixture, Part
-from lgbench.task import Domain
+from lgbench.task import Domain, Lengths
 
 Zone = Literal["in_distribution", "transfer", "beyond"]
 ZONES: tuple[Zone, ...] = ("in_distribution", "transfer", "beyond")
@@ -159,3 +159,60 @@ class Group:
     def evaluated_tasks(self, arm: str) -> tuple[str, ...]:
         """The tasks on which a model trained under `arm` is evaluated: those it was trained on, the main task first."""
         return tuple(dict.fromkeys((self.main, *self.mixture(arm).tasks)))
+
+
+class Sizes(NamedTuple):
+    """The lengths of a suite's groups: of most, of `add-multiply`, and of the mazes."""
+
+    usual: Lengths
+    multiply: Lengths
+    mazes: Lengths
+
+
+class Relation(NamedTuple):
+    """A group but for its lengths, and which of the suite's it has."""
+
+    name: str
+    main: str
+    auxiliaries: tuple[str, ...]
+    control: str
+    lengths: Literal["usual", "multiply", "mazes"] = "usual"
+
+
+# The groups of the first two suites, whose results are published: another group belongs to a suite of a new version.
+FIRST_GROUPS = (
+    Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op"),
+    Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op"),
+    Relation("add-multiply", "reverse_add", ("cot_multiply",), "copy_first_op", "multiply"),
+    Relation("copy-mqar", "string_copy", ("mqar",), "reverse"),
+    Relation("capitalize-reverse", "capitalize_reverse", ("capitalize", "reverse"), "repeat_first"),
+    Relation("maze-trace", "dfs_trace", ("shortest_path",), "node_list", "mazes"),
+    Relation("maze-path", "shortest_path", ("dfs_trace",), "node_list", "mazes"),
+)
+MINI = Sizes(
+    usual=Lengths(8, 16, tuple(range(2, 21, 2))),
+    multiply=Lengths(4, 8, tuple(range(2, 11, 2))),
+    mazes=Lengths(8, 16, tuple(range(4, 25, 4))),
+)
+STANDARD = Sizes(
+    usual=Lengths(16, 32, tuple(range(4, 41, 4))),
+    multiply=Lengths(8, 16, tuple(range(2, 21, 2))),
+    mazes=Lengths(32, 64, tuple(range(8, 65, 8))),
+)
+
+
+def groups_of(relations: tuple[Relation, ...], sizes: Sizes) -> tuple[Group, ...]:
+    """The groups of a suite, from how their tasks are related and the lengths of the suite."""
+    return tuple(_group(relation, getattr(sizes, relation.lengths)) for relation in relations)
+
+
+def _group(relation: Relation, lengths: Lengths) -> Group:
+    return Group(
+        name=relation.name,
+        main=relation.main,
+        auxiliaries=relation.auxiliaries,
+        control=relation.control,
+        main_length=lengths.main,
+        aux_length=lengths.aux,
+        grid=lengths.grid,
+    )

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.groups import OPEN_ARM, Arm, Group
-from lgbench.task import Domain, Lengths, Task
+from lgbench.errors import DraftNotOpenError, LgbenchError, UnknownNameError
+from lgbench.groups import FIRST_GROUPS, MINI, OPEN_ARM, STANDARD, Arm, Group, groups_of
+from lgbench.task import Domain, Task
 from lgbench.tasks import TASKS
 
 
@@ -38,10 +38,6 @@ class DraftSource(NamedTuple):
 
     reference: str | None
     sha256: str | None
-
-
-class DraftNotOpenError(LgbenchError, ValueError):
-    """A record is of a draft suite that this process has not opened. A record's validators may raise it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,64 +158,9 @@ class Suite:
         return self.home_group(task) if group is None else self.group(group)
 
 
-class _Sizes(NamedTuple):
-    """The lengths of a suite's groups: of most, of `add-multiply`, and of the mazes."""
-
-    usual: Lengths
-    multiply: Lengths
-    mazes: Lengths
-
-
-class _Relation(NamedTuple):
-    name: str
-    main: str
-    auxiliaries: tuple[str, ...]
-    control: str
-    lengths: Literal["usual", "multiply", "mazes"] = "usual"
-
-
-# The groups of the first two suites, whose results are published: another group belongs to a suite of a new version.
-_FIRST_GROUPS = (
-    _Relation("add-carry", "reverse_add", ("no_carry", "carry_only"), "copy_first_op"),
-    _Relation("add-subtract", "reverse_add", ("reverse_subtract",), "copy_first_op"),
-    _Relation("add-multiply", "reverse_add", ("cot_multiply",), "copy_first_op", "multiply"),
-    _Relation("copy-mqar", "string_copy", ("mqar",), "reverse"),
-    _Relation("capitalize-reverse", "capitalize_reverse", ("capitalize", "reverse"), "repeat_first"),
-    _Relation("maze-trace", "dfs_trace", ("shortest_path",), "node_list", "mazes"),
-    _Relation("maze-path", "shortest_path", ("dfs_trace",), "node_list", "mazes"),
-)
-_MINI = _Sizes(
-    usual=Lengths(8, 16, tuple(range(2, 21, 2))),
-    multiply=Lengths(4, 8, tuple(range(2, 11, 2))),
-    mazes=Lengths(8, 16, tuple(range(4, 25, 4))),
-)
-_STANDARD = _Sizes(
-    usual=Lengths(16, 32, tuple(range(4, 41, 4))),
-    multiply=Lengths(8, 16, tuple(range(2, 21, 2))),
-    mazes=Lengths(32, 64, tuple(range(8, 65, 8))),
-)
-
-
-def _published(name: str, relations: tuple[_Relation, ...], sizes: _Sizes, examples_per_cell: int = 256) -> Suite:
-    groups = tuple(_group(relation, getattr(sizes, relation.lengths)) for relation in relations)
-    return Suite(name=name, groups=groups, examples_per_cell=examples_per_cell)
-
-
-def _group(relation: _Relation, lengths: Lengths) -> Group:
-    return Group(
-        name=relation.name,
-        main=relation.main,
-        auxiliaries=relation.auxiliaries,
-        control=relation.control,
-        main_length=lengths.main,
-        aux_length=lengths.aux,
-        grid=lengths.grid,
-    )
-
-
 SUITES = (
-    _published("mini-v1", _FIRST_GROUPS, _MINI),
-    _published("standard-v1", _FIRST_GROUPS, _STANDARD, examples_per_cell=1024),
+    Suite(name="mini-v1", groups=groups_of(FIRST_GROUPS, MINI), examples_per_cell=256),
+    Suite(name="standard-v1", groups=groups_of(FIRST_GROUPS, STANDARD), examples_per_cell=1024),
 )
 _BY_NAME = {suite.name: suite for suite in SUITES}
 

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.errors import DamagedRunError, FolderTakenError, LgbenchError, ModelError, UnknownNameError
+from lgbench.errors import (
+    DamagedRunError,
+    DraftNotOpenError,
+    FolderTakenError,
+    LgbenchError,
+    ModelError,
+    UnknownNameError,
+)
 from lgbench.processes import drawn_ahead
 from lgbench.records import InvalidFileError, Problem
 from lgbench.suites import load_suite
@@ -17,6 +24,7 @@ ERRORS = [
     LgbenchError("a sentence"),
     FolderTakenError("taken"),
     DamagedRunError("damaged"),
+    DraftNotOpenError("not open"),
     UnknownNameError("task", "revers", iter(["reverse", "copy"])),
     ModelError("it raised", user_traceback="line 1"),
     InvalidFileError(Path("a.json"), [Problem("x", "is missing"), Problem("", "is odd")]),

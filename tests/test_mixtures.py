@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from lgbench.errors import LgbenchError
 from lgbench.mixtures import Mixture, Part, Span, Stage
 from lgbench.training.batching import Batch, batches, mixture_batches
@@ -15,7 +17,6 @@ from lgbench.training.plans import TrainingPlan, difference
 from lgbench.training.trainer import Progress, train
 from tests.tiny_training import MINI, STRINGS, tiny_plan, weights
 
-torch = pytest.importorskip("torch")
 HALF, ONE = Fraction(1, 2), Fraction(1)
 LONG = (Part("reverse", 16, ONE),)
 BOTH = (Part("capitalize_reverse", 8, HALF), Part("reverse", 16, HALF))

@@ -145,7 +145,7 @@ def test_a_record_whose_curve_lacks_points_is_refused(
         (lambda plan: plan.update(group="add"), "plan.group: 'add' is not a group."),
         (lambda plan: plan.update(arm="nope"), "plan.arm: 'nope' is not a trained arm. Valid: main_only, transfer"),
         (lambda plan: plan.update(arm="open"), "plan.arm: 'open' is not a trained arm."),
-        (lambda plan: plan["parts"][0].update(task="revers"), "plan.parts[0].task: 'revers' is not a task."),
+        (lambda plan: plan["parts"][0].update(task="revers"), "plan: 'revers' is not a task. Did you mean 'reverse'"),
         (lambda plan: plan["parts"][0].update(share="a third"), "plan.parts[0].share: "),
         (lambda plan: plan["parts"][0].update(share="4/3"), "plan.parts[0].share: "),
         (lambda plan: plan["parts"][0].update(share="0"), "plan.parts[0].share: "),

@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from lgbench.errors import LgbenchError
-from lgbench.groups import Group
+from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.groups import TRAINED_ARMS, Group
 from lgbench.mixtures import Mixture, Part, Parts, Stage
 from lgbench.models.importing import file_sha256, split_place
 from lgbench.models.loading import check_texts
@@ -118,6 +118,8 @@ class TrainingPlan(BaseModel):
     @classmethod
     def _is_trained(cls, name: str, info: ValidationInfo) -> str:
         if not {"suite", "group"} <= info.data.keys():
+            if info.data.get("draft") is None and name not in TRAINED_ARMS:
+                raise UnknownNameError("trained arm", name, TRAINED_ARMS)
             return name
         return load_suite(info.data["suite"], info.data["draft"]).group(info.data["group"]).arm(name).name
 
@@ -129,6 +131,8 @@ class TrainingPlan(BaseModel):
             mixture = self.mixture
         except LgbenchError as error:
             raise ValueError(str(error)) from None
+        for task in mixture.tasks:
+            self.loaded_suite.task(task)
         is_first = not self.parts or self.parts[0].task == group.main
         if not set(mixture.tasks) <= set(group.tasks) or group.main not in mixture.tasks or not is_first:
             place = f"each once and {group.main} first" if self.parts else f"{group.main} among them"

@@ -1,4 +1,4 @@
-"""--hook, --hook-option, --model-option, --start and --start-parts, as a user types them; and `retrain` of such runs."""
+"""--hook, --hook-option, --model-option, --start and --start-parts as a user types them, and `retrain` of such runs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ def build(size, width: int = 4, bias: bool = True):
     assert isinstance(width, int)
     return nn.Sequential(nn.Embedding(size, width), nn.Linear(width, size, bias=bias))
 
+def interrupted(size):
+    raise KeyboardInterrupt
+
 def needy(size, width: int):
     return build(size, width)
 """
 HOOKS = """\
+import os
+import signal
 from fractions import Fraction
 from lgbench.mixtures import Part
 from lgbench.training.hooks import Hook
@@ -43,8 +48,12 @@ class Failing(Hook):
     def point(self, training, point):
         raise ValueError("no more")
 
+class Interrupting(Hook):
+    def step(self, training, loss):
+        if training.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
 class Counting(Hook):
-    seen = 0
     def step(self, training, loss):
         print("step", training.step)
 """
@@ -124,6 +133,23 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert done.status == 1
     assert message in " ".join(done.err.split())
     assert not Path("a").exists()
+
+
+def test_ctrl_c_saves_between_points(lgbench: Shell) -> None:
+    command = [*TRAIN, *SMALL, "--set", "steps=6", "--set", "evaluate_every=6", "--hook", "hooks.py:Interrupting"]
+    stopped = lgbench(*command, "--output", "a")
+    assert stopped.status == 130
+    assert "step 3/6: the state after step 3 was saved" in stopped.err
+    assert "\nInterrupted. Go on from step 3 with --resume --output a\n" in stopped.err
+    assert lgbench(*command, "--output", "a", "--resume").status == 0
+    assert lgbench(*command[:-2], "--output", "whole").status == 0
+    assert weights("a") == weights("whole")
+
+
+def test_ctrl_c_before_the_first_step(lgbench: Shell) -> None:
+    stopped = lgbench(*TRAIN, *SHORT, "--model", "mine.py:interrupted", "--output", "a")
+    assert stopped.status == 130
+    assert "Interrupted before the first step was done: there was nothing to save." in stopped.err
 
 
 def test_a_hook_that_raises_keeps_what_was_saved(lgbench: Shell) -> None:

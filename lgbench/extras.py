@@ -13,7 +13,7 @@ EXTRAS = {
     "api": ("openai", "aiohttp"),
     "export": ("pyarrow",),
     "ray": ("ray",),
-    "tensorboard": ("torch", "tensorboard"),
+    "tensorboard": ("torch", "safetensors", "tensorboard"),
 }
 """What always needs an extra needs of it, by the names that packages are imported by."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
-OF_EXTRAS = {"torch", "transformers", "peft", "openai", "aiohttp", "matplotlib", "pyarrow"}
+OF_EXTRAS = {"torch", "transformers", "peft", "openai", "aiohttp", "matplotlib", "pyarrow", "tensorboard"}
 HEAVY = (*sorted(OF_EXTRAS), "scipy", "numpy", "pydantic")
 
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -137,9 +138,8 @@ def carry_out(job: Job, mailbox: Any = None) -> Delivery:
 
 @contextlib.contextmanager
 def _workplace(job: Job) -> Iterator[Path]:
-    """A folder that a repeated call on this machine finds again, and that is removed when the job has ended."""
-    place = Path(tempfile.gettempdir()) / f"lgbench-{os.getuid() if hasattr(os, 'getuid') else 0}-{job.key}"
-    place.mkdir(mode=0o700, exist_ok=True)
+    """A folder of this call alone: the process of a call that was given up as lost may still be at work."""
+    place = Path(tempfile.mkdtemp(prefix=f"lgbench-{job.key}-"))
     try:
         yield place
     finally:
@@ -168,10 +168,15 @@ def _sending(folder: Path, key: str, mailbox: Any) -> Iterator[None]:
     def watch() -> None:
         sent = ""
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            if (seen := _looks(folder)) != sent:
-                with contextlib.suppress(OSError):  # a file was replaced as it was read: there will be a next time
+            try:
+                if (seen := _looks(folder)) != sent:
                     mailbox.put(key, read_files(folder))
                     sent = seen
+            except OSError:  # a file was replaced as it was read: there will be a next time
+                continue
+            except Exception as error:  # noqa: BLE001  # the run goes on, and its files come back with it
+                print(f"A state could not be sent ({error}); none is sent any more.", file=sys.stderr, flush=True)
+                return
 
     thread = threading.Thread(target=watch, daemon=True, name="lgbench-sending")
     thread.start()

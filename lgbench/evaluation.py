@@ -13,10 +13,10 @@ from lgbench.environment import describe_environment
 from lgbench.errors import LgbenchError
 from lgbench.groups import OPEN_ARM
 from lgbench.models.calling import prepare
-from lgbench.models.contract import Predictor
+from lgbench.models.contract import Predictor, SharedPredictor
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.recorded import RecordedReplies
-from lgbench.results import Result, SystemInfo
+from lgbench.results import Environment, Result, SystemInfo
 from lgbench.running.asking import usage
 from lgbench.running.folder import RunFolder, open_run
 from lgbench.running.key import RunKey
@@ -128,13 +128,18 @@ def _result(model: Model, plan: Plan, run: RunFolder, running: Running) -> Resul
             "cells": cells,
             "replies_sha256": running.digest.hexdigest(),
             "batch_invariance": running.check_batch_invariance(),
-            "environment": describe_environment(model.device),
+            "environment": _environment(model),
             "started": run.started,
             "duration": round(run.spent.seconds, 3),
             "replies_per_second": round(total / run.spent.seconds, 3) if run.spent.seconds else 0.0,
             "usage": usage(model, run.spent.tokens),
         }
     )
+
+
+def _environment(model: Model) -> Environment:
+    shared = isinstance(model.predictor, SharedPredictor)
+    return model.predictor.environment if shared else describe_environment(model.device)
 
 
 def check_batch_size(batch_size: int | Literal["auto"]) -> None:

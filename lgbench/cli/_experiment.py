@@ -204,6 +204,7 @@ def _launch(loaded: Loaded, runs: Sequence[Run], device: str, how: How) -> list[
 
     try:
         with ExitStack() as stack:
+            stack.enter_context(stdout_to_stderr())  # what runs in this process print
             executor = stack.enter_context(
                 open_executor(how.executor, jobs=max(1, min(how.jobs, len(runs))), cores_each=how.cores, device=device)
             )

@@ -6,12 +6,13 @@ import contextlib
 import importlib.util
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lgbench.cli._experiment import Cores, Executor
 from lgbench.cli.fresh_folder import fresh_run_folder
 from lgbench.cli.opening import opened
 from lgbench.cli.options import (
@@ -30,8 +31,12 @@ from lgbench.cli.streams import stdout_to_stderr
 from lgbench.errors import DamagedRunError, FolderTakenError, LgbenchError
 
 if TYPE_CHECKING:
+    from lgbench.models.loaded import Model
     from lgbench.results import Result
     from lgbench.running.planning import Plan
+    from lgbench.suites import Suite
+
+    Load = Callable[[str, dict[str, str]], Model]
 
 _SERIES_PICTURE = "series.svg"
 
@@ -68,6 +73,18 @@ def command(
     ] = None,
     output: RunFolder = None,
     resume: Resume = False,
+    executor: Executor = "local",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            metavar="N",
+            help="Processes that hold the model and are asked at a time.",
+            show_default="1; on Ray all",
+        ),
+    ] = None,
+    cores: Cores = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a summary as JSON on stdout, and nothing else.")
     ] = False,
@@ -96,13 +113,18 @@ def command(
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
     is_series = "revisions" in options
     results, summaries = [], []
-    with fresh_run_folder(*named) if output is None else contextlib.nullcontext(output) as base:
+    with (
+        fresh_run_folder(*named) if output is None else contextlib.nullcontext(output) as base,
+        _loader(found, executor, jobs, cores, device=options.get("device", "auto")) as load,
+    ):
         news = f"The result will be in {base}" if output is None else ""
         kept = base.absolute()  # the model may change the working directory
         for folder, chosen in _runs(base, options, model):
             place = kept / folder.relative_to(base)
             with _telling_how_to_go_on(kept, base, is_series=is_series):
-                results.append(_run(plan, model, chosen, place, news, batch_size=size, resume=resume, quiet=quiet))
+                results.append(
+                    _run(plan, load, model, chosen, place, news, batch_size=size, resume=resume, quiet=quiet)
+                )
             news = ""
             summaries.append(summary(results[-1], folder))
             if not as_json and not quiet:
@@ -141,8 +163,39 @@ def _telling_how_to_go_on(kept: Path, base: Path, *, is_series: bool) -> Iterato
         raise
 
 
+@contextlib.contextmanager
+def _loader(suite: Suite, executor: str, jobs: int | None, cores: int | None, *, device: str) -> Iterator[Load]:
+    """What loads a model by name and options: in this process, or in those of an executor, which then is open."""
+    from lgbench.experiments.executors import LOCAL, open_executor
+    from lgbench.models.loading import load_model
+
+    if executor == LOCAL and jobs in (None, 1) and cores is None:
+        yield load_model
+        return
+    from lgbench.experiments.sharing import share_model
+
+    opened = open_executor(executor, jobs=jobs or 1, cores_each=cores, device=_device(device), keep=True)
+    try:
+        at_once = jobs or getattr(opened, "slots", 1)
+        yield lambda model, options: share_model(model, options, opened, jobs=at_once, suite=suite)
+    except BaseException:
+        opened.shutdown(wait=False, cancel_futures=True)
+        raise
+    opened.shutdown()
+
+
+def _device(name: str) -> str:
+    """Where a model is put that is told this device, as far as sharing out GPUs goes."""
+    if importlib.util.find_spec("torch") is None:
+        return "cpu"
+    from lgbench.models.devices import choose_device
+
+    return choose_device(name)
+
+
 def _run(
     plan: Plan,
+    load: Load,
     model: str,
     options: dict[str, str],
     folder: Path,
@@ -157,12 +210,11 @@ def _run(
     from lgbench.cli.report import describe
     from lgbench.evaluation import as_trained, evaluate_plan
     from lgbench.groups import OPEN_ARM
-    from lgbench.models.loading import load_model
     from lgbench.running.loop import asks_again
     from lgbench.text import plain
 
     with stdout_to_stderr():
-        loaded = load_model(model, options)
+        loaded = load(model, options)
         if not quiet and (description := describe(loaded)):
             typer.echo(f"Loaded: {plain(description)}", err=True)
         if not quiet and loaded.trained is not None and plan.arm == OPEN_ARM:

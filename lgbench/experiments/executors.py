@@ -8,10 +8,10 @@ that Ctrl-C reaches it; False where it does not say).
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import multiprocessing
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -53,9 +53,10 @@ class ProcessesExecutor(Executor):
         jobs: Calls at a time.
         cores_each: Cores of each call; None shares out those that there are.
         gpus: How many GPUs there are to share: each call sees one of them, dealt out in turn. 0 leaves them alone.
+        keep: Let a process execute further calls, which may use what earlier ones loaded, instead of one each.
     """
 
-    def __init__(self, jobs: int, *, cores_each: int | None = None, gpus: int = 0) -> None:
+    def __init__(self, jobs: int, *, cores_each: int | None = None, gpus: int = 0, keep: bool = False) -> None:
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="lgbench-job")
         self._places: queue.SimpleQueue[int] = queue.SimpleQueue()  # more threads than jobs would wait here
         for place in range(jobs):
@@ -63,6 +64,8 @@ class ProcessesExecutor(Executor):
         self._gpus = _visible_gpus(gpus)
         self._cores = cores_each or max(1, cores() // jobs)
         self._pools: set[ProcessPoolExecutor] = set()
+        self._keep = keep
+        self._kept: dict[int, ProcessPoolExecutor] = {}  # by place, while no call is executed there
         self._ending = threading.Event()
 
     def submit(
@@ -74,8 +77,7 @@ class ProcessesExecutor(Executor):
     def _execute(self, call: Callable[[], _Returned]) -> _Returned:
         place = self._places.get()
         try:
-            gpu = self._gpus[place % len(self._gpus)] if self._gpus else None
-            with self._process(gpu) as pool:
+            with self._process(place) as pool:
                 return pool.submit(call).result()
         except BrokenProcessPool:
             raise ProcessEndedError(
@@ -85,16 +87,35 @@ class ProcessesExecutor(Executor):
             self._places.put(place)
 
     @contextlib.contextmanager
-    def _process(self, gpu: str | None) -> Iterator[ProcessPoolExecutor]:
+    def _process(self, place: int) -> Iterator[ProcessPoolExecutor]:
+        pool = self._kept.pop(place, None) or self._started(place)
+        self._pools.add(pool)
+        try:
+            if self._ending.is_set():
+                raise ProcessEndedError("it was not started")
+            yield pool
+        except BrokenProcessPool:
+            self._end(pool)
+            raise
+        except BaseException:  # of the call itself: the process is sound
+            self._release(place, pool)
+            raise
+        self._release(place, pool)
+
+    def _started(self, place: int) -> ProcessPoolExecutor:
+        gpu = self._gpus[place % len(self._gpus)] if self._gpus else None
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._cores, gpu)) as pool:
-            self._pools.add(pool)
-            try:
-                if self._ending.is_set():
-                    raise ProcessEndedError("it was not started")
-                yield pool
-            finally:
-                self._pools.discard(pool)
+        return ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._cores, gpu))
+
+    def _release(self, place: int, pool: ProcessPoolExecutor) -> None:
+        if self._keep:
+            self._kept[place] = pool
+        else:
+            self._end(pool)
+
+    def _end(self, pool: ProcessPoolExecutor) -> None:
+        pool.shutdown()
+        self._pools.discard(pool)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End; with `cancel_futures`, which comes with Ctrl-C, the calls at work are ended too."""
@@ -103,15 +124,20 @@ class ProcessesExecutor(Executor):
             for pool in list(self._pools):
                 end_workers(pool)
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        for pool in self._kept.values():
+            pool.shutdown(wait=wait)
+        self._kept.clear()
 
 
 def _begin(threads: int, gpu: str | None) -> None:
     """Prepare a process that is to execute a call, before anything loads PyTorch."""
     begin_work()
+    os.dup2(2, 1)  # what the user's code prints must not mix with the report
     if gpu is not None:
         os.environ[VISIBLE_GPUS] = gpu
-    if importlib.util.find_spec("torch") is not None:
-        import torch  # the number of threads that a variable sets would not reach a loaded library
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:  # which the variable does not reach any more
+        import torch
 
         torch.set_num_threads(threads)
 
@@ -122,7 +148,9 @@ def _visible_gpus(count: int) -> list[str]:
     return (given or [str(number) for number in range(count)])[:count]
 
 
-def open_executor(name: str, *, jobs: int = 1, cores_each: int | None = None, device: str = "cpu") -> Executor:
+def open_executor(
+    name: str, *, jobs: int = 1, cores_each: int | None = None, device: str = "cpu", keep: bool = False
+) -> Executor:
     """The executor of this name.
 
     Args:
@@ -131,21 +159,22 @@ def open_executor(name: str, *, jobs: int = 1, cores_each: int | None = None, de
         jobs: Calls at a time, where the executor is local.
         cores_each: Cores of each call; None shares out those of this machine, or takes one of a Ray cluster's.
         device: As PyTorch names it: local jobs on `cuda`, without a number, share the GPUs of this machine.
+        keep: Whether calls are to find what earlier ones in the same process loaded.
 
     Raises:
         LgbenchError: There is none of this name, or it cannot be made.
     """
     if name == LOCAL:
-        if jobs == 1 and cores_each is None:
+        if jobs == 1 and cores_each is None and not keep:
             return InProcessExecutor()
-        return ProcessesExecutor(jobs, cores_each=cores_each, gpus=_gpu_count() if device == "cuda" else 0)
+        return ProcessesExecutor(jobs, cores_each=cores_each, gpus=_gpu_count() if device == "cuda" else 0, keep=keep)
     if name == RAY or name.startswith(f"{RAY}:"):
         from lgbench.experiments.on_ray import RayExecutor
         from lgbench.extras import require_extra
 
         require_extra("ray", purpose="--executor ray")
         address, gpus = name.partition(":")[2] or None, 1 if device.startswith("cuda") else 0
-        executor: Executor = RayExecutor(address, cores=cores_each or 1, gpus=gpus)
+        executor: Executor = RayExecutor(address, cores=cores_each or 1, gpus=gpus, keep=keep)
         return executor
     return _of_user(name)
 

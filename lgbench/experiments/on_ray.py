@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
+
+# Read when Ray is imported. Lines that differ in their numbers only would be dropped as repetitions: they are progress.
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")  # that runs wait for a free core is no news
 
 import ray
 from ray.exceptions import RayError
@@ -19,6 +24,7 @@ from lgbench.version import __version__
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
 _Files = dict[str, bytes]
+_SECONDS_TO_END = 30.0
 _RETRIES = 5  # of a task whose worker or machine is lost; an error of the task itself is not retried
 
 
@@ -32,6 +38,10 @@ class RayExecutor(Executor):
         address: Of the cluster, as `ray start` prints it; None takes that of `RAY_ADDRESS`, or starts Ray here.
         cores: Of each call.
         gpus: Of each call.
+        keep: Let a process with a GPU execute further calls, which may use what earlier ones loaded.
+
+    Attributes:
+        slots: How many calls the cluster has room for at a time.
 
     Raises:
         LgbenchError: The cluster does not answer, or has no machine with so many cores and GPUs.
@@ -39,23 +49,17 @@ class RayExecutor(Executor):
 
     shares_disk = False
 
-    def __init__(self, address: str | None = None, *, cores: int = 1, gpus: int = 0) -> None:
+    def __init__(self, address: str | None = None, *, cores: int = 1, gpus: int = 0, keep: bool = False) -> None:
         self.cores = cores
         self._owns = not ray.is_initialized()
         if self._owns:
             _connect(address)
-        self._check_resources(cores, gpus)
+        self.slots = _slots(cores, gpus)
         here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
         self.mailbox = Mailbox(_MailboxActor.options(num_cpus=0, scheduling_strategy=here).remote())  # type: ignore[attr-defined]
-        self._call = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=_RETRIES)(_by_value())
-        self._waiting: set[Any] = set()
-
-    @staticmethod
-    def _check_resources(cores: int, gpus: int) -> None:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(node.get("CPU", 0) >= cores and node.get("GPU", 0) >= gpus for node in nodes):
-            wanted = f"{cores} core{'s' if cores > 1 else ''}" + (f" and {gpus} GPU" if gpus else "")
-            raise LgbenchError(f"No machine of the Ray cluster has {wanted}, which each run needs.")
+        reuse = {"max_calls": 0} if keep else {}  # Ray's own: no limit without a GPU, one call with one
+        self._call = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=_RETRIES, **reuse)(_by_value())
+        self._waiting: dict[Any, threading.Thread] = {}
 
     def submit(
         self, fn: Callable[_Parameters, _Returned], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
@@ -63,9 +67,11 @@ class RayExecutor(Executor):
         """The future of a call on the cluster. What it takes and returns is pickled."""
         reference = self._call.remote(pickle.dumps((fn, args, kwargs)), __version__)
         future: Future[_Returned] = Future()
-        self._waiting.add(reference)
+        future.set_running_or_notify_cancel()  # from now on only `shutdown` cancels it
         # A thread for each task: `ObjectRef.future` would call back on Ray's own, which must not wait.
-        threading.Thread(target=self._wait, args=(reference, future), daemon=True, name="lgbench-ray").start()
+        thread = threading.Thread(target=self._wait, args=(reference, future), daemon=True, name="lgbench-ray")
+        self._waiting[reference] = thread
+        thread.start()
         return future
 
     def _wait(self, reference: Any, future: Future[Any]) -> None:
@@ -80,21 +86,35 @@ class RayExecutor(Executor):
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits
             future.set_exception(error)
         finally:
-            self._waiting.discard(reference)
+            self._waiting.pop(reference, None)
 
     def latest(self, key: str) -> _Files:
         """The files that a job last left in the mailbox; empty for none."""
         return self.mailbox.get(key)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Disconnect; with `cancel_futures`, end the tasks at work too."""
-        if cancel_futures:
-            for reference in list(self._waiting):
-                ray.cancel(reference, force=True)
-        elif wait and self._waiting:
-            ray.wait(list(self._waiting), num_returns=len(self._waiting))
-        if self._owns:
+        """Disconnect; with `cancel_futures`, end the tasks at work too. The last states that they sent are kept."""
+        waiting = dict(self._waiting)
+        for reference in waiting if cancel_futures else ():
+            ray.cancel(reference, force=True)
+        for thread in waiting.values() if wait or cancel_futures else ():
+            thread.join(_SECONDS_TO_END if cancel_futures else None)
+        if self._owns and ray.is_initialized():
             ray.shutdown()
+
+
+def _slots(cores: int, gpus: int) -> int:
+    """How many calls the cluster has room for, at least one.
+
+    Raises:
+        LgbenchError: It has none.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = [min(node.get("CPU", 0) // cores, node.get("GPU", 0) // gpus if gpus else 10**6) for node in nodes]
+    if not sum(room):
+        wanted = f"{cores} core{'s' if cores > 1 else ''}" + (f" and {gpus} GPU" if gpus else "")
+        raise LgbenchError(f"No machine of the Ray cluster has {wanted}, which each run needs.")
+    return int(sum(room))
 
 
 def _connect(address: str | None) -> None:
@@ -128,6 +148,7 @@ def _by_value() -> Callable[[bytes, str], tuple[str | None, bytes]]:
         function, arguments, keywords = pickle.loads(pickled)
         return None, pickle.dumps(function(*arguments, **keywords))
 
+    call.__name__ = call.__qualname__ = "lgbench"  # what Ray puts before lines of workers
     return call
 
 

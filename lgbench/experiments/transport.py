@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Any
 from lgbench.errors import FolderInUseError, LgbenchError
 from lgbench.experiments.base import Run
 from lgbench.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
-from lgbench.links import is_folder, refuse_links
+from lgbench.links import refuse_links
 from lgbench.models.importing import split_place
 
 Files = dict[str, bytes]
@@ -162,17 +163,8 @@ def carry_out(job: Job, mailbox: Any = None) -> Delivery:
 
 @contextlib.contextmanager
 def _workplace(job: Job) -> Iterator[Path]:
-    """A folder that a repeated call on this machine finds again, and that is removed when the job has ended.
-
-    Raises:
-        LgbenchError: Another user made something of this name, from which no code may be imported.
-    """
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    place = Path(tempfile.gettempdir()) / f"lgbench-{user}-{job.key}"
-    with contextlib.suppress(FileExistsError):
-        place.mkdir(mode=0o700)
-    if not is_folder(place) or place.lstat().st_uid != user:
-        raise LgbenchError(f"{str(place)!r} is no folder of yours. Remove it, or name another folder in TMPDIR.")
+    """A folder of this call alone: the process of a call that was given up as lost may still be at work."""
+    place = Path(tempfile.mkdtemp(prefix=f"lgbench-{job.key}-"))
     try:
         yield place
     finally:
@@ -201,10 +193,15 @@ def _sending(folder: Path, key: str, mailbox: Any) -> Iterator[None]:
     def watch() -> None:
         sent = ""
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            if (seen := _looks(folder)) != sent:
-                with contextlib.suppress(OSError):  # a file was replaced as it was read: there will be a next time
+            try:
+                if (seen := _looks(folder)) != sent:
                     mailbox.put(key, read_files(folder))
                     sent = seen
+            except OSError:  # a file was replaced as it was read: there will be a next time
+                continue
+            except Exception as error:  # noqa: BLE001  # the run goes on, and its files come back with it
+                print(f"A state could not be sent ({error}); none is sent any more.", file=sys.stderr, flush=True)
+                return
 
     thread = threading.Thread(target=watch, daemon=True, name="lgbench-sending")
     thread.start()

@@ -14,7 +14,14 @@ from typing import Any
 
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.builtin import Oracle
-from lgbench.models.contract import DEFAULT_BATCH_SIZE, CappedReply, Predictor, RefusedReply, StreamingPredictor
+from lgbench.models.contract import (
+    DEFAULT_BATCH_SIZE,
+    CappedReply,
+    Predictor,
+    RefusedReply,
+    SharedPredictor,
+    StreamingPredictor,
+)
 from lgbench.suites import Suite
 
 
@@ -27,7 +34,7 @@ def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
     """
     if isinstance(predictor, Oracle):
         predictor.solve_tasks_of(suite)
-    if isinstance(predictor, StreamingPredictor):
+    if isinstance(predictor, StreamingPredictor | SharedPredictor):
         with user_code("The model's prepare"):
             predictor.prepare(suite, tuple(tasks))
 
@@ -108,7 +115,7 @@ def ask_each_alone(predictor: Predictor, prompts: Sequence[str], task: str) -> l
     Raises:
         ModelError: It raised, or did not return one string for each prompt.
     """
-    if not isinstance(predictor, StreamingPredictor):
+    if not isinstance(predictor, StreamingPredictor | SharedPredictor):
         return [reply for prompt in prompts for reply in ask(predictor, [prompt], task)]
     with user_code(f"The model's predict, given {len(prompts)} {task} prompts one by one,"):
         replies = predictor.each_alone(list(prompts), task)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from lgbench.results import Environment
 from lgbench.suites import Suite
 
 DEFAULT_BATCH_SIZE = 64
@@ -98,6 +99,44 @@ class PipelinedPredictor(StreamingPredictor):
     @abstractmethod
     def wind_down(self) -> None:
         """Begin no further question of the conversation that goes on; what is under way is still handed on."""
+
+
+class SharedPredictor(ABC):
+    """A model that several processes hold: it is asked whole cells, several at once. Not for users' classes.
+
+    Attributes:
+        environment: The environment of the processes that hold it.
+        one_by_one: As for `StreamingPredictor`.
+    """
+
+    environment: Environment
+    one_by_one: bool = True
+
+    @abstractmethod
+    def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
+        """As for `StreamingPredictor`."""
+
+    @abstractmethod
+    def predict(self, prompts: Sequence[str], task: str) -> Sequence[str]:
+        """Reply to prompts of one task, in one of the processes."""
+
+    @abstractmethod
+    def answer(
+        self, cells: Iterable[Sequence[Question]], *, batch_size: int | None
+    ) -> Iterator[tuple[int, Sequence[str]]]:
+        """Reply to cells, in any order.
+
+        Args:
+            cells: The questions of each, all of one task. A cell is taken when there is a process to ask.
+            batch_size: Prompts in one call of `predict`; None leaves it to the model.
+
+        Returns:
+            The number of a cell, from 0 in the order in which they were taken, and the replies to its questions.
+        """
+
+    @abstractmethod
+    def each_alone(self, prompts: Sequence[str], task: str) -> list[str]:
+        """Reply to prompts of one task, each in a batch of its own, all in one of the processes."""
 
 
 class CappedReply(str):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lgbench.cells import checked_cell, evaluated
 from lgbench.models.calling import ask_in_parts
-from lgbench.models.contract import PipelinedPredictor, Question, StreamingPredictor, Tokens
+from lgbench.models.contract import PipelinedPredictor, Question, SharedPredictor, StreamingPredictor, Tokens
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.replies import Reply
@@ -62,7 +62,8 @@ def answers(model: Model, cells: Iterable[Sequence[Example]], *, batch_size: int
     """Ask a model, and hand its replies on as they come. None as the batch size leaves it to the model.
 
     A cell is taken from `cells` when every reply to those before it was handed on; for a predictor that works on many
-    questions at once, when every reply to those before the last was.
+    questions at once, when every reply to those before the last was; for one that several processes hold, when one of
+    them can take it.
 
     Args:
         model: The model.
@@ -75,6 +76,9 @@ def answers(model: Model, cells: Iterable[Sequence[Example]], *, batch_size: int
     """
     if isinstance(model.predictor, PipelinedPredictor):
         yield from _timed(model, _pipelined(model.predictor, cells, batch_size))
+        return
+    if isinstance(model.predictor, SharedPredictor):
+        yield from _timed(model, _shared(model.predictor, cells, batch_size))
         return
     for examples in cells:
         yield from _timed(model, _cell_by_cell(model, examples, batch_size))
@@ -97,11 +101,30 @@ def _cell_by_cell(
     if isinstance(model.predictor, RecordedReplies):
         yield dict(zip(examples, model.predictor.lookup([example.id for example in examples]), strict=True))
         return
-    # Batches then hold prompts of like length, and one too large for the memory fails at the start and not at the end.
-    examples = sorted(examples, key=lambda example: -len(example.prompt))
+    examples = _longest_first(examples)
     prompts = [example.prompt for example in examples]
     for part in ask_in_parts(model.predictor, prompts, examples[0].task, batch_size=batch_size):
         yield {examples[position]: reply for position, reply in part.items()}
+
+
+def _longest_first(examples: Sequence[Example]) -> list[Example]:
+    """Batches then hold prompts of like length, and one too large for the memory fails at the start."""
+    return sorted(examples, key=lambda example: -len(example.prompt))
+
+
+def _shared(
+    predictor: SharedPredictor, cells: Iterable[Sequence[Example]], batch_size: int | None
+) -> Iterator[Mapping[Example, str]]:
+    taken: list[list[Example]] = []
+
+    def questions() -> Iterator[list[Question]]:
+        for examples in cells:
+            taken.append(_longest_first(examples))
+            yield [Question(example.prompt, example.task) for example in taken[-1]]
+
+    for number, replies in predictor.answer(questions(), batch_size=batch_size):
+        yield dict(zip(taken[number], replies, strict=True))
+        taken[number] = []
 
 
 def _pipelined(

@@ -7,9 +7,9 @@ arrived). When it is done it holds `result.json` and `replies.jsonl.gz` instead.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,31 +68,26 @@ class RunFolder:
         self._stored_file: BinaryIO = open_own(path / f".{REPLIES_FILE}{TEMPORARY}", "xb")
         self._stored = StoredReplies(self._stored_file)
         self._earlier = read_lines(path / PARTIAL_FILE)
-        self._aside: deque[Line] = deque()
+        self._aside: dict[str, list[Line]] = {}  # by cell
 
     def earlier(self, examples: Sequence[Example]) -> dict[str, Reply]:
-        """The replies to these examples that earlier pieces of the run left. Ask cell by cell, in the run's order.
+        """The replies to these examples of one cell that earlier pieces of the run left. Ask for each cell once.
 
-        A model that works on two cells at once leaves replies to the second between those to the first: they are set
-        aside for the next call. With a third cell the replies to the first are complete.
+        The file is read on until all of them are found. A model that works on several cells at once leaves replies to
+        others between them: those are set aside for later calls.
         """
         ids = {example.id for example in examples}
         found: dict[str, Reply] = {}
-        others: list[Line] = []
-        while (line := self._next_line()) is not None:
+        for line in itertools.chain(self._aside.pop(examples[0].id.rpartition("-")[0], ()), self._earlier):
             if line.example_id in ids:
                 found[line.example_id] = line.reply
                 self.spent = self.spent.plus(line.spent)
-                continue
-            others.append(line)
-            if line.cell != others[0].cell:
-                break
-        self._aside.extendleft(reversed(others))
+                if len(found) == len(ids):
+                    break
+            else:
+                self._aside.setdefault(line.cell, []).append(line)
         self.resumed += len(found)
         return found
-
-    def _next_line(self) -> Line | None:
-        return self._aside.popleft() if self._aside else next(self._earlier, None)
 
     def append(self, answers: Answers) -> None:
         """Keep some replies. What they took stands on the first line."""

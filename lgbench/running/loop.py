@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from lgbench.errors import LgbenchError
 from lgbench.models.calling import ask_each_alone
-from lgbench.models.contract import PipelinedPredictor, Predictor, StreamingPredictor
+from lgbench.models.contract import PipelinedPredictor, Predictor, SharedPredictor, StreamingPredictor
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.replies import Reply
@@ -191,7 +191,7 @@ class Running:
 
 def asks_again(predictor: Predictor | RecordedReplies) -> TypeGuard[Predictor]:
     """Whether some prompts are asked again one by one, as batches could have changed their replies."""
-    if isinstance(predictor, StreamingPredictor):
+    if isinstance(predictor, StreamingPredictor | SharedPredictor):
         return predictor.one_by_one
     return not isinstance(predictor, RecordedReplies)
 

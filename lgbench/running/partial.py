@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,13 +66,17 @@ def _number(record: Mapping[str, Any], key: str) -> float:
 
 
 def read_lines(partial: Path) -> Generator[Line, None, None]:
-    """The lines of the file, one by one.
+    """The lines that the file holds when the first is read, one by one; those that are appended later are left out.
 
     Raises:
         DamagedRunError: A line is none that a run could have written.
     """
     with partial.open("rb") as file:
+        left = os.fstat(file.fileno()).st_size
         for number, line in enumerate(file, start=1):
+            left -= len(line)
+            if left < 0:
+                return
             try:
                 example_id, reply, record = parse_reply_line(line, strict=False)
                 if len(reply.text) > MAX_REPLY_CHARS:  # it was cut before it was written

@@ -193,7 +193,7 @@ def wrong_replies(result: Result, replies: Mapping[str, Reply]) -> Iterator[tupl
 def _replied(result: Result, replies: Mapping[str, Reply], cells: Iterable[Cell]) -> Iterator[tuple[Example, Reply]]:
     suite = load_suite(result.suite, result.draft)
     for cell in cells:
-        for example in evaluated(suite, cell, cell_examples(suite.name, cell), result.limit):
+        for example in evaluated(suite, cell, cell_examples(suite, cell), result.limit):
             yield example, replies.get(example.id, Reply(example.target))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -305,3 +306,15 @@ def test_the_example_trains_and_is_decoded_step_by_step(tmp_path: Path) -> None:
     replies = model.predictor.predict(prompts, "reverse")
     assert replies == CheckpointPredictor(Whole(module)).predict(prompts, "reverse")
     assert len(EXAMPLE.read_text("utf-8").splitlines()) < 60
+
+
+def test_the_module_of_the_page_is_the_example() -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "training.md").read_text("utf-8")
+    found = re.search(r"^```python\n# my_module.py\n(.*?)^```$", page, re.M | re.S)
+    assert found
+    written: dict[str, Any] = {}
+    exec(found[1], written)
+    one, two = written["build"](SIZE), load_build(f"{EXAMPLE}:build")(SIZE)
+    check_module(one, device="cpu")
+    one.load_state_dict(two.state_dict())
+    assert torch.equal(one(PROMPTS), two(PROMPTS))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from lgbench.results import SystemInfo
 from lgbench.submissions.eligibility import ineligible
 from lgbench.submissions.plausible import implausible
 from tests.made_up import make_result
+from tests.test_adding_a_task import run
 from tests.test_cli import Shell
 
 SOURCE = '''
@@ -182,6 +186,25 @@ def test_the_kinds_are_listed_with_their_options_and_their_packages(
     assert "parrot:TEXT (flock 1.5)\n  says TEXT\n  model options\n    times: int\n    upper: bool = False" in done.out
     assert "PROBLEM: Loading the scheme 'gone'" in done.out
     assert "PROBLEM: flock 1.5 offers the scheme 'hf', a name that lgbench itself uses" in done.out
+
+
+def test_the_package_of_the_page_works(install: Install, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text("utf-8")
+    files = dict(re.findall(r"<!-- file: (my_package.py|pyproject.toml) -->\n```\w+\n(.*?)^```$", page, re.M | re.S))
+    points = tomllib.loads(files["pyproject.toml"])["project"]["entry-points"]["lgbench.schemes"]
+    written = [f"{name} = {value}" for name, value in points.items()]
+    install(*written, distribution="my_package", source=files["my_package.py"])
+    commands = re.findall(r"^\$ lgbench (models|eval repeat.*)$", page, re.M)
+    root = Path(__file__).parents[1]
+    listed, evaluated = (
+        run(tmp_path / "my_package", "-m", "lgbench", *each.split(), package=root) for each in commands
+    )
+    assert "repeat:SIGN (my_package 1.5)\n  repeats the prompt" in listed
+    (result,) = (tmp_path / "my_package" / "runs").glob("*/result.json")
+    system = json.loads(result.read_text("utf-8"))["system"]
+    assert (system["model"], system["kind"], system["options"]) == ("repeat:-", "repeat", {"times": "2"})
+    assert "capitalize" in evaluated
+    assert load_model("repeat:-", {"times": "2"}).predictor.predict(["ab="], "reverse") == ["ab-ab"]  # type: ignore[union-attr]
 
 
 def problems(kind: str, model: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A folder of submissions, of real evaluations; a server on loopback."""
+"""Which tests run; a folder of submissions, of real evaluations; a server on loopback."""
 
 import os
 import shutil
@@ -13,11 +13,15 @@ from lgbench.evaluation import evaluate
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.submissions.submitting import Details, submit
+from tests import selection
 from tests.loopback import KEY, Rule, Serve, Server
 from tests.submitted import OTHER_SEED, RUN, RightUpTo
 
 # The models of the tests are so small that threads would wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# It reached this process already. It is not meant for a pytest that a test starts.
+os.environ.pop("PYTEST_ADDOPTS", None)
 
 # What the tests' processes write is read as UTF-8, whatever the locale.
 os.environ.setdefault("PYTHONUTF8", "1")
@@ -25,6 +29,20 @@ os.environ.setdefault("PYTHONUTF8", "1")
 # A shell without job control starts what it puts in the background deaf to Ctrl-C, and the deafness is inherited:
 # the tests that press Ctrl-C would wait for nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shard", metavar="NUMBER/COUNT", help="Run the test files of one shard of COUNT.")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers that are given here
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    selection.mark(items)
+    if shard := config.getoption("--shard"):
+        number, count = selection.parse_shard(shard)
+        others = [item for item in items if selection.shard_of(item.path, config.rootpath, count) != number]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
 
 
 @pytest.fixture(scope="session")

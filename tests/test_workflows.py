@@ -1,7 +1,9 @@
 """What keeps a stranger's pull request from doing harm in CI; each check shows first that it could fail."""
 
 import re
+import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 
 from lgbench.submissions.changes import LEADERBOARD_FOLDER, MAINTAINED_FOLDERS
 from lgbench.submissions.system import SUBMISSIONS_FOLDER
-from tests.workflow_files import ROOT, WORKFLOWS, job, load, step, steps
+from tests.workflow_files import ROOT, WORKFLOWS, job, jobs, load, step, steps
+from tools import constraints
 
+CONSTRAINTS = (ROOT / "constraints.txt").read_text("utf-8")
 PINNED = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 TOUCHED = "steps.compare.outputs.touched == 'yes'"
 
@@ -26,7 +30,7 @@ def scripts(name: str) -> list[str]:
 
 def writers() -> list[tuple[str, str]]:
     """The workflows that may write, and what."""
-    granted = [(path.stem, each) for path in WORKFLOWS for each in (load(path.stem), job(path.stem))]
+    granted = [(path.stem, each) for path in WORKFLOWS for each in (load(path.stem), *jobs(path.stem).values())]
     return [
         (name, scope) for name, each in granted for scope, how in each.get("permissions", {}).items() if how != "read"
     ]
@@ -36,8 +40,8 @@ def test_an_unpinned_action_would_be_found() -> None:
     assert unpinned("  - uses: actions/checkout@v4\n") == ["- uses: actions/checkout@v4"]
 
 
-def test_there_are_three() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["submissions-report", "submissions", "test"]
+def test_there_are_four() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["release", "submissions-report", "submissions", "test"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -55,7 +59,7 @@ def test_a_workflow_is_safe_to_run(path: Path) -> None:
 
 
 def test_only_the_report_may_write_and_it_checks_out_nothing() -> None:
-    assert writers() == [("submissions-report", "pull-requests")]
+    assert writers() == [("release", "id-token"), ("submissions-report", "pull-requests")]
     assert not any("uses" in each for each in steps("submissions-report"))
 
 
@@ -66,7 +70,36 @@ def test_every_pull_request_to_main_is_checked_and_again_in_a_merge_queue(name: 
     assert triggers["pull_request"]["branches"] == ["main"]
     # It would see 300 files; and a job that is skipped counts as one that passed.
     assert triggers["pull_request"].keys() <= {"branches", "types"}
-    assert "if" not in job(name)
+    assert all(each.get("if", "always()") == "always()" for each in jobs(name).values())
+
+
+def test_one_job_stands_for_all_and_fails_with_any_of_them() -> None:
+    *others, last = jobs("test")
+    assert (last, jobs("test")[last]["needs"]) == ("test", others)
+    assert jobs("test")[last]["if"] == "always()"
+    script = jobs("test")[last]["steps"][0]["run"]
+    for failed, status in (("false", 0), ("true", 1), ("", 1)):
+        assert subprocess.run(["bash", "-ec", script], env={"FAILED": failed}, check=False).returncode == status
+    assert f"the checks `validate` and `{last}`" in (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+
+
+def test_the_jobs_run_every_stage_of_the_complete_check() -> None:
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    (every,) = re.findall(r"^    set -- (.*)$", script, re.MULTILINE)
+    stages = [stage for each in scripts("test") if each.startswith(".ci/run ") for stage in each.split()[1:]]
+    assert sorted(stages) == sorted(every.split())
+    assert jobs("test")["tests"]["strategy"]["matrix"]["shard"] == ["1/3", "2/3", "3/3"]
+
+
+def test_a_release_is_published_by_a_job_that_runs_nothing_of_it() -> None:
+    assert load("release")["on"] == {"push": {"tags": ["v*"]}}
+    build, publish = jobs("release")["build"], jobs("release")["publish"]
+    assert build["permissions"] == {"contents": "read"}
+    assert (publish["needs"], publish["environment"]) == (["build"], "pypi")
+    ran = " ".join(each.get("run", "") for each in publish["steps"])
+    assert ".ci/run" not in ran
+    assert "lgbench" not in ran.replace("github", "")
+    assert ".ci/run dist" in [each.get("run") for each in build["steps"]]
 
 
 def test_a_run_on_main_is_never_cancelled() -> None:
@@ -110,12 +143,16 @@ def test_setting_the_label_starts_a_run_and_so_does_removing_it() -> None:
 
 
 def pins() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    return dict(line.lower().replace("_", "-").split("==") for line in lines)
+    return {constraints.normal(name): version for name, version in constraints.pins(CONSTRAINTS).items()}
 
 
-def environments() -> list[dict[str, Any]]:
-    return [step("submissions", "Install the base branch's code")["env"], job("test")["env"]]
+def environments() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where pip runs: the folder of constraints.txt and the environment of the step or job."""
+    yield "/base", step("submissions", "Install the base branch's code")["env"]
+    for name in ("test", "release"):
+        for each in jobs(name).values():
+            if any("setup-python@" in step.get("uses", "") for step in each["steps"]):
+                yield "", each["env"]
 
 
 def test_the_build_backend_is_pinned_and_pip_is_told() -> None:
@@ -125,9 +162,13 @@ def test_the_build_backend_is_pinned_and_pip_is_told() -> None:
     needed = ["packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers"]
     assert required == ["hatchling"]
     assert {*required, *needed, "pip"} <= pins().keys()
-    for each, folder in zip(environments(), ("/base", ""), strict=True):
+    assert len(list(environments())) == 7
+    for folder, each in environments():
         path = f"${{{{ github.workspace }}}}{folder}/constraints.txt"
-        assert each == {"PIP_CONSTRAINT": path, "PIP_BUILD_CONSTRAINT": path}
+        assert {name: value for name, value in each.items() if name.startswith("PIP_")} == {
+            "PIP_CONSTRAINT": path,
+            "PIP_BUILD_CONSTRAINT": path,
+        }
 
 
 def test_one_report_at_a_time_and_of_the_workflow_that_is_ours() -> None:

@@ -20,15 +20,21 @@ def load(name: str) -> dict[str, Any]:
     return {"on" if key is True else key: value for key, value in workflow.items()}
 
 
-def job(name: str) -> dict[str, Any]:
+def jobs(workflow: str) -> dict[str, dict[str, Any]]:
+    """The jobs of a workflow, by their keys."""
+    return dict(load(workflow)["jobs"])
+
+
+def job(workflow: str) -> dict[str, Any]:
     """The only job of a workflow."""
-    (found,) = load(name)["jobs"].values()
-    return dict(found)
+    (found,) = jobs(workflow).values()
+    return found
 
 
-def steps(name: str) -> Iterator[dict[str, Any]]:
-    """The steps of a workflow."""
-    yield from job(name)["steps"]
+def steps(workflow: str) -> Iterator[dict[str, Any]]:
+    """The steps of a workflow, job by job."""
+    for each in jobs(workflow).values():
+        yield from each["steps"]
 
 
 def step(workflow: str, name: str) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""Which tests run: a marker for each extra that a test needs, and shards for jobs that share the work."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lgbench.extras import EXTRAS
+
+_SKIPS = r"pytest\.importorskip\([\"'](\w+)"
+_OF_A_MODULE = re.compile(rf"^(?:\w+ = )?{_SKIPS}", re.MULTILINE)
+_OF_A_TEST = re.compile(_SKIPS)
+
+
+def markers_of(text: str, *, module: bool) -> set[str]:
+    """The extras whose packages a source asks for by `pytest.importorskip`, a module's outside its functions only."""
+    needed = set((_OF_A_MODULE if module else _OF_A_TEST).findall(text))
+    extras: dict[str, str] = {}
+    for extra, packages in EXTRAS.items():
+        for package in packages:
+            extras.setdefault(package, extra)
+    return {extras[package] for package in needed if package in extras}
+
+
+def mark(items: Sequence[pytest.Item]) -> None:
+    """Give each test the markers of the extras that it needs."""
+    of_modules: dict[Path, set[str]] = {}
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        if item.path not in of_modules:
+            of_modules[item.path] = markers_of(item.path.read_text("utf-8"), module=True)
+        own = markers_of(inspect.getsource(item.function), module=False)
+        for name in sorted(of_modules[item.path] | own):
+            item.add_marker(name)
+
+
+def shard_of(path: Path, root: Path, count: int) -> int:
+    """Which of the shards 1 to `count` a file belongs to; the same everywhere."""
+    return zlib.crc32(path.relative_to(root).as_posix().encode()) % count + 1
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Number and count of a shard such as `2/3`.
+
+    Raises:
+        pytest.UsageError: It does not read so.
+    """
+    match = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)", text)
+    if match is None or int(match[1]) > int(match[2]):
+        raise pytest.UsageError(f"--shard {text!r} does not read as NUMBER/COUNT, such as 2/3.")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,1 @@
+"""Programs for work on lgbench itself; each says how to call it."""

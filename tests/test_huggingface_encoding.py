@@ -92,6 +92,18 @@ def test_what_a_template_begins_with_is_not_put_before_it_again(tmp_path: Path) 
     assert asked_text(folder, template="<s>{prompt}") == "<s>12+34="
 
 
+@pytest.mark.parametrize("frame", ["<cls> $A <sep>", "$A <sep> <cls>"])
+def test_a_separator_that_the_tokenizer_closes_a_text_with_is_taken_away(tmp_path: Path, frame: str) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"cls_token": "<cls>", "sep_token": "<sep>"})
+    marks = [(mark, tokenizer.convert_tokens_to_ids(mark)) for mark in ("<cls>", "<sep>")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=frame, special_tokens=marks)
+    save_model(tmp_path, LlamaConfig(vocab_size=len(tokenizer), eos_token_id=2, **LLAMA), tokenizer=tokenizer)
+    begin = "<cls>" if frame.startswith("<cls>") else ""
+    assert asked_text(tmp_path) == f"{begin}12+34="
+    assert asked_text(tmp_path, template="{prompt}<sep>") == f"{begin}12+34=<sep>"
+
+
 class Stubborn(PreTrainedTokenizerFast):  # type: ignore[misc]
     """A tokenizer that closes every text, even where it is told not to."""
 
@@ -167,6 +179,21 @@ def test_a_template_that_strips_what_the_user_wants_sent_is_refused(tmp_path: Pa
         load_model(f"hf:{folder}", {"template": "{prompt}\n", "chat": "true"}).predictor.predict(  # type: ignore[union-attr]
             ["12+34="], "reverse_add"
         )
+
+
+@pytest.mark.parametrize("template", ["{{ messages[0].content | trim }}:", "{{ messages[0].content | tojson }}:"])
+def test_a_template_that_writes_the_list_of_parts_out_is_refused(tmp_path: Path, template: str) -> None:
+    folder = make_chatty(tmp_path, template)
+    with pytest.raises(LgbenchError, match="drops or changes what it is given"):
+        asked_text(folder, style="raw", chat="true", template=' "{prompt}')
+
+
+def test_a_template_that_refuses_a_later_question_says_so(tmp_path: Path) -> None:
+    refusing = "{% if messages[0].content == '99+99=' %}{{ raise_exception('no nines') }}{% endif %}"
+    folder = make_chatty(tmp_path, refusing + "{{ messages[0].content }}:")
+    assert asked_text(folder, style="raw", chat="true") == "12+34=:"
+    with pytest.raises(LgbenchError, match=r"refuses a user's message: no nines\."):
+        asked_text(folder, "99+99=", style="raw", chat="true")
 
 
 def test_the_day_changes_no_prompt(tmp_path: Path) -> None:

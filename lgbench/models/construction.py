@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
@@ -98,8 +99,9 @@ def _convert(text: str, parameter: inspect.Parameter, name: str, kind: str) -> A
     wanted = parameter.annotation
     if wanted is parameter.empty:
         wanted = str if parameter.default in (parameter.empty, None) else type(parameter.default)
-    if get_origin(wanted) is Literal and text not in get_args(wanted):
-        raise UnknownNameError(f"valid {parameter.name} for {name!r}", text, get_args(wanted))
+    given = _but_for_none(wanted)
+    if get_origin(given) is Literal and text not in get_args(given):
+        raise UnknownNameError(f"valid {parameter.name} for {name!r}", text, get_args(given))
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(wanted)
     except PydanticSchemaGenerationError:
@@ -109,7 +111,13 @@ def _convert(text: str, parameter: inspect.Parameter, name: str, kind: str) -> A
     try:
         return adapter.validate_json(text)
     except ValidationError:
-        words = getattr(wanted, "__name__", str(wanted))
+        words = getattr(given, "__name__", str(given))
         raise LgbenchError(
             f"{kind.capitalize()} {parameter.name}={text!r} of {name!r} must be of type {words}."
         ) from None
+
+
+def _but_for_none(wanted: Any) -> Any:
+    """What a type allows beside None."""
+    kinds = [kind for kind in get_args(wanted) if kind is not NoneType]
+    return kinds[0] if get_origin(wanted) in (Union, UnionType) and len(kinds) == 1 else wanted

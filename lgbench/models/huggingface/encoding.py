@@ -21,6 +21,7 @@ _DATED = (
 )
 _CHECKED = 4  # prompts of a cell
 _SHOWN = 60  # characters of a text in a message
+_PART = re.compile(r"""["']type["']: *["']text["']""")  # of a list of parts that was written out as a list
 
 
 class PromptEncoder:
@@ -41,11 +42,12 @@ class PromptEncoder:
     ) -> None:
         self._tokenizer = tokenizer
         self._style = style
-        self._ends = ends
         _check_template_name(tokenizer, template_name, chat=style.chat)
         self._template = _template_options(tokenizer, template_name) if style.chat else {}
         self._in_parts: bool | None = None  # whether the template takes a list of parts; None until it was tried
-        self._always_closed = _ends_behind(self._encoded("0"), ends)
+        closing = (getattr(tokenizer, name, None) for name in ("sep_token_id", "cls_token_id"))
+        self._closing = ends | {token for token in closing if token is not None}
+        self._always_closed = _ends_behind(self._encoded("0"), self._closing)
 
     def prepare(self, suite: Suite, tasks: Sequence[str]) -> None:
         """Check that the chat template passes on the questions of each task, unchanged.
@@ -72,10 +74,7 @@ class PromptEncoder:
             return self._opened(text)
         if self._in_parts is None:
             self._choose_form([text])
-        rendered = self._rendered(text, in_parts=bool(self._in_parts))
-        if text not in rendered:
-            raise LgbenchError(_changed(text, rendered))
-        return self._written(rendered)
+        return self._written(self._rendered(text, in_parts=bool(self._in_parts)))
 
     def _choose_form(self, texts: Sequence[str]) -> None:
         """Find the form of a message that the template takes: a text or, where it drops or refuses that, parts."""
@@ -86,42 +85,54 @@ class PromptEncoder:
 
     def _fault(self, texts: Sequence[str], *, in_parts: bool) -> str | None:
         """What goes wrong with the first text that the template does not pass on as it is; None if nothing does."""
-        for text in texts:
-            try:
-                rendered = self._rendered(text, in_parts=in_parts)
-            except Exception as error:  # noqa: BLE001  # a template can raise whatever Jinja and Python can
-                return f"The chat template of the tokenizer refuses a user's message: {error}."
-            if text not in rendered:
-                return _changed(text, rendered)
+        try:
+            for text in texts:
+                self._rendered(text, in_parts=in_parts)
+        except LgbenchError as error:
+            return str(error)
         return None
 
     def _rendered(self, text: str, *, in_parts: bool) -> str:
+        """What the template makes of a user's message.
+
+        Raises:
+            LgbenchError: It refuses the message, or does not pass it on as it is.
+        """
         content: object = [{"type": "text", "text": text}] if in_parts else text
-        rendered: str = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            tokenize=False,
-            add_generation_prompt=True,
-            # A template that knows no thinking mode ignores the switch; a model that thinks would only reach its cap.
-            enable_thinking=False,
-            **self._template,
-        )
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}],
+                tokenize=False,
+                add_generation_prompt=True,
+                # A template without a thinking mode ignores the switch; a model that thinks would only reach its cap.
+                enable_thinking=False,
+                **self._template,
+            )
+        except Exception as error:  # a template can raise anything that Jinja and Python can
+            raise LgbenchError(f"The chat template of the tokenizer refuses a user's message: {error}.") from error
+        if text not in rendered or (in_parts and _PART.search(rendered)):
+            raise LgbenchError(
+                f"The chat template of the tokenizer drops or changes what it is given: a message that ends in "
+                f"{text[-_SHOWN:]!r} becomes a text that ends in {rendered[-_SHOWN:]!r}."
+            )
         return rendered
 
     def _opened(self, text: str) -> list[int]:
         """The tokens of a text behind those that the tokenizer opens every text with.
 
-        Some tokenizers close every text too. A model continues it only without that end token. End tokens that the
-        text itself ends with stay; and what it begins with is not put before it a second time.
+        Some tokenizers close every text too, with an end token or, as BERT's and XLNet's do, a separator. A model
+        continues it only without that. End tokens that the text itself ends with stay; and what it begins with is not
+        put before it a second time.
         """
         own, all_tokens = self._written(text), self._encoded(text, add_special_tokens=True)
         start = _position(own, all_tokens)
         if start is None:  # a tokenizer that writes the text itself in another way
-            added = _ends_behind(all_tokens, self._ends) - _ends_behind(own, self._ends)
+            added = _ends_behind(all_tokens, self._closing) - _ends_behind(own, self._closing)
             return all_tokens[: len(all_tokens) - max(added, 0)]
         before, behind = all_tokens[:start], all_tokens[start + len(own) :]
         if own[: len(before)] == before:
             before = []
-        return [*before, *own, *behind[: len(behind) - _ends_behind(behind, self._ends)]]
+        return [*before, *own, *behind[: len(behind) - _ends_behind(behind, self._closing)]]
 
     def _written(self, text: str) -> list[int]:
         """The tokens of a text, and no others: there are tokenizers that close a text even where told not to."""
@@ -161,13 +172,6 @@ def _check_template_name(tokenizer: Any, name: str | None, *, chat: bool) -> Non
             f"The tokenizer has several chat templates ({', '.join(names)}), and none is its default. Choose one: "
             f"--model-option chat_template={names[0]}."
         )
-
-
-def _changed(text: str, rendered: str) -> str:
-    return (
-        f"The chat template of the tokenizer drops or changes what it is given: a message that ends in "
-        f"{text[-_SHOWN:]!r} becomes a text that ends in {rendered[-_SHOWN:]!r}."
-    )
 
 
 def _ends_behind(tokens: Sequence[int], ends: frozenset[int]) -> int:

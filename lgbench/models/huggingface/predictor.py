@@ -20,6 +20,7 @@ from lgbench.models.huggingface.vocabulary import check_vocabulary
 from lgbench.models.prompting import CLOSE_TAG, extract_reply, generation_cap, warn_of_confusion
 from lgbench.results import PromptStyle
 from lgbench.suites import Suite, load_suite
+from lgbench.text import plain
 
 _log = logging.getLogger(__name__)
 # A stop is looked for in the last few tokens only: it is short, and it is looked for after every token.
@@ -35,7 +36,8 @@ class HuggingFacePredictor(StreamingPredictor):
         chat_template: Which of the tokenizer's chat templates to use, where they have names.
 
     Raises:
-        LgbenchError: The style wants a chat template, and the tokenizer has none, or none of this name.
+        LgbenchError: The style wants a chat template, and the tokenizer has none, or none of this name; or the model's
+            end tokens are no numbers.
     """
 
     def __init__(self, checkpoint: Checkpoint, style: PromptStyle, *, chat_template: str | None = None) -> None:
@@ -152,7 +154,16 @@ class HuggingFacePredictor(StreamingPredictor):
 
 
 def _end_tokens(checkpoint: Checkpoint) -> frozenset[int]:
-    """The end tokens that the tokenizer and the model's generation settings name."""
+    """The end tokens that the tokenizer and the model's generation settings name.
+
+    Raises:
+        LgbenchError: The settings name something else.
+    """
     configured: Any = checkpoint.model.generation_config.eos_token_id
     named = configured if isinstance(configured, list) else [configured]
+    if odd := [token for token in named if token is not None and type(token) is not int]:
+        raise LgbenchError(
+            f"The end tokens of {str(checkpoint.folder)!r} are no numbers: {plain(repr(odd[0]), limit=60)}. Correct "
+            "eos_token_id in its generation_config.json, or in its config.json if it has none."
+        )
     return frozenset(token for token in [checkpoint.tokenizer.eos_token_id, *named] if token is not None)

@@ -301,4 +301,4 @@ def test_held_out_prompts_are_those_of_every_cell(tmp_path: Path) -> None:
     train(PLAN, tmp_path, hooks=[Asking()])
     for length in MINI.grid("reverse"):
         for split in ("test", "dev"):
-            assert {each.prompt for each in islice(draw_cell(MINI, "reverse", length, split=split), 5)} <= seen[0]  # type: ignore[arg-type]
+            assert {each.prompt for each in islice(draw_cell(MINI, "reverse", length, split=split), 5)} <= seen[0]

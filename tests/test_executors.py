@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from lgbench.experiments.launch import State, check_folders, launch, shared_out
 from lgbench.experiments.loading import Loaded
 from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.options import converted
-from lgbench.experiments.transport import Job, carry_out, write_files
+from lgbench.experiments.transport import write_files
 from lgbench.files import owned_folder
 from lgbench.processes import ProcessEndedError
 
@@ -156,40 +155,6 @@ def test_what_comes_back_is_written_through_no_link(tmp_path: Path) -> None:
         write_files(tmp_path / "run", {"a": b"1", "checkpoint/model": b"2"})
     assert list(elsewhere.iterdir()) == []
     assert [path.name for path in (tmp_path / "run").iterdir() if path.is_file()] == ["old"]
-
-
-@pytest.mark.parametrize("what", ["a link", "a dangling link", "a file", "another user's folder"])
-def test_a_job_works_in_no_folder_that_another_user_may_have_made(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its name can be guessed, and Python files are imported from it."""
-    if not hasattr(os, "getuid"):
-        pytest.skip("there are no users here")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    place, elsewhere = tmp_path / f"lgbench-{os.getuid()}-key", tmp_path / "elsewhere"
-    if what == "another user's folder":
-        place.mkdir()
-        status = place.lstat()
-        monkeypatch.setattr(Path, "lstat", lambda _: os.stat_result((*status[:4], status.st_uid + 1, *status[5:])))
-    elif what == "a file":
-        place.touch()
-    else:
-        place.symlink_to(elsewhere)
-    if what == "a link":
-        elsewhere.mkdir()
-    job = Job(
-        key="key",
-        reference="study.py:Study",
-        options={},
-        run=Run(tiny_plan(), Path("runs", "0"), "run 0"),
-        device="cpu",
-        threads=None,
-        user_files={"study.py": b"raise SystemExit"},
-        files={},
-    )
-    with pytest.raises(LgbenchError, match="is no folder of yours"):
-        carry_out(job)
-    assert not any(each.name == "study.py" for each in tmp_path.rglob("*"))
 
 
 def test_text_becomes_options_or_is_refused() -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
-from lgbench.experiments.executors import ProcessEndedError, ProcessesExecutor
+from lgbench.experiments.executors import ProcessesExecutor
 from lgbench.experiments.sharing import share_model
 from lgbench.models.loading import load_model
+from lgbench.processes import ProcessEndedError
 from lgbench.suites import load_suite
 
 from .test_cli import Shell

@@ -174,7 +174,7 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
 
 def _with_hooks(runs: Iterable[Run], how: How) -> list[Run]:
     """The runs with the hooks that the user named, whichever experiment they are of."""
-    from lgbench.training.planned import planned_hooks
+    from lgbench.training.hooks import planned_hooks
 
     with stdout_to_stderr():  # what the user's own files print
         hooks = planned_hooks(how.hook or [], how.hook_option or [])

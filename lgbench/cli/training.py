@@ -65,9 +65,9 @@ def command(
 
     from lgbench.models.devices import choose_device
     from lgbench.training.costs import cost
-    from lgbench.training.hooks import make_hooks
+    from lgbench.training.hooks import make_hooks, planned_hooks
     from lgbench.training.modules import planned_build
-    from lgbench.training.planned import planned_hooks, planned_start
+    from lgbench.training.planned import planned_start
     from lgbench.training.plans import Recipe
     from lgbench.training.trainer import train
 

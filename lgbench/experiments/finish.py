@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lgbench.errors import LgbenchError
 from lgbench.evaluation import evaluate
-from lgbench.experiments.base import Run
 from lgbench.experiments.monitor import Monitor, Tell
 from lgbench.links import refuse_links
 from lgbench.models.checkpoint import Build
@@ -24,6 +24,9 @@ from lgbench.training.plans import TrainingPlan
 from lgbench.training.points import zones_line
 from lgbench.training.record import TrainingRecord, read_training_record
 from lgbench.training.trainer import train
+
+if TYPE_CHECKING:
+    from lgbench.experiments.base import Run
 
 RESULT = "result"
 """The folder of a run's result, beside its `training.json` and checkpoint."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,9 @@ from lgbench.extras import require_extra
 from lgbench.groups import Zone
 from lgbench.links import refuse_links
 from lgbench.models.construction import arguments_for
-from lgbench.models.importing import load_callable
+from lgbench.models.importing import file_sha256, load_callable
+from lgbench.models.loading import check_texts
+from lgbench.training.planned import PlannedHook
 from lgbench.training.points import zone_accuracies
 
 if TYPE_CHECKING:
@@ -179,3 +181,43 @@ def make_hook(name: str, options: Mapping[str, str]) -> Hook:
             f"{name!r} made a {type(hook).__name__}, which is no subclass of lgbench.training.hooks.Hook."
         )
     return hook
+
+
+def planned_hooks(names: Sequence[str], options: Sequence[str] = ()) -> tuple[PlannedHook, ...]:
+    """The hooks that a user names, after making sure that they exist and take their options.
+
+    Args:
+        names: As given to `--hook`.
+        options: As given to `--hook-option`, each `NAME.key=value`.
+
+    Raises:
+        LgbenchError: There is no such hook, one is named twice, or an option does not fit.
+        ModelError: The user's file raised when imported.
+    """
+    given: dict[str, dict[str, str]] = {}
+    for name in names:
+        if name in given:
+            raise LgbenchError(f"--hook {name} is given twice. Name each hook once.")
+        given[name] = {}
+    for text in options:
+        name, key, value = _hook_option(text)
+        if name not in given:
+            known = ", ".join(given) or "none"
+            raise LgbenchError(f"--hook-option {text!r} is for the hook {name!r}, which is not given. Given: {known}.")
+        if key in given[name]:
+            raise LgbenchError(f"--hook-option {name}.{key} is given twice.")
+        given[name][key] = value
+    for name, own in given.items():
+        check_texts({"--hook": name} | {f"--hook-option {name}.{key}": value for key, value in own.items()})
+        check_hook(name, own)
+    return tuple(PlannedHook(name=name, options=own, sha256=file_sha256(name)) for name, own in given.items())
+
+
+def _hook_option(text: str) -> tuple[str, str, str]:
+    place, equals, value = text.partition("=")
+    name, dot, key = place.rpartition(".")
+    if not (name and dot and key and equals):
+        raise LgbenchError(
+            f"--hook-option {text!r} does not read as NAME.key=value. Write it as in --hook-option stop-when.step=600."
+        )
+    return name, key, value

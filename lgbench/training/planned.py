@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lgbench.errors import LgbenchError
 from lgbench.models.folders import checkpoint_folder
-from lgbench.models.importing import file_sha256, split_place
+from lgbench.models.importing import split_place
 from lgbench.models.loading import check_texts
 from lgbench.results import Sha256, Text
 
@@ -73,48 +73,6 @@ def hooks_difference(old: Sequence[PlannedHook], new: Sequence[PlannedHook]) -> 
             return f"the file of the hook {after.name} has changed since"
     there, here = (", ".join(map(str, hooks)) or "none" for hooks in (old, new))
     return f"its hooks are {there} there and {here} here"
-
-
-def planned_hooks(names: Sequence[str], options: Sequence[str] = ()) -> tuple[PlannedHook, ...]:
-    """The hooks that a user names, after making sure that they exist and take their options.
-
-    Args:
-        names: As given to `--hook`.
-        options: As given to `--hook-option`, each `NAME.key=value`.
-
-    Raises:
-        LgbenchError: There is no such hook, one is named twice, or an option does not fit.
-        ModelError: The user's file raised when imported.
-    """
-    from lgbench.training.hooks import check_hook  # loads PyTorch, which no reader of plans needs
-
-    given: dict[str, dict[str, str]] = {}
-    for name in names:
-        if name in given:
-            raise LgbenchError(f"--hook {name} is given twice. Name each hook once.")
-        given[name] = {}
-    for text in options:
-        name, key, value = _hook_option(text)
-        if name not in given:
-            known = ", ".join(given) or "none"
-            raise LgbenchError(f"--hook-option {text!r} is for the hook {name!r}, which is not given. Given: {known}.")
-        if key in given[name]:
-            raise LgbenchError(f"--hook-option {name}.{key} is given twice.")
-        given[name][key] = value
-    for name, own in given.items():
-        check_texts({"--hook": name} | {f"--hook-option {name}.{key}": value for key, value in own.items()})
-        check_hook(name, own)
-    return tuple(PlannedHook(name=name, options=own, sha256=file_sha256(name)) for name, own in given.items())
-
-
-def _hook_option(text: str) -> tuple[str, str, str]:
-    place, equals, value = text.partition("=")
-    name, dot, key = place.rpartition(".")
-    if not (name and dot and key and equals):
-        raise LgbenchError(
-            f"--hook-option {text!r} does not read as NAME.key=value. Write it as in --hook-option stop-when.step=600."
-        )
-    return name, key, value
 
 
 def planned_start(folder: str | None, parts: Sequence[str] = ()) -> Start | None:

@@ -56,6 +56,7 @@ def test_the_check_sees_what_is_loaded() -> None:
     [
         ["--help"],
         ["eval", "--help"],
+        ["models", "--help"],
         ["suites", "show", "--help"],
         ["train", "--help"],
         ["retrain", "--help"],

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.models.incremental import (
     IncrementalModule,
+    as_incremental,
     check_steps,
     check_written,
-    incremental,
     keep_rows,
     margin,
     take_step,
@@ -53,7 +53,7 @@ def make_reader(module: nn.Module) -> Reader:
     """
     if isinstance(module, Transformer):
         return _CachedReader(module)
-    return _SteppingReader(module) if incremental(module) is not None else _PlainReader(module)
+    return _SteppingReader(module) if as_incremental(module) is not None else _PlainReader(module)
 
 
 @torch.inference_mode()

@@ -46,7 +46,7 @@ class IncrementalModule(Protocol):
         ...
 
 
-def incremental(module: nn.Module) -> IncrementalModule | None:
+def as_incremental(module: nn.Module) -> IncrementalModule | None:
     """The module itself where it offers `step(tokens, state)`; None where it does not."""
     step = getattr(module, "step", None)
     if not callable(step) or isinstance(step, nn.Module):
@@ -135,7 +135,7 @@ def check_steps(module: nn.Module, prompts: Tensor) -> None:
     Raises:
         LgbenchError: They differ, or `step` does not honour the protocol.
     """
-    stepping = incremental(module)
+    stepping = as_incremental(module)
     assert stepping is not None
     some = prompts[:_ROWS]
     tokens = torch.cat((some, some.flip(1), some.roll(1, dims=1)))  # three rows even of one prompt

@@ -8,8 +8,12 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import Build, call_build, reference_model
+<<<<<<< HEAD
 from lgbench.models.importing import load_build
 from lgbench.models.incremental import check_steps, incremental
+=======
+from lgbench.models.incremental import as_incremental, check_steps
+>>>>>>> h2-m
 from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import PUBLISHED
 from lgbench.task import Stream
@@ -94,7 +98,7 @@ def check_module(module: nn.Module, *, device: str, vocabulary_size: int = len(P
     if not torch.equal(given, tokens):
         raise LgbenchError("The module changes the tokens that it is given. Have it work on a copy.")
     _check_causal(module, tokens, logits, vocabulary_size)
-    if incremental(module) is not None:
+    if as_incremental(module) is not None:
         with user_code("The module's step"):
             check_steps(module, tokens)
     _check_trainable(module, tokens)

@@ -1,6 +1,6 @@
 """MODEL `api:...` against a real server: `transformers serve` with a model made on the spot.
 
-Needs `pip install '.[hf,api]' 'transformers[serving]'`; skipped where that is not installed.
+Needs the extras `hf`, `api` and `peers`; skipped where one is not installed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from lgbench.models.contract import CappedReply
 from lgbench.models.loading import load_model
 from lgbench.suites import load_suite
 
+pytestmark = pytest.mark.peers
 PROMPTS = [example.prompt for example in draw_cell(load_suite("mini-v1"), "reverse_add", 4)[:12]]
 _SERVE = "from transformers.cli.transformers import main; main()"
 

@@ -146,6 +146,7 @@ def make_constant_model(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
+@pytest.mark.peers
 def test_lm_eval_counts_what_we_count(tmp_path: Path) -> None:
     pytest.importorskip("lm_eval")
     pytest.importorskip("transformers")

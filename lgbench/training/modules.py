@@ -8,12 +8,8 @@ from torch import Tensor, nn
 from lgbench.errors import LgbenchError
 from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import Build, call_build, reference_model
-<<<<<<< HEAD
 from lgbench.models.importing import load_build
-from lgbench.models.incremental import check_steps, incremental
-=======
 from lgbench.models.incremental import as_incremental, check_steps
->>>>>>> h2-m
 from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import PUBLISHED
 from lgbench.task import Stream

@@ -22,6 +22,7 @@ _ALL, _WRONG = "all", "wrong"
 _FEWEST = 4  # replies that a mistake must make; fewer can be chance, as a reply of one character that fits backwards
 _NUMBERS = re.compile(r"[0-9+=]+")
 _QUOTES = "'\"`“”«»\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
+_SIGNS = re.compile("[^0-9A-Za-z]+")
 _BETWEEN = re.compile(r"[\s,]+")
 _NODE_OR_CHARACTER = re.compile(r"\[[0-9]+\]|.", re.DOTALL)
 
@@ -77,6 +78,10 @@ def _among_other_text(reply: Reply, target: str) -> bool:
     return re.search(f"(?<!{part_of_answer}){re.escape(target)}(?!{part_of_answer})", reply.text) is not None
 
 
+def _among_other_signs(reply: Reply, target: str) -> bool:
+    return _SIGNS.sub("", reply.text) == _SIGNS.sub("", target)
+
+
 MISTAKES = (
     Mistake("empty", "are empty", lambda reply, target: not reply.text),
     Mistake(
@@ -94,8 +99,10 @@ MISTAKES = (
     Mistake("backwards", "are right when read backwards", _backwards),
     Mistake("case", "are right but for the case of their letters", _in_another_case),
     Mistake("early", "stop before their end", lambda reply, target: target.startswith(reply.text)),
+    Mistake("beginning", "lack their beginning", lambda reply, target: target.endswith(reply.text)),
     Mistake("late", "are right but do not stop", lambda reply, target: reply.text.startswith(target)),
     Mistake("surrounded", "hold the right answer among other text", _among_other_text),
+    Mistake("signs", "are right but for signs between their letters and digits", _among_other_signs),
     Mistake("capped", "were ended by the generation cap", lambda reply, target: reply.capped),
 )
 

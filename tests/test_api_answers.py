@@ -84,6 +84,11 @@ USELESS = [
     {"hello": 1},
     {"choices": [{}]},
     {"choices": [{"message": {"content": 5}}]},
+    {"choices": [{"message": {"content": {"text": {"value": "c"}}}}]},
+    '{"choices": [{"message": {"content": "<ans',
+    'data: {"choices": [{"delta": {"content": "c"}}]}\n\ndata: [DONE]\n\n',
+    '{"message": {"content": "c"}}\n{"done": true}\n',
+    "c",
 ]
 
 
@@ -99,6 +104,20 @@ def test_a_useless_answer_is_paid_for_three_times_at_most(serve: Serve, useless:
     model, server = serve(rule, concurrency="1", refused="empty")
     assert ask(model) == [RIGHT[0], "", RIGHT[2]]
     assert len(server.bodies) == 1 + 3 + 1 + 1  # one of them is the harmless text
+
+
+def test_an_answer_in_a_stream_is_called_one(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: said(200, 'data: {"choices": []}\n\n'), retries="0")
+    with pytest.raises(LgbenchError, match=r"It streams its answer, though that was not asked for\.$"):
+        ask(model, 1)
+
+
+def test_a_byte_order_mark_is_no_part_of_an_answer(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: said(200, "\ufeff" + right_answer(body)[2].decode()))
+    assert ask(model) == RIGHT
+    model, _ = serve(lambda number, body: said(400, '\ufeff{"error": "Too long."}'))
+    with pytest.raises(LgbenchError, match=r"\(status 400\): Too long\. It asked"):
+        ask(model, 1)
 
 
 def test_an_answer_that_the_server_broke_off_is_no_reply(serve: Serve) -> None:

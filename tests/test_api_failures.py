@@ -181,6 +181,12 @@ def test_nonsense_as_retry_after(value: str) -> None:
     assert retry_after({}) is None
 
 
+def test_an_absurd_pause_is_told_in_few_digits(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: failure(429, "slow", Retry_After="1e300"), concurrency="1")
+    with pytest.raises(LgbenchError, match=r"asks to wait 1000000000 s\. Resume the run then"):
+        ask(model, 1)
+
+
 def test_the_pause_doubles_and_has_a_limit(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that fails eleven times: each pause is twice the one before, give or take a quarter, up to a minute."""
     pauses: list[float] = []

@@ -35,6 +35,12 @@ def test_a_redirect_that_loses_the_prompt_names_the_address(serve: Serve, status
     assert (len(server.bodies), server.gets) == (1, [])
 
 
+def test_a_redirect_does_not_advise_the_address_in_use(serve: Serve) -> None:
+    model, _ = serve(lambda number, body: redirect(301, "/v1/chat/completions/"), concurrency="1")
+    with pytest.raises(LgbenchError, match=r"to http://[0-9.:]+/v1/chat/completions/, .* Check base_url\.$"):
+        ask(model, 1)
+
+
 @pytest.mark.parametrize("status", [307, 308])
 def test_a_redirect_within_the_server_is_followed(serve: Serve, status: int) -> None:
     def rule(number: int, body: dict[str, Any]) -> Answer:

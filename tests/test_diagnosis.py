@@ -88,11 +88,17 @@ WAYS: list[tuple[str, str, Callable[[str], str]]] = [
     ("capitalize", "case", str.swapcase),
     ("reverse_add", "empty", lambda answer: ""),
     ("string_copy", "early", lambda answer: answer[:-1]),
+    ("reverse_add", "beginning", lambda answer: answer[1:] or "?"),
+    ("shortest_path", "beginning", lambda answer: answer[1:]),
     ("reverse_add", "late", lambda answer: answer + "=1"),
     ("reverse", "late", lambda answer: answer + "<|end|>"),
     ("reverse_add", "surrounded", lambda answer: f"<answer>{answer}</answer>"),
     ("shortest_path", "surrounded", lambda answer: f"The path is: {answer}."),
     ("mqar", "surrounded", lambda answer: f"Answer: **{answer}**"),
+    ("reverse_add", "signs", lambda answer: str(list(answer))),
+    ("reverse", "signs", "-".join),
+    ("shortest_path", "signs", lambda answer: answer.replace("][", "]->[")),
+    ("dfs_trace", "signs", lambda answer: " ".join(re.findall("[0-9]+", answer))),
     ("reverse_add", "capped", lambda answer: CappedReply("Let me think")),
 ]
 

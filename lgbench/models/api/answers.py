@@ -9,7 +9,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from lgbench.models.api.words import Said, said_by
+from lgbench.models.api.words import BYTE_ORDER_MARK, Said, said_by
 from lgbench.models.contract import Tokens
 from lgbench.results import MAX_TOKENS
 
@@ -18,6 +18,7 @@ _CAPPED = frozenset({"length", "model_length", "max_tokens", "max_length", "max_
                      "model_context_window_exceeded"})  # fmt: skip
 _FILTERED = frozenset({"content_filter", "safety", "prohibited_content", "blocklist", "recitation", "spii"})
 _FAILED = frozenset({"error", "abort", "cancelled"})
+_LONGEST_PAUSE = 1e9  # seconds; enough to say that it is absurd
 _ERROR_KEYS = ("error", "errors", "detail", "message")
 
 
@@ -66,15 +67,7 @@ class ErrorInside(Exception):  # noqa: N818  # handled as the status would be
 
 
 class NoCompletion(Exception):  # noqa: N818  # told by who knows the secrets that it may hold
-    """An answer that is neither a completion nor an error.
-
-    Args:
-        is_json: Whether it is what a server for models could have written, and been paid for.
-    """
-
-    def __init__(self, *, is_json: bool) -> None:
-        super().__init__()
-        self.is_json = is_json
+    """An answer that is neither a completion nor an error."""
 
 
 def parse_completion(raw: str) -> Completion:
@@ -86,9 +79,9 @@ def parse_completion(raw: str) -> Completion:
         Unusable: The server says that it could not finish, or wrote something that is no text.
     """
     try:
-        return _completion(json.loads(raw))
+        return _completion(json.loads(raw.removeprefix(BYTE_ORDER_MARK)))
     except (ValueError, RecursionError):  # no JSON, or JSON of a thousand levels
-        raise NoCompletion(is_json=False) from None
+        raise NoCompletion from None
 
 
 def _completion(record: Any) -> Completion:
@@ -96,10 +89,10 @@ def _completion(record: Any) -> Completion:
     if not isinstance(choices, list) or not choices:
         if isinstance(record, dict) and _is_error(record):
             raise _error_inside(record)
-        raise NoCompletion(is_json=True)
+        raise NoCompletion
     choice = choices[0]
     if not isinstance(choice, dict) or not choice.keys() & {"message", "text", "finish_reason"}:
-        raise NoCompletion(is_json=True)
+        raise NoCompletion
     reason = str(choice.get("finish_reason")).lower()
     if reason in _FAILED or choice.get("error"):
         raise _error_inside(choice)
@@ -146,7 +139,10 @@ def _text(content: Any) -> str:
     if isinstance(content, dict):
         kind = content.get("type", "text")
         key = "refusal" if kind == "refusal" else "text"
-        return _text(content.get(key)) if kind in ("text", "output_text", "refusal") else ""
+        if kind not in ("text", "output_text", "refusal"):
+            return ""
+        if key in content:
+            return _text(content[key])
     raise Unusable(f"wrote {type(content).__name__} where a text should be", paid=True)
 
 
@@ -166,7 +162,7 @@ def retry_after(headers: Any) -> float | None:
     """Seconds to wait, from a number or a date in the headers; None where they say none that makes sense."""
     value = headers.get("retry-after", "")
     with contextlib.suppress(ValueError):
-        return max(0.0, float(value)) if math.isfinite(float(value)) else None
+        return min(max(0.0, float(value)), _LONGEST_PAUSE) if math.isfinite(float(value)) else None
     try:
         moment = email.utils.parsedate_to_datetime(value)
     except ValueError:

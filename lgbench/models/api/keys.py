@@ -11,6 +11,9 @@ _MASK = "***"
 _PART = 12  # consecutive characters of a key that give it away
 _SHORTEST = 8  # characters of a key that is a secret; anything shorter is a placeholder such as "none"
 _STRETCH = 6
+# A character as JSON, Python and C, HTML and URLs may escape it, once or twice: `\u0073`, `\u{73}`, `\x73`, `\163`,
+# `&#115;`, `&#x73;`, `%2573`. Only letters and digits of that are compared.
+_CODES = ("u{:04x}", "u{:x}", "x{:02x}", "{:03o}", "{:d}", "0x{:02x}", "25{:02x}", "{:02x}00", "00{:02x}")
 _NOT_VISIBLE = re.compile("[\\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+")
 _NOT_ALPHANUMERIC = re.compile("[^0-9A-Za-z]+")
 
@@ -99,6 +102,8 @@ def _forms(part: str) -> Iterator[str]:
     raw = part.encode()
     yield quote(part, safe="")
     yield raw.hex()
+    for code in _CODES:
+        yield "".join(code.format(byte) for byte in raw)
     # Base64 takes three bytes at a time: what it makes of a part depends on where in the text the part begins.
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + raw).decode().rstrip("=")

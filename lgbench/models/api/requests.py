@@ -171,8 +171,8 @@ class Endpoint:
             raise self._failure(answer.status_code, said_in(answer.text), body, answer.headers) from None
         except ErrorInside as error:
             raise self._failure(error.status, error.said, body, {}) from None
-        except NoCompletion as answer:
-            raise self._no_completion(raw, paid=answer.is_json) from None
+        except NoCompletion:
+            raise self._no_completion(raw) from None
         except TooLarge as error:
             raise Unusable(str(error), paid=True) from None
         # What is not HTTP reaches us as aiohttp's own error.
@@ -188,14 +188,16 @@ class Endpoint:
             reason = self._quoted(str(cause).removeprefix("400, message:"))  # 400 is aiohttp's, no server's
             raise Unusable(f"could not be reached or broke off: {reason}", hint=_CHECK_RUNNING) from None
 
-    def _no_completion(self, raw: str, *, paid: bool) -> Unusable:
+    def _no_completion(self, raw: str) -> Unusable:
         if raw.lstrip()[:1] == "<":
             page = self._quoted(said_in(raw[:_LONGEST_READ]).words)
             hint = f"Check base_url, which usually ends in /v1. The page says: {page}"
             return Unusable("answered with HTML, not JSON", hint=hint)
         shown = repr(self._secrets.cleaned(raw[:_LONGEST_READ])[:100]) if raw else "nothing"
         told = f"answered with {shown}, which is no OpenAI completion"
-        return Unusable(told, paid=paid, hint="Check base_url")
+        streams = raw.startswith(("data:", "event:"))
+        hint = "It streams its answer, though that was not asked for" if streams else "Check base_url"
+        return Unusable(told, paid=bool(raw.strip()), hint=hint)
 
     def _failure(
         self, status: int | None, said: Said, body: Mapping[str, Any], headers: Mapping[str, str]

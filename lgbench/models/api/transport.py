@@ -110,9 +110,8 @@ def redirect_advice(response: httpx2.Response, path: str) -> str:
         "elsewhere": "another server. It is not followed, as the prompts and the key would go there",
     }[_moves_to(response, target)]
     base, found, _ = target.partition("?")[0].rstrip("/").rpartition(path)
-    advice = (
-        f"To use it, give --model-option base_url={base}" if found and target != str(response.url) else "Check base_url"
-    )
+    is_new = found and base != str(response.url).removesuffix(path)
+    advice = f"To use it, give --model-option base_url={base}" if is_new else "Check base_url"
     return f"{told} to {target}, {moved}. {advice}"
 
 

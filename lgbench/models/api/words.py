@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any, Literal, NamedTuple
 
+BYTE_ORDER_MARK = "\ufeff"
+"""What some servers begin their JSON with."""
 About = Literal["cap_name", "context", "temperature", "key", "quota", "stop", "model"]
 
 _TEXT_KEYS = ("message", "detail", "details", "msg", "error", "errors", "error_message", "error_description",
@@ -70,7 +72,7 @@ class Said(NamedTuple):
 def said_in(body: str) -> Said:
     """Read the body of an error: JSON of any form, HTML, or plain text."""
     try:
-        content = json.loads(body)
+        content = json.loads(body.removeprefix(BYTE_ORDER_MARK))
     except (ValueError, RecursionError):
         return Said(_one_line(_without_tags(body) if body.lstrip()[:1] == "<" else body))
     return said_by(content)

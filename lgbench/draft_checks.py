@@ -7,10 +7,10 @@ import re
 from lgbench.errors import LgbenchError
 from lgbench.groups import OPEN_ARM, Arm, Group
 from lgbench.mixtures import Mixture
-from lgbench.models.calling import user_code
 from lgbench.suites import Suite
 from lgbench.task import Domain, Task
 from lgbench.tasks import TASKS
+from lgbench.users_code import user_code
 
 _SUITE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
 _GROUP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")

@@ -17,10 +17,9 @@ from typing import Any
 
 from lgbench.draft_checks import check_definition
 from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.models.calling import user_code
-from lgbench.models.importing import check_file, find, import_named, run_file, split_place
 from lgbench.suites import SUITES, DraftSource, Suite, is_published, keep_opened, opened_suites
 from lgbench.task_checks import check_behaviour, guarded
+from lgbench.users_code import check_file, find, import_named, run_file, split_place, user_code
 
 ENTRY_POINTS = "lgbench.suites"
 

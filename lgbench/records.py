@@ -154,6 +154,10 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        if "int_max_str_digits" in str(error):  # Python's own words are advice to a programmer
+            raise ValueError("a number in it has too many digits") from None
+        raise
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ Parameters = Annotated[int, Field(ge=0, le=MAX_PARAMETERS)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MAX_TEXT = 2000
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+MAX_NAMED = 100
+"""Options of a model, or packages."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -257,7 +259,7 @@ class SystemInfo(_Record):
 
     model: Text
     kind: Kind
-    options: dict[str, Text] = {}
+    options: Annotated[dict[Name, Text], Field(max_length=MAX_NAMED)] = {}
     source_sha256: tuple[Sha256, ...] = ()
     parameters: Parameters | None = None
     prompt: PromptStyle | None = None
@@ -300,7 +302,7 @@ class Environment(_Record):
     numpy: Name
     platform: Text
     device: Text = "cpu"
-    packages: dict[str, Name] = {}
+    packages: Annotated[dict[Name, Name], Field(max_length=MAX_NAMED)] = {}
     git_commit: Name | None = None
     git_dirty: bool | None = None
 

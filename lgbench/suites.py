@@ -6,6 +6,7 @@ the standard lengths are those of Cai et al., arXiv 2506.09251.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -195,7 +196,7 @@ def load_suite(name: str, draft: _FromDraft | None = None) -> Suite:
             f"This is of the draft suite {name!r}, which a Python program made. Open it there with lgbench.open_suite."
         )
     raise DraftNotOpenError(
-        f"This is of the draft suite {name!r} ({draft.reference}). Name it: --suite {draft.reference}"
+        f"This is of the draft suite {name!r} ({draft.reference}). Name it: --suite {shlex.quote(draft.reference)}"
     )
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from lgbench.cells import draw_cell, draw_prompts
 from lgbench.errors import LgbenchError
-from lgbench.models.calling import user_code
 from lgbench.suites import Suite
 from lgbench.task import Sampler, Stream, Task
+from lgbench.users_code import user_code
 
 _PROBES = 64
 

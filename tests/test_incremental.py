@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from lgbench.doctor.examining import examine
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
+from lgbench.models.construction import load_build
 from lgbench.models.decoding import greedy, make_reader
-from lgbench.models.importing import load_build
 from lgbench.models.incremental import check_steps
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model

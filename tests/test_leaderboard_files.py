@@ -15,6 +15,7 @@ from lgbench.submissions.checking import read_submissions
 from tests.submitted import RUN, edit
 
 ROOT = Path(__file__).parent.parent
+LEFT = "is left of a process that was killed as it wrote, or is being written"
 
 
 def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Pat
     for folder in (board, board / "systems", picture.parent):
         (folder / ".page.md.x.lgbench-tmp").write_text("left by a process that was killed", encoding="utf-8")
     left = [f"{folder / '.page.md.x.lgbench-tmp'}" for folder in (board, board / "systems", picture.parent)]
-    assert sorted(differences(files, board)) == sorted(f"{path}: no submission gives this file" for path in left)
+    assert sorted(differences(files, board)) == sorted(f"{path}: {LEFT}" for path in left)
     assert write_files(files, board) == []
     (board / "systems" / "gone.md").write_text(GENERATED, encoding="utf-8")
     (board / "systems" / "gone").mkdir()
@@ -73,7 +74,7 @@ def test_a_file_far_longer_than_derived_is_not_compared(submissions: Path, tmp_p
     tracemalloc.stop()
     size = len(files["README.md"].encode())
     assert told == [
-        f"{board / '.page.md.x.lgbench-tmp'}: no submission gives this file",
+        f"{board / '.page.md.x.lgbench-tmp'}: {LEFT}",
         f"{board / 'README.md'}: is far longer than what the submissions give ({size:,} bytes)",
         f"{board / 'systems/extra.md'}: no submission gives this file",
     ]
@@ -124,6 +125,13 @@ def test_nothing_is_written_through_a_link_to_a_folder(place: str, submissions: 
         write_files(files, board)
     assert list(elsewhere.iterdir()) == []
     assert list(differences(files, board)) != []
+
+
+def test_a_folder_in_the_place_of_a_page_is_named(submissions: Path, tmp_path: Path) -> None:
+    files = derive_files(read_submissions(submissions))
+    (page := tmp_path / "board" / "systems" / "my-system.md").mkdir(parents=True)
+    with pytest.raises(LgbenchError, match=f"Cannot write to '{page}': Is a directory"):
+        write_files(files, tmp_path / "board")
 
 
 def test_what_a_killed_build_left_is_drift_and_removed(submissions: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError, ModelError
 from lgbench.evaluation import evaluate
 from lgbench.models.builtin import Echo
-from lgbench.models.importing import load_build
+from lgbench.models.construction import load_build
 from lgbench.models.loading import load_model
 from lgbench.suites import load_suite
 from lgbench.training.plans import Recipe

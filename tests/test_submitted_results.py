@@ -133,6 +133,13 @@ ALL_CELLS = {f"cells[{number}]" for number in range(5)}
             "U+202E",
             id="hidden text about the machine",
         ),
+        pytest.param(of_system(options={"x" * 101: "1"}), {f"system.options.{'x' * 101}.[key]"}, "100", id="long name"),
+        pytest.param(
+            lambda result: result["environment"].update(packages={f"p{number}": "1" for number in range(101)}),
+            {"environment.packages"},
+            "at most 100",
+            id="many packages",
+        ),
         pytest.param(top(started="0001-01-01T00:00:00+23:00"), {"started"}, "years 1 to 9999", id="before all time"),
     ],
 )

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from lgbench.cells import draw_cell
 from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
-from lgbench.models.importing import load_build
+from lgbench.models.construction import load_build
 from lgbench.models.loading import load_model
 from lgbench.rescoring import rescore
 from lgbench.suites import Cell, load_suite

@@ -186,8 +186,7 @@ def _gpu_count() -> int:
 
 
 def _of_user(name: str) -> Executor:
-    from lgbench.models.calling import user_code
-    from lgbench.models.importing import load_callable
+    from lgbench.users_code import load_callable, user_code
 
     make: Callable[[], Any] = load_callable(name, what="executor", valid="local, ray, or file.py:attribute")
     with user_code(f"Making the executor {name!r}"):

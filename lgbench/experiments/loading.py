@@ -39,7 +39,7 @@ def load_experiment(reference: str) -> type[Experiment]:
         LgbenchError: There is none.
         ModelError: The user's file raised when it was imported.
     """
-    from lgbench.models.importing import load_named
+    from lgbench.users_code import load_named
 
     module, _, attribute = reference.partition(":")
     if module.startswith("lgbench.experiments."):

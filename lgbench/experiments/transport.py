@@ -24,7 +24,7 @@ from lgbench.errors import FolderInUseError, LgbenchError
 from lgbench.experiments.base import Run
 from lgbench.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
 from lgbench.links import refuse_links
-from lgbench.models.importing import split_place
+from lgbench.users_code import split_place
 
 Files = dict[str, bytes]
 """The content of files by their path in a folder, with `/` between its parts."""

@@ -62,14 +62,15 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
         if is_folder(each):  # what is left under a temporary name may be a link
             remove_leftovers(each)
     changed = [path for path, text in files.items() if present.get(path) != text.encode()]
-    with telling_writes(folder):
-        for path in changed:
+    for path in changed:
+        with telling_writes(folder / path):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / path, files[path].encode())
-        for path in stale:
+    for path in stale:
+        with telling_writes(folder / path):
             (folder / path).unlink()
-            with contextlib.suppress(OSError):  # only an empty folder can be removed
-                (folder / path).parent.rmdir()
+        with contextlib.suppress(OSError):  # only an empty folder can be removed
+            (folder / path).parent.rmdir()
     return [folder / path for path in sorted([*changed, *stale])]
 
 

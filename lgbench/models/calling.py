@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import operator
-import os
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from lgbench.errors import LgbenchError, ModelError
+from lgbench.errors import ModelError
 from lgbench.models.builtin import Oracle
 from lgbench.models.contract import (
     DEFAULT_BATCH_SIZE,
@@ -23,6 +18,7 @@ from lgbench.models.contract import (
     StreamingPredictor,
 )
 from lgbench.suites import Suite
+from lgbench.users_code import user_code
 
 
 def prepare(predictor: object, suite: Suite, tasks: Sequence[str]) -> None:
@@ -149,32 +145,3 @@ def _plain(reply: str) -> str:
 
 
 _REPLY_KINDS = (CappedReply, RefusedReply, str)
-
-
-@contextlib.contextmanager
-def user_code(what: str) -> Iterator[None]:
-    """Run the user's code: whatever it raises becomes a `ModelError`, told by `what` and by the user's own frames."""
-    try:
-        yield
-    except (LgbenchError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        told = f"{what} raised {type(error).__name__}: {_words(error)[:200]}".rstrip(": ")
-        raise ModelError(told, user_traceback=_user_traceback(error)) from error
-
-
-def _words(error: BaseException) -> str:
-    """What an error says; nothing where saying it raises too."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001  # whatever it is, the error itself is told
-        return ""
-
-
-def _user_traceback(error: BaseException) -> str:
-    """The traceback of an error without the leading frames of lgbench and of Python's import machinery."""
-    own = f"{Path(__file__).parents[1]}{os.sep}"
-    frame: TracebackType | None = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith((own, "<frozen importlib")):
-        frame = frame.tb_next
-    return "".join(traceback.format_exception(type(error), error, frame))

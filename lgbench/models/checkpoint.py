@@ -26,13 +26,13 @@ from lgbench.errors import LgbenchError
 from lgbench.files import atomic_folder, remove_leftovers, write_atomically
 from lgbench.links import refuse_links
 from lgbench.models.architecture import Architecture
-from lgbench.models.calling import user_code
 from lgbench.models.folders import MODEL
 from lgbench.models.tensors import packed, read_shapes, read_tensors, spoiled
 from lgbench.models.tokenizer import MARKS, MOST_TOKENS, PUBLISHED, VOCABULARY_VERSION, Vocabulary
 from lgbench.models.transformer import Transformer
 from lgbench.records import read_record, write_record
 from lgbench.results import Seed, Text
+from lgbench.users_code import user_code
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"

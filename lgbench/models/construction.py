@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.models.calling import user_code
 from lgbench.models.contract import Predictor
+from lgbench.users_code import load_callable, user_code
 
 
 def construct(found: Any, options: Mapping[str, str], name: str) -> Predictor:
@@ -121,3 +122,19 @@ def _but_for_none(wanted: Any) -> Any:
     """What a type allows beside None."""
     kinds = [kind for kind in get_args(wanted) if kind is not NoneType]
     return kinds[0] if get_origin(wanted) in (Union, UnionType) and len(kinds) == 1 else wanted
+
+
+def load_build(name: str, options: Mapping[str, str] | None = None) -> Callable[[int], Any]:
+    """The function that builds a module to train.
+
+    Args:
+        name: `file.py:function` or `package.module:function`.
+        options: Its arguments beside the vocabulary's size, as text; converted to the types that it declares.
+
+    Raises:
+        LgbenchError: There is none, or an option does not fit.
+        ModelError: The file or module raised when imported.
+    """
+    build = load_callable(name, what="function", valid="file.py:function or package.module:function")
+    arguments = arguments_for(partial(build, 0), options or {}, name)  # the size takes up the first parameter
+    return partial(build, **arguments) if arguments else build

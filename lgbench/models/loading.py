@@ -15,15 +15,14 @@ from lgbench.extras import require_extra
 from lgbench.models import api, huggingface
 from lgbench.models.api.options import Options as ApiOptions
 from lgbench.models.builtin import BUILTINS
-from lgbench.models.calling import user_code
-from lgbench.models.construction import arguments_for, construct
+from lgbench.models.construction import arguments_for, construct, load_build
 from lgbench.models.folders import checkpoint_folder
 from lgbench.models.huggingface.options import Options as HuggingFaceOptions
-from lgbench.models.importing import check_file, find, import_named, load_build, run_file, split_place
 from lgbench.models.loaded import Model, Trained, with_parameters
 from lgbench.models.recorded import RecordedReplies
 from lgbench.models.schemes import Scheme, installed_names, installed_scheme, open_model
 from lgbench.results import MAX_TEXT, SystemInfo
+from lgbench.users_code import check_file, find, import_named, run_file, split_place, user_code
 
 ENTRY_POINTS = "lgbench.models"
 

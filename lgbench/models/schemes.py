@@ -12,11 +12,11 @@ from typing import Any
 
 from lgbench.errors import LgbenchError
 from lgbench.models.builtin import BUILTINS
-from lgbench.models.calling import user_code
 from lgbench.models.construction import arguments_for
 from lgbench.models.contract import Predictor
 from lgbench.models.loaded import Model, with_parameters
 from lgbench.results import OWN_KINDS, SCHEME_NAME, SystemInfo
+from lgbench.users_code import user_code
 
 ENTRY_POINTS = "lgbench.schemes"
 OWN = "lgbench"

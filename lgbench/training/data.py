@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lgbench.errors import LgbenchError
 from lgbench.mixtures import Part, Parts, PoolPart, check_shares
-from lgbench.models.calling import user_code
 from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.suites import Suite
 from lgbench.task import Example, Stream
@@ -21,6 +20,7 @@ from lgbench.training.plans import MOST_LENGTH, TrainedPart, TrainingPlan
 from lgbench.training.pools import GivenExample, Pools
 from lgbench.training.rows import Row, encode_row
 from lgbench.training_data import by_share, list_key
+from lgbench.users_code import user_code
 
 _List = tuple[Part | PoolPart, ...]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lgbench.errors import LgbenchError
-from lgbench.models.calling import user_code
 from lgbench.training.hooks import Hook
+from lgbench.users_code import user_code
 
 
 class HookCalls:

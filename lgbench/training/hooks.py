@@ -13,10 +13,10 @@ from lgbench.extras import require_extra
 from lgbench.groups import Zone
 from lgbench.links import refuse_links
 from lgbench.models.construction import arguments_for
-from lgbench.models.importing import file_sha256, load_callable
 from lgbench.models.loading import check_texts
 from lgbench.training.planned import PlannedHook
 from lgbench.training.points import zone_accuracies
+from lgbench.users_code import file_sha256, load_callable
 
 if TYPE_CHECKING:
     from lgbench.training.plans import TrainingPlan
@@ -171,7 +171,7 @@ def make_hook(name: str, options: Mapping[str, str]) -> Hook:
         LgbenchError: There is none, or an option does not fit.
         ModelError: The user's file or class raised.
     """
-    from lgbench.models.calling import user_code
+    from lgbench.users_code import user_code
 
     make, arguments = _found(name, options)
     with user_code(f"Making the hook {name!r}"):

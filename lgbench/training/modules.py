@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from lgbench.errors import LgbenchError
-from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import Build, call_build, reference_model
-from lgbench.models.importing import load_build
+from lgbench.models.construction import load_build
 from lgbench.models.incremental import as_incremental, check_steps
 from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import PUBLISHED
 from lgbench.task import Stream
 from lgbench.training.plans import TrainingPlan
 from lgbench.training.settings import TrainingSettings
+from lgbench.users_code import user_code
 
 _BATCH, _TIME = 3, 7
 

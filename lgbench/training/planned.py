@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lgbench.errors import LgbenchError
 from lgbench.models.folders import checkpoint_folder
-from lgbench.models.importing import split_place
 from lgbench.models.loading import check_texts
 from lgbench.results import Sha256, Text
+from lgbench.users_code import split_place
 
 
 class PlannedHook(BaseModel):

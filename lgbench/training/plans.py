@@ -21,12 +21,12 @@ from pydantic import (
 from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.groups import TRAINED_ARMS, Group
 from lgbench.mixtures import Mixture, Part, Parts, Stage
-from lgbench.models.importing import file_sha256, split_place
 from lgbench.models.loading import check_texts
 from lgbench.results import Draft, Seed, Text
 from lgbench.suites import Suite, load_suite
 from lgbench.training.planned import PlannedHook, Start, hooks_difference
 from lgbench.training.settings import Natural, TrainingSettings, preset_settings
+from lgbench.users_code import file_sha256, split_place
 
 MOST_LENGTH = 10_000
 """The longest examples that a run may train on: more than a hundred times the suites' own."""

@@ -10,7 +10,6 @@ import torch
 
 from lgbench.errors import LgbenchError
 from lgbench.models.devices import fast_bfloat16
-from lgbench.models.importing import check_file, file_sha256, split_place
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
 from lgbench.processes import cores
@@ -19,6 +18,7 @@ from lgbench.training.planned import start_folder
 from lgbench.training.plans import TrainingPlan, difference
 from lgbench.training.record import RECORD, Machine, TrainingRecord, read_training_record
 from lgbench.training.state import read_state
+from lgbench.users_code import check_file, file_sha256, split_place
 
 
 def recorded_folder(place: Path) -> Path:

@@ -16,7 +16,6 @@ from lgbench.errors import LgbenchError
 from lgbench.files import owned_folder
 from lgbench.groups import OPEN_ARM
 from lgbench.mixtures import Part, PoolPart
-from lgbench.models.calling import user_code
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
 from lgbench.models.folders import CHECKPOINT, MODEL
@@ -39,6 +38,7 @@ from lgbench.training.settings import learning_rate
 from lgbench.training.start import start_from
 from lgbench.training.state import POOLS, STATE, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
+from lgbench.users_code import user_code
 
 POINTS = "points"
 """The folder of the checkpoints that a hook kept, in a run's folder."""

@@ -1,22 +1,24 @@
-"""Python code that a user names: `file.py:attribute` or `package.module:attribute`."""
+"""Python code of a user's: found by name, imported, and run so that its errors are reported by its own frames.
+
+A name is `file.py:attribute` or `package.module:attribute`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import operator
 import os
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from lgbench.errors import LgbenchError, ModelError
-from lgbench.models.calling import user_code
-from lgbench.models.construction import arguments_for
 
 _FOLDERS: set[Path] = set()  # of the files loaded so far, each of which Python searches for modules
 
@@ -128,22 +130,6 @@ def find(module: ModuleType, attribute: str) -> Any:
         return None
 
 
-def load_build(name: str, options: Mapping[str, str] | None = None) -> Callable[[int], Any]:
-    """The function that builds a module to train.
-
-    Args:
-        name: `file.py:function` or `package.module:function`.
-        options: Its arguments beside the vocabulary's size, as text; converted to the types that it declares.
-
-    Raises:
-        LgbenchError: There is none, or an option does not fit.
-        ModelError: The file or module raised when imported.
-    """
-    build = load_callable(name, what="function", valid="file.py:function or package.module:function")
-    arguments = arguments_for(partial(build, 0), options or {}, name)  # the size takes up the first parameter
-    return partial(build, **arguments) if arguments else build
-
-
 def load_callable(name: str, *, what: str, valid: str) -> Callable[..., Any]:
     """A function or class that a user names.
 
@@ -179,3 +165,32 @@ def load_named(name: str, *, what: str, valid: str) -> Any:
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
         raise LgbenchError(f"{place!r} has no {what} {attribute!r}. It defines: {', '.join(own) or 'nothing'}.")
     return found
+
+
+@contextlib.contextmanager
+def user_code(what: str) -> Iterator[None]:
+    """Run the user's code: whatever it raises becomes a `ModelError`, told by `what` and by the user's own frames."""
+    try:
+        yield
+    except (LgbenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        told = f"{what} raised {type(error).__name__}: {_words(error)[:200]}".rstrip(": ")
+        raise ModelError(told, user_traceback=_user_traceback(error)) from error
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; nothing where saying it raises too."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # whatever it is, the error itself is told
+        return ""
+
+
+def _user_traceback(error: BaseException) -> str:
+    """The traceback of an error without the leading frames of lgbench and of Python's import machinery."""
+    own = f"{Path(__file__).parents[1]}{os.sep}"
+    frame: TracebackType | None = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith((own, "<frozen importlib")):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame))

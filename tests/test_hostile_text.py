@@ -254,11 +254,11 @@ def test_in_a_terminal_only_styles_of_ours_are_seen(command: tuple[str, ...], ev
 
 def test_a_bug_of_ours_is_told_in_plain_text(tmp_path: Path) -> None:
     code = (
-        "import sys, lgbench.tasks\n"
+        "import sys, lgbench.cells\n"
         "from lgbench.__main__ import main\n"
         "sys.argv = ['lgbench', 'tasks', 'show', 'mqar']\n"
-        f"def bug(name): raise RuntimeError({HOSTILE!r})\n"
-        "lgbench.tasks.get_task = bug\n"
+        f"def bug(*_, **__): raise RuntimeError({HOSTILE!r})\n"
+        "lgbench.cells.draw_cell = bug\n"
         "main()\n"
     )
     command = [sys.executable, "-c", code]

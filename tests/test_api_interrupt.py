@@ -143,7 +143,7 @@ def test_a_caller_that_fails_loses_no_reply(serve: Serve, tmp_path: Path, error:
     model, server = serve(slowly, concurrency="8")
 
     def report(progress: loop.Progress) -> None:
-        if progress.done == 5:
+        if progress.done >= 5:  # two may arrive together
             raise error
 
     with pytest.raises(error):

@@ -192,7 +192,7 @@ def test_cells_are_shared_out_over_the_cluster(cluster: Any, tmp_path: Path, mon
     Path("mine.py").write_text(MODEL, "utf-8")
     train_run(Run(tiny_plan(), Path("run"), "a run"), device="cpu", monitor=Monitor("", quiet=True), build=None)
     with RayExecutor(cluster.address, keep=True) as executor:
-        assert executor.slots == 1
+        assert executor.slots >= 1
         for name in ("mine.py:Sometimes", "run/checkpoint"):
             place = Path(name.partition(":")[0].replace("/", "-"))
             shared = share_model(name, {}, executor, jobs=2, suite=MINI)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -24,6 +25,7 @@ from lgbench.version import __version__
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
 _Files = dict[str, bytes]
+_SECONDS_TO_ANSWER = 10.0
 _SECONDS_TO_END = 30.0
 _RETRIES = 5  # of a task whose worker or machine is lost; an error of the task itself is not retried
 
@@ -79,7 +81,10 @@ class RayExecutor(Executor):
             problem, pickled = ray.get(reference)
             if problem is not None:
                 raise LgbenchError(problem)
-            future.set_result(pickle.loads(pickled))
+            returned, raised = pickle.loads(pickled)
+            if raised is not None:
+                raise raised
+            future.set_result(returned)
         except RayError as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             future.set_exception(ProcessEndedError(f"its Ray task was lost: {reason}"))
@@ -119,6 +124,7 @@ def _slots(cores: int, gpus: int) -> int:
 
 def _connect(address: str | None) -> None:
     try:
+        _knock(address or os.environ.get("RAY_ADDRESS", ""))
         ray.init(address=address, log_to_driver=True, logging_level="warning", include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -126,6 +132,17 @@ def _connect(address: str | None) -> None:
             f"The Ray cluster {address or 'here'!r} does not answer: {reason}. Start one with `ray start --head`, and "
             "name its address as in --executor ray:HOST:6379."
         ) from None
+
+
+def _knock(address: str) -> None:
+    """See whether anything listens there at all: Ray itself may try for many minutes.
+
+    Raises:
+        OSError: Nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:  # else it is `auto`, `local` or a URL
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
 
 
 def _by_value() -> Callable[[bytes, str], tuple[str | None, bytes]]:
@@ -146,7 +163,10 @@ def _by_value() -> Callable[[bytes, str], tuple[str | None, bytes]]:
                 b"",
             )
         function, arguments, keywords = pickle.loads(pickled)
-        return None, pickle.dumps(function(*arguments, **keywords))
+        try:
+            return None, pickle.dumps((function(*arguments, **keywords), None))
+        except Exception as error:  # noqa: BLE001  # Ray would wrap it
+            return None, pickle.dumps((None, error))
 
     call.__name__ = call.__qualname__ = "lgbench"  # what Ray puts before lines of workers
     return call

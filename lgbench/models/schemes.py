@@ -32,12 +32,12 @@ class Scheme:
     """A kind of model: what `name:rest` stands for.
 
     Attributes:
-        name: What stands before the colon, and the `kind` that results record: 2 to 40 lower-case letters, digits, `-`
+        name: The text before the colon, and the `kind` that results record: 2 to 40 lower-case letters, digits, `-`
             and `_`, a letter first.
-        load: Loads a model, given MODEL, what stands behind the colon, and an instance of `options`. It returns an
+        load: Loads a model, given MODEL, the text after the colon, and an instance of `options`. It returns an
             object with `predict`, or a `Model`, which also says what the result records (hashes, the prompt style).
         summary: What kind of model it is, in a few words.
-        rest: What stands behind the colon, for `lgbench models`.
+        rest: The text after the colon, for `lgbench models`.
         options: A class or function whose parameters are the model options. Their text is converted to the types that
             the parameters declare; None for a scheme without options.
         check: Looks at the options' text before it is read, and raises an `LgbenchError` for what must not be recorded.

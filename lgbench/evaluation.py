@@ -138,8 +138,9 @@ def _result(model: Model, plan: Plan, run: RunFolder, running: Running) -> Resul
 
 
 def _environment(model: Model) -> Environment:
-    shared = isinstance(model.predictor, SharedPredictor)
-    return model.predictor.environment if shared else describe_environment(model.device)
+    if isinstance(model.predictor, SharedPredictor):
+        return model.predictor.environment
+    return describe_environment(model.device)
 
 
 def check_batch_size(batch_size: int | Literal["auto"]) -> None:

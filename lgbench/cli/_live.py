@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lgbench.experiments.monitor import Monitor, Tell
@@ -22,7 +23,7 @@ class LiveMonitor(Monitor):
     def __init__(self, name: str, *, place: str) -> None:
         super().__init__(name)
         self._place = place
-        self._close = lambda: None
+        self._close: Callable[[], None] = lambda: None
 
     def training(self, plan: TrainingPlan, progress: Progress, tell: Tell) -> None:
         """Take in a report of training."""

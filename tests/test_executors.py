@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from lgbench.experiments.options import converted
 from lgbench.experiments.transport import write_files
 from lgbench.files import owned_folder
 from lgbench.processes import ProcessEndedError
+from lgbench.training.record import read_training_record
+from lgbench.training.state import STATE
 
 from .test_cli import Shell
 from .tiny_training import STRINGS, TINY, tiny_plan
@@ -126,6 +130,36 @@ def test_equal_commands_share_a_folder(tmp_path: Path) -> None:
     lines = [line for _, err in told for line in err.splitlines() if "step 12/12" in line]
     assert len(lines) == len({line.partition(":")[0] for line in lines}) == 9
     assert any("learned" in out and out.count("  3 ") >= 3 for out, _ in told), "somebody saw them all"
+
+
+def test_a_command_that_is_killed_leaves_its_run_to_an_equal_one(tmp_path: Path) -> None:
+    changes = [*SHORT, "--set", "steps=200", "--seeds", "1", "--output", str(tmp_path / "a")]
+    command = [sys.executable, "-m", "lgbench", "ablate", STRINGS.name, *changes]
+    killed = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (states := list(tmp_path.glob(f"a/*/{STATE}"))):
+        assert time.monotonic() < deadline, "it did not begin"
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert states[0].exists(), "it was killed in the middle of the run"
+    saved = read_training_record(states[0].parent).steps_done
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count(": done")) == (0, 3), done.stderr
+    steps = [int(step) for step in re.findall(r"^capitalize, seed 0, step (\d+)/200", done.stderr, re.MULTILINE)]
+    assert steps[0] > saved, "resumed"
+    assert not list(tmp_path.glob(f"a/*/{STATE}"))
+
+
+def test_a_run_whose_folder_cannot_be_written_hurts_no_other(tmp_path: Path) -> None:
+    (tmp_path / "2").write_text("in the way", "utf-8")
+    experiment = Noted()
+    runs = list(experiment.runs(tmp_path, "cpu"))
+    outcomes = {each.run.name: each for each in launch(Loaded.of(experiment), runs)}
+    failed = outcomes.pop("run 2")
+    assert failed.state is State.FAILED
+    assert "is a file, not a folder" in str(failed.failure)
+    assert {each.state for each in outcomes.values()} == {State.FINISHED}
 
 
 def test_a_share_of_the_runs(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_cells_are_shared_out_over_the_cluster(cluster: Any, tmp_path: Path, mon
     with RayExecutor(cluster.address, keep=True) as executor:
         assert executor.slots >= 1
         for name in ("mine.py:Sometimes", "run/checkpoint"):
-            place = Path(name.partition(":")[0].replace("/", "-"))
+            place = name.partition(":")[0].replace("/", "-")
             shared = share_model(name, {}, executor, jobs=2, suite=MINI)
             evaluate(shared, output=f"{place}-shared", tasks="reverse", limit=6)
             evaluate(load_model(name), output=f"{place}-alone", tasks="reverse", limit=6)

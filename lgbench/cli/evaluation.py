@@ -176,7 +176,7 @@ def _loader(suite: Suite, executor: str, jobs: int | None, cores: int | None, *,
 
     opened = open_executor(executor, jobs=jobs or 1, cores_each=cores, device=_device(device), keep=True)
     try:
-        at_once: int = getattr(opened, "slots", 1) if jobs is None else jobs
+        at_once = int(getattr(opened, "slots", 1)) if jobs is None else jobs
         yield lambda model, options: share_model(model, options, opened, jobs=at_once, suite=suite)
     except BaseException:
         opened.shutdown(wait=False, cancel_futures=True)

@@ -94,8 +94,9 @@ class Retrain(Experiment):
         """Train it as far as it is compared, with as many threads as were recorded."""
         from lgbench.experiments.finish import train_run
         from lgbench.models.devices import fast_bfloat16
-        from lgbench.training.comparison import elsewhere_note
+        from lgbench.training.comparison import elsewhere_note, point_difference
         from lgbench.training.hooks import StopWhen
+        from lgbench.training.points import zones_line
         from lgbench.training.record import Machine
         from lgbench.training.retraining import threads_of, trained_before
 
@@ -108,7 +109,13 @@ class Retrain(Experiment):
                 monitor.say(f"Nothing is left to train: the run in {str(run.folder)!r} is compared as it is.")
                 return
             hooks = [StopWhen(step=last)] if last < run.plan.settings.steps else []
-            tell = _Tell({point.step: point for point in recorded.curve})
+            points = {point.step: point for point in recorded.curve}
+
+            def tell(plan: TrainingPlan, point: CurvePoint) -> str:
+                differs = point_difference(points[point.step], point)
+                news = "as recorded" if differs is None else f"not as recorded: {differs}"
+                return f"{zones_line(plan, point)}; {news}"
+
             train_run(run, device=device, monitor=monitor, build=self.build(run), tell=tell, hooks=hooks)
 
     def report(self, runs: Sequence[Run]) -> Report:
@@ -153,17 +160,3 @@ class _Verdict(NamedTuple):
     equal: bool
     sentences: str
     record: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Tell:
-    """The line of a point: the accuracies, and whether they are as recorded."""
-
-    points: dict[int, CurvePoint]
-
-    def __call__(self, plan: TrainingPlan, point: CurvePoint) -> str:
-        from lgbench.training.comparison import point_difference
-        from lgbench.training.points import zones_line
-
-        differs = point_difference(self.points[point.step], point)
-        return f"{zones_line(plan, point)}; " + ("as recorded" if differs is None else f"not as recorded: {differs}")

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.group import Group
-from lgbench.cli.options import Lengths, listed_lengths
-from lgbench.errors import LgbenchError
-from lgbench.extras import require_extra
+from lgbench.cli._group import Group
+from lgbench.cli._options import Lengths, listed_lengths
+from lgbench.util.errors import LgbenchError
+from lgbench.util.extras import require_extra
 
 app = typer.Typer(
     cls=Group,

@@ -7,10 +7,10 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 
-from lgbench.cells import checked_cell
-from lgbench.suites import SUITES, load_suite
-from lgbench.task import Example
-from lgbench.training_data import BLOCK_EXAMPLES, training_stream
+from lgbench.data.cells import checked_cell
+from lgbench.data.stream import BLOCK_EXAMPLES, training_stream
+from lgbench.data.suites import SUITES, load_suite
+from lgbench.data.task import Example
 
 WORKERS = 2
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lgbench.cells import draw_cell
-from lgbench.extras import install_command
+from lgbench.data.cells import draw_cell
+from lgbench.data.suites import load_suite
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.models.contract import CappedReply
 from lgbench.models.folders import checkpoint_folder
@@ -20,7 +20,7 @@ from lgbench.models.hf_export import export_hf
 from lgbench.models.loading import load_model
 from lgbench.models.parallel import limited_threads
 from lgbench.models.prompting import generation_cap
-from lgbench.suites import load_suite
+from lgbench.util.extras import install_command
 
 MODEL, SUITE, TASK = "tiny:transfer", "mini-v1", "capitalize_reverse"
 SIZES = (64, 128, 256, 512)

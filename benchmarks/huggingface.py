@@ -13,13 +13,13 @@ from typing import Any
 
 from benchmarks.llama import make_llama
 from benchmarks.processes import Usage, run_process
+from lgbench.data.suites import load_suite
+from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.planning import make_plan
+from lgbench.evaluation.stored import read_stored_replies
 from lgbench.export.lm_eval import export_lm_eval
-from lgbench.records import read_record
-from lgbench.results import Result
-from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.running.planning import make_plan
-from lgbench.running.replies import read_stored_replies
-from lgbench.suites import load_suite
+from lgbench.results.schema import Result
+from lgbench.util.records import read_record
 
 TASK = "reverse_add"
 _SIZE: dict[str, Any] = {

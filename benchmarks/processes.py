@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from lgbench.errors import LgbenchError
+from lgbench.util.errors import LgbenchError
 
 ROUNDS = 7
 _BARE_TYPER = """

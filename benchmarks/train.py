@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from lgbench.extras import install_command
-from lgbench.groups import Group
+from lgbench.data.groups import Group
+from lgbench.data.stream import BLOCK_EXAMPLES
+from lgbench.data.suites import load_suite
 from lgbench.models.devices import fast_bfloat16
 from lgbench.models.tokenizer import PUBLISHED
-from lgbench.suites import load_suite
 from lgbench.training.batching import IGNORED, Batch, batches
 from lgbench.training.modules import build_module
 from lgbench.training.settings import TrainingSettings, preset_settings
 from lgbench.training.steps import make_optimizer, take_step
-from lgbench.training_data import BLOCK_EXAMPLES
+from lgbench.util.extras import install_command
 
 SUITE, ARM = "mini-v1", "transfer"
 STEPS, ROUNDS = 20, 3

@@ -20,7 +20,7 @@ def main() -> None:
 
 def _show_bug(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
     """Print a traceback as Python does, but for control characters in a message that holds a stranger's text."""
-    from lgbench.text import plain_lines
+    from lgbench.util.text import plain_lines
 
     print(plain_lines("".join(traceback.format_exception(kind, error, place))), end="", file=sys.stderr)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lgbench.evaluation import evaluate
+from lgbench.evaluation.evaluator import evaluate
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.submissions.submitting import Details, submit

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from lgbench.data.tasks import get_task
 from lgbench.models.loaded import Model
-from lgbench.tasks import get_task
 
 KEY = "sk-a-secret-key"
 Answer = tuple[int, dict[str, str], bytes | Iterable[bytes]]

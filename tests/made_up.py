@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.cells import committed_digest
-from lgbench.results import CellCounts, CellResult, Environment, FirstWrong, Result, SystemInfo
-from lgbench.suites import Cell, load_suite
-from lgbench.tasks import get_task
+from lgbench.data.cells import committed_digest
+from lgbench.data.suites import Cell, load_suite
+from lgbench.data.tasks import get_task
+from lgbench.results.schema import CellCounts, CellResult, Environment, FirstWrong, Result, SystemInfo
 
 MINI = load_suite("mini-v1")
 

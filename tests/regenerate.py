@@ -1,7 +1,7 @@
 """Writes anew what follows from the tables of tasks and suites: `python -m tests.regenerate`.
 
-These are the hashes of test cells in lgbench/locks/, the hashes of training blocks in tests/training_blocks.json, and
-the tables of docs/protocol.md. In `git diff` only lines of what is new may have changed.
+These are the hashes of test cells in lgbench/data/locks/, the hashes of training blocks in tests/training_blocks.json,
+and the tables of docs/protocol.md. In `git diff` only lines of what is new may have changed.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import json
 import re
 from pathlib import Path
 
-from lgbench.cells import derive_lock, lock_path, lock_text
-from lgbench.groups import Group
-from lgbench.suites import SUITES, Suite
-from lgbench.tasks import TASKS
+from lgbench.data.cells import derive_lock, lock_path, lock_text
+from lgbench.data.groups import Group
+from lgbench.data.suites import SUITES, Suite
+from lgbench.data.tasks import TASKS
 
 from . import oracles
 
@@ -63,7 +63,7 @@ def with_tables(page: str) -> str:
 if __name__ == "__main__":
     for suite in SUITES:
         lock_path(suite).write_text(lock_text(derive_lock(suite)), encoding="ascii")
-    from .test_training_data import GOLDEN, golden_hashes
+    from tests.data.test_training_data import GOLDEN, golden_hashes
 
     GOLDEN.write_text(json.dumps(golden_hashes(), indent=1) + "\n", encoding="utf-8")
     PROTOCOL.write_text(with_tables(PROTOCOL.read_text("utf-8")), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lgbench.tasks import TASKS, get_task
+from lgbench.data.tasks import TASKS, get_task
 
 from . import oracles
 

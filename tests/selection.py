@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.extras import EXTRAS
+from lgbench.util.extras import EXTRAS
 
 _SKIPS = r"pytest\.importorskip\([\"'](\w+)"
 _OF_A_MODULE = re.compile(rf"^(?:\w+ = )?{_SKIPS}", re.MULTILINE)

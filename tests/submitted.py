@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lgbench.data.tasks import get_task
 from lgbench.submissions.checking import check
-from lgbench.tasks import get_task
 
 Change = Callable[[Any], object]
 RUN = "mini-v1-add-multiply-main_only-seed0"

@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("torch")
 from torch import Tensor
 
+from lgbench.data.suites import load_suite
 from lgbench.models.checkpoint import load_module
-from lgbench.suites import load_suite
-from lgbench.training.plans import Recipe, TrainingPlan
+from lgbench.training.spec import Recipe, RunSpec
 from lgbench.training.trainer import Progress
 
 MINI = load_suite("mini-v1")
@@ -20,7 +20,7 @@ DOMAIN = MINI.domain(STRINGS)
 TINY = ("layers=1", "heads=2", "width=16", "hidden=16", "batch=8", "steps=12", "evaluate_every=5", "precision=float32")
 
 
-def tiny_plan(*changes: str, arm: str = "transfer", seed: int = 0) -> TrainingPlan:
+def tiny_plan(*changes: str, arm: str = "transfer", seed: int = 0) -> RunSpec:
     return Recipe(MINI, changes=[*TINY, *changes]).plan(STRINGS.name, arm, seed)
 
 

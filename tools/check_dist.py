@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 CONSTRAINTS = ROOT / "constraints.txt"
-IN_WHEEL = ("lgbench/py.typed", "lgbench/locks/mini-v1.json", "lgbench/checkpoints/tiny/")
+IN_WHEEL = ("lgbench/py.typed", "lgbench/data/locks/mini-v1.json", "lgbench/checkpoints/tiny/")
 IN_SDIST = ("tests/conftest.py", "benchmarks/__main__.py", "tools/check_dist.py", "docs/README.md", "constraints.txt")
 
 

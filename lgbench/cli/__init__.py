@@ -1,4 +1,4 @@
-"""Layer 6: the commands. Each parses, calls the library and prints.
+"""The commands. Each parses, calls the library and prints.
 
 Commands import what they need when they run: `lgbench --help` loads neither NumPy nor pydantic nor anything heavier.
 """
@@ -12,34 +12,37 @@ from typing import Annotated
 import typer
 
 from lgbench.cli import (
+    compare,
     data,
-    demonstration,
+    demo,
+    doctor,
     errors,
-    evaluation,
-    examination,
-    exporting,
-    inspection,
+    export,
     leaderboard,
     models,
-    plotting,
-    rescoring,
+    plot,
+    rescore,
     run,
     schema,
-    submitting,
+    show,
+    submit,
     suites,
     tasks,
-    training,
-    validation,
+    train,
+    validate,
+)
+from lgbench.cli import (
+    eval as eval_,
 )
 from lgbench.cli._experiment import command_of
-from lgbench.cli.group import Group
-from lgbench.cli.streams import plain_streams, prepare_streams
-from lgbench.errors import LgbenchError, ModelError
+from lgbench.cli._group import Group
+from lgbench.cli._streams import plain_streams, prepare_streams
 from lgbench.experiments.ablate import Ablate
 from lgbench.experiments.finetune import Finetune
 from lgbench.experiments.reproduce import Reproduce
 from lgbench.experiments.retrain import Retrain
 from lgbench.experiments.sweep import Sweep
+from lgbench.util.errors import LgbenchError, ModelError
 from lgbench.version import __version__
 
 app = typer.Typer(
@@ -75,28 +78,28 @@ def _options(
     """Options of lgbench itself."""
 
 
-app.command("demo")(demonstration.command)
-app.command("eval")(evaluation.command)
-app.command("train")(training.command)
+app.command("demo")(demo.command)
+app.command("eval")(eval_.command)
+app.command("train")(train.command)
 app.command("finetune")(command_of(Finetune))
 app.command("retrain")(command_of(Retrain))
 app.command("reproduce")(command_of(Reproduce))
 app.command("sweep")(command_of(Sweep))
 app.command("ablate")(command_of(Ablate))
 app.command("run")(run.command)
-app.command("plot")(plotting.command)
-app.add_typer(exporting.app, name="export")
-app.command("doctor")(examination.command)
-app.command("show")(inspection.show)
+app.command("plot")(plot.command)
+app.add_typer(export.app, name="export")
+app.command("doctor")(doctor.command)
+app.command("show")(show.command)
 app.command("errors")(errors.command)
-app.command("compare")(inspection.compare)
-app.command("rescore")(rescoring.command)
+app.command("compare")(compare.command)
+app.command("rescore")(rescore.command)
 app.command("models")(models.command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
-app.command("submit")(submitting.command)
-app.command("validate")(validation.command)
+app.command("submit")(submit.command)
+app.command("validate")(validate.command)
 app.add_typer(leaderboard.app, name="leaderboard")
 app.command("schema")(schema.command)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli.options import Device, HookOptions, Hooks, Jobs, RunsFolder
-from lgbench.cli.streams import stdout_to_stderr
-from lgbench.errors import LgbenchError
+from lgbench.cli._options import Device, HookOptions, Hooks, Jobs, RunsFolder
+from lgbench.cli._streams import stdout_to_stderr
 from lgbench.experiments.base import Experiment
 from lgbench.experiments.options import Field, converted, fields_of
-from lgbench.extras import require_extra
-from lgbench.text import LONGEST_PATH, json_text, plain
+from lgbench.util.errors import LgbenchError
+from lgbench.util.extras import require_extra
+from lgbench.util.text import LONGEST_PATH, json_text, plain
 
 if TYPE_CHECKING:
     from lgbench.experiments.base import Report, Run
@@ -133,8 +133,8 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
 
     from lgbench.experiments.launch import State, check_folders, shared_out
     from lgbench.experiments.loading import Loaded
-    from lgbench.links import refuse_links
     from lgbench.models.devices import choose_device
+    from lgbench.util.links import refuse_links
 
     experiment = kind(**converted(kind, given))
     with stdout_to_stderr():  # what the user's own files print
@@ -232,7 +232,7 @@ def _print(report: Report | None, outcomes: Sequence[Outcome], how: How) -> None
         ]
         typer.echo(json_text({"runs": runs, "report": None if report is None else report.record}))
     elif report is not None:
-        from lgbench.cli.report import print_parts
+        from lgbench.cli._report import print_parts
 
         print_parts(report.parts)
 
@@ -249,7 +249,7 @@ def _tell_left(runs: Sequence[Run], *, quiet: bool) -> None:
 
 def _print_plan(experiment: Experiment, runs: Sequence[Run], device: str, how: How) -> None:
     """The planned runs, each with the seconds that its remaining steps will take about."""
-    from lgbench.cli.report import print_parts
+    from lgbench.cli._report import print_parts
     from lgbench.experiments.estimate import estimates, plan_table
 
     with stdout_to_stderr():

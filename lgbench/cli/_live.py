@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lgbench.experiments.monitor import Monitor, Tell
 
 if TYPE_CHECKING:
-    from lgbench.training.plans import TrainingPlan
+    from lgbench.training.spec import RunSpec
     from lgbench.training.trainer import Progress
 
 
@@ -26,9 +26,9 @@ class LiveMonitor(Monitor):
         self._show: Callable[[Progress], None] = lambda progress: None
         self._close: Callable[[], None] = lambda: None
 
-    def training(self, plan: TrainingPlan, progress: Progress, tell: Tell) -> None:
+    def training(self, plan: RunSpec, progress: Progress, tell: Tell) -> None:
         """Take in a report of training."""
-        from lgbench.cli.training import Display
+        from lgbench.cli.train import Display
 
         if not self._has_moved:
             self._has_moved = True
@@ -45,7 +45,7 @@ class LiveMonitor(Monitor):
 
 def monitor_of(name: str, *, place: str, quiet: bool) -> Monitor:
     """What shows a run of this process: a bar where stderr is a terminal, else lines."""
-    from lgbench.cli.console import PlainConsole
+    from lgbench.cli._console import PlainConsole
 
     if not quiet and PlainConsole(err=True).is_terminal:
         return LiveMonitor(name, place=place)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.group import Group
-from lgbench.cli.opening import opened
-from lgbench.cli.options import SuiteName, Tasks, listed
-from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.cli._group import Group
+from lgbench.cli._opening import opened
+from lgbench.cli._options import SuiteName, Tasks, listed
+from lgbench.util.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
-    from lgbench.suites import Suite
-    from lgbench.task import Example
+    from lgbench.data.suites import Suite
+    from lgbench.data.task import Example
 
 app = typer.Typer(cls=Group, help="Write the benchmark's data.", no_args_is_help=True)
 
@@ -68,24 +68,24 @@ def export(
             typer.echo(line)
         return
 
-    from lgbench.files import output_writer, telling_writes
-    from lgbench.text import LONGEST_PATH, plain
+    from lgbench.util.files import output_writer, write_errors
+    from lgbench.util.text import LONGEST_PATH, plain
 
-    with telling_writes(output), output_writer(output) as file:
+    with write_errors(output), output_writer(output) as file:
         file.writelines(f"{line}\n".encode("ascii") for line in lines)
     typer.echo(f"Written to {plain(output, limit=LONGEST_PATH)}.", err=True)
 
 
 def _test_examples(suite: Suite, groups: list[str], arm: str, tasks: list[str]) -> Iterator[Example]:
-    from lgbench.cells import checked_cell
-    from lgbench.running.planning import make_plan
+    from lgbench.data.cells import checked_cell
+    from lgbench.evaluation.planning import make_plan
 
     plan = make_plan(suite, arm=arm, groups=groups, tasks=tasks)
     return (example for cell in plan.cells for example in checked_cell(plan.suite, cell))
 
 
 def _train_examples(suite: Suite, group: str, arm: str, stage: int | None, count: int) -> Iterator[Example]:
-    from lgbench.training_data import training_stream
+    from lgbench.data.stream import training_stream
 
     return itertools.islice(training_stream(suite, group, arm, stage=stage), count)
 

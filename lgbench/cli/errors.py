@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli.folders import finished_runs, read_result
-from lgbench.cli.options import Lengths, Tasks, listed, listed_lengths
-from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.cli._folders import finished_runs, read_result
+from lgbench.cli._options import Lengths, Tasks, listed, listed_lengths
+from lgbench.util.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
-    from lgbench.replies import Reply
-    from lgbench.results import Result
-    from lgbench.task import Example
+    from lgbench.data.task import Example
+    from lgbench.results.reply import Reply
+    from lgbench.results.schema import Result
 
 _WIDTH = 70
 
@@ -26,8 +26,8 @@ def command(
     limit: Annotated[int, typer.Option(min=1, help="Print at most N of them, spread evenly.")] = 10,
 ) -> None:
     """Print wrong replies of a finished run, each with its prompt, its target and the first place where it is wrong."""
-    from lgbench.diagnosis import mistake_of, wrong_replies
-    from lgbench.rescoring import rescore_result
+    from lgbench.doctor.diagnosis import mistake_of, wrong_replies
+    from lgbench.evaluation.rescoring import rescore_result
 
     runs = finished_runs([folder])
     if len(runs) > 1:

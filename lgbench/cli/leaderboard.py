@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.group import Group
+from lgbench.cli._group import Group
 
 MAX_LINES = 200
 
@@ -32,7 +32,7 @@ def build(
     """Re-score every submission, and write leaderboard/README.md and a page with pictures for each system."""
     from lgbench.leaderboard.build import derive_files, differences, write_files
     from lgbench.submissions.checking import read_submissions
-    from lgbench.text import LONGEST_PATH, plain
+    from lgbench.util.text import LONGEST_PATH, plain
 
     files = derive_files(read_submissions(submissions))
     up_to_date = f"{output}/ is up to date with {submissions}/ (pages and pictures: {len(files)})."

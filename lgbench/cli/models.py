@@ -6,8 +6,8 @@ import textwrap
 
 import typer
 
-from lgbench.cli.streams import showable
-from lgbench.text import plain
+from lgbench.cli._streams import showable
+from lgbench.util.text import plain
 
 
 def command() -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from lgbench.cli._experiment import AsJson, Cores, DryRun, Executor, How, Index, Of, Quiet, run_experiment
-from lgbench.cli.options import Device, HookOptions, Hooks, Jobs, RunsFolder
-from lgbench.errors import LgbenchError
+from lgbench.cli._options import Device, HookOptions, Hooks, Jobs, RunsFolder
+from lgbench.util.errors import LgbenchError
 
 
 def command(

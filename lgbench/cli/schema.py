@@ -9,6 +9,6 @@ import typer
 
 def command() -> None:
     """Print the JSON Schema of result.json."""
-    from lgbench.results import Result
+    from lgbench.results.schema import Result
 
     typer.echo(json.dumps(Result.model_json_schema(), indent=1))

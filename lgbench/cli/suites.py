@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.group import Group
-from lgbench.cli.opening import opened
-from lgbench.cli.options import SuiteName
-from lgbench.cli.streams import showable
-from lgbench.errors import LgbenchError
+from lgbench.cli._group import Group
+from lgbench.cli._opening import opened
+from lgbench.cli._options import SuiteName
+from lgbench.cli._streams import showable
+from lgbench.util.errors import LgbenchError
 
 app = typer.Typer(cls=Group, help="List the suites, show one, or lock their test cells.", invoke_without_command=True)
 
@@ -20,7 +20,7 @@ def list_suites(context: typer.Context) -> None:
     """List the suites, show one, or lock their test cells."""
     if context.invoked_subcommand is not None:
         return
-    from lgbench.suites import SUITES
+    from lgbench.data.suites import SUITES
 
     for suite in SUITES:
         cells = len(suite.cells())
@@ -65,10 +65,10 @@ def lock(
         bool, typer.Option("--check", help="Compare with the committed hashes and write nothing.")
     ] = False,
 ) -> None:
-    """Draw every test cell of every suite afresh and write its SHA-256 to lgbench/locks/, or compare."""
-    from lgbench.cells import derive_lock, lock_path, lock_text
-    from lgbench.files import write_atomically
-    from lgbench.suites import SUITES
+    """Draw every test cell of every suite afresh and write its SHA-256 to lgbench/data/locks/, or compare."""
+    from lgbench.data.cells import derive_lock, lock_path, lock_text
+    from lgbench.data.suites import SUITES
+    from lgbench.util.files import write_atomically
 
     for suite in SUITES:
         path, text = lock_path(suite), lock_text(derive_lock(suite))

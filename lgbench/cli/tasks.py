@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli.group import Group
-from lgbench.cli.opening import opened
-from lgbench.cli.options import SuiteName
+from lgbench.cli._group import Group
+from lgbench.cli._opening import opened
+from lgbench.cli._options import SuiteName
 
 app = typer.Typer(cls=Group, help="List the tasks, or show examples of one.", invoke_without_command=True)
 
@@ -22,7 +22,7 @@ def list_tasks(context: typer.Context, suite: SuiteName = "mini-v1") -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    from lgbench.cli.console import wide_console
+    from lgbench.cli._console import wide_console
 
     found = opened(suite)
     example = Column("example", overflow="fold")
@@ -43,7 +43,7 @@ def show(
     suite: SuiteName = "mini-v1",
 ) -> None:
     """Print what a task is, and examples of it (from the few-shot split, never from the test cells)."""
-    from lgbench.cells import draw_cell
+    from lgbench.data.cells import draw_cell
 
     found = opened(suite)
     definition = found.task(task)

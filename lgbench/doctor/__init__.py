@@ -1,1 +1,1 @@
-"""Layer 4: does a model honour the contract, and how long would a suite take?"""
+"""Does a model honour the contract, and how long would a suite take?"""

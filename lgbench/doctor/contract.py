@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from lgbench.cells import checked_cell
+from lgbench.data.cells import checked_cell
+from lgbench.data.suites import Cell, Suite
+from lgbench.data.task import Example
 from lgbench.doctor.findings import Clock, Finding, State, duration
-from lgbench.errors import ModelError
-from lgbench.models.calling import ask, own_batch_size
+from lgbench.evaluation.grading import as_reply
 from lgbench.models.contract import CappedReply, Predictor
-from lgbench.replies import Reply
-from lgbench.results import MAX_REPLY_CHARS
-from lgbench.running.grading import as_reply
-from lgbench.suites import Cell, Suite
-from lgbench.task import Example
+from lgbench.models.safe_call import ask, own_batch_size
+from lgbench.results.reply import Reply
+from lgbench.results.schema import MAX_REPLY_CHARS
+from lgbench.util.errors import ModelError
 
 _FEW = 6
 _OF_EVERY_TASK = 2

@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from lgbench.cells import checked_cell
-from lgbench.diagnosis import diagnose, mistake_of
+from lgbench.data.cells import checked_cell
+from lgbench.data.suites import Cell, Suite
+from lgbench.data.task import Example
 from lgbench.doctor.contract import honours_the_contract
+from lgbench.doctor.diagnosis import diagnose, mistake_of
 from lgbench.doctor.findings import TIME_LIMIT, Clock, Finding, State
 from lgbench.doctor.speed import measure_speed
-from lgbench.errors import LgbenchError, ModelError
-from lgbench.models.calling import prepare
+from lgbench.evaluation.asking import tokens_of, usage
+from lgbench.evaluation.planning import make_plan
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
-from lgbench.replies import Reply
-from lgbench.running.asking import tokens_of, usage
-from lgbench.running.planning import make_plan
-from lgbench.suites import Cell, Suite
-from lgbench.task import Example
+from lgbench.models.safe_call import prepare
+from lgbench.results.reply import Reply
+from lgbench.util.errors import LgbenchError, ModelError
 
 _FEW_RECORDED = 16
 

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from lgbench.cells import checked_cell, draw_prompts
+from lgbench.data.cells import checked_cell, draw_prompts
+from lgbench.data.suites import SUITES, Cell, Suite
+from lgbench.data.task import Stream
 from lgbench.doctor.findings import Clock, Finding, duration
-from lgbench.environment import peak_memory
-from lgbench.errors import ModelError
-from lgbench.models.calling import ask, own_batch_size
+from lgbench.evaluation.environment import peak_memory
 from lgbench.models.contract import DEFAULT_BATCH_SIZE, Predictor
-from lgbench.suites import SUITES, Cell, Suite
-from lgbench.task import Stream
+from lgbench.models.safe_call import ask, own_batch_size
+from lgbench.util.errors import ModelError
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
 _SAMPLES_PER_CELL = 4

@@ -7,6 +7,6 @@ Importing this package loads neither NumPy nor pydantic nor PyTorch, so that `--
 """
 
 from lgbench.experiments.base import ArmExperiment, Experiment, Option, Report, Run
-from lgbench.tables import Table
+from lgbench.util.tables import Table
 
 __all__ = ["ArmExperiment", "Experiment", "Option", "Report", "Run", "Table"]

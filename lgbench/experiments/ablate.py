@@ -9,14 +9,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lgbench.errors import LgbenchError
 from lgbench.experiments.base import ArmExperiment, GroupName, Report, Run, Seeds
-from lgbench.tables import Table
+from lgbench.util.errors import LgbenchError
+from lgbench.util.tables import Table
 
 if TYPE_CHECKING:
-    from lgbench.groups import Zone
-    from lgbench.training.plans import TrainingPlan
+    from lgbench.data.groups import Zone
     from lgbench.training.record import TrainingRecord
+    from lgbench.training.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Ablate(ArmExperiment):
 
     def report(self, runs: Sequence[Run]) -> Report:
         """The main task's zones, a row for each choice of auxiliaries."""
-        from lgbench.groups import ZONES
+        from lgbench.data.groups import ZONES
         from lgbench.scoring.display import percent
 
         choices = by_choice(run.record() for run in runs)
@@ -94,7 +94,7 @@ def _mean(shares: Iterable[Fraction | None]) -> Fraction | None:
     return mean_of_known(shares)
 
 
-def _with_auxiliaries(plan: TrainingPlan, chosen: Sequence[str]) -> TrainingPlan:
+def _with_auxiliaries(plan: RunSpec, chosen: Sequence[str]) -> RunSpec:
     main, *auxiliaries = plan.parts
     share = Fraction(1, 1 + len(chosen))
     parts = [main, *(part for part in auxiliaries if part.task in chosen)]
@@ -115,7 +115,7 @@ class Ablated(NamedTuple):
 
 def by_choice(records: Iterable[TrainingRecord]) -> dict[tuple[str, ...], list[Ablated]]:
     """What finished runs have learned, by the auxiliaries that they trained."""
-    from lgbench.cells import DEV_EXAMPLES
+    from lgbench.data.cells import DEV_EXAMPLES
     from lgbench.training.points import zone_accuracies
 
     choices: dict[tuple[str, ...], list[Ablated]] = {}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
-from lgbench.tables import Table
+from lgbench.util.tables import Table
 
 if TYPE_CHECKING:
+    from lgbench.data.suites import Suite
     from lgbench.experiments.monitor import Monitor
     from lgbench.models.checkpoint import Build
-    from lgbench.suites import Suite
-    from lgbench.training.plans import Recipe, TrainingPlan
     from lgbench.training.record import TrainingRecord
+    from lgbench.training.spec import Recipe, RunSpec
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Run(NamedTuple):
         extra: What else the experiment needs to finish and report it; pickled where another process does.
     """
 
-    plan: TrainingPlan
+    plan: RunSpec
     folder: Path
     name: str
     extra: Any = None
@@ -201,7 +201,7 @@ class SuiteExperiment(Experiment):
         Raises:
             LgbenchError: There is none of this name, or the user's own is not sound.
         """
-        from lgbench.drafts import open_suite
+        from lgbench.data.drafts import open_suite
 
         return open_suite(self.suite)
 
@@ -255,9 +255,9 @@ class ArmExperiment(SuiteExperiment):
         Raises:
             LgbenchError: There is no such suite, or the user's own is not sound.
         """
-        from lgbench.text import key_values
         from lgbench.training.planned import planned_start
-        from lgbench.training.plans import Recipe
+        from lgbench.training.spec import Recipe
+        from lgbench.util.text import key_values
 
         return Recipe(
             self.opened_suite(),

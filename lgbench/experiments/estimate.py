@@ -12,12 +12,12 @@ import torch
 from lgbench.experiments.base import Experiment, Run
 from lgbench.models.checkpoint import Build
 from lgbench.models.tokenizer import suite_vocabulary
-from lgbench.tables import Table
 from lgbench.training.batching import batches
 from lgbench.training.modules import build_module
-from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import RECORD
+from lgbench.training.spec import RunSpec
 from lgbench.training.steps import make_optimizer, take_step
+from lgbench.util.tables import Table
 
 _WARM, _TIMED = 1, 3
 
@@ -52,7 +52,7 @@ def estimates(experiment: Experiment, runs: Sequence[Run], device: str) -> list[
     return found
 
 
-def _step_seconds(plan: TrainingPlan, build: Build | None, device: str) -> float:
+def _step_seconds(plan: RunSpec, build: Build | None, device: str) -> float:
     """What a step of a run takes, in seconds. Nothing of the run is touched."""
     settings = plan.settings
     suite = plan.loaded_suite

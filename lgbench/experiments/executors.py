@@ -19,9 +19,9 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from lgbench.errors import LgbenchError
-from lgbench.private_api import end_workers
-from lgbench.processes import ProcessEndedError, begin_work, cores
+from lgbench.util.errors import LgbenchError
+from lgbench.util.private_api import end_workers
+from lgbench.util.processes import ProcessEndedError, begin_work, cores
 
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
@@ -170,7 +170,7 @@ def open_executor(
         return ProcessesExecutor(jobs, cores_each=cores_each, gpus=_gpu_count() if device == "cuda" else 0, keep=keep)
     if name == RAY or name.startswith(f"{RAY}:"):
         from lgbench.experiments.on_ray import RayExecutor
-        from lgbench.extras import require_extra
+        from lgbench.util.extras import require_extra
 
         require_extra("ray", purpose="--executor ray")
         address, gpus = name.partition(":")[2] or None, 1 if device.startswith("cuda") else 0
@@ -186,7 +186,7 @@ def _gpu_count() -> int:
 
 
 def _of_user(name: str) -> Executor:
-    from lgbench.users_code import load_callable, user_code
+    from lgbench.util.users_code import load_callable, user_code
 
     make: Callable[[], Any] = load_callable(name, what="executor", valid="local, ray, or file.py:attribute")
     with user_code(f"Making the executor {name!r}"):

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from lgbench.errors import LgbenchError
 from lgbench.experiments.base import ArmName, Changes, GroupName, Option, Report, Run, SeedList, Seeds, SuiteExperiment
-from lgbench.extras import require_extra
+from lgbench.util.errors import LgbenchError
+from lgbench.util.extras import require_extra
 
 if TYPE_CHECKING:
     from lgbench.experiments.monitor import Monitor
@@ -59,7 +59,7 @@ class Finetune(SuiteExperiment):
 
     def runs(self, root: Path, device: str) -> Iterator[Run]:
         """A run for each seed, which is that of the new tokens' and adapters' initial weights."""
-        from lgbench.training.plans import Recipe
+        from lgbench.training.spec import Recipe
 
         suite = self.opened_suite()
         changes = [*(_LORA if self.lora else _FULL), *self.change]

@@ -7,23 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lgbench.errors import LgbenchError
-from lgbench.evaluation import evaluate
+from lgbench.evaluation.evaluator import evaluate
+from lgbench.evaluation.folder import RESULT_FILE
 from lgbench.experiments.monitor import Monitor, Tell
-from lgbench.links import refuse_links
 from lgbench.models.checkpoint import Build
 from lgbench.models.devices import choose_device
 from lgbench.models.folders import CHECKPOINT
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
-from lgbench.records import read_record
-from lgbench.results import Result
-from lgbench.running.folder import RESULT_FILE
+from lgbench.results.schema import Result
 from lgbench.training.hooks import Hook, make_hooks
-from lgbench.training.plans import TrainingPlan
 from lgbench.training.points import zones_line
 from lgbench.training.record import TrainingRecord, read_training_record
+from lgbench.training.spec import RunSpec
 from lgbench.training.trainer import train
+from lgbench.util.errors import LgbenchError
+from lgbench.util.links import refuse_links
+from lgbench.util.records import read_record
 
 if TYPE_CHECKING:
     from lgbench.experiments.base import Run
@@ -62,7 +62,7 @@ def train_run(
     return record
 
 
-def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:
+def evaluate_run(plan: RunSpec, folder: Path, *, device: str) -> None:
     """Evaluate the checkpoint of a trained run, from wherever an earlier call left it.
 
     Args:
@@ -99,7 +99,7 @@ def evaluate_run(plan: TrainingPlan, folder: Path, *, device: str) -> None:
     )
 
 
-def _is_evaluated(path: Path, plan: TrainingPlan, model: Model) -> bool:
+def _is_evaluated(path: Path, plan: RunSpec, model: Model) -> bool:
     """Whether a run's result is of these weights. What they were called then does not matter."""
     if not path.exists():
         return False

@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lgbench.errors import FolderInUseError, LgbenchError, ModelError
 from lgbench.experiments.base import Run
 from lgbench.experiments.executors import InProcessExecutor
 from lgbench.experiments.loading import Loaded, finish_elsewhere
 from lgbench.experiments.monitor import Monitor
-from lgbench.text import plain_lines
+from lgbench.util.errors import FolderInUseError, LgbenchError, ModelError
+from lgbench.util.text import plain_lines
 
 
 class State(Enum):

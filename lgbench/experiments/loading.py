@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from lgbench.errors import LgbenchError
 from lgbench.experiments.base import Experiment, Run
 from lgbench.experiments.monitor import Monitor
+from lgbench.util.errors import LgbenchError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def load_experiment(reference: str) -> type[Experiment]:
         LgbenchError: There is none.
         ModelError: The user's file raised when it was imported.
     """
-    from lgbench.users_code import load_named
+    from lgbench.util.users_code import load_named
 
     module, _, attribute = reference.partition(":")
     if module.startswith("lgbench.experiments."):

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lgbench.text import plain_lines
+from lgbench.util.text import plain_lines
 
 if TYPE_CHECKING:
-    from lgbench.training.plans import TrainingPlan
     from lgbench.training.record import CurvePoint
+    from lgbench.training.spec import RunSpec
     from lgbench.training.trainer import Progress
 
-Tell = Callable[["TrainingPlan", "CurvePoint"], str]
+Tell = Callable[["RunSpec", "CurvePoint"], str]
 """How right the model of a plan is at a point of its curve, in words."""
 
 
@@ -34,7 +34,7 @@ class Monitor:
         if not self.quiet:
             self.print(f"{self.name}: {sentence}")
 
-    def training(self, plan: TrainingPlan, progress: Progress, tell: Tell) -> None:
+    def training(self, plan: RunSpec, progress: Progress, tell: Tell) -> None:
         """Take in a report of training.
 
         Args:

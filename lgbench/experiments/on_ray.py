@@ -18,8 +18,8 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lgbench.errors import LgbenchError
-from lgbench.processes import ProcessEndedError
+from lgbench.util.errors import LgbenchError
+from lgbench.util.processes import ProcessEndedError
 from lgbench.version import __version__
 
 _Parameters = ParamSpec("_Parameters")

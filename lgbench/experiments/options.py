@@ -7,8 +7,8 @@ from dataclasses import MISSING, fields
 from functools import cache
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.experiments.base import Experiment, Option
+from lgbench.util.errors import LgbenchError, UnknownNameError
 
 
 class Field(NamedTuple):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from lgbench.experiments.base import ArmExperiment, Option, Report, Run, SeedList, Seeds
 
 if TYPE_CHECKING:
+    from lgbench.data.suites import Suite
     from lgbench.experiments.monitor import Monitor
-    from lgbench.suites import Suite
 
 USUAL_ARMS = ("main_only", "transfer", "control")
 
@@ -74,10 +74,10 @@ class Reproduce(ArmExperiment):
 
     def report(self, runs: Sequence[Run]) -> Report:
         """What each arm was trained on, and the arms side by side."""
+        from lgbench.evaluation.rescoring import rescore
         from lgbench.experiments.finish import RESULT
-        from lgbench.rescoring import rescore
-        from lgbench.scoring.report import comparison_parts, comparison_record
         from lgbench.scoring.systems import score_trained
+        from lgbench.scoring.verdicts import comparison_parts, comparison_record
 
         scores = score_trained([rescore(run.folder / RESULT) for run in runs], self.opened_suite())
         parts = [*_tokens(runs), "", *comparison_parts(scores, names=self.group)]

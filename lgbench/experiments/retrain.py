@@ -13,8 +13,8 @@ from lgbench.experiments.base import Experiment, Option, Report, Run
 if TYPE_CHECKING:
     from lgbench.experiments.monitor import Monitor
     from lgbench.models.checkpoint import Build
-    from lgbench.training.plans import TrainingPlan
     from lgbench.training.record import CurvePoint, TrainingRecord
+    from lgbench.training.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Retrain(Experiment):
     def prepare(self) -> None:
         """Open the draft suite, if the runs are of one."""
         if self.suite is not None:
-            from lgbench.drafts import open_suite
+            from lgbench.data.drafts import open_suite
 
             open_suite(self.suite)
 
@@ -94,7 +94,7 @@ class Retrain(Experiment):
         """Train it as far as it is compared, with as many threads as were recorded."""
         from lgbench.experiments.finish import train_run
         from lgbench.models.devices import fast_bfloat16
-        from lgbench.training.comparison import elsewhere_note, point_difference
+        from lgbench.training.curve_diff import elsewhere_note, point_difference
         from lgbench.training.hooks import StopWhen
         from lgbench.training.points import zones_line
         from lgbench.training.record import Machine
@@ -111,7 +111,7 @@ class Retrain(Experiment):
             hooks = [StopWhen(step=last)] if last < run.plan.settings.steps else []
             points = {point.step: point for point in recorded.curve}
 
-            def tell(plan: TrainingPlan, point: CurvePoint) -> str:
+            def tell(plan: RunSpec, point: CurvePoint) -> str:
                 differs = point_difference(points[point.step], point)
                 news = "as recorded" if differs is None else f"not as recorded: {differs}"
                 return f"{zones_line(plan, point)}; {news}"
@@ -120,7 +120,7 @@ class Retrain(Experiment):
 
     def report(self, runs: Sequence[Run]) -> Report:
         """A verdict on each."""
-        from lgbench.text import plain
+        from lgbench.util.text import plain
 
         found = [self._verdict(run) for run in runs]
         if len(runs) == 1:
@@ -135,9 +135,9 @@ class Retrain(Experiment):
         return Report(parts, record, passed=all(each.equal for each in found))
 
     def _verdict(self, run: Run) -> _Verdict:
-        from lgbench.text import plain
-        from lgbench.training.comparison import compare, machine_differences, verdict
+        from lgbench.training.curve_diff import compare, machine_differences, verdict
         from lgbench.training.retraining import fast_products, reservations, trained_before
+        from lgbench.util.text import plain
 
         recorded, last = run.extra, self.last_step(run)
         here = trained_before(run.plan, run.folder, until=last) or run.record()

@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lgbench.drafts import open_suite
-from lgbench.environment import describe_environment
-from lgbench.errors import LgbenchError
+from lgbench.data.drafts import open_suite
+from lgbench.data.suites import Suite
+from lgbench.evaluation.environment import describe_environment
 from lgbench.experiments.transport import Files, python_files, read_files, write_files
-from lgbench.models.calling import ask_each_alone, ask_in_parts, prepare
 from lgbench.models.contract import PipelinedPredictor, Question, SharedPredictor, StreamingPredictor
 from lgbench.models.loaded import Model, Trained
 from lgbench.models.loading import load_model
 from lgbench.models.recorded import RecordedReplies
-from lgbench.results import Environment, SystemInfo
-from lgbench.suites import Suite
+from lgbench.models.safe_call import ask_each_alone, ask_in_parts, prepare
+from lgbench.results.schema import Environment, SystemInfo
+from lgbench.util.errors import LgbenchError
 
 MAX_FOLDER_BYTES = 2_000_000_000
 _AHEAD = 2  # cells for each process: one at work, and one that it need not wait for

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from lgbench.errors import LgbenchError
 from lgbench.experiments.base import ArmExperiment, GroupName, Option, Report, Run, Seeds
+from lgbench.util.errors import LgbenchError
 
 if TYPE_CHECKING:
     from lgbench.experiments.monitor import Monitor
-    from lgbench.training.plans import TrainingPlan
+    from lgbench.training.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,8 @@ class Sweep(ArmExperiment):
         return Report([*lines, f"Draw it: lgbench plot {shlex.quote(str(root))} --kind gap -o gap.svg"], gaps)
 
 
-def _at_lengths(plan: TrainingPlan, main_length: int, aux_length: int) -> TrainingPlan:
-    from lgbench.training.plans import MOST_LENGTH
+def _at_lengths(plan: RunSpec, main_length: int, aux_length: int) -> RunSpec:
+    from lgbench.training.spec import MOST_LENGTH
 
     main, *auxiliaries = plan.parts
     parts = [main.model_copy(update={"max_length": main_length})]

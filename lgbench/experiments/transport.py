@@ -20,11 +20,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lgbench.errors import FolderInUseError, LgbenchError
 from lgbench.experiments.base import Run
-from lgbench.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
-from lgbench.links import refuse_links
-from lgbench.users_code import split_place
+from lgbench.util.errors import FolderInUseError, LgbenchError
+from lgbench.util.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
+from lgbench.util.links import refuse_links
+from lgbench.util.users_code import split_place
 
 Files = dict[str, bytes]
 """The content of files by their path in a folder, with `/` between its parts."""

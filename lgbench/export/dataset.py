@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lgbench.cells import checked_cell
-from lgbench.files import atomic_folder
-from lgbench.groups import Group
-from lgbench.suites import Suite
-from lgbench.task import Example
-from lgbench.training_data import training_stream
+from lgbench.data.cells import checked_cell
+from lgbench.data.groups import Group
+from lgbench.data.stream import training_stream
+from lgbench.data.suites import Suite
+from lgbench.data.task import Example
+from lgbench.util.files import atomic_folder
 from lgbench.version import __version__
 
 ROWS_AT_ONCE = 8192

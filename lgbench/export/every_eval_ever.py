@@ -14,16 +14,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lgbench.cells import checked_cell, evaluated
-from lgbench.files import atomic_folder
-from lgbench.replies import Reply
-from lgbench.rescoring import rescore
-from lgbench.results import CellResult, Result
-from lgbench.running.folder import REPLIES_FILE
-from lgbench.running.replies import read_stored_replies
+from lgbench.data.cells import checked_cell, evaluated
+from lgbench.data.suites import Cell, load_suite
+from lgbench.data.task import Example
+from lgbench.evaluation.folder import REPLIES_FILE
+from lgbench.evaluation.rescoring import rescore
+from lgbench.evaluation.stored import read_stored_replies
+from lgbench.results.reply import Reply
+from lgbench.results.schema import CellResult, Result
 from lgbench.scoring.measures import wilson_interval
-from lgbench.suites import Cell, load_suite
-from lgbench.task import Example
+from lgbench.util.files import atomic_folder
 
 SCHEMA_VERSION = "0.3.0"
 _METRIC = {

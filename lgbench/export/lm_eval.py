@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgbench.cells import checked_cell, recorded_digest
-from lgbench.files import atomic_folder
+from lgbench.data.cells import checked_cell, recorded_digest
+from lgbench.data.suites import Cell, Suite
+from lgbench.data.task import Example
+from lgbench.evaluation.planning import Plan
 from lgbench.models.loading import check_texts
 from lgbench.models.prompting import generation_cap, prompt_style, question
-from lgbench.results import PromptStyle
-from lgbench.running.planning import Plan
-from lgbench.suites import Cell, Suite
-from lgbench.task import Example
+from lgbench.results.schema import PromptStyle
+from lgbench.util.files import atomic_folder
 
 MODULE = "lgbench_cells"
 # Runs inside the harness, where lgbench need not be installed; so it is written out as text.

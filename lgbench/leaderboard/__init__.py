@@ -1,1 +1,1 @@
-"""Layer 5: the leaderboard, a pure function of the committed submissions. How to read it: docs/leaderboard.md."""
+"""The leaderboard, a pure function of the committed submissions. How to read it: docs/leaderboard.md."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from lgbench.data.suites import SUITES, Suite
 from lgbench.leaderboard.markdown import (
     COUNT,
     GENERATED,
@@ -21,7 +22,6 @@ from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.display import NONE
 from lgbench.scoring.systems import ENOUGH_SEEDS, OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import SUITES, Suite
 
 FEW_SEEDS = "\\*"
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."

@@ -12,16 +12,16 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from lgbench.errors import LgbenchError
-from lgbench.files import is_unfinished, remove_leftovers, telling_writes, write_atomically
 from lgbench.leaderboard.board import front_page
 from lgbench.leaderboard.markdown import GENERATED
 from lgbench.leaderboard.pages import system_page
 from lgbench.leaderboard.pictures import system_pictures
 from lgbench.leaderboard.scored import score_submission
 from lgbench.leaderboard.svg import OPENING
-from lgbench.links import contents, is_file, is_folder, refuse_links
 from lgbench.submissions.checked import Submission
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import is_unfinished, remove_leftovers, write_atomically, write_errors
+from lgbench.util.links import contents, is_file, is_folder, refuse_links
 
 FRONT_PAGE = "README.md"
 SYSTEMS = "systems"
@@ -63,11 +63,11 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
             remove_leftovers(each)
     changed = [path for path, text in files.items() if present.get(path) != text.encode()]
     for path in changed:
-        with telling_writes(folder / path):
+        with write_errors(folder / path):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / path, files[path].encode())
     for path in stale:
-        with telling_writes(folder / path):
+        with write_errors(folder / path):
             (folder / path).unlink()
         with contextlib.suppress(OSError):  # only an empty folder can be removed
             (folder / path).parent.rmdir()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from lgbench.groups import Group
+from lgbench.data.groups import Group
+from lgbench.data.suites import Suite
 from lgbench.leaderboard.markdown import (
     GENERATED,
     ONE_SEED_NOTE,
@@ -17,14 +18,13 @@ from lgbench.leaderboard.markdown import (
 )
 from lgbench.leaderboard.pictures import Picture, group_picture, open_picture
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.results import WRONG_ENDS, Result
+from lgbench.results.schema import WRONG_ENDS, Result
 from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.display import NONE, percent
 from lgbench.scoring.measures import counts_by_task, wilson_interval, zone_lengths
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import Suite
 
 _ENDS = (
     "`wrong` counts replies in the transfer zone, over all seeds. Of these, `empty` ones hold nothing, `early` ones "

@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from lgbench.groups import OPEN_ARM, Group
+from lgbench.data.groups import OPEN_ARM, Group
+from lgbench.data.suites import Suite
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.svg import draw
-from lgbench.looks import Look, arm_look
 from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.curves import Curve, curve
 from lgbench.scoring.display import percent
+from lgbench.scoring.styles import Style, arm_style
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import Suite
 
 # Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart; one for each main task.
-_TASK_LOOKS = (Look("#0072b2"), Look("#009e73"), Look("#d55e00"), Look("#56b4e9", (2, 2)), Look("#cc79a7"))
+_TASK_LOOKS = (Style("#0072b2"), Style("#009e73"), Style("#d55e00"), Style("#56b4e9", (2, 2)), Style("#cc79a7"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Picture:
 
     path: str
     title: str
-    curves: tuple[tuple[Curve, Look], ...]
+    curves: tuple[tuple[Curve, Style], ...]
     group: Group | None
 
     @property
@@ -62,7 +62,7 @@ def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Pi
     """The main task by length under each arm."""
     group = scores.group
     curves = [
-        (curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid), arm_look(group.arms, arm))
+        (curve(arm, [seed.result for seed in of_arm.seeds], group.main, group.grid), arm_style(group.arms, arm))
         for arm, of_arm in scores.arms.items()
     ]
     return Picture(

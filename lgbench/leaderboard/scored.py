@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lgbench.data.suites import SUITES, Suite
 from lgbench.scoring.systems import OpenScores, TrainedScores, score_open, score_trained
 from lgbench.submissions.checked import Submission
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import SUITES, Suite
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from lgbench.groups import Group
-from lgbench.looks import ZONE_SHADES, Look
+from lgbench.data.groups import Group
 from lgbench.scoring.curves import Curve, axis_ends, zone_spans
+from lgbench.scoring.styles import ZONE_SHADES, Style
 
 # Pixels, from the upper left corner.
 _WIDTH, _HEIGHT = 720, 330
@@ -46,7 +46,7 @@ def _y(share: Fraction) -> Fraction:
     return _BOTTOM - _MARGIN - share * (_BOTTOM - _TOP - 2 * _MARGIN)
 
 
-def draw(curves: Sequence[tuple[Curve, Look]], *, title: str, description: str, group: Group | None) -> str:
+def draw(curves: Sequence[tuple[Curve, Style]], *, title: str, description: str, group: Group | None) -> str:
     """The text of an SVG file: each seed thin, the mean bold.
 
     Args:
@@ -99,7 +99,7 @@ def _training_lengths(axis: _Axis, group: Group) -> Iterator[ET.Element]:
         yield _element("line", x1=x, y1=_TOP, x2=x, y2=_BOTTOM, **_DASHED)
 
 
-def _curve(axis: _Axis, curve: Curve, look: Look) -> Iterator[ET.Element]:
+def _curve(axis: _Axis, curve: Curve, look: Style) -> Iterator[ET.Element]:
     xs = [axis.x(length) for length in curve.lengths]
     for seed in curve.seeds if len(curve.seeds) > 1 else ():
         line = _line(xs, [_y(share) for share in seed], look, _SEED)
@@ -111,7 +111,7 @@ def _curve(axis: _Axis, curve: Curve, look: Look) -> Iterator[ET.Element]:
         yield _element("circle", cx=x, cy=y, r=3, fill=look.color)
 
 
-def _line(xs: Sequence[float], ys: Sequence[float | Fraction], look: Look, width: float) -> ET.Element:
+def _line(xs: Sequence[float], ys: Sequence[float | Fraction], look: Style, width: float) -> ET.Element:
     points = " ".join(f"{_number(x)},{_number(y)}" for x, y in zip(xs, ys, strict=True))
     line = _element("polyline", points=points, fill="none", stroke=look.color, stroke_width=width)
     if look.dashes:
@@ -119,7 +119,7 @@ def _line(xs: Sequence[float], ys: Sequence[float | Fraction], look: Look, width
     return line
 
 
-def _legend(curves: Sequence[tuple[Curve, Look]], group: Group | None) -> Iterator[ET.Element]:
+def _legend(curves: Sequence[tuple[Curve, Style]], group: Group | None) -> Iterator[ET.Element]:
     y, end = _TOP + 8, _LEGEND + _SWATCH
     for curve, look in curves:
         yield _line([_LEGEND, end], [y, y], look, _MEAN)

@@ -1,1 +1,1 @@
-"""Layer 2: how a model is found, loaded and asked."""
+"""How a model is found, loaded and asked."""

@@ -1,4 +1,4 @@
-"""Layer 2: the shape of a reference model, apart from the model, so that reading one needs no PyTorch."""
+"""The shape of a reference model, apart from the model, so that reading one needs no PyTorch."""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@ import re
 import string
 from collections.abc import Callable, Sequence
 
+from lgbench.data.suites import Suite
+from lgbench.data.task import Stream, Task
+from lgbench.data.tasks import get_task
+from lgbench.data.tasks.mazes import TOKENS
+from lgbench.data.tasks.strings import LETTERS
 from lgbench.models.contract import Predictor
-from lgbench.suites import Suite
-from lgbench.task import Stream, Task
-from lgbench.tasks import get_task
-from lgbench.tasks.mazes import TOKENS
-from lgbench.tasks.strings import LETTERS
 
 _OPERATORS = re.compile(r"[-+*=?]")
 

@@ -1,4 +1,4 @@
-"""Layer 2: a trained model as a folder of two files, `model.safetensors` and `checkpoint.json`.
+"""A trained model as a folder of two files, `model.safetensors` and `checkpoint.json`.
 
 `checkpoint.json` says which vocabulary the weights were trained with and how to build the module: from an architecture
 of the reference model, or by a function of the user's, which is named but never called without being asked for. Weights
@@ -22,17 +22,17 @@ from pydantic import (
 )
 from torch import Tensor, nn
 
-from lgbench.errors import LgbenchError
-from lgbench.files import atomic_folder, remove_leftovers, write_atomically
-from lgbench.links import refuse_links
 from lgbench.models.architecture import Architecture
 from lgbench.models.folders import MODEL
-from lgbench.models.tensors import packed, read_shapes, read_tensors, spoiled
+from lgbench.models.tensors import first_nonfinite, packed, read_shapes, read_tensors
 from lgbench.models.tokenizer import MARKS, MOST_TOKENS, PUBLISHED, VOCABULARY_VERSION, Vocabulary
 from lgbench.models.transformer import Transformer
-from lgbench.records import read_record, write_record
-from lgbench.results import Seed, Text
-from lgbench.users_code import user_code
+from lgbench.results.schema import Seed, Text
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import atomic_folder, remove_leftovers, write_atomically
+from lgbench.util.links import refuse_links
+from lgbench.util.records import read_record, write_record
+from lgbench.util.users_code import user_code
 
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
@@ -157,7 +157,7 @@ def load_module(folder: Path, *, build: Build | None = None) -> tuple[Checkpoint
         module.load_state_dict(read_weights(folder))
     except RuntimeError as error:
         raise _unfit(folder, str(error).splitlines()[-1].strip()) from None
-    if (name := spoiled(module.float())) is not None:
+    if (name := first_nonfinite(module.float())) is not None:
         raise LgbenchError(f"The weights in {folder} are damaged: {name} holds what is no number. {_COPY_AGAIN}")
     return record, module
 

@@ -1,4 +1,4 @@
-"""Layer 2: a trained module of ours as a model that is asked."""
+"""A trained module of ours as a model that is asked."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from lgbench.errors import LgbenchError, UnknownNameError
 from lgbench.models.contract import Predictor
-from lgbench.users_code import load_callable, user_code
+from lgbench.util.errors import LgbenchError, UnknownNameError
+from lgbench.util.users_code import load_callable, user_code
 
 
 def construct(found: Any, options: Mapping[str, str], name: str) -> Predictor:

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from lgbench.results import Environment
-from lgbench.suites import Suite
+from lgbench.data.suites import Suite
+from lgbench.results.schema import Environment
 
 DEFAULT_BATCH_SIZE = 64
 

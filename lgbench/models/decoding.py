@@ -1,4 +1,4 @@
-"""Layer 2: greedy decoding of a batch of rows of equal length."""
+"""Greedy decoding of a batch of rows of equal length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from lgbench.errors import LgbenchError
 from lgbench.models.incremental import (
     IncrementalModule,
     as_incremental,
@@ -22,6 +21,7 @@ from lgbench.models.incremental import (
 )
 from lgbench.models.tokenizer import END
 from lgbench.models.transformer import KeyValueCache, Transformer
+from lgbench.util.errors import LgbenchError
 
 # Logits computed at different batch sizes differ by rounding, about 1e-6 of their size in float32. Two best tokens
 # nearer than this are told apart in double precision, row by row, so that batching never decides.

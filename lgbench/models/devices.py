@@ -1,11 +1,11 @@
-"""Layer 2: which device a model runs on."""
+"""Which device a model runs on."""
 
 from __future__ import annotations
 
 import torch
 
-from lgbench.errors import LgbenchError
-from lgbench.private_api import has_fast_bfloat16
+from lgbench.util.errors import LgbenchError
+from lgbench.util.private_api import has_fast_bfloat16
 
 # Operations a second, dense bfloat16, by what is in the device's name: NVIDIA's data sheets.
 _PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}

@@ -1,10 +1,10 @@
-"""Layer 2: where models of ours lie: in the folder of a training run, and in the package."""
+"""Where models of ours lie: in the folder of a training run, and in the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lgbench.errors import UnknownNameError
+from lgbench.util.errors import UnknownNameError
 
 CHECKPOINT = "checkpoint"
 """The folder, within a run's, that holds its checkpoint."""

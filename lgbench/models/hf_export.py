@@ -1,4 +1,4 @@
-"""Layer 2: a reference model as a folder that Hugging Face transformers opens, written without that library."""
+"""A reference model as a folder that Hugging Face transformers opens, written without that library."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lgbench.errors import LgbenchError
-from lgbench.files import atomic_folder
 from lgbench.models.architecture import Architecture
 from lgbench.models.checkpoint import load_module, read_checkpoint_record
 from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import BEGIN, END, MARKS, PAD, Vocabulary, is_tag
 from lgbench.models.transformer import NORM_EPSILON
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import atomic_folder
 
 _LONGEST = 4096
 

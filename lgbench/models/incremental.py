@@ -1,4 +1,4 @@
-"""Layer 2: modules that can go on from where they stopped reading, so that decoding takes linear time.
+"""Modules that can go on from where they stopped reading, so that decoding takes linear time.
 
 A module that only maps whole rows to logits is given the whole row again for every token of a reply. One that offers
 `step` is given only what it has not read. That both ways give the same logits is checked before it is relied on; and
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lgbench.errors import LgbenchError
+from lgbench.util.errors import LgbenchError
 
 TOLERANCE = 1e-3
 """How far logits of `step` may be from those of `forward`, as a share of the largest. Rounding makes less of it."""

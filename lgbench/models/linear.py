@@ -1,4 +1,4 @@
-"""Layer 2: the linear maps of the reference model, on a CPU by the faster of the two libraries that PyTorch has."""
+"""The linear maps of the reference model, on a CPU by the faster of the two libraries that PyTorch has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from lgbench.private_api import one_dnn_linear
+from lgbench.util.private_api import one_dnn_linear
 
 _ONE_DNN = one_dnn_linear()
 _LEAST_ROWS = 48  # for fewer MKL is as fast

@@ -1,4 +1,4 @@
-"""Layer 2: the kinds of models that MODEL can name here, with their options and where they come from."""
+"""The kinds of models that MODEL can name here, with their options and where they come from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, get_args, get_origin
 
-from lgbench.errors import LgbenchError
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.loading import ENTRY_POINTS, SCHEMES, CheckpointOptions
 from lgbench.models.schemes import OWN, Scheme, installed_names, installed_scheme, source_of
+from lgbench.util.errors import LgbenchError
 
 
 class ModelKind(NamedTuple):

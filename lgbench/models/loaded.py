@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lgbench.errors import LgbenchError
-from lgbench.models.calling import own_batch_size, own_number
 from lgbench.models.contract import Predictor
 from lgbench.models.recorded import RecordedReplies
-from lgbench.results import MAX_PARAMETERS, SystemInfo
-from lgbench.users_code import user_code
+from lgbench.models.safe_call import own_batch_size, own_number
+from lgbench.results.schema import MAX_PARAMETERS, SystemInfo
+from lgbench.util.errors import LgbenchError
+from lgbench.util.users_code import user_code
 
 MAX_DEVICE_CHARS = 200
 

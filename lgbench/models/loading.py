@@ -10,8 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.extras import require_extra
 from lgbench.models import api, huggingface
 from lgbench.models.api.options import Options as ApiOptions
 from lgbench.models.builtin import BUILTINS
@@ -21,8 +19,10 @@ from lgbench.models.huggingface.options import Options as HuggingFaceOptions
 from lgbench.models.loaded import Model, Trained, with_parameters
 from lgbench.models.recorded import RecordedReplies
 from lgbench.models.schemes import Scheme, installed_names, installed_scheme, open_model
-from lgbench.results import MAX_TEXT, SystemInfo
-from lgbench.users_code import check_file, find, import_named, run_file, split_place, user_code
+from lgbench.results.schema import MAX_TEXT, SystemInfo
+from lgbench.util.errors import LgbenchError, UnknownNameError
+from lgbench.util.extras import require_extra
+from lgbench.util.users_code import check_file, find, import_named, run_file, split_place, user_code
 
 ENTRY_POINTS = "lgbench.models"
 

@@ -1,4 +1,4 @@
-"""Layer 2: a batch cut into parts that several cores work on side by side.
+"""A batch cut into parts that several cores work on side by side.
 
 The operations of a small model are short. Cores that share each of them spend much of their time waiting for one
 another, and far more where other programs use the cores too. Cores that have rows of their own meet once a batch.

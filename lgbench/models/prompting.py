@@ -1,4 +1,4 @@
-"""Layer 2: how a language model is asked, and what of its text is the reply (docs/models-huggingface.md)."""
+"""How a language model is asked, and what of its text is the reply (docs/models-huggingface.md)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 
-from lgbench.cells import SHOTS_EXAMPLES, draw_cell
-from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.results import PromptStyle
-from lgbench.suites import Suite
-from lgbench.task import Example
+from lgbench.data.cells import SHOTS_EXAMPLES, draw_cell
+from lgbench.data.suites import Suite
+from lgbench.data.task import Example
+from lgbench.results.schema import PromptStyle
+from lgbench.util.errors import LgbenchError, UnknownNameError
 
 _log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lgbench.errors import LgbenchError
-from lgbench.replies import Reply, parse_reply_line
-from lgbench.results import MAX_REPLY_CHARS
-from lgbench.suites import Suite
-from lgbench.text import plain
+from lgbench.data.suites import Suite
+from lgbench.results.reply import Reply, parse_reply_line
+from lgbench.results.schema import MAX_REPLY_CHARS
+from lgbench.util.errors import LgbenchError
+from lgbench.util.text import plain
 
 # The largest suite asks for 160,000 replies, of 4,096 characters at most.
 _MAX_BYTES = 2_000_000_000

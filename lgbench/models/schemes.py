@@ -1,4 +1,4 @@
-"""Layer 2: schemes: kinds of models that a MODEL names as `scheme:rest`, of lgbench or of any installed package."""
+"""Schemes: kinds of models that a MODEL names as `scheme:rest`, of lgbench or of any installed package."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lgbench.errors import LgbenchError
 from lgbench.models.builtin import BUILTINS
 from lgbench.models.construction import arguments_for
 from lgbench.models.contract import Predictor
 from lgbench.models.loaded import Model, with_parameters
-from lgbench.results import OWN_KINDS, SCHEME_NAME, SystemInfo
-from lgbench.users_code import user_code
+from lgbench.results.schema import OWN_KINDS, SCHEME_NAME, SystemInfo
+from lgbench.util.errors import LgbenchError
+from lgbench.util.users_code import user_code
 
 ENTRY_POINTS = "lgbench.schemes"
 OWN = "lgbench"

@@ -1,4 +1,4 @@
-"""Layer 2: named tensors in a safetensors file: the weights of a checkpoint, the state of a run."""
+"""Named tensors in a safetensors file: the weights of a checkpoint, the state of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from lgbench.errors import LgbenchError
+from lgbench.util.errors import LgbenchError
 
 
 def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
@@ -65,8 +65,8 @@ def _damage(path: Path, advice: str) -> Iterator[None]:
         raise LgbenchError(f"{path} is {reason} ({error}). {advice}") from None
 
 
-def spoiled(module: nn.Module) -> str | None:
-    """The name of a tensor of a module that training or a copy has spoiled; None where all is well.
+def first_nonfinite(module: nn.Module) -> str | None:
+    """The name of a tensor of a module that training or a copy has first_nonfinite; None where all is well.
 
     No parameter may hold anything but numbers. A buffer may hold infinities, as masks do.
     """

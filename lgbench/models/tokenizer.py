@@ -1,4 +1,4 @@
-"""Layer 2: the vocabulary of the reference model, and how an example becomes a row of tokens.
+"""The vocabulary of the reference model, and how an example becomes a row of tokens.
 
 A row is `<begin> <task> prompt target <end>`. The task's tag is what tells `reverse_add` from `no_carry`, whose prompts
 look alike. A character is one token, except that a maze node such as `[17]` is one token.
@@ -14,9 +14,9 @@ import string
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from lgbench.errors import LgbenchError
-from lgbench.suites import Suite
-from lgbench.tasks.mazes import TOKENS as NODES
+from lgbench.data.suites import Suite
+from lgbench.data.tasks.mazes import TOKENS as NODES
+from lgbench.util.errors import LgbenchError
 
 VOCABULARY_VERSION = 1
 """Raised whenever a token's number would change: weights of another version would read other text."""

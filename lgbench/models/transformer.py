@@ -1,4 +1,4 @@
-"""Layer 2: the reference model, a decoder-only transformer of the Llama family in plain torch.
+"""The reference model, a decoder-only transformer of the Llama family in plain torch.
 
 Pre-norm blocks of causal self-attention and a gated feed-forward layer: RMSNorm (Zhang and Sennrich, 2019), rotary
 position embedding (RoPE; Su et al., 2021) and SwiGLU (Shazeer, 2020), no biases, embedding and output not tied. With

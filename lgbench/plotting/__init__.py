@@ -1,4 +1,4 @@
-"""Layer 5: the pictures of the paper, from results and training records. The same input gives the same bytes."""
+"""The pictures of the paper, from results and training records. The same input gives the same bytes."""
 
 from lgbench.plotting.canvas import picture, write_picture
 from lgbench.plotting.gap import gap_map

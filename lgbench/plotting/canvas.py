@@ -1,4 +1,4 @@
-"""Layer 5: what the pictures have in common: their style, their panels, and how they are written."""
+"""What the pictures have in common: their style, their panels, and how they are written."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lgbench.errors import LgbenchError
-from lgbench.files import output_writer, telling_writes
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import output_writer, write_errors
 
 # No creation date, no version of the program that wrote it.
 _METADATA: Mapping[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def write_picture(figure: Figure, path: Path) -> None:
             folder is full.
     """
     content = picture(figure, path.suffix.removeprefix(".").lower())
-    with telling_writes(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with output_writer(path) as file:
             file.write(content)

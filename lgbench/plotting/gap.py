@@ -1,4 +1,4 @@
-"""Layer 5: the generalization gap by training lengths, as in the paper's Figure 10."""
+"""The generalization gap by training lengths, as in the paper's Figure 10."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lgbench.errors import LgbenchError
 from lgbench.plotting.canvas import STYLE, refuse_twice
-from lgbench.training.plans import difference
 from lgbench.training.points import dev_gap
 from lgbench.training.record import TrainingRecord
+from lgbench.training.spec import difference
+from lgbench.util.errors import LgbenchError
 
 _NOT_LEARNED = "* not every task was learned"
 

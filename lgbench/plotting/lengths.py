@@ -1,4 +1,4 @@
-"""Layer 5: accuracy by length, as in the paper's Figures 3 to 8."""
+"""Accuracy by length, as in the paper's Figures 3 to 8."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lgbench.errors import LgbenchError
-from lgbench.groups import Group
-from lgbench.looks import ZONE_SHADES, arm_look
+from lgbench.data.groups import Group
+from lgbench.data.suites import Suite, load_suite
 from lgbench.plotting.canvas import STYLE, legend, make_panels, refuse_twice
-from lgbench.results import Result
+from lgbench.results.schema import Result
 from lgbench.scoring.comparison import serving
 from lgbench.scoring.curves import axis_ends, curve, zone_spans
-from lgbench.suites import Suite, load_suite
+from lgbench.scoring.styles import ZONE_SHADES, arm_style
+from lgbench.util.errors import LgbenchError
 
 
 def length_curves(results: Sequence[Result]) -> Figure:
@@ -51,7 +51,7 @@ def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Resu
         if not own:
             continue
         shown = curve(arm, own, group.main, group.grid)
-        color, dashes = arm_look(group.arms, arm)
+        color, dashes = arm_style(group.arms, arm)
         look: dict[str, Any] = {"color": color, "linestyle": (0, dashes) if dashes else "-"}
         for seed in shown.seeds if len(shown.seeds) > 1 else []:
             axes.plot(group.grid, [float(100 * share) for share in seed], **look, linewidth=0.6, alpha=0.6)

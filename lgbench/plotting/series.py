@@ -1,4 +1,4 @@
-"""Layer 5: accuracy by pretraining step, as in the paper's Figure 9."""
+"""Accuracy by pretraining step, as in the paper's Figure 9."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from lgbench.errors import LgbenchError
+from lgbench.experiments.series import by_step
 from lgbench.plotting.canvas import STYLE, legend, make_panels
-from lgbench.results import Result
+from lgbench.results.schema import Result
 from lgbench.scoring.measures import counts_by_task
-from lgbench.series import by_step
-from lgbench.text import plain
+from lgbench.util.errors import LgbenchError
+from lgbench.util.text import plain
 
 
 def series_curves(results: Sequence[Result]) -> Figure:

@@ -1,4 +1,4 @@
-"""Layer 5: accuracy by zone over the steps of training, as in the paper's Figure 11."""
+"""Accuracy by zone over the steps of training, as in the paper's Figure 11."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lgbench.errors import LgbenchError
-from lgbench.groups import ZONES, Group, Zone
+from lgbench.data.groups import ZONES, Group, Zone
+from lgbench.data.suites import load_suite
 from lgbench.plotting.canvas import STYLE, legend, make_panels, refuse_twice
-from lgbench.suites import load_suite
 from lgbench.training.points import zone_accuracies
 from lgbench.training.record import TrainingRecord
+from lgbench.util.errors import LgbenchError
 
 ZONE_COLORS: Mapping[Zone, str] = {"in_distribution": "#1b9e77", "transfer": "#1f77b4", "beyond": "#d95f02"}
 

@@ -1,4 +1,4 @@
-"""Layer 3: resampled accuracies, for intervals over seeds and examples. Definition: docs/protocol.md.
+"""Resampled accuracies, for intervals over seeds and examples. Definition: docs/protocol.md.
 
 The resamples come from fixed streams: the same runs give the same interval everywhere and always, and two systems are
 compared on the same draws.
@@ -13,11 +13,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.errors import LgbenchError
-from lgbench.results import Result
+from lgbench.data.suites import Cell
+from lgbench.data.task import Stream
+from lgbench.results.schema import Result
 from lgbench.scoring.measures import Interval
-from lgbench.suites import Cell
-from lgbench.task import Stream
+from lgbench.util.errors import LgbenchError
 
 RESAMPLES = 10_000
 # Bounds the memory of one step to a few megabytes.
@@ -25,7 +25,7 @@ _CHUNK = 250
 
 
 class Run(Protocol):
-    """A result with what it got right, as `lgbench.rescoring.rescore` gives it."""
+    """A result with what it got right, as `lgbench.evaluation.rescoring.rescore` gives it."""
 
     @property
     def result(self) -> Result:

@@ -1,4 +1,4 @@
-"""Layer 3: the arms of one group compared: means over seeds, gains, success rates. Definitions: docs/protocol.md.
+"""The arms of one group compared: means over seeds, gains, success rates. Definitions: docs/protocol.md.
 
 What a missing run or an empty zone would decide is None, never 0. One run by itself: `lgbench.scoring.seeds`; systems
 of several groups: `lgbench.scoring.systems`.
@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.groups import Group, Zone
-from lgbench.results import Result
+from lgbench.data.groups import Group, Zone
+from lgbench.data.suites import Cell, Suite
+from lgbench.results.schema import Result
 from lgbench.scoring.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
 from lgbench.scoring.measures import Horizon, Interval, mean_of_known
 from lgbench.scoring.seeds import SeedScores, score_seed
-from lgbench.suites import Cell, Suite
 
 SUCCESS = Fraction(9, 10)
 """The transfer-zone accuracy from which a seed counts as a success, and that up to its training length from which a

@@ -1,4 +1,4 @@
-"""Layer 3: what a picture of accuracy by length shows, whoever draws it: its lines and zones.
+"""What a picture of accuracy by length shows, whoever draws it: its lines and zones.
 
 `lgbench.plotting` draws it with matplotlib, the leaderboard as plain SVG; both show these same numbers.
 """
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from lgbench.errors import LgbenchError
-from lgbench.groups import ZONES, Group, Zone
-from lgbench.results import Result
+from lgbench.data.groups import ZONES, Group, Zone
+from lgbench.results.schema import Result
 from lgbench.scoring.measures import counts_by_task
+from lgbench.util.errors import LgbenchError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def zone_spans(group: Group) -> tuple[Span, ...]:
     """The zones that have a length in the grid, side by side over the whole axis, with borders at the training lengths.
 
     Examples:
-        >>> from lgbench.suites import load_suite
+        >>> from lgbench.data.suites import load_suite
         >>> [tuple(span) for span in zone_spans(load_suite("standard-v1").group("maze-path"))]
         [('in_distribution', 4.0, 32), ('transfer', 32, 68.0)]
     """

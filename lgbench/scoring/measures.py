@@ -1,4 +1,4 @@
-"""Layer 3: what the counts of one result amount to: zones, horizons, intervals. Definitions: docs/protocol.md.
+"""What the counts of one result amount to: zones, horizons, intervals. Definitions: docs/protocol.md.
 
 Accuracies are exact fractions, so that thresholds and ties are decided by integers; `float()` them for display.
 Nothing here reads a file or knows how the counts came about. How runs make a system: `lgbench.scoring.comparison`.
@@ -12,9 +12,9 @@ from fractions import Fraction
 from statistics import NormalDist, mean
 from typing import NamedTuple
 
-from lgbench.groups import OPEN_ARM, ZONES, Zone
-from lgbench.results import CellCounts, Result
-from lgbench.suites import Cell, Suite, load_suite
+from lgbench.data.groups import OPEN_ARM, ZONES, Zone
+from lgbench.data.suites import Cell, Suite, load_suite
+from lgbench.results.schema import CellCounts, Result
 
 LengthCounts = Mapping[int, CellCounts]
 """The counts of one task by length."""

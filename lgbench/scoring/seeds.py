@@ -1,4 +1,4 @@
-"""Layer 3: one run as a group scores it. Definitions: docs/protocol.md."""
+"""One run as a group scores it. Definitions: docs/protocol.md."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lgbench.groups import ZONES, Group, Zone
-from lgbench.results import Result
+from lgbench.data.groups import ZONES, Group, Zone
+from lgbench.results.schema import Result
 from lgbench.scoring.measures import Horizon, counts_by_task, horizon, mean_accuracy, mean_gap
 
 

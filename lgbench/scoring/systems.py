@@ -1,4 +1,4 @@
-"""Layer 3: a system on a suite: the transfer score, and what stands beside it. Definitions: docs/protocol.md.
+"""A system on a suite: the transfer score, and what stands beside it. Definitions: docs/protocol.md.
 
 Only complete runs count: those with every cell of their arm and group, and every example of every cell.
 """
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from lgbench.errors import LgbenchError
-from lgbench.groups import OPEN_ARM, Group
-from lgbench.results import Result
+from lgbench.data.groups import OPEN_ARM, Group
+from lgbench.data.suites import Cell, Suite
+from lgbench.results.schema import Result
 from lgbench.scoring.bootstrap import RESAMPLES, Run, resampled_accuracy
 from lgbench.scoring.comparison import (
     ArmScores,
@@ -32,7 +32,7 @@ from lgbench.scoring.measures import (
     zone_accuracy,
     zone_lengths,
 )
-from lgbench.suites import Cell, Suite
+from lgbench.util.errors import LgbenchError
 
 ENOUGH_SEEDS = 3
 """Transfer seeds in every group, without which a system is marked and ranked after those that have them."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lgbench.records import MAX_PROBLEMS, Problem
-from lgbench.running.replies import SYSTEM_FILE
+from lgbench.evaluation.stored import SYSTEM_FILE
 from lgbench.submissions.checked import FileProblem
 from lgbench.submissions.system import SUBMISSIONS_FOLDER
-from lgbench.text import plain
+from lgbench.util.records import MAX_PROBLEMS, Problem
+from lgbench.util.text import plain
 
 LEADERBOARD_FOLDER = "leaderboard"
 MAINTAINED_FOLDERS = ("audits",)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.records import Problem
-from lgbench.results import Result
+from lgbench.data.suites import Cell
+from lgbench.results.schema import Result
 from lgbench.submissions.likeness import WrongReplies
 from lgbench.submissions.system import SystemRecord
-from lgbench.suites import Cell
-from lgbench.text import LONGEST_PATH, plain
+from lgbench.util.records import Problem
+from lgbench.util.text import LONGEST_PATH, plain
 
 
 class FileProblem(NamedTuple):

@@ -15,19 +15,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lgbench.errors import LgbenchError
-from lgbench.files import LOCK_FILE, is_owned, is_unfinished
-from lgbench.records import InvalidFileError, Problem, read_record
-from lgbench.results import Result
-from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.running.replies import SYSTEM_FILE
+from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.stored import SYSTEM_FILE
+from lgbench.results.schema import Result
 from lgbench.submissions.checked import Checked, Submission, SubmittedRun
 from lgbench.submissions.copies import Repeats, copied, described, same_training, timed_alike
 from lgbench.submissions.likeness import near_copies
 from lgbench.submissions.names import check_portable, twins
-from lgbench.submissions.report import Report
+from lgbench.submissions.problems import Report
 from lgbench.submissions.runs import check_files
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SystemRecord, check_system_name
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
+from lgbench.util.records import InvalidFileError, Problem, read_record
 
 README_FILE = "README.md"
 MAX_SYSTEM_BYTES = 100_000

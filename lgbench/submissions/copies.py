@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lgbench.errors import LgbenchError
-from lgbench.groups import OPEN_ARM
-from lgbench.records import Problem
-from lgbench.results import Result
+from lgbench.data.groups import OPEN_ARM
+from lgbench.data.suites import load_suite
+from lgbench.results.schema import Result
 from lgbench.submissions.checked import Submission
 from lgbench.submissions.eligibility import experiment
-from lgbench.suites import load_suite
+from lgbench.util.errors import LgbenchError
+from lgbench.util.records import Problem
 
 
 class Repeats:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lgbench.errors import LgbenchError
+from lgbench.data.suites import Cell, load_suite, opened_suites
 from lgbench.models.builtin import BUILTINS
-from lgbench.records import Problem
-from lgbench.results import OWN_KINDS, Result, SystemInfo
+from lgbench.results.schema import OWN_KINDS, Result, SystemInfo
 from lgbench.scoring.measures import expected_cells
-from lgbench.suites import Cell, load_suite, opened_suites
+from lgbench.util.errors import LgbenchError
+from lgbench.util.records import Problem
 
 _HASHED = frozenset({"checkpoint", "replay", "hf"})
 """Kinds of models whose result always holds the hash of a file."""

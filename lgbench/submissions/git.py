@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lgbench.errors import LgbenchError
-from lgbench.records import parse_json
-from lgbench.running.replies import SYSTEM_FILE
+from lgbench.evaluation.stored import SYSTEM_FILE
 from lgbench.submissions.changes import Change
 from lgbench.submissions.system import SUBMISSIONS_FOLDER
-from lgbench.text import plain
+from lgbench.util.errors import LgbenchError
+from lgbench.util.records import parse_json
+from lgbench.util.text import plain
 
 MAX_CHANGES = 20_000
 _MAX_SYSTEM_BYTES = 100_000  # larger ones are no valid records, and refused elsewhere

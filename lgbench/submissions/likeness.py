@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.groups import OPEN_ARM
-from lgbench.results import Result
-from lgbench.suites import Cell, load_suite
-from lgbench.task import Stream
+from lgbench.data.groups import OPEN_ARM
+from lgbench.data.suites import Cell, load_suite
+from lgbench.data.task import Stream
+from lgbench.results.schema import Result
 
 MOST_EQUAL = 0.95
 """The share of equal replies among those that are wrong in both runs, over which one is a copy of the other."""
@@ -56,7 +56,7 @@ def wrong_replies(result: Result, wrong: Mapping[Cell, NDArray[np.uint64]]) -> W
 
     Args:
         result: The result.
-        wrong: For each cell, the hashes of its wrong replies, as `lgbench.rescoring` gives them.
+        wrong: For each cell, the hashes of its wrong replies, as `lgbench.evaluation.rescoring` gives them.
     """
     suite = load_suite(result.suite, result.draft)
     tasks = suite.main_tasks if result.group is None else (suite.group(result.group).main,)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from lgbench.errors import LgbenchError
-from lgbench.records import Problem
-from lgbench.results import OWN_KINDS, Result
-from lgbench.running.loop import INVARIANCE_EXAMPLES, shortest_and_longest
-from lgbench.submissions.text import check_visible
-from lgbench.suites import Cell, load_suite
+from lgbench.data.suites import Cell, load_suite
+from lgbench.evaluation.loop import INVARIANCE_EXAMPLES, shortest_and_longest
+from lgbench.results.schema import OWN_KINDS, Result
+from lgbench.submissions.visible_text import check_visible
+from lgbench.util.errors import LgbenchError
+from lgbench.util.records import Problem
 
 _FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 """Before it there was no lgbench."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, read_record
-from lgbench.rescoring import Rescored, check_cells, check_result
-from lgbench.results import Result
-from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.running.replies import SUBMITTED_CAPS, StoredRepliesReader
+from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.rescoring import Rescored, check_cells, check_result
+from lgbench.evaluation.stored import SUBMITTED_CAPS, StoredRepliesReader
+from lgbench.results.schema import Result
 from lgbench.submissions.checked import SubmittedRun
 from lgbench.submissions.copies import Repeats
 from lgbench.submissions.eligibility import ineligible
 from lgbench.submissions.likeness import wrong_replies
 from lgbench.submissions.plausible import implausible
-from lgbench.submissions.report import Report
+from lgbench.submissions.problems import Report
+from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_record
 
 
 def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun | None:

@@ -11,17 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lgbench.errors import LgbenchError
-from lgbench.files import TEMPORARY, owned_folder, telling_writes, write_atomically
-from lgbench.links import contents, refuse_links
-from lgbench.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
-from lgbench.results import Result
-from lgbench.running.folder import REPLIES_FILE, RESULT_FILE
-from lgbench.running.replies import SUBMITTED_CAPS, SYSTEM_FILE
+from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.stored import SUBMITTED_CAPS, SYSTEM_FILE
+from lgbench.results.schema import Result
 from lgbench.submissions.checked import FileProblem
 from lgbench.submissions.checking import check
 from lgbench.submissions.copies import copied
 from lgbench.submissions.system import check_system_name
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import TEMPORARY, owned_folder, write_atomically, write_errors
+from lgbench.util.links import contents, refuse_links
+from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
 
 
 class Details(NamedTuple):
@@ -86,7 +86,7 @@ def submit(
     target = submissions / name
     refuse_links(submissions, [name])
     refuse_links(target, contents(target))
-    with telling_writes(target):
+    with write_errors(target):
         submissions.mkdir(exist_ok=True)
         with (
             owned_folder(submissions),  # two at once would each add to what the other checks

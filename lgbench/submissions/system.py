@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from lgbench.results import Parameters
+from lgbench.results.schema import Parameters
 from lgbench.submissions.names import check_portable
-from lgbench.submissions.text import check_visible
+from lgbench.submissions.visible_text import check_visible
 
 SUBMISSIONS_FOLDER = "submissions"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

@@ -1,4 +1,4 @@
-"""Layer 4: batches of token rows as tensors."""
+"""Batches of token rows as tensors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lgbench.mixtures import Mixture, Parts
-from lgbench.suites import Suite
+from lgbench.data.mixtures import Mixture, Parts
+from lgbench.data.stream import BLOCK_EXAMPLES
+from lgbench.data.suites import Suite
 from lgbench.training.rows import Row, row_blocks
-from lgbench.training_data import BLOCK_EXAMPLES
 
 IGNORED = -100
 """The label of a position that the loss leaves out."""

@@ -1,4 +1,4 @@
-"""Layer 4: what the hooks of a run changed about the data that it trains on, as `training.json` records it."""
+"""What the hooks of a run changed about the data that it trains on, as `training.json` records it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lgbench.mixtures import Part, PoolPart
-from lgbench.records import json_line
-from lgbench.results import Sha256, Text
-from lgbench.training.plans import TrainedPart
+from lgbench.data.mixtures import Part, PoolPart
+from lgbench.results.schema import Sha256, Text
 from lgbench.training.settings import Natural, Positive
+from lgbench.training.spec import TrainedPart
+from lgbench.util.records import json_line
 
 
 class Triple(NamedTuple):

@@ -1,4 +1,4 @@
-"""Layer 4: a pretrained tokenizer changed to read one character at a time, and the model's token for each of ours."""
+"""A pretrained tokenizer changed to read one character at a time, and the model's token for each of ours."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from lgbench.errors import LgbenchError
 from lgbench.models.tokenizer import BEGIN, END, PAD, Vocabulary
+from lgbench.util.errors import LgbenchError
 
 BEGIN_TOKEN = "<begin>"
 _END_TOKEN = "<end>"

@@ -1,4 +1,4 @@
-"""Layer 4: what a run has cost, in a sentence."""
+"""What a run has cost, in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer 4: exact match during training, on the `dev` split, which shares no prompt with test or training."""
+"""Exact match during training, on the `dev` split, which shares no prompt with test or training."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from lgbench.cells import draw_cell
-from lgbench.groups import Group
+from lgbench.data.cells import draw_cell
+from lgbench.data.groups import Group
+from lgbench.data.suites import Cell, Suite
 from lgbench.models.prompting import generation_cap
 from lgbench.models.tokenizer import suite_vocabulary
-from lgbench.suites import Cell, Suite
 from lgbench.training.batching import IGNORED, Chunk, pad
 from lgbench.training.rows import encode_row
 

@@ -1,4 +1,4 @@
-"""Layer 4: a pretrained causal language model in the place of the reference model (the paper's pretrained track).
+"""A pretrained causal language model in the place of the reference model (the paper's pretrained track).
 
 The model reads and writes our vocabulary, one of its own tokens for each of ours: characters are never merged, and task
 tags and maze nodes are added to its tokenizer. So training, its curve and resuming are those of `lgbench train`.
@@ -15,13 +15,13 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, GenerationConfig
 
-from lgbench.errors import LgbenchError
-from lgbench.files import atomic_folder, owned_folder
 from lgbench.models.checkpoint import read_weights
 from lgbench.models.folders import CHECKPOINT, MODEL
 from lgbench.models.huggingface.checkpoint import load_folder, quiet_loading
 from lgbench.models.tokenizer import PAD, PUBLISHED, Vocabulary
 from lgbench.training.characters import read_characters
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import atomic_folder, owned_folder
 
 _GO_ON = "The trained weights are kept: rerun to go on."
 

@@ -1,4 +1,4 @@
-"""Layer 4: the hooks of a run, called one after another, and what they raise."""
+"""The hooks of a run, called one after another, and what they raise."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lgbench.errors import LgbenchError
 from lgbench.training.hooks import Hook
-from lgbench.users_code import user_code
+from lgbench.util.errors import LgbenchError
+from lgbench.util.users_code import user_code
 
 
 class HookCalls:

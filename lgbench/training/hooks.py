@@ -1,4 +1,4 @@
-"""Layer 4: code that is called while a run trains: it may watch, keep weights, change the mixture, or stop the run."""
+"""Code that is called while a run trains: it may watch, keep weights, change the mixture, or stop the run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
-from lgbench.errors import LgbenchError
-from lgbench.extras import require_extra
-from lgbench.groups import Zone
-from lgbench.links import refuse_links
+from lgbench.data.groups import Zone
 from lgbench.models.construction import arguments_for
 from lgbench.models.loading import check_texts
 from lgbench.training.planned import PlannedHook
 from lgbench.training.points import zone_accuracies
-from lgbench.users_code import file_sha256, load_callable
+from lgbench.util.errors import LgbenchError
+from lgbench.util.extras import require_extra
+from lgbench.util.links import refuse_links
+from lgbench.util.users_code import file_sha256, load_callable
 
 if TYPE_CHECKING:
-    from lgbench.training.plans import TrainingPlan
     from lgbench.training.record import CurvePoint
+    from lgbench.training.spec import RunSpec
     from lgbench.training.trainer import Training
 
 
@@ -142,7 +142,7 @@ HOOKS: Mapping[str, Callable[..., Hook]] = {
 HookName = Literal["keep-points", "stop-when", "tensorboard"]
 
 
-def make_hooks(plan: TrainingPlan) -> list[Hook]:
+def make_hooks(plan: RunSpec) -> list[Hook]:
     """The hooks of a plan. The plan must be one that the user asked for: the code that it names is run.
 
     Raises:
@@ -171,7 +171,7 @@ def make_hook(name: str, options: Mapping[str, str]) -> Hook:
         LgbenchError: There is none, or an option does not fit.
         ModelError: The user's file or class raised.
     """
-    from lgbench.users_code import user_code
+    from lgbench.util.users_code import user_code
 
     make, arguments = _found(name, options)
     with user_code(f"Making the hook {name!r}"):

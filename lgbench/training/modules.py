@@ -1,25 +1,25 @@
-"""Layer 4: the module that a run trains: the reference model or a user's, checked before the first step."""
+"""The module that a run trains: the reference model or a user's, checked before the first step."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from lgbench.errors import LgbenchError
+from lgbench.data.task import Stream
 from lgbench.models.checkpoint import Build, call_build, reference_model
 from lgbench.models.construction import load_build
 from lgbench.models.incremental import as_incremental, check_steps
 from lgbench.models.tensors import packed
 from lgbench.models.tokenizer import PUBLISHED
-from lgbench.task import Stream
-from lgbench.training.plans import TrainingPlan
 from lgbench.training.settings import TrainingSettings
-from lgbench.users_code import user_code
+from lgbench.training.spec import RunSpec
+from lgbench.util.errors import LgbenchError
+from lgbench.util.users_code import user_code
 
 _BATCH, _TIME = 3, 7
 
 
-def planned_build(plan: TrainingPlan) -> Build | None:
+def planned_build(plan: RunSpec) -> Build | None:
     """The function that builds the user's module of a plan, with the plan's options; None for the reference model.
 
     The plan must be one that the user asked for: the code that it names is run.

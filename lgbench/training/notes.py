@@ -1,16 +1,16 @@
-"""Layer 4: how runs were trained, in a sentence for the record of a submission."""
+"""How runs were trained, in a sentence for the record of a submission."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgbench.records import InvalidFileError, read_record
-from lgbench.results import Result
-from lgbench.running.folder import RESULT_FILE
-from lgbench.training.plans import TrainingPlan
+from lgbench.evaluation.folder import RESULT_FILE
+from lgbench.results.schema import Result
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
 from lgbench.training.settings import PRESETS, preset_settings
+from lgbench.training.spec import RunSpec
+from lgbench.util.records import InvalidFileError, read_record
 
 # They change no weight, or, as the precision of a preset may be `auto`, are told by themselves.
 _NOT_TOLD = frozenset({"workers", "evaluate_every", "precision"})
@@ -56,7 +56,7 @@ def _recipe(record: TrainingRecord) -> str:
     return ", ".join(told)
 
 
-def _changes(plan: TrainingPlan) -> list[str]:
+def _changes(plan: RunSpec) -> list[str]:
     """The settings that are not the preset's, as they are given to `--set`; all, if there is no such preset."""
     settings = plan.settings.model_dump(exclude=set(_NOT_TOLD))
     if plan.preset in PRESETS:

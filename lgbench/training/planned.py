@@ -1,4 +1,4 @@
-"""Layer 4: the parts of a plan that name files of the user's: hooks, and the checkpoint that a run starts from."""
+"""The parts of a plan that name files of the user's: hooks, and the checkpoint that a run starts from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lgbench.errors import LgbenchError
 from lgbench.models.folders import checkpoint_folder
 from lgbench.models.loading import check_texts
-from lgbench.results import Sha256, Text
-from lgbench.users_code import split_place
+from lgbench.results.schema import Sha256, Text
+from lgbench.util.errors import LgbenchError
+from lgbench.util.users_code import split_place
 
 
 class PlannedHook(BaseModel):

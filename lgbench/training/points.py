@@ -1,4 +1,4 @@
-"""Layer 4: what the points of a training curve amount to: accuracies by zone, and the generalization gap."""
+"""What the points of a training curve amount to: accuracies by zone, and the generalization gap."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
-from lgbench.cells import DEV_EXAMPLES
-from lgbench.errors import LgbenchError
-from lgbench.groups import ZONES, Zone
+from lgbench.data.cells import DEV_EXAMPLES
+from lgbench.data.groups import ZONES, Zone
 from lgbench.scoring.comparison import SUCCESS
 from lgbench.scoring.display import one_decimal
-from lgbench.training.plans import TrainingPlan
 from lgbench.training.record import CurvePoint, TrainingRecord
+from lgbench.training.spec import RunSpec
+from lgbench.util.errors import LgbenchError
 
 
-def zone_accuracies(plan: TrainingPlan, point: CurvePoint) -> dict[Zone, Fraction | None]:
+def zone_accuracies(plan: RunSpec, point: CurvePoint) -> dict[Zone, Fraction | None]:
     """The main task's mean accuracy over the lengths of each zone; None where the grid has none."""
     group = plan.suite_group
     counts = point.correct[group.main]
@@ -27,7 +27,7 @@ def zone_accuracies(plan: TrainingPlan, point: CurvePoint) -> dict[Zone, Fractio
     return accuracies
 
 
-def zones_line(plan: TrainingPlan, point: CurvePoint) -> str:
+def zones_line(plan: RunSpec, point: CurvePoint) -> str:
     """The main task's accuracy by zone, as in `reverse_add in-distribution 98.4 %, transfer 12.0 %`."""
     known = [(zone, share) for zone, share in zone_accuracies(plan, point).items() if share is not None]
     shares = ", ".join(f"{zone.replace('_', '-')} {one_decimal(share)} %" for zone, share in known)
@@ -73,7 +73,7 @@ def _is_learned(counts: Mapping[int, int], trained_to: int) -> bool:
     return sum(right) >= SUCCESS * DEV_EXAMPLES * len(right)
 
 
-def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:
+def _gap(plan: RunSpec, point: CurvePoint) -> Fraction:
     main = plan.suite_group.main
     distances = [
         abs(point.correct[main][length] - point.correct[other][length])
@@ -84,7 +84,7 @@ def _gap(plan: TrainingPlan, point: CurvePoint) -> Fraction:
     return Fraction(sum(distances), DEV_EXAMPLES * len(distances))
 
 
-def gap_line(plan: TrainingPlan, point: CurvePoint) -> str:
+def gap_line(plan: RunSpec, point: CurvePoint) -> str:
     """The gap at a point of a run's curve, and the accuracies over all lengths: of nothing learned it is 0 too."""
     in_order = {task: point.correct[task] for task in plan.mixture.tasks}
     shares = {task: Fraction(sum(counts.values()), DEV_EXAMPLES * len(counts)) for task, counts in in_order.items()}

@@ -1,4 +1,4 @@
-"""Layer 4: pools of examples that the hooks of a run fill, and the checks of every example that a user gives."""
+"""Pools of examples that the hooks of a run fill, and the checks of every example that a user gives."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from lgbench.cells import draw_cell, held_out_prompts
-from lgbench.errors import LgbenchError, UnknownNameError
-from lgbench.groups import Group
+from lgbench.data.cells import draw_cell, held_out_prompts
+from lgbench.data.groups import Group
+from lgbench.data.suites import Suite
+from lgbench.data.task import Example, Stream
 from lgbench.models.tokenizer import suite_vocabulary
-from lgbench.suites import Suite
-from lgbench.task import Example, Stream
 from lgbench.training.changes import DataChange, PoolChange, Triple
+from lgbench.util.errors import LgbenchError, UnknownNameError
 
 GivenExample = Example | tuple[str, str, str]
 """An example as users give it: an `Example`, or its task, prompt and target."""

@@ -1,4 +1,4 @@
-"""Layer 4: what `training.json` holds: everything that a run depends on, and its curve."""
+"""What `training.json` holds: everything that a run depends on, and its curve."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pydantic import (
     model_validator,
 )
 
-from lgbench.cells import DEV_EXAMPLES
-from lgbench.environment import processor
-from lgbench.errors import LgbenchError
+from lgbench.data.cells import DEV_EXAMPLES
+from lgbench.evaluation.environment import processor
 from lgbench.models.tokenizer import suite_vocabulary
-from lgbench.records import read_record
-from lgbench.results import Text
+from lgbench.results.schema import Text
 from lgbench.training.changes import DataChange, MixtureChange
-from lgbench.training.plans import TrainingPlan
 from lgbench.training.settings import Natural, Positive
+from lgbench.training.spec import RunSpec
+from lgbench.util.errors import LgbenchError
+from lgbench.util.records import read_record
 from lgbench.version import __version__
 
 RECORD = "training.json"
@@ -105,7 +105,7 @@ class TrainingRecord(_Record):
         source: The class of a user's own source of examples; left out where they are the plan's.
     """
 
-    plan: TrainingPlan
+    plan: RunSpec
     machine: Machine
     parameters: Positive
     steps_done: Natural = 0

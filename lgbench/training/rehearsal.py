@@ -1,4 +1,4 @@
-"""Layer 4: the end of finetuning, tried before its first step.
+"""The end of finetuning, tried before its first step.
 
 The model is written as it will be, opened as `lgbench eval` will open it, and asked: what would go wrong after hours of
 training goes wrong at once, and the tokens that are trained are those that evaluation sends.
@@ -16,16 +16,16 @@ from typing import Any
 
 import torch
 
-from lgbench.cells import draw_cell
-from lgbench.errors import LgbenchError
-from lgbench.files import TEMPORARY, telling_writes
+from lgbench.data.cells import draw_cell
+from lgbench.data.suites import Suite
+from lgbench.data.task import Example
 from lgbench.models.folders import MODEL
 from lgbench.models.huggingface.predictor import HuggingFacePredictor
 from lgbench.models.loading import load_model
 from lgbench.models.tokenizer import Vocabulary, suite_vocabulary
-from lgbench.suites import Suite
-from lgbench.task import Example
 from lgbench.training.finetuning import PretrainedModule, evaluation_template, save_whole
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import TEMPORARY, write_errors
 
 
 def rehearse(run: Path, module: PretrainedModule, tokenizer: Any, *, suite: Suite, group: str) -> None:
@@ -63,7 +63,7 @@ def rehearse(run: Path, module: PretrainedModule, tokenizer: Any, *, suite: Suit
 def _trial_folder(run: Path) -> Iterator[Path]:
     """A folder that lies, and is named, like the one in which the trained model will be written."""
     with (
-        telling_writes(run / MODEL, advice="Nothing is trained yet.", only_about=run),
+        write_errors(run / MODEL, advice="Nothing is trained yet.", only_about=run),
         tempfile.TemporaryDirectory(prefix=f".{MODEL}.", suffix=TEMPORARY, dir=run) as folder,
     ):
         yield Path(folder)

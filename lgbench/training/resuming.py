@@ -1,19 +1,19 @@
-"""Layer 4: what an earlier process left of a run, checked before it is gone on with."""
+"""What an earlier process left of a run, checked before it is gone on with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS
 from lgbench.models.folders import CHECKPOINT
-from lgbench.training.plans import TrainingPlan, difference
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
+from lgbench.training.spec import RunSpec, difference
 from lgbench.training.state import STATE, SavedState, read_state
+from lgbench.util.errors import LgbenchError
 
 
-def saved_state(plan: TrainingPlan, folder: Path, *, resume: bool, source: str | None = None) -> SavedState | None:
+def saved_state(plan: RunSpec, folder: Path, *, resume: bool, source: str | None = None) -> SavedState | None:
     """The state to go on from, after checking that it is this run's."""
     state = read_state(folder)
     if state is not None:
@@ -21,9 +21,7 @@ def saved_state(plan: TrainingPlan, folder: Path, *, resume: bool, source: str |
     return state
 
 
-def finished_before(
-    plan: TrainingPlan, folder: Path, *, resume: bool, source: str | None = None
-) -> TrainingRecord | None:
+def finished_before(plan: RunSpec, folder: Path, *, resume: bool, source: str | None = None) -> TrainingRecord | None:
     """The record of this run if it is done: then nothing but its checkpoint and its record are left.
 
     Raises:
@@ -51,7 +49,7 @@ def finished_before(
     return record
 
 
-def _check_same(plan: TrainingPlan, found: TrainingRecord, folder: Path, *, resume: bool, source: str | None) -> None:
+def _check_same(plan: RunSpec, found: TrainingRecord, folder: Path, *, resume: bool, source: str | None) -> None:
     differs = difference(found.plan, plan)
     if differs is None and found.source != source:
         differs = f"its examples are those of {found.source or 'its plan'} there and of {source or 'its plan'} here"

@@ -1,4 +1,4 @@
-"""Layer 4: a recorded run trained again, from nothing but its record."""
+"""A recorded run trained again, from nothing but its record."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from lgbench.errors import LgbenchError
 from lgbench.models.devices import fast_bfloat16
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
-from lgbench.processes import cores
 from lgbench.training.hooks import HOOKS
 from lgbench.training.planned import start_folder
-from lgbench.training.plans import TrainingPlan, difference
 from lgbench.training.record import RECORD, Machine, TrainingRecord, read_training_record
+from lgbench.training.spec import RunSpec, difference
 from lgbench.training.state import read_state
-from lgbench.users_code import check_file, file_sha256, split_place
+from lgbench.util.errors import LgbenchError
+from lgbench.util.processes import cores
+from lgbench.util.users_code import check_file, file_sha256, split_place
 
 
 def recorded_folder(place: Path) -> Path:
@@ -48,7 +48,7 @@ def check_output(folder: Path, recorded: Path) -> None:
 
 def plan_again(
     record: TrainingRecord, *, model: str | None, hooks: Sequence[str] = (), start: str | None = None
-) -> TrainingPlan:
+) -> RunSpec:
     """The plan to train a recorded run again by: the recorded one, of the files that the user names.
 
     Args:
@@ -84,7 +84,7 @@ def _check_data(record: TrainingRecord) -> None:
         )
 
 
-def _with_hooks(plan: TrainingPlan, named: Sequence[str]) -> TrainingPlan:
+def _with_hooks(plan: RunSpec, named: Sequence[str]) -> RunSpec:
     """A plan with the user's hooks as the user names them."""
     again, left = [], list(named)
     for hook in plan.hooks:
@@ -114,7 +114,7 @@ def _with_hooks(plan: TrainingPlan, named: Sequence[str]) -> TrainingPlan:
     return plan.model_copy(update={"hooks": tuple(again)})
 
 
-def _with_start(plan: TrainingPlan, folder: str | None) -> TrainingPlan:
+def _with_start(plan: RunSpec, folder: str | None) -> RunSpec:
     if plan.start is None:
         if folder is not None:
             raise LgbenchError("The run did not start from a checkpoint: leave --start out.")
@@ -129,7 +129,7 @@ def _with_start(plan: TrainingPlan, folder: str | None) -> TrainingPlan:
     return plan.model_copy(update={"start": again})
 
 
-def _check_tasks(plan: TrainingPlan) -> None:
+def _check_tasks(plan: RunSpec) -> None:
     for part in (part for parts in (plan.parts, *(stage.parts for stage in plan.stages)) for part in parts):
         task = plan.loaded_suite.task(part.task)
         if part.task_version != task.version:
@@ -140,7 +140,7 @@ def _check_tasks(plan: TrainingPlan) -> None:
         task.check_length(part.max_length)
 
 
-def _with_module(plan: TrainingPlan, model: str | None) -> TrainingPlan:
+def _with_module(plan: RunSpec, model: str | None) -> RunSpec:
     if plan.other_model is None:
         if model is not None:
             raise LgbenchError("The run is of the reference model: leave --model out.")
@@ -191,7 +191,7 @@ def last_step(record: TrainingRecord, until: int | None) -> int:
     return last if until is None else next((point.step for point in record.curve if point.step >= until), last)
 
 
-def trained_before(plan: TrainingPlan, folder: Path, *, until: int) -> TrainingRecord | None:
+def trained_before(plan: RunSpec, folder: Path, *, until: int) -> TrainingRecord | None:
     """The record of this run in a folder where an earlier call took it as far as asked for; else None.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Layer 4: the training stream of an arm as rows of tokens.
+"""The training stream of an arm as rows of tokens.
 
 Apart from their batches, so that the processes that draw ahead need not load PyTorch, which is most of their memory.
 """
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from lgbench.mixtures import Parts
+from lgbench.data.mixtures import Parts
+from lgbench.data.stream import training_blocks
+from lgbench.data.suites import Suite
+from lgbench.data.task import Example
 from lgbench.models.tokenizer import END, Vocabulary, suite_vocabulary
-from lgbench.suites import Suite
-from lgbench.task import Example
-from lgbench.training_data import training_blocks
 
 
 class Row(NamedTuple):

@@ -1,4 +1,4 @@
-"""Layer 4: every hyperparameter of a training run, and the presets. Where the values come from: docs/training.md."""
+"""Every hyperparameter of a training run, and the presets. Where the values come from: docs/training.md."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lgbench.errors import LgbenchError, UnknownNameError
+from lgbench.data.task import Domain, Family
 from lgbench.models.architecture import Architecture
-from lgbench.task import Domain, Family
+from lgbench.util.errors import LgbenchError, UnknownNameError
 
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]

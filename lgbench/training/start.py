@@ -1,4 +1,4 @@
-"""Layer 4: the weights that a run takes over from a checkpoint before its first step."""
+"""The weights that a run takes over from a checkpoint before its first step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lgbench.errors import LgbenchError
 from lgbench.models.checkpoint import read_checkpoint_record, read_weights
-from lgbench.models.tensors import spoiled
+from lgbench.models.tensors import first_nonfinite
 from lgbench.models.tokenizer import Vocabulary
 from lgbench.training.planned import Start, start_folder
+from lgbench.util.errors import LgbenchError
 
 
 def start_from(start: Start, module: nn.Module, vocabulary: Vocabulary) -> None:
@@ -42,7 +42,7 @@ def start_from(start: Start, module: nn.Module, vocabulary: Vocabulary) -> None:
     with torch.no_grad():
         for name in names:
             own[name].copy_(found[name])
-    if (damaged := spoiled(module)) is not None:
+    if (damaged := first_nonfinite(module)) is not None:
         raise LgbenchError(f"The weights in {str(folder)!r} are damaged: {damaged} holds what is no number.")
 
 

@@ -1,4 +1,4 @@
-"""Layer 4: the state that an interrupted run goes on from, whole at every moment.
+"""The state that an interrupted run goes on from, whole at every moment.
 
 The state is one safetensors file, written under another name and renamed, so a full disk or a kill leaves the one
 before. Its metadata holds the run's record; nothing in it is executable.
@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lgbench.errors import LgbenchError
-from lgbench.files import write_atomically
 from lgbench.models.tensors import packed, read_tensors
-from lgbench.records import write_record
 from lgbench.training.record import RECORD, TrainingRecord
 from lgbench.training.steps import Optimizers
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import write_atomically
+from lgbench.util.records import write_record
 
 STATE = "state.safetensors"
 _START_ANEW = "It is damaged: delete the folder and train again."

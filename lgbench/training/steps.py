@@ -1,4 +1,4 @@
-"""Layer 4: one optimizer step: the gradient of a batch, and the optimizer that takes it."""
+"""One optimizer step: the gradient of a batch, and the optimizer that takes it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from lgbench.errors import LgbenchError
 from lgbench.training.batching import IGNORED, Batch
 from lgbench.training.settings import TrainingSettings, learning_rate
+from lgbench.util.errors import LgbenchError
 
 _MUON: Any = getattr(torch.optim, "Muon", None)  # of PyTorch 2.9 and later
 _OF_ADAMW, _OF_MUON = frozenset({"step", "exp_avg", "exp_avg_sq"}), frozenset({"momentum_buffer"})

@@ -1,4 +1,4 @@
-"""Layer 4: the training loop."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from typing import NamedTuple
 
 import torch
 
-from lgbench.environment import count_peak_anew, peak_memory, return_memory
-from lgbench.errors import LgbenchError
-from lgbench.files import owned_folder
-from lgbench.groups import OPEN_ARM
-from lgbench.mixtures import Part, PoolPart
+from lgbench.data.groups import OPEN_ARM
+from lgbench.data.mixtures import Part, PoolPart
+from lgbench.evaluation.environment import peak_memory, reset_peak_memory
 from lgbench.models.checkpoint import RECORD as CHECKPOINT_RECORD
 from lgbench.models.checkpoint import WEIGHTS, Build, CheckpointRecord, save_checkpoint
 from lgbench.models.folders import CHECKPOINT, MODEL
-from lgbench.models.tensors import spoiled
+from lgbench.models.tensors import first_nonfinite
 from lgbench.models.tokenizer import PUBLISHED, VOCABULARY_VERSION, suite_vocabulary
-from lgbench.processes import interruptible
-from lgbench.records import write_record
 from lgbench.training.batching import Passing
 from lgbench.training.curve import DevSet
-from lgbench.training.data import RunData, Source, source_name
+from lgbench.training.examples import RunData, Source, source_name
 from lgbench.training.hook_calls import HookCalls
 from lgbench.training.hooks import Hook
-from lgbench.training.meter import Meter
 from lgbench.training.modules import build_module, check_length
-from lgbench.training.plans import TrainingPlan
 from lgbench.training.pools import GivenExample
 from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord
 from lgbench.training.resuming import finished_before, saved_state
 from lgbench.training.settings import learning_rate
+from lgbench.training.spec import RunSpec
 from lgbench.training.start import start_from
 from lgbench.training.state import POOLS, STATE, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
-from lgbench.users_code import user_code
+from lgbench.training.throughput import Throughput
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import owned_folder
+from lgbench.util.private_api import trim_heap
+from lgbench.util.processes import interruptible
+from lgbench.util.records import write_record
+from lgbench.util.users_code import user_code
 
 POINTS = "points"
 """The folder of the checkpoints that a hook kept, in a run's folder."""
@@ -72,7 +73,7 @@ class Progress(NamedTuple):
 
 
 def train(
-    plan: TrainingPlan,
+    plan: RunSpec,
     folder: Path,
     *,
     build: Build | None = None,
@@ -109,8 +110,8 @@ def train(
     with owned_folder(folder, _FILES):
         if (done := finished_before(plan, folder, resume=resume, source=source_name(source))) is not None:
             return done
-        return_memory()  # of the run before, if there was one in this process
-        count_peak_anew()
+        trim_heap()  # of the run before, if there was one in this process
+        reset_peak_memory()
         with interruptible() as interrupted:
             training = Training(
                 plan, folder, build=build, device=device, resume=resume, hooks=hooks, source=source, report=report
@@ -134,7 +135,7 @@ class Training:
 
     def __init__(
         self,
-        plan: TrainingPlan,
+        plan: RunSpec,
         folder: Path,
         *,
         build: Build | None,
@@ -157,7 +158,7 @@ class Training:
         )
         self._hooks = HookCalls(hooks, lambda: self.step)
         self._report, self._last_read = report, (math.nan, math.nan)
-        self._meter = Meter(device)
+        self._meter = Throughput(device)
         self._stopped: str | None = None
         self.step = 0
         if saved is not None:
@@ -305,7 +306,7 @@ class Training:
         """Stop before a state is saved that no run can go on from."""
         if not math.isfinite(loss):
             problem = "The loss is no longer a number"
-        elif weights and (name := spoiled(self.module)) is not None:
+        elif weights and (name := first_nonfinite(self.module)) is not None:
             problem = f"The weights are no longer numbers ({name})"
         else:
             return
@@ -319,10 +320,10 @@ class Training:
     def _take_point(self, dev: DevSet) -> CurvePoint:
         """Evaluate on dev examples, and save the state with the new point."""
         loss = self._meter.point_loss()
-        return_memory()  # steps and dev examples need blocks of other sizes: together they would hold more
+        trim_heap()  # steps and dev examples need blocks of other sizes: together they would hold more
         with self._module_code():
             correct = dev.correct(self.module, at_once=self.plan.settings.batch)
-        return_memory()
+        trim_heap()
         point = CurvePoint(step=self.step, loss=loss, correct=correct)
         self._hooks.call("point", self, point)
         self._save(point)
@@ -351,7 +352,7 @@ def is_pinned(device: str) -> bool:
     return device.startswith("cuda")
 
 
-def checkpoint_record(plan: TrainingPlan, *, steps: int, data_changed: bool) -> CheckpointRecord:
+def checkpoint_record(plan: RunSpec, *, steps: int, data_changed: bool) -> CheckpointRecord:
     """What `checkpoint.json` says of a run's weights after some steps, on the plan's data or on other data."""
     vocabulary = suite_vocabulary(plan.loaded_suite)
     return CheckpointRecord(

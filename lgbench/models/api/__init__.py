@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
-from lgbench.errors import LgbenchError
-from lgbench.extras import require_extra
 from lgbench.models.api.keys import Secrets
 from lgbench.models.api.options import MAY_CHANGE, OPENAI_KEY, Options
 from lgbench.models.loaded import Model
 from lgbench.models.prompting import prompt_style
-from lgbench.results import SystemInfo
+from lgbench.results.schema import SystemInfo
+from lgbench.util.errors import LgbenchError
+from lgbench.util.extras import require_extra
 
 _log = logging.getLogger(__name__)
 _SECRET = (OPENAI_KEY, "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from lgbench.models.api.words import BYTE_ORDER_MARK, Said, said_by
 from lgbench.models.contract import Tokens
-from lgbench.results import MAX_TOKENS
+from lgbench.results.schema import MAX_TOKENS
 
 _CAPPED = frozenset({"length", "model_length", "max_tokens", "max_length", "max_new_tokens", "max_output_tokens",
                      "max_completion_tokens", "token_limit", "limit", "context_length_exceeded",

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
+from lgbench.data.suites import Suite, load_suite
 from lgbench.models.api.answers import Completion
 from lgbench.models.api.conversation import Conversation
 from lgbench.models.api.requests import Endpoint
 from lgbench.models.api.transport import Transport
 from lgbench.models.contract import CappedReply, PipelinedPredictor, Question, RefusedReply, Tokens
 from lgbench.models.prompting import CLOSE_TAG, OPEN_TAG, extract_reply, generation_cap, question, warn_of_confusion
-from lgbench.results import PromptStyle
-from lgbench.suites import Suite, load_suite
+from lgbench.results.schema import PromptStyle
 
 if TYPE_CHECKING:
     from lgbench.models.api.keys import Secrets

@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 import openai
 
-from lgbench.errors import LgbenchError
 from lgbench.models.api.answers import Completion, ErrorInside, NoCompletion, Unusable, parse_completion, retry_after
 from lgbench.models.api.keys import Secrets
 from lgbench.models.api.options import Options
@@ -21,7 +20,8 @@ from lgbench.models.api.remedies import BUSY, OF_THE_PROMPT, fatal_for, key_hint
 from lgbench.models.api.transport import TooLarge, redirect_advice
 from lgbench.models.api.words import Said, said_in
 from lgbench.models.contract import Tokens
-from lgbench.text import plain
+from lgbench.util.errors import LgbenchError
+from lgbench.util.text import plain
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from lgbench.extras import require_extra
 from lgbench.models.huggingface.options import Options
 from lgbench.models.loaded import Model
 from lgbench.models.prompting import prompt_style
-from lgbench.results import SystemInfo
+from lgbench.results.schema import SystemInfo
+from lgbench.util.extras import require_extra
 
 
 def load(name: str, rest: str, options: Options) -> Model:

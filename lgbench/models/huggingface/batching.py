@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.decoding import Row
 from lgbench.models.huggingface.limits import ContextLimit, rope_switch
 from lgbench.models.huggingface.trial import Together
+from lgbench.util.errors import LgbenchError
 
 _log = logging.getLogger(__name__)
 _Done = TypeVar("_Done")

@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from lgbench.private_api import supports_dynamic_cache
+from lgbench.util.private_api import supports_dynamic_cache
 
 
 def keeps_plain_attention_cache(model: Any) -> bool:

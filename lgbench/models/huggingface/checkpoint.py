@@ -14,10 +14,10 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.folder import check_adapter, check_folder, find_folder
 from lgbench.models.huggingface.sizes import check_sizes
 from lgbench.models.huggingface.weights import adapter_weights, model_weights, sha256
+from lgbench.util.errors import LgbenchError
 
 if TYPE_CHECKING:
     from lgbench.models.huggingface.options import Options
@@ -68,9 +68,9 @@ def open_checkpoint(path_or_id: str, options: Options) -> Checkpoint:
         attn_implementation=options.attn_implementation,
     )
     if adapter is not None:
-        with _told(adapter, None):
+        with _as_user_error(adapter, None):
             model = _with_adapter(model, adapter)
-    with _told(folder, _CODE_OPTION):
+    with _as_user_error(folder, _CODE_OPTION):
         if options.device_map is None:
             model = model.to(_best_device())
     return Checkpoint(folder=folder, adapter=adapter, model=model.eval(), tokenizer=tokenizer)
@@ -88,7 +88,7 @@ def load_folder(folder: Path, *, code: bool = False, code_option: str | None = N
     Raises:
         LgbenchError: It cannot be loaded, or weights are missing.
     """
-    with _told(folder, code_option):
+    with _as_user_error(folder, code_option):
         check_sizes(folder, code=code)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
         model, loading = AutoModelForCausalLM.from_pretrained(
@@ -123,7 +123,7 @@ def _best_device() -> str:
 
 
 @contextlib.contextmanager
-def _told(folder: Path, code_option: str | None) -> Iterator[None]:
+def _as_user_error(folder: Path, code_option: str | None) -> Iterator[None]:
     """Turn what `transformers` raises while loading into a sentence."""
     try:
         yield

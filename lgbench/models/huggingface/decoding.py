@@ -17,8 +17,8 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.cache import keeps_plain_attention_cache, preallocated_cache
+from lgbench.util.errors import LgbenchError
 
 # Rows that are done still cost a step their share; dropping them costs one copy of the others' cache.
 _KEEP_WHILE_LIVE = 0.75

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from lgbench.cells import draw_cell
-from lgbench.errors import LgbenchError
+from lgbench.data.cells import draw_cell
+from lgbench.data.suites import Suite
 from lgbench.models.prompting import question
-from lgbench.results import PromptStyle
-from lgbench.suites import Suite
+from lgbench.results.schema import PromptStyle
+from lgbench.util.errors import LgbenchError
 
 _WITHOUT = "Ask without it: --model-option chat=false."
 _DATE = datetime(2024, 7, 26)  # the date that Llama's template writes where it is given none

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.weights import ADAPTER, ADAPTER_CONFIG, adapter_weights, model_weights
+from lgbench.util.errors import LgbenchError
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lgbench.errors import LgbenchError
+from lgbench.util.errors import LgbenchError
 
 _log = logging.getLogger(__name__)
 _NAMES = (

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lgbench.cells import draw_cell
-from lgbench.errors import LgbenchError
+from lgbench.data.cells import draw_cell
+from lgbench.data.suites import Suite, load_suite
 from lgbench.models.contract import CappedReply, StreamingPredictor
 from lgbench.models.huggingface.batching import Batcher
 from lgbench.models.huggingface.checkpoint import Checkpoint
@@ -18,9 +18,9 @@ from lgbench.models.huggingface.parallel import ParallelDecoder, make_decoder
 from lgbench.models.huggingface.trial import find_together
 from lgbench.models.huggingface.vocabulary import check_vocabulary
 from lgbench.models.prompting import CLOSE_TAG, extract_reply, generation_cap, warn_of_confusion
-from lgbench.results import PromptStyle
-from lgbench.suites import Suite, load_suite
-from lgbench.text import plain
+from lgbench.results.schema import PromptStyle
+from lgbench.util.errors import LgbenchError
+from lgbench.util.text import plain
 
 _log = logging.getLogger(__name__)
 # A stop is looked for in the last few tokens only: it is short, and it is looked for after every token.

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from lgbench.errors import LgbenchError
 from lgbench.models.huggingface.weights import model_weights
 from lgbench.models.tensors import shapes
+from lgbench.util.errors import LgbenchError
 
 # Numbers of the model for each in the files: tied weights are stored once, and quantized ones in packs.
 _MOST_TIED, _MOST_PACKED = 2, 16

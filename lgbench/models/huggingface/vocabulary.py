@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from lgbench.cells import draw_cell
-from lgbench.errors import LgbenchError
-from lgbench.suites import Suite
+from lgbench.data.cells import draw_cell
+from lgbench.data.suites import Suite
+from lgbench.util.errors import LgbenchError
 
 _log = logging.getLogger(__name__)
 

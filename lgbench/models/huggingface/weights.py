@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lgbench.errors import LgbenchError
-from lgbench.text import plain
+from lgbench.util.errors import LgbenchError
+from lgbench.util.text import plain
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"

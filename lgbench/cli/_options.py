@@ -1,0 +1,136 @@
+"""Options that several commands take, each written once, and how lists in them are read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgbench.util.errors import LgbenchError
+from lgbench.util.text import key_values
+
+GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="A group, as `lgbench suites show` lists them.")]
+ArmName = Annotated[str, typer.Argument(metavar="ARM", help="An arm, as `lgbench suites show` lists them.")]
+SuiteName = Annotated[
+    str,
+    typer.Option(
+        "--suite",
+        help="mini-v1, standard-v1 (`lgbench suites`), or your own: FILE.py:ATTRIBUTE (docs/adding-a-task.md).",
+    ),
+]
+DraftName = Annotated[
+    str | None,
+    typer.Option("--suite", metavar="FILE.py:ATTRIBUTE", help="The draft suite that they are of.", show_default="none"),
+]
+Preset = Annotated[str, typer.Option("--preset", help="Hyperparameters to start from: mini or paper.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter of docs/training.md; may be repeated."),
+]
+MAX_SEED = 2**63 - 1  # as `lgbench.results.schema.Seed` has it, which loads too much for --help
+Build = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FILE.py:BUILD",
+        help="A function from the vocabulary's size to a torch.nn.Module.",
+        show_default="the reference model",
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--start", metavar="FOLDER", help="Start from the weights of this checkpoint.", show_default="fresh weights"
+    ),
+]
+StartParts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--start-parts",
+        metavar="GLOB",
+        help="Only from parameters with such names, as in 'blocks.*.attention.*'; may be repeated.",
+        show_default="all",
+    ),
+]
+Hooks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hook",
+        metavar="NAME",
+        help="Call a hook while it trains: keep-points, stop-when, tensorboard, or FILE.py:CLASS; may be repeated.",
+    ),
+]
+HookOptions = Annotated[
+    list[str] | None,
+    typer.Option("--hook-option", metavar="NAME.KEY=VALUE", help="An option for that hook; may be repeated."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+RunFolder = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="one in runs/")
+]
+RunsFolder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="one in runs/"),
+]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train seeds 0 to SEEDS - 1.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary.")]
+ModelOptions = Annotated[
+    list[str] | None,
+    typer.Option("--model-option", metavar="KEY=VALUE", help="An option for the model; may be repeated."),
+]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each with its share of the cores.")]
+_LISTED = "or several joined by commas; may be repeated."
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", help=f"A group (`lgbench suites show`), {_LISTED}", show_default="all")
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help=f"A task (`lgbench tasks`), {_LISTED}", show_default="all")
+]
+Lengths = Annotated[
+    list[str] | None, typer.Option("--length", metavar="N", help=f"A length, {_LISTED}", show_default="all")
+]
+
+
+def listed(given: list[str] | None) -> list[str]:
+    """The names given, each in an option of its own or several in one, joined by commas."""
+    return [name.strip() for text in given or [] for name in text.split(",")]
+
+
+def listed_lengths(given: list[str] | None) -> list[int]:
+    """The lengths given, each once.
+
+    Raises:
+        LgbenchError: One is no positive number.
+    """
+    return _listed_numbers(given, least=1, what="lengths. Write them as in 2,4,8")
+
+
+def listed_seeds(given: list[str] | None) -> list[int]:
+    """The seeds given, each once.
+
+    Raises:
+        LgbenchError: One is no seed.
+    """
+    return _listed_numbers(given, least=0, most=MAX_SEED, what=f"seeds, which go from 0 to {MAX_SEED}")
+
+
+def _listed_numbers(given: list[str] | None, *, least: int, most: float = math.inf, what: str) -> list[int]:
+    try:
+        numbers = [int(text) for text in listed(given)]
+    except ValueError:
+        numbers = [least - 1]
+    if not all(least <= number <= most for number in numbers):
+        raise LgbenchError(f"{','.join(given or [])!r} is no list of {what}.")
+    return list(dict.fromkeys(numbers))
+
+
+def model_options(given: list[str]) -> dict[str, str]:
+    """`key=value` texts as a dictionary.
+
+    Raises:
+        LgbenchError: One does not read so, or a key is given twice.
+    """
+    return key_values(given, flag="--model-option")

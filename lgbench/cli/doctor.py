@@ -1,0 +1,62 @@
+"""`lgbench doctor`: does a model honour the contract, and how long would it take?"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from lgbench.cli._opening import opened
+from lgbench.cli._options import ModelOptions, Tasks, listed, model_options
+from lgbench.cli._streams import stdout_to_stderr
+from lgbench.doctor.findings import TIME_LIMIT
+
+_MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM", "untried": "skipped"}
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As for `lgbench eval`.")],
+    suite: Annotated[str, typer.Option(help="The suite whose prompts are asked.")] = "mini-v1",
+    task: Tasks = None,
+    model_option: ModelOptions = None,
+    time_limit: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="What the checks together should take, without loading.")
+    ] = TIME_LIMIT,
+) -> None:
+    """Check that a model honours the contract, and project how long the suites would take.
+
+    Exit status 1 means that at least one problem was found.
+    """
+    typer.echo(f"Loading {model} ...", err=True)
+    tasks = listed(task)
+
+    from lgbench.cli._report import describe
+    from lgbench.doctor.examining import examine
+    from lgbench.evaluation.planning import make_plan
+    from lgbench.models.loading import load_model
+
+    # Asked for in vain should fail before a model takes minutes to load.
+    found = opened(suite)
+    make_plan(found, tasks=tasks)
+    begun = time.perf_counter()
+    with stdout_to_stderr():
+        loaded = load_model(model, model_options(model_option or []))
+    took = f"in {time.perf_counter() - begun:.1f} s"
+    typer.echo(f"{_MARKS['ok']}  loads: {', '.join(filter(None, (took, describe(loaded))))}")
+    states = set()
+    findings = examine(loaded, suite=found, tasks=tasks, seconds=time_limit)
+    while True:
+        with stdout_to_stderr():
+            finding = next(findings, None)
+        if finding is None:
+            break
+        states.add(finding.state)
+        typer.echo(f"{_MARKS[finding.state]}  {finding.check}: {finding.detail}")
+        for line in finding.advice.splitlines():
+            typer.echo(f"         {line}")
+    if "problem" in states:
+        typer.echo("The model breaks the contract: see PROBLEM above.")
+        raise typer.Exit(1)
+    as_far = ", as far as it was checked" if "untried" in states else ""
+    typer.echo(f"The model honours the contract{as_far}." + (" Read the warnings." if "warning" in states else ""))

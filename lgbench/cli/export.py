@@ -1,0 +1,93 @@
+"""`lgbench export`: checkpoints, the suite and results in other forms."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgbench.cli._group import Group
+from lgbench.cli._opening import open_named, opened
+from lgbench.cli._options import DraftName, Groups, SuiteName, Tasks, listed
+from lgbench.util.extras import require_extra
+
+app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
+
+Source = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of a reference model: a folder, or as tiny:transfer.")
+]
+Target = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")]
+
+
+@app.command()
+def hf(checkpoint: Source, folder: Target) -> None:
+    """Write a folder that transformers opens as LlamaForCausalLM with a fast tokenizer."""
+    require_extra("torch", purpose="`lgbench export hf`")
+    from lgbench.models.folders import checkpoint_folder
+    from lgbench.models.hf_export import export_hf
+
+    export_hf(checkpoint_folder(checkpoint), folder)
+    template = shlex.quote("template=<begin><{task}>{prompt}")
+    typer.echo(f"Wrote {folder}. Evaluate it with:\n  lgbench eval hf:{folder} --model-option {template}")
+
+
+@app.command()
+def bfloat16(checkpoint: Source, folder: Target) -> None:
+    """Write the checkpoint with its weights rounded to bfloat16, at half the size."""
+    require_extra("torch", purpose="`lgbench export bfloat16`")
+    from lgbench.models.checkpoint import round_checkpoint
+    from lgbench.models.folders import checkpoint_folder
+
+    round_checkpoint(checkpoint_folder(checkpoint), folder)
+    typer.echo(f"Wrote {folder}")
+
+
+@app.command("lm-eval")
+def lm_eval(
+    folder: Target,
+    suite: SuiteName = "mini-v1",
+    group: Groups = None,
+    task: Tasks = None,
+    template: Annotated[
+        str | None, typer.Option(help='What a model is given, as "<{task}>{prompt}".', show_default="{prompt}")
+    ] = None,
+) -> None:
+    """Write the test cells as tasks of lm-evaluation-harness, scored by strict exact match."""
+    from lgbench.evaluation.planning import make_plan
+    from lgbench.export.lm_eval import export_lm_eval
+
+    name = export_lm_eval(make_plan(opened(suite), groups=listed(group), tasks=listed(task)), folder, template=template)
+    typer.echo(f"Wrote {folder}. Run, with your model:")
+    typer.echo(f"  lm_eval --model hf --model_args pretrained=MODEL --include_path {folder} --tasks {name}")
+
+
+@app.command()
+def dataset(
+    folder: Target,
+    suite: SuiteName = "mini-v1",
+    train_examples: Annotated[
+        int, typer.Option(min=0, help="Examples of each arm's training stream; 0 for the test cells alone.")
+    ] = 10_000,
+) -> None:
+    """Write the test cells of each task, and the arms' training streams, as parquet with a dataset card."""
+    require_extra("export", purpose="`lgbench export dataset`")
+    from lgbench.export.dataset import export_dataset
+
+    written = export_dataset(opened(suite), folder, train_examples=train_examples)
+    typer.echo(f"Wrote {len(written)} files to {folder}")
+
+
+@app.command()
+def eee(
+    folder: Target,
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="The folder of a finished run.")],
+    suite: DraftName = None,
+) -> None:
+    """Write a result and all its replies in the format of Every Eval Ever."""
+    from lgbench.export.every_eval_ever import export_every_eval_ever
+
+    open_named(suite)
+    for path in export_every_eval_ever(result, folder):
+        typer.echo(f"Wrote {path}")

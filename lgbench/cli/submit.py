@@ -1,0 +1,82 @@
+"""`lgbench submit`: put checked results into `submissions/`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lgbench.cli._folders import finished_runs, read_result
+from lgbench.util.text import LONGEST_PATH, plain
+
+
+def command(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    name: Annotated[str, typer.Option(help="The system, like my-system: lower-case letters, digits and hyphens.")],
+    description: Annotated[str | None, typer.Option(help="What it is, in one line.")] = None,
+    authors: Annotated[list[str] | None, typer.Option(help="Who made it; may be repeated.")] = None,
+    link: Annotated[str | None, typer.Option(help="A paper or repository: an http(s) address.")] = None,
+    licence: Annotated[str | None, typer.Option(help="The licence of the results, and of the model if public.")] = None,
+    parameters: Annotated[int | None, typer.Option(help="The number of trainable parameters.")] = None,
+    training_notes: Annotated[
+        str | None,
+        typer.Option(help="How it was trained.", show_default="where it has none, what `lgbench reproduce` recorded"),
+    ] = None,
+    submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
+) -> None:
+    """Check results, copy them to submissions/NAME/, and print the Git steps of a pull request."""
+    from lgbench.submissions.submitting import Details, submit
+
+    runs = finished_runs(folders)
+    drafted = _drafted_notes(runs, submissions / name) if training_notes is None else None
+    details = Details(
+        description=description,
+        authors=authors or None,
+        link=link,
+        licence=licence,
+        parameters=parameters,
+        training_notes=training_notes or drafted,
+    )
+    is_clone = submissions.exists()
+    submitted = submit(runs, name=name, details=details, submissions=submissions)
+    for run in submitted.runs:
+        typer.echo(f"Added {plain(run, limit=LONGEST_PATH)}")
+    for run in submitted.there:
+        typer.echo(f"Was there: {plain(run, limit=LONGEST_PATH)}")
+    if drafted is not None:
+        typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
+        typer.echo(f"  {drafted}")
+    if submitted.to_mend:
+        typer.echo("\nBefore the next step, mend these:")
+        for problem in submitted.to_mend:
+            typer.echo(f"  {problem}")
+    if not is_clone:
+        typer.echo(
+            f"\nThere was no folder {submissions} here, so one was made. The steps below need a clone of lgbench."
+        )
+    folder = plain(shlex.quote(str(submitted.folder)), limit=LONGEST_PATH)
+    typer.echo(
+        f"""
+Next, in this repository:
+  lgbench validate {shlex.quote(str(submissions))}
+  lgbench leaderboard build
+  git switch -c submit-{name}
+  git add {folder} leaderboard
+  git commit -m "Submit {name}"
+  git push -u origin submit-{name}
+and open a pull request."""
+    )
+
+
+def _drafted_notes(runs: Sequence[Path], system: Path) -> str | None:
+    """The training notes of a system that has none, if the training of all these runs was recorded."""
+    from lgbench.submissions.submitting import has_notes
+    from lgbench.training.notes import record_beside, training_notes
+
+    if has_notes(system) or any(read_result(run).draft for run in runs):  # which will be refused
+        return None
+    records = [record for run in runs if (record := record_beside(run)) is not None]
+    return training_notes(records) if len(records) == len(runs) else None

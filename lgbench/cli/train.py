@@ -1,0 +1,197 @@
+"""`lgbench train`: train a model under one arm of a group."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lgbench.cli._opening import opened
+from lgbench.cli._options import (
+    MAX_SEED,
+    ArmName,
+    Build,
+    Changes,
+    Device,
+    GroupName,
+    HookOptions,
+    Hooks,
+    ModelOptions,
+    Preset,
+    Quiet,
+    Resume,
+    RunFolder,
+    Start,
+    StartParts,
+    SuiteName,
+    model_options,
+)
+from lgbench.models.folders import CHECKPOINT
+from lgbench.util.extras import require_extra
+
+if TYPE_CHECKING:
+    from lgbench.training.record import CurvePoint, TrainingRecord
+    from lgbench.training.spec import RunSpec
+    from lgbench.training.trainer import Progress
+
+
+def command(
+    group: GroupName,
+    arm: ArmName,
+    suite: SuiteName = "mini-v1",
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the model's initial weights.")] = 0,
+    preset: Preset = "mini",
+    change: Changes = None,
+    model: Build = None,
+    model_option: ModelOptions = None,
+    start: Start = None,
+    start_parts: StartParts = None,
+    hook: Hooks = None,
+    hook_option: HookOptions = None,
+    device: Device = "auto",
+    output: RunFolder = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads."""
+    require_extra("torch", purpose="`lgbench train`")
+    if not quiet:
+        typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
+
+    from lgbench.models.devices import choose_device
+    from lgbench.training.costs import cost
+    from lgbench.training.hooks import make_hooks, planned_hooks
+    from lgbench.training.modules import planned_build
+    from lgbench.training.planned import planned_start
+    from lgbench.training.spec import Recipe
+    from lgbench.training.trainer import train
+
+    found, chosen = opened(suite), choose_device(device)
+    recipe = Recipe(
+        found,
+        preset=preset,
+        changes=change or [],
+        model=model,
+        model_options=model_options(model_option or []),
+        start=planned_start(start, start_parts or []),
+        hooks=planned_hooks(hook or [], hook_option or []),
+        device=chosen,
+    )
+    plan = recipe.plan(group, arm, seed)
+    folder = output or Path("runs") / "training" / f"{found.name}-{group}-{arm}-seed{seed}"
+    build, hooks = planned_build(plan), make_hooks(plan)
+    with shown(plan, folder, resume=resume, quiet=quiet) as report:
+        record = train(plan, folder, build=build, device=chosen, resume=resume, report=report, hooks=hooks)
+    if quiet:
+        return
+    typer.echo(cost(record))
+    if record.finished:
+        typer.echo(f"Evaluate it:\n  {_evaluation(record, folder)}")
+    else:
+        typer.echo(f"Go on from step {record.steps_done} with --resume --output {shlex.quote(str(folder))}")
+
+
+@contextlib.contextmanager
+def shown(plan: RunSpec, folder: Path, *, resume: bool, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """What a run reports to is shown within the block, and what Ctrl-C leaves of the run is said.
+
+    Args:
+        plan: The run.
+        folder: Its folder.
+        resume: Whether it goes on with what is in the folder.
+        quiet: Show no progress.
+    """
+    from lgbench.training.record import RECORD
+    from lgbench.training.state import STATE
+
+    if resume and not quiet and not any((folder / name).exists() for name in (STATE, RECORD)):
+        typer.echo(f"There is no run in {str(folder)!r} to go on with: this one starts at step 0.", err=True)
+    display = Display(plan, quiet=quiet)
+    try:
+        yield display.show
+    except KeyboardInterrupt:
+        _say_interrupted(folder)
+        raise typer.Exit(130) from None
+    finally:
+        display.close()
+
+
+def _say_interrupted(folder: Path) -> None:
+    from lgbench.training.record import RECORD, read_training_record
+    from lgbench.training.state import read_state
+
+    if (state := read_state(folder)) is not None or (folder / RECORD).exists():
+        saved = (state.record if state else read_training_record(folder)).steps_done
+        typer.echo(
+            f"\nInterrupted. Go on from step {saved} with --resume --output {shlex.quote(str(folder))}", err=True
+        )
+    else:
+        typer.echo("\nInterrupted before the first step was done: there was nothing to save.", err=True)
+
+
+class Display:
+    """Loss and speed while a run trains, and a line for each point of its curve. On stderr.
+
+    Args:
+        plan: The run.
+        quiet: Show nothing.
+        tell: How right the model is at a point, in words; None for the main task's accuracy by zone.
+        name: What the lines begin with.
+    """
+
+    def __init__(
+        self, plan: RunSpec, *, quiet: bool, tell: Callable[[CurvePoint], str] | None = None, name: str = ""
+    ) -> None:
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        from lgbench.cli._console import PlainConsole
+        from lgbench.training.points import zones_line
+
+        console = PlainConsole(err=True)
+        where = TextColumn("{task.fields[name]}step {task.completed} of {task.total}", markup=False)
+        columns = (where, BarColumn(), TextColumn("{task.description}"))
+        self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet)
+        self._quiet, self._name = quiet, name
+        self._tell = tell or partial(zones_line, plan)
+        self._terminal = console.is_terminal
+        self._steps = plan.settings.steps
+        self._row = self._bar.add_task("", total=self._steps, name=name)
+        if self._terminal:
+            self._bar.start()
+
+    def show(self, progress: Progress) -> None:
+        """Take in a report of the run."""
+        where = f"{self._name}step {progress.step}/{self._steps}"
+        if progress.news:
+            self._say(f"{where}: {progress.news}")
+            return
+        self._bar.update(self._row, completed=progress.step, description=progress.pace)
+        if progress.point is not None:
+            self._say(f"{where}: {progress.pace}; {self._tell(progress.point)}")
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Clear the live display."""
+        self._bar.stop()
+
+
+def _evaluation(record: TrainingRecord, folder: Path) -> str:
+    """The command that evaluates the checkpoint of a run."""
+    plan = record.plan
+    command = ["lgbench", "eval", str(folder / CHECKPOINT), "--suite", plan.loaded_suite.reference]
+    if record.is_of_its_arm:
+        command += ["--group", plan.group, "--arm", plan.arm, "--seed", str(plan.seed)]
+    else:
+        command += ["--group", plan.group]
+    if plan.other_model is not None:
+        command += ["--model-option", f"build={plan.other_model}"]
+    return shlex.join(command)

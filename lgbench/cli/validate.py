@@ -1,0 +1,111 @@
+"""`lgbench validate`: everything that is wrong with submissions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lgbench.submissions.checked import FileProblem, Submission
+    from lgbench.util.records import Problem
+
+_RULE = (
+    "A submission adds files to one system's folder, and changes nothing else but leaderboard/, which\n"
+    "`lgbench leaderboard build` writes. Only a maintainer can allow more: docs/submitting.md says how."
+)
+
+
+def command(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH", help="Folders of submissions, of a system or of a run.", show_default="submissions"
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMIT",
+            help="Also compare HEAD with this commit or branch, as the check of a pull request does: a submission adds "
+            "files to one system's folder, and changes nothing else but leaderboard/.",
+            show_default=False,
+        ),
+    ] = None,
+    by_maintainer: Annotated[
+        bool, typer.Option("--by-maintainer", help="With --base: allow what only a maintainer may change.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
+    from lgbench.submissions.checking import check
+    from lgbench.submissions.copies import perfect_twins
+    from lgbench.util.errors import LgbenchError
+    from lgbench.util.text import json_text, plain
+
+    if by_maintainer and base is None:
+        raise LgbenchError("--by-maintainer needs --base: the commit that HEAD is compared with.")
+    compared, of_changes = ("", []) if base is None else _compare(base, by_maintainer=by_maintainer)
+    checked = check(paths or [Path("submissions")])
+    found = (*of_changes, *checked.problems)
+    if as_json:
+        problems = [{"path": str(path), "field": problem.field, "message": problem.message} for path, problem in found]
+        typer.echo(json_text({"systems": checked.systems, "runs": checked.runs, "problems": problems}))
+    else:
+        if compared:
+            typer.echo(compared)
+        if found:
+            _print_by_file(found)
+        if of_changes:
+            typer.echo(_RULE)
+        outcome = f"{_count(len(found), 'problem')} in " if found else ""
+        typer.echo(f"{outcome}{_size(checked.systems, checked.runs)}{'.' if found else ': all good'}")
+        _print_claims(checked.submissions)
+        for note in perfect_twins(checked.submissions):
+            typer.echo(f"Note: {plain(note)}")
+    if found:
+        raise typer.Exit(1)
+
+
+def _compare(base: str, *, by_maintainer: bool) -> tuple[str, list[FileProblem]]:
+    """What HEAD changes since a commit, in one line, and what it may not change."""
+    from lgbench.submissions.changes import check_changes, describe
+    from lgbench.submissions.git import compare_with, reproduced_by
+
+    here = Path()
+    base, head, changes = compare_with(base, here)
+    problems = check_changes(changes, lambda system: reproduced_by(system, head, here), by_maintainer=by_maintainer)
+    return f"HEAD ({head[:12]}) compared with {base[:12]}: {describe(changes)}.", problems
+
+
+def _print_claims(submissions: Iterable[Submission]) -> None:
+    from lgbench.util.text import plain
+
+    for system in (submission.system for submission in submissions):
+        if (who := system.reproduced_by) is not None:
+            typer.echo(
+                f"Note: {system.name} says that it was reproduced by {plain(who)}. Only a maintainer may enter that."
+            )
+
+
+def _print_by_file(problems: Iterable[FileProblem]) -> None:
+    from lgbench.util.text import LONGEST_PATH, plain
+
+    by_file: dict[Path, list[Problem]] = {}
+    for path, problem in problems:
+        by_file.setdefault(path, []).append(problem)
+    for path, of_file in by_file.items():
+        typer.echo(plain(path, limit=LONGEST_PATH))
+        for problem in of_file:
+            typer.echo(f"  {problem}")
+    typer.echo()
+
+
+def _size(systems: int, runs: int) -> str:
+    return f"{_count(systems, 'system')}, {_count(runs, 'run')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,1 @@
+"""The record of a result, a reply, and replies as they are stored."""

@@ -1,0 +1,300 @@
+"""What a training run depends on, as `training.json` records it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from lgbench.data.groups import TRAINED_ARMS, Group
+from lgbench.data.mixtures import Mixture, Part, Parts, Stage
+from lgbench.data.suites import Suite, load_suite
+from lgbench.models.loading import check_texts
+from lgbench.results.schema import Draft, Seed, Text
+from lgbench.training.planned import PlannedHook, Start, hooks_difference
+from lgbench.training.settings import Natural, TrainingSettings, preset_settings
+from lgbench.util.errors import LgbenchError, UnknownNameError
+from lgbench.util.users_code import file_sha256, split_place
+
+MOST_LENGTH = 10_000
+"""The longest examples that a run may train on: more than a hundred times the suites' own."""
+_MOST_SHARES = 1000
+_REFERENCE = "reference"
+_LEFT_OUT = ("draft", "stages", "model_options", "start", "hooks")
+
+
+class TrainedPart(BaseModel):
+    """One task of the arm: lengths up to `max_length`, and its share of the examples, as in "1/3"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    task_version: int
+    max_length: Annotated[int, Field(le=MOST_LENGTH)]
+    share: Annotated[Fraction, Field(gt=0, le=1)]
+
+    @field_validator("share")
+    @classmethod
+    def _is_simple(cls, share: Fraction) -> Fraction:
+        """The stream of examples holds each task as often as its share has in the common denominator."""
+        if share.denominator > _MOST_SHARES:
+            raise ValueError(f"must have a denominator of at most {_MOST_SHARES}")
+        return share
+
+
+class TrainedStage(BaseModel):
+    """A list of tasks that some of the steps train on, and their share of the steps, as in "1/4"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parts: tuple[TrainedPart, ...]
+    share: Annotated[Fraction, Field(gt=0, le=1)]
+
+
+class RunSpec(BaseModel):
+    """What a run depends on. With the same plan, machine and thread count, two runs end in the same weights.
+
+    Of what `model` names, only a user's file is hashed: what it imports, or a pretrained model, must be the same too.
+
+    Attributes:
+        draft: Where a draft suite came from; left out for a published one.
+        suite: The suite's name.
+        group: The group's name.
+        arm: The arm's name.
+        parts: What the run trains on; empty where it trains in stages.
+        stages: What it trains on in each stage; left out where there is one list.
+        seed: Of the weights' initial values.
+        preset: The preset that the settings started from.
+        settings: Every hyperparameter.
+        model: `reference`; a user's module as given to `--model`; or, of `lgbench finetune`, `hf:FOLDER_OR_ID`.
+        model_sha256: Of the file of a user's module, where it is `file.py:function`.
+        model_options: Arguments of the function that builds it, as text, as given to `--model-option`.
+        lora_rank: Of the adapters that are trained on a pretrained model; 0 where all its weights are.
+        start: The checkpoint whose weights it starts from; null where all are fresh.
+        hooks: Those named on the command line. What a Python program passes to `train` beside them is not recorded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    draft: Draft | None = None  # before the suite, which is not to be looked up without it
+    suite: str
+    group: str
+    arm: str
+    parts: tuple[TrainedPart, ...] = ()
+    stages: tuple[TrainedStage, ...] = ()
+    seed: Seed
+    preset: str
+    settings: TrainingSettings
+    model: str = _REFERENCE
+    model_sha256: str | None = None
+    model_options: dict[str, Text] = {}
+    lora_rank: Natural = 0
+    start: Start | None = None
+    hooks: tuple[PlannedHook, ...] = ()
+
+    @field_validator("suite")
+    @classmethod
+    def _is_open(cls, name: str, info: ValidationInfo) -> str:
+        return load_suite(name, info.data.get("draft")).name
+
+    @field_validator("group")
+    @classmethod
+    def _is_of_the_suite(cls, name: str, info: ValidationInfo) -> str:
+        return load_suite(info.data["suite"], info.data["draft"]).group(name).name if "suite" in info.data else name
+
+    @field_validator("arm")
+    @classmethod
+    def _is_trained(cls, name: str, info: ValidationInfo) -> str:
+        if not {"suite", "group"} <= info.data.keys():
+            if info.data.get("draft") is None and name not in TRAINED_ARMS:
+                raise UnknownNameError("trained arm", name, TRAINED_ARMS)
+            return name
+        return load_suite(info.data["suite"], info.data["draft"]).group(info.data["group"]).arm(name).name
+
+    @model_validator(mode="after")
+    def _trains_the_main_task(self) -> Self:
+        """Whatever a sweep or an ablation changes: a run is of tasks of its group, and the main task is one of them."""
+        group = self.suite_group
+        try:
+            mixture = self.mixture
+        except LgbenchError as error:
+            raise ValueError(str(error)) from None
+        for task in mixture.tasks:
+            self.loaded_suite.task(task)
+        is_first = not self.parts or self.parts[0].task == group.main
+        if not set(mixture.tasks) <= set(group.tasks) or group.main not in mixture.tasks or not is_first:
+            place = f"each once and {group.main} first" if self.parts else f"{group.main} among them"
+            raise ValueError(f"parts must be of tasks of {self.group}, {place}")
+        for _ in mixture.spans(self.settings.steps) if self.stages else ():
+            pass  # each stage has steps
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What few plans have is left out of the others: their records stay as they always were."""
+        record: dict[str, Any] = dump(self)
+        return {name: value for name, value in record.items() if value or name not in _LEFT_OUT}
+
+    @property
+    def loaded_suite(self) -> Suite:
+        """The suite that it is of."""
+        return load_suite(self.suite, self.draft)
+
+    @property
+    def suite_group(self) -> Group:
+        """The group as the suite defines it."""
+        return self.loaded_suite.group(self.group)
+
+    @property
+    def is_of_its_arm(self) -> bool:
+        """Whether the run trains what the suite's arm does: a sweep or an ablation may not."""
+        return self.mixture == self.suite_group.mixture(self.arm)
+
+    @property
+    def other_model(self) -> str | None:
+        """`model` where it is not the reference model."""
+        return None if self.model == _REFERENCE else self.model
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether a pretrained model is finetuned."""
+        return self.model.startswith("hf:")
+
+    @property
+    def mixture(self) -> Mixture:
+        """What the run trains on.
+
+        Raises:
+            LgbenchError: It is no mixture.
+        """
+        stages = tuple(Stage(_parts(stage.parts), stage.share) for stage in self.stages)
+        return Mixture(_parts(self.parts), stages)
+
+
+def _parts(trained: Iterable[TrainedPart]) -> Parts:
+    return tuple(Part(part.task, part.max_length, part.share) for part in trained)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the runs of an experiment have in common, whichever group, arm and seed they are of.
+
+    Attributes:
+        suite: The suite whose arms are trained.
+        preset: `mini` or `paper`.
+        changes: Of its settings: each `name=value`, as given to `--set`.
+        model: As in `RunSpec`; the reference model if null.
+        lora_rank: As in `RunSpec`.
+        model_options: As in `RunSpec`.
+        start: As in `RunSpec`.
+        hooks: As in `RunSpec`.
+        device: Decides what the precision `auto` is.
+    """
+
+    suite: Suite
+    preset: str = "mini"
+    changes: Sequence[str] = ()
+    model: str | None = None
+    lora_rank: int = 0
+    model_options: Mapping[str, str] = field(default_factory=dict)
+    start: Start | None = None
+    hooks: Sequence[PlannedHook] = ()
+    device: str = "cpu"
+
+    def plan(self, group: str, arm: str, seed: int) -> RunSpec:
+        """The plan of a run.
+
+        Args:
+            group: A group of the suite.
+            arm: A trained arm.
+            seed: Of the initial weights.
+
+        Raises:
+            UnknownNameError: No such group, arm, preset or setting.
+            LgbenchError: A value that a setting cannot have, the shape of another model, options of the reference
+                model, or a module's name that could not be recorded.
+        """
+        options = dict(self.model_options)
+        if self.model is not None:
+            check_texts({"--model": self.model} | {f"--model-option {key}": text for key, text in options.items()})
+        elif options:
+            raise LgbenchError(
+                f"--model-option {next(iter(options))} is for a module of your own, named with --model. The "
+                "reference model is shaped by --set, as in --set layers=4."
+            )
+        found, draft = self.suite.group(group), self.suite.draft
+        mixture = found.mixture(arm)
+        return RunSpec(
+            draft=None if draft is None else Draft(reference=draft.reference, sha256=draft.sha256),
+            suite=self.suite.name,
+            group=group,
+            arm=arm,
+            parts=self._trained(mixture.parts),
+            stages=tuple(TrainedStage(parts=self._trained(parts), share=share) for parts, share in mixture.stages),
+            seed=seed,
+            preset=self.preset,
+            settings=self._settings(found),
+            model=self.model or _REFERENCE,
+            model_sha256=file_sha256(self.model) if self.model else None,
+            model_options=options,
+            lora_rank=self.lora_rank,
+            start=self.start,
+            hooks=tuple(self.hooks),
+        )
+
+    def _trained(self, parts: Parts) -> tuple[TrainedPart, ...]:
+        return tuple(
+            TrainedPart(
+                task=task, task_version=self.suite.task(task).version, max_length=max_length, share=Fraction(share)
+            )
+            for task, max_length, share in parts
+        )
+
+    def _settings(self, group: Group) -> TrainingSettings:
+        settings = preset_settings(self.preset, self.suite.domain(group), self.changes, reference=self.model is None)
+        if settings.precision != "auto":
+            return settings
+        from lgbench.models.devices import fast_bfloat16  # loads PyTorch, which no reader of plans needs
+
+        return settings.model_copy(update={"precision": "bfloat16" if fast_bfloat16(self.device) else "float32"})
+
+
+def difference(old: RunSpec, new: RunSpec) -> str | None:
+    """Where two plans differ first, in words; None where they end in the same weights, so that one may go on.
+
+    The number of worker processes changes no example.
+    """
+    before, after = (
+        plan.model_dump(mode="json", exclude={"settings"}) | plan.settings.model_dump(exclude={"workers"})
+        for plan in (old, new)
+    )
+    if old.model_sha256 is not None and old.model_sha256 == new.model_sha256:  # however the file's path is spelled
+        before["model"], after["model"] = split_place(old.model)[1], split_place(new.model)[1]
+    if old.draft is not None and new.draft is not None and old.draft.sha256 == new.draft.sha256:
+        before["draft"] = after["draft"]  # however it was named
+    before["hooks"], after["hooks"] = ([hook.identity for hook in plan.hooks] for plan in (old, new))
+    before["start"], after["start"] = (None if plan.start is None else plan.start.identity for plan in (old, new))
+    name = next((name for name in before | after if before.get(name) != after.get(name)), None)
+    if name == "model_sha256":
+        return f"the file of {new.model} has changed since"
+    if name == "draft" and new.draft is not None:
+        return f"the file of {new.draft.reference} has changed since"
+    if name == "hooks":
+        return hooks_difference(old.hooks, new.hooks)
+    if name == "start":
+        return f"it starts from {old.start or 'fresh weights'} there and from {new.start or 'fresh weights'} here"
+    if name in ("parts", "stages"):
+        return f"it trains {old.mixture} there and {new.mixture} here"
+    return None if name is None else f"{name} is {before.get(name)!r} there and {after.get(name)!r} here"

@@ -1,0 +1,1 @@
+"""Files, records, processes, text of others, extras and errors: what every other room may use."""

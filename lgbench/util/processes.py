@@ -1,0 +1,99 @@
+"""Processes that work for another one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import FrameType
+from typing import TypeVar
+
+from lgbench.util.errors import LgbenchError
+
+Block = TypeVar("Block")
+
+
+class ProcessEndedError(LgbenchError):
+    """The process that executed a call ended before the call did: it was killed, or crashed."""
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, killed even. Call it first in the new process."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="lgbench-end-with-parent").start()
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def begin_work() -> None:
+    """Prepare a process that works for another one: it ends with that one, and leaves Ctrl-C to it."""
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent has the word
+
+
+def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> Iterator[Block]:
+    """The endless blocks `draw(first)`, `draw(first + 1)` and so on, in order, drawn by other processes.
+
+    Args:
+        draw: Gives a block by its number. It is pickled, so it is a module-level function, or a `partial` of one.
+        first: The number of the first block.
+        workers: Processes. While a block is used, the next `2 * workers` are ready, being drawn, or wait to be.
+
+    Raises:
+        LgbenchError: One of them was killed.
+    """
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=begin_work)
+    waiting: deque[Future[Block]] = deque()
+    try:
+        for number in itertools.count(first):
+            waiting.append(pool.submit(draw, number))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise LgbenchError(
+            "A process that draws examples ahead has ended. Its message may stand above; without one it was killed, "
+            "perhaps for want of memory. Go on from where this stopped, with workers=0."
+        ) from None
+    finally:  # whoever stops reading waits for the blocks that are being drawn, but not for those that wait
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Within the block the first Ctrl-C only sets the event; a second raises as usual.
+
+    Outside the main thread, and where Ctrl-C is ignored, as in a process that works for another, nothing changes.
+    """
+    interrupted = threading.Event()
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or usual in (signal.SIG_IGN, None):
+        yield interrupted
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, usual)

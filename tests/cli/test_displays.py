@@ -1,0 +1,105 @@
+"""What evaluation and training show in a terminal while they work."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lgbench.cli._progress import reporter
+from lgbench.data.suites import Cell, load_suite
+from lgbench.evaluation.loop import Progress
+from lgbench.results.schema import Usage
+
+STRINGS = load_suite("mini-v1").group("capitalize-reverse")
+
+
+class Terminal:
+    """A terminal that remembers all that was ever written to it."""
+
+    def __init__(self, width: int) -> None:
+        self._file = io.StringIO()
+        self._width = width
+
+    def console(self, **_: Any) -> Console:
+        """In the place of `PlainConsole`."""
+        return Console(file=self._file, force_terminal=True, width=self._width, legacy_windows=False, _environ={})
+
+    @property
+    def lines(self) -> list[str]:
+        """What was shown, without colours and movements of the cursor."""
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._file.getvalue())
+        return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, progress: Progress, *, width: int = 100, again: bool = True) -> list[str]:
+    terminal = Terminal(width)
+    monkeypatch.setattr("lgbench.cli._progress.PlainConsole", terminal.console)
+    with reporter(quiet=False, again=again) as show:
+        assert show is not None
+        show(progress)
+    return terminal.lines
+
+
+def make_progress(*, done: int, usage: Usage | None = None) -> Progress:
+    return Progress(
+        cell=Cell("reverse", 6), cell_number=2, cell_count=4, cell_done=done - 256, cell_total=256,
+        cell_correct=0, done=done, total=1024, correct=192, resumed=0, usage=usage,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 160])
+def test_tokens_and_cost_are_shown_live(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Below the bar: beside it a narrow terminal has no room for them."""
+    usage = Usage(prompt_tokens=1_234_567, completion_tokens=89_012, cost=3.5)
+    lines = shown(monkeypatch, make_progress(done=384, usage=usage), width=width)
+    assert lines[-1] == "1,234,567 tokens read, 89,012 written, cost 3.5000"
+    assert lines[-2].startswith("reverse 6 (2/4)")
+    assert shown(monkeypatch, make_progress(done=384), width=width)[-1].startswith("reverse 6 (2/4)")
+
+
+def test_a_bar_shows_what_is_done_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = shown(monkeypatch, make_progress(done=384))[-1]
+    assert "38 %" in line
+    assert "50.0 % right" in line
+    assert re.search(r"[0-9,]+/s", line)
+    assert shown(monkeypatch, make_progress(done=1024))[-1].startswith("asking some again, one by one")
+    assert shown(monkeypatch, make_progress(done=1024), again=False)[-1].startswith("reverse 6 (2/4)")
+
+
+def test_nothing_is_shown_where_nothing_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(100)
+    monkeypatch.setattr("lgbench.cli._progress.PlainConsole", terminal.console)
+    with reporter(quiet=True) as show:
+        assert show is None
+    assert not terminal.lines
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_training_shows_loss_speed_and_zones(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> None:
+    pytest.importorskip("torch")
+    from lgbench.cli.train import Display
+    from lgbench.training.record import CurvePoint
+    from lgbench.training.trainer import Progress as Trained
+    from tests.tiny_training import tiny_plan
+
+    terminal = Terminal(120)
+    monkeypatch.setattr("lgbench.cli._console.PlainConsole", terminal.console)
+    right = {"in_distribution": 64, "transfer": 48, "beyond": 16}
+    counts = {length: right[zone] for zone in right for length in STRINGS.zone_lengths(zone)}  # type: ignore[arg-type]
+    display = Display(tiny_plan(), quiet=quiet)
+    try:
+        display.show(Trained(10, 1.23456, 4321.0, CurvePoint(step=10, loss=1.5, correct={STRINGS.main: counts})))
+        display.show(Trained(11, 0.98765, 5678.0, None))
+    finally:
+        display.close()
+    if quiet:
+        assert not terminal.lines
+        return
+    zones = f"{STRINGS.main} in-distribution 100.0 %, transfer 75.0 %, beyond 25.0 %"
+    assert f"step 10/12: loss 1.235, 4,321 examples/s; {zones}" in terminal.lines
+    assert terminal.lines[-1].startswith("step 11 of 12")
+    assert "loss 0.988, 5,678 examples/s" in terminal.lines[-1]

@@ -1,0 +1,99 @@
+"""What is loaded when. Each test shows first that it could fail."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SUBMISSIONS = Path(__file__).parents[2] / "submissions"
+OF_EXTRAS = {"torch", "transformers", "peft", "openai", "aiohttp", "matplotlib", "pyarrow", "tensorboard"}
+HEAVY = (*sorted(OF_EXTRAS), "scipy", "numpy", "pydantic")
+
+
+def loaded_after(*arguments: str, folder: Path | None = None, first: str = "") -> set[str]:
+    """The heavy packages that a command, run in a folder, has loaded when it ends well.
+
+    Args:
+        arguments: The command.
+        folder: Where it runs.
+        first: A statement to run before it.
+    """
+    code = (
+        f"import sys\n{first}\n"
+        f"sys.argv = ['lgbench', *{list(arguments)!r}]\n"
+        "import contextlib, io\n"
+        "from lgbench.cli import main\n"
+        "status = 0\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        status = end.code\n"
+        "assert not status, status\n"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_check_sees_what_is_loaded() -> None:
+    assert {"numpy", "pydantic"} <= loaded_after("suites", "show")
+    declared = (SUBMISSIONS.parent / "pyproject.toml").read_text("utf-8")
+    assert all(name in declared for name in HEAVY), "a name that nobody bears is never loaded"
+    installed = [name for name in HEAVY if importlib.util.find_spec(name) is not None]
+    assert {"numpy", "pydantic", "scipy"} <= set(installed)
+    assert loaded_after("--help", first=f"import {', '.join(installed)}") == set(installed)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["eval", "--help"],
+        ["models", "--help"],
+        ["suites", "show", "--help"],
+        ["train", "--help"],
+        ["retrain", "--help"],
+        ["reproduce", "--help"],
+        ["demo", "--help"],
+        ["finetune", "--help"],
+        ["sweep", "--help"],
+        ["ablate", "--help"],
+        ["plot", "--help"],
+        ["doctor", "--help"],
+        ["export", "--help"],
+        ["export", "hf", "--help"],
+        ["export", "lm-eval", "--help"],
+        ["export", "dataset", "--help"],
+        ["leaderboard", "build", "--help"],
+        ["submit", "--help"],
+        ["--version"],
+    ],
+)
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_after(*arguments) == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["eval", "oracle", "--limit", "1", "--output", "run"], ["validate"], ["leaderboard", "build"]]
+)
+def test_what_comes_with_extras_is_left_alone(arguments: list[str], tmp_path: Path) -> None:
+    shutil.copytree(SUBMISSIONS, tmp_path / "submissions")
+    assert not loaded_after(*arguments, folder=tmp_path) & OF_EXTRAS
+    assert (tmp_path / "run" / "result.json").exists() == (arguments[0] == "eval")
+    assert (tmp_path / "leaderboard").exists() == (arguments[0] == "leaderboard")
+
+
+def test_pictures_need_no_torch(tmp_path: Path) -> None:
+    for folder in ("submissions", "docs"):
+        shutil.copytree(SUBMISSIONS.parent / folder, tmp_path / folder)
+    of = {"lengths": "submissions/reference-nope", "training": "docs/runs/reference-nope", "gap": "docs/sweeps"}
+    for kind, place in of.items():
+        assert "torch" not in loaded_after("plot", place, "--kind", kind, "-o", f"{kind}.svg", folder=tmp_path)
+        assert (tmp_path / f"{kind}.svg").exists()

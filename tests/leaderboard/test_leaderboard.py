@@ -1,0 +1,258 @@
+"""The board: its order, its numbers by another route, its text escaped."""
+
+import html
+import random
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from lgbench.leaderboard.build import derive_files
+from lgbench.leaderboard.markdown import escape, table
+from lgbench.results.schema import PromptStyle, SystemInfo
+from lgbench.submissions.checked import Submission, SubmittedRun
+from lgbench.submissions.system import SystemRecord
+from tests.made_up import MINI, MadeUpRun, group_runs, make_run
+
+ROOT = Path(__file__).parents[2]
+GROUPS = [group.name for group in MINI.groups]
+RENDER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def made_up(name: str, runs: Sequence[MadeUpRun], **fields: object) -> Submission:
+    record: dict[str, object] = {
+        "name": name,
+        "description": "Made up.",
+        "authors": ("A",),
+        "link": None,
+        "licence": "MIT",
+        "parameters": None,
+        "training_notes": "",
+        "reproduced_by": None,
+    }
+    submitted = (SubmittedRun(f"run-{number:03}", *run) for number, run in enumerate(runs))
+    return Submission(system=SystemRecord.model_validate(record | fields), runs=tuple(submitted))
+
+
+def everywhere(right: Mapping[str, Sequence[int]]) -> list[MadeUpRun]:
+    return [run for group in GROUPS for run in group_runs(group, right)]
+
+
+def tables(text: str) -> list[list[dict[str, str]]]:
+    """Every table of a page as rows by column, read from the Markdown source."""
+    found: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in line.strip("|").split(" |")])
+        elif found[-1]:
+            found.append([])
+    return [[dict(zip(rows[0], row, strict=True)) for row in rows[2:]] for rows in found if rows]
+
+
+def test_the_empty_board_says_so() -> None:
+    files = derive_files([])
+    assert set(files) == {"README.md"}
+    assert "No system has been submitted yet. [Submit the first](../docs/submitting.md)." in files["README.md"]
+
+
+def test_systems_are_ranked_by_transfer_score_with_few_seeds_last_and_ties_by_name() -> None:
+    three, one = {"main_only": [0], "transfer": [100] * 3}, {"main_only": [0], "transfer": [200]}
+    one_group_short = [*everywhere(three)[4:], *group_runs(GROUPS[0], {"main_only": [0], "transfer": [100] * 2})]
+    systems = {
+        "best": everywhere({"main_only": [0], "transfer": [101, 100, 100]}),
+        "tied-b": everywhere(three),
+        "tied-a": everywhere(three),
+        "two-seeds-in-one-group": one_group_short,
+        "one-seed": everywhere(one),
+        "fewer-groups": everywhere({"main_only": [255], "transfer": [256] * 3})[4:],
+    }
+    page = derive_files([made_up(name, runs) for name, runs in systems.items()])["README.md"]
+    ranked, elsewhere = tables(page)
+    assert [(row["#"], row["system"].partition("]")[0][1:]) for row in ranked] == [
+        ("1", "best"),
+        ("2", "tied-a"),
+        ("3", "tied-b"),
+        ("4", "one-seed"),
+        ("5", "two-seeds-in-one-group"),
+    ]
+    assert [row["system"].endswith(r"\*") for row in ranked] == [False, False, False, True, True]
+    assert [row["seeds"] for row in ranked] == ["3", "3", "3", "1", "2 to 3"]
+    (row,) = elsewhere
+    assert row["system"] == "[fewer-groups](systems/fewer-groups.md)"
+    assert row["groups"] == "6"
+    assert "#" not in row
+    assert "fewer groups" in page
+
+
+def test_the_numbers_of_a_row_by_hand() -> None:
+    runs = everywhere({"main_only": [0, 64], "transfer": [256, 128, 231]})
+    runs += group_runs("add-carry", {"control": [96]}) + group_runs("maze-path", {"control": [32]})
+    page = derive_files([made_up("mine", runs, parameters=1234567, reproduced_by="B")])["README.md"]
+    ((row,),) = tables(page)
+    mean = 100 * statistics.mean([256, 128, 231]) / 256
+    assert row["transfer score"].startswith(f"{mean:.1f} [")
+    assert row["transfer gain"].startswith(f"+{mean - 12.5:.1f} [")
+    assert row["control gain"].startswith("+12.5 [")
+    assert row["control gain"].endswith("† (n=2)")
+    assert row["in-distribution"] == row["beyond"] == f"{mean:.1f}"
+    assert row["success rate"] == "66.7"
+    assert row["best seed"] == "100"
+    assert (row["groups"], row["seeds"], row["transfer seen"]) == ("7", "3", "7 of 7†")
+    assert (row["parameters"], row["status"]) == ("1,234,567", "reproduced")
+    assert "† Some arm has one seed" in page
+    in_none = derive_files([made_up("mine", everywhere({"main_only": [96, 100], "transfer": [98, 97]}))])["README.md"]
+    assert tables(in_none)[0][0]["transfer seen"] == "0 of 7"
+    two_seeds = everywhere({"main_only": [0, 64], "transfer": [256, 128]})
+    assert tables(derive_files([made_up("mine", two_seeds)])["README.md"])[0][0]["transfer seen"] == "7 of 7"
+    assert "(n=5) The mean is over 5 groups only" in page
+
+
+@pytest.mark.parametrize(
+    ("stated", "counted", "shown"),
+    [
+        (None, [300, 1000, 2000], "300 to 2,000"),
+        (None, [1000, None], "1,000"),
+        (None, [None], "-"),
+        (7, [1000, 2000], "7"),
+    ],
+)
+def test_parameters_are_counted_where_they_are_not_stated(
+    stated: int | None, counted: Sequence[int | None], shown: str
+) -> None:
+    systems = [SystemInfo(model="m.py:M", kind="file", parameters=parameters) for parameters in counted]
+    runs = [
+        make_run(lambda _: 1, group="copy-mqar", arm=arm, seed=seed, system=system)
+        for seed, system in enumerate(systems)
+        for arm in ("main_only", "transfer")
+    ]
+    files = derive_files([made_up("mine", runs, parameters=stated)])
+    ((row,),) = tables(files["README.md"])
+    assert row["parameters"] == shown
+    assert f"Parameters: {'unknown' if shown == '-' else shown}." in files["systems/mine.md"]
+
+
+def test_an_open_system() -> None:
+    right = {"reverse_add": 256, "string_copy": 128}
+    run = make_run(lambda cell: right.get(cell.task, 0) if cell.length < 20 else 0)
+    files = derive_files([made_up("opened", [run]), made_up("better", [make_run(lambda cell: 200)])])
+    ranked, horizons = tables(files["README.md"])
+    assert [row["system"] for row in ranked] == ["[better](systems/better.md)", "[opened](systems/opened.md)"]
+    assert ranked[1]["open score"].startswith("30.0 [")
+    assert ranked[1]["open score"].endswith("†")
+    assert horizons[1]["reverse_add"] == "18 / 18"
+    assert horizons[1]["string_copy"] == "<2 / 18"
+    assert horizons[1]["node_list"] == "<4 / <4"
+    assert horizons[0]["node_list"] == "<4 / ≥24"
+    of_tasks, by_length, _ = tables(files["systems/opened.md"])
+    ends = {"wrong": "0 of 1,024", "empty": "0", "early": "0", "late": "0"}
+    assert of_tasks[0] == {"task": "reverse_add", "H90 / H50": "18 / 18"} | ends
+    assert by_length[0]["18"] == "100"
+    assert by_length[0]["20"] == "0"
+    assert by_length[0]["24"] == ""
+
+
+def test_the_board_says_how_a_language_model_was_asked() -> None:
+    styles = [
+        None,
+        PromptStyle(style="raw", template="<{task}>|{prompt}"),
+        PromptStyle(style="instruct", shots=2, chat=True),
+    ]
+    systems = [SystemInfo(model="hf:m", kind="hf", prompt=style) for style in styles]
+    made = [made_up(f"model-{number}", [make_run(lambda _: 9, system=system)]) for number, system in enumerate(systems)]
+    files = derive_files(made)
+    ranked, _ = tables(files["README.md"])
+    assert [row["asked"] for row in ranked] == ["-", "raw", "instruct, 2 shots"]
+    pages = [html.unescape(files[f"systems/model-{number}.md"].replace("\\", "")) for number in range(3)]
+    asked = [re.findall(r"^Asked in (.*)$", page, flags=re.MULTILINE) for page in pages]
+    assert asked == [[], ["style raw, template '<{task}>|{prompt}'."], ["style instruct in a chat, 2 worked examples."]]
+
+
+def test_every_accuracy_by_length_stands_on_the_system_page() -> None:
+    numbers = random.Random(0)
+    runs = [
+        make_run(lambda cell: numbers.randrange(257), arm=arm, group="capitalize-reverse", seed=seed)
+        for arm in ("main_only", "transfer", "control", "direct")
+        for seed in (0, 3)
+    ]
+    page = derive_files([made_up("mine", runs)])["systems/mine.md"]
+    arms, gains, by_length, _ = tables(page)
+    shown = {
+        (row["task"], row["arm"], row["seed"], length): row[length] for row in by_length for length in list(row)[3:]
+    }
+    expected = {
+        (cell.task, run.result.arm, str(run.result.seed), str(cell.length)): {0: "0", 256: "100"}.get(
+            cell.counts.correct, f"{cell.counts.correct / 2.56:.1f}"
+        )
+        for run in runs
+        for cell in run.result.cells
+    }
+    assert shown == expected
+    assert [row["arm"] for row in arms] == ["main_only", "transfer", "control", "direct"]
+    assert set(gains[0]) == {"transfer gain", "control gain", "gain over control", "recovered share"}
+
+
+def test_a_shared_main_only_run_stands_in_both_groups() -> None:
+    runs = group_runs("add-carry", {"main_only": [3], "transfer": [4]}) + group_runs("add-subtract", {"transfer": [5]})
+    page = derive_files([made_up("mine", runs)])["systems/mine.md"]
+    arms = [rows for rows in tables(page) if rows[0].get("H90 / H50")]
+    assert [[row["arm"] for row in rows] for rows in arms] == [["main_only", "transfer"]] * 2
+
+
+visible = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=60)
+
+
+@given(visible)
+def test_escaped_text_is_shown_as_it_is(text: str) -> None:
+    shown = " ".join(text.split())
+    inline = RENDER.renderInline(escape(text))
+    assert "<" not in inline
+    assert html.unescape(inline) == shown
+    cells = RENDER.render(table([{"a": f"x{escape(text)}x", "b": "1"}])).split("<td")
+    assert len(cells) == 3
+    assert html.unescape(cells[1].partition(">")[2].partition("</td>")[0]) == f"x{shown}x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "[click](javascript:alert(1))",
+        "![x](https://example.org/x.png)",
+        "a | b",
+        "<!-- -->",
+        "&lt;b&gt; &#60;",
+        "`code` **bold** ~~gone~~ $x$",
+        "https://example.org <mailto:a@example.org>",
+        "\\[x\\](y)",
+    ],
+)
+def test_no_field_of_a_record_can_bring_markup(text: str) -> None:
+    fields: dict[str, object] = {"description": text, "authors": (text, text), "licence": text}
+    fields |= {"training_notes": f"{text}\n\n# {text}", "reproduced_by": text, "link": "https://e.org/?a=1&copy=2"}
+    runs = group_runs("copy-mqar", {"main_only": [3], "transfer": [4]})
+    page = RENDER.render(derive_files([made_up("mine", runs, **fields)])["systems/mine.md"])
+    plain = RENDER.render(
+        derive_files([made_up("mine", runs, training_notes="x\ny", reproduced_by="x")])["systems/mine.md"]
+    )
+
+    def tags(page: str) -> list[str]:
+        return [part.partition(">")[0] for part in page.split("<")[1:]]
+
+    outside = [tag for tag in tags(page) if not tag.startswith('a href="https://e.org') and tag != "/a"]
+    assert sorted(set(outside)) == sorted(set(tags(plain)) - {"/a"})
+    assert page.count("<h1>") == 1
+    assert page.count('<a href="https://e.org/?a=1&amp;copy=2">') == 1
+    shown = html.unescape(page)
+    assert shown.count(text) >= 5
+
+
+def test_the_order_and_the_place_of_submissions_change_no_byte() -> None:
+    runs = group_runs("maze-path", {"main_only": [1, 2], "transfer": [3, 250]})
+    one, other = made_up("a", runs), made_up("b", runs[::-1])
+    assert derive_files([one, other]) == derive_files([other, one])

@@ -1,0 +1,242 @@
+"""Hooks, optimizers and schedules: called when they should be, and resumed bit by bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import Tensor, nn
+
+from lgbench.training.hooks import Hook, KeepPoints, StopWhen, make_hook
+from lgbench.training.record import CurvePoint, read_training_record
+from lgbench.training.settings import learning_rate
+from lgbench.training.steps import make_optimizer
+from lgbench.training.trainer import Progress, Training, train
+from lgbench.util.errors import LgbenchError, ModelError
+from tests.tiny_training import tiny_plan, weights
+
+PLAN = tiny_plan("steps=23")
+
+
+class Counting(Hook):
+    """Counts its calls over all pieces of a run, and stops it after some steps where asked to."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.calls: Counter[str] = Counter()
+        self.seen: list[int] = []
+        self._stop_at = stop_at
+
+    def start(self, training: Training) -> None:
+        self.seen.append(training.step)
+
+    def step(self, training: Training, loss: Tensor) -> None:
+        assert loss.shape == ()
+        self.calls["step"] += 1
+        if training.step == self._stop_at:
+            training.stop("asked to")
+
+    def point(self, training: Training, point: CurvePoint) -> None:
+        assert point.step == training.step
+        self.calls["point"] += 1
+
+    def end(self, training: Training) -> None:
+        self.calls["end"] += 1
+
+    def state(self) -> dict[str, Any]:
+        return dict(self.calls)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.calls.update(state)
+
+
+def assert_same_weights(one: Path, two: Path) -> None:
+    first, second = weights(one), weights(two)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("changes", [(), ("optimizer=muon",), ("schedule=linear", "optimizer=muon")])
+@pytest.mark.parametrize("stop", [3, 10, 17])
+def test_a_run_that_a_hook_stopped_resumes_to_the_same_weights_and_losses(
+    tmp_path: Path, stop: int, changes: tuple[str, ...]
+) -> None:
+    """Also in the middle between two points and two reports, where the sums of the loss are carried over."""
+    plan = tiny_plan("steps=23", *changes)
+    whole = train(plan, tmp_path / "whole")
+    hook = Counting(stop)
+    stopped = train(plan, tmp_path / "pieces", hooks=[hook])
+    assert (stopped.steps_done, stopped.finished) == (stop, False)
+    assert not (tmp_path / "pieces" / "checkpoint").exists()
+    again = Counting()
+    record = train(plan, tmp_path / "pieces", hooks=[again], resume=True)
+    assert record.curve == whole.curve
+    assert (record.tokens, record.target_tokens) == (whole.tokens, whole.target_tokens)
+    assert_same_weights(tmp_path / "whole", tmp_path / "pieces")
+    assert again.calls == {"step": 23, "point": 5, "end": 1}, "its state went on from the first piece"
+    assert (hook.seen, again.seen) == ([0], [stop])
+
+
+def test_hooks_must_be_the_same_where_they_have_a_state(tmp_path: Path) -> None:
+    train(PLAN, tmp_path, hooks=[Counting(7)])
+    with pytest.raises(LgbenchError, match="holds a run with the hook 'Counting', whose state was saved"):
+        train(PLAN, tmp_path, resume=True)
+    assert train(PLAN, tmp_path, resume=True, hooks=[StopWhen(step=10), Counting()]).steps_done == 10
+
+
+def test_a_hook_that_raises_loses_nothing(tmp_path: Path) -> None:
+    class Failing(Hook):
+        def step(self, training: Training, loss: Tensor) -> None:
+            if training.step == 13:
+                raise ValueError("no more")
+
+    with pytest.raises(ModelError, match=r"The hook .*Failing, in step at step 13, raised ValueError: no more") as told:
+        train(PLAN, tmp_path, hooks=[Failing()])
+    assert "raise ValueError" in told.value.user_traceback
+    assert read_training_record(tmp_path).steps_done == 10
+    train(PLAN, tmp_path / "whole")
+    train(PLAN, tmp_path, resume=True)
+    assert_same_weights(tmp_path, tmp_path / "whole")
+
+
+def test_a_state_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+    class Odd(Hook):
+        def state(self) -> dict[str, Any]:
+            return {"tensor": torch.zeros(1)}
+
+    with pytest.raises(LgbenchError, match="A hook's state cannot be saved"):
+        train(PLAN, tmp_path, hooks=[Odd()])
+
+
+def test_weights_are_kept_at_every_point(tmp_path: Path) -> None:
+    train(PLAN, tmp_path, hooks=[KeepPoints()])
+    kept = sorted(path.name for path in (tmp_path / "points").iterdir())
+    assert kept == ["step10", "step15", "step20", "step23", "step5"]
+    last = json.loads((tmp_path / "points" / "step23" / "checkpoint.json").read_text("utf-8"))
+    assert last["steps"] == 23
+    for name in ("model.safetensors", "checkpoint.json"):
+        kept_bytes = (tmp_path / "points" / "step23" / name).read_bytes()
+        assert kept_bytes == (tmp_path / "checkpoint" / name).read_bytes()
+    first = (tmp_path / "points" / "step5" / "model.safetensors").read_bytes()
+    assert first != (tmp_path / "checkpoint" / "model.safetensors").read_bytes()
+
+
+def test_a_run_stops_when_a_target_is_reached(tmp_path: Path) -> None:
+    assert train(PLAN, tmp_path / "a", hooks=[StopWhen(accuracy=0.0)]).steps_done == 5
+    assert train(PLAN, tmp_path / "b", hooks=[StopWhen(accuracy=1.0)]).finished
+    assert train(PLAN, tmp_path / "c", hooks=[StopWhen(step=11)]).steps_done == 15
+
+
+def test_the_first_ctrl_c_saves_the_step_at_work(tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    plan = tiny_plan("steps=40", "evaluate_every=40")
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, tmp_path / "pieces", report=interrupt)
+    assert read_training_record(tmp_path / "pieces").steps_done == 20, "before the first point"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    record, whole = train(plan, tmp_path / "pieces", resume=True), train(plan, tmp_path / "whole")
+    assert record.curve == whole.curve
+    assert_same_weights(tmp_path / "pieces", tmp_path / "whole")
+
+
+def test_hooks_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(make_hook("keep-points", {}), KeepPoints)
+    assert isinstance(make_hook("stop-when", {"accuracy": "0.9", "zone": "transfer"}), StopWhen)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "from lgbench.training.hooks import Hook\n\nclass Mine(Hook):\n    def __init__(self, n: int): self.n = n\n",
+        "utf-8",
+    )
+    assert make_hook("mine.py:Mine", {"n": "3"}).n == 3  # type: ignore[attr-defined]
+    for name, options, words in (
+        ("stop-when", {}, "needs an accuracy or a step"),
+        ("stop-when", {"zone": "far", "step": "1"}, "'far' is not a valid zone"),
+        ("stop-wen", {}, "names no hook. Write keep-points, stop-when, tensorboard, or file.py:attribute"),
+        ("mine.py:Mine", {}, "needs the hook option 'n': add --hook-option mine.py:Mine.n=VALUE"),
+        ("builtins:dict", {}, "made a dict, which is no subclass of"),
+    ):
+        with pytest.raises(LgbenchError, match=words):
+            make_hook(name, options)
+
+
+def test_tensorboard_gets_the_curve(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+
+    record = train(PLAN, tmp_path, hooks=[make_hook("tensorboard", {"every": "1"})])
+    log = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    log.Reload()  # type: ignore[no-untyped-call,unused-ignore]
+    assert [event.step for event in log.Scalars("loss")] == list(range(1, 24))
+    assert [event.step for event in log.Scalars("accuracy/transfer")] == [point.step for point in record.curve]
+
+
+def test_tensorboard_logs_through_no_link(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (run := tmp_path / "run").mkdir()
+    (run / "tensorboard").symlink_to(elsewhere)
+    with pytest.raises(LgbenchError, match="tensorboard' is a link"):
+        train(PLAN, run, hooks=[make_hook("tensorboard", {})])
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("schedule", ["trapezoid", "cosine", "linear"])
+def test_schedules(schedule: str) -> None:
+    settings = tiny_plan("steps=100", "warmup=0.1", "decay=0.4", f"schedule={schedule}").settings
+    rates = [learning_rate(settings, step) / settings.learning_rate for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    shapes: dict[str, Callable[[int], float]] = {
+        "trapezoid": lambda step: 1.0 if step < 60 else (1 + math.cos(math.pi * (step - 59) / 41)) / 2,
+        "cosine": lambda step: (1 + math.cos(math.pi * (step - 9) / 91)) / 2,
+        "linear": lambda step: 1 - (step - 9) / 91,
+    }
+    assert rates[10:] == pytest.approx([shapes[schedule](step) for step in range(10, 100)])
+    assert 0 < rates[-1] < 0.02
+    assert learning_rate(settings, 30, highest=2.0) == pytest.approx(2 * rates[30])
+
+
+def test_muon_takes_the_matrices_inside_and_adamw_the_rest() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.inner = nn.Embedding(7, 4), nn.Linear(4, 4)
+            self.norm, self.outer = nn.LayerNorm(4), nn.Linear(4, 7)
+
+    module = Tied()
+    optimizers = make_optimizer(module, tiny_plan("optimizer=muon").settings)
+    names = {id(each): name for name, each in module.named_parameters()}
+    ordered = [names[id(each)] for each in optimizers.parameters]
+    assert sorted(ordered) == sorted(names.values()), "each is trained once"
+    of_muon = [name for number, name in enumerate(ordered) if optimizers.moment_names(number) == {"momentum_buffer"}]
+    assert of_muon == ["inner.weight"]
+    with pytest.raises(LgbenchError, match="needs linear layers inside the module"):
+        make_optimizer(nn.Linear(2, 2), tiny_plan("optimizer=muon").settings)
+
+
+def test_muon_is_pytorchs_own() -> None:
+    """One step of a matrix equals a step of `torch.optim.Muon` at the same rate."""
+    torch.manual_seed(0)
+    settings = tiny_plan("optimizer=muon", "steps=10", "warmup=0", "decay=0").settings
+    inner, twin = nn.Linear(3, 5), nn.Linear(3, 5)
+    module = nn.Sequential(inner, nn.Linear(5, 2))
+    twin.load_state_dict(inner.state_dict())
+    muon: Any = torch.optim.Muon
+    peer = muon([twin.weight], lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay)
+    gradient = torch.randn(5, 3)
+    for weight in (inner.weight, twin.weight):
+        weight.grad = gradient.clone()
+    make_optimizer(module, settings).step(settings, 0)
+    peer.step()
+    assert torch.equal(inner.weight, twin.weight)

@@ -258,8 +258,8 @@ def test_retrain_runs_only_the_hooks_that_the_user_names(lgbench: Shell) -> None
     done = lgbench("retrain", "a", "--hook", "elsewhere.py:Curriculum", "--output", "again")
     assert done.status == 0, done.out + done.err
     assert "A hook changed what the run trained on: it is no result of arm main_only." in done.err
-    assert weights("again") == weights("a")
-    assert Path("again/points/step2").exists(), "hooks of lgbench's own are taken from the record"
+    assert weights("again/a") == weights("a")
+    assert Path("again/a/points/step2").exists(), "hooks of lgbench's own are taken from the record"
     surplus = lgbench("retrain", "a", "--hook", "elsewhere.py:Curriculum", "--hook", "hooks.py:Counting")
     assert "The run had no hook 'hooks.py:Counting'" in " ".join(surplus.err.split())
     Path("elsewhere.py").write_text(HOOKS + "\n", encoding="utf-8")
@@ -279,7 +279,7 @@ def test_retrain_needs_the_same_start_and_repeats_the_options(lgbench: Shell) ->
     shutil.move("first", "moved")
     done = lgbench(*again, "--start", "moved", "--output", "again")
     assert done.status == 0, done.out + done.err
-    assert weights("again") == weights("a")
+    assert weights("again/a") == weights("a")
     assert "leave --start out" in lgbench("retrain", "moved", "--model", "mine.py:build", "--start", "a").err
 
 

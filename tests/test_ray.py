@@ -60,7 +60,8 @@ class Study(ArmExperiment):
             yield Run(plan, root / f"seed{seed}", f"seed {seed}")
 
     def finish(self, run, device, monitor):
-        train_run(run, device=device, monitor=monitor, build=None, hooks=[Witness(self.doomed, self.gate)])
+        hooks = [Witness(self.doomed, self.gate)]
+        train_run(run.plan, run.folder, device=device, monitor=monitor, build=None, hooks=hooks)
 
     def report(self, runs):
         return Report([run.name for run in runs])
@@ -157,7 +158,7 @@ def test_a_run_on_a_node_that_dies_is_resumed(cluster: Any, study: Callable[...,
         cluster.remove_node(doomed, allow_graceful=False)
         (tmp_path / "gate").touch()
         assert [outcome.state for outcome in outcomes.result(timeout=150)] == [State.FINISHED] * 2
-    starts = sorted((run.folder / "starts").read_text("utf-8").splitlines() for run in runs)
+    starts = sorted([(run.folder / "starts").read_text("utf-8").splitlines() for run in runs], key=len)
     head = cluster.head_node.node_id
     assert starts == [[f"0 {head}"], [f"0 {doomed.node_id}", f"5 {head}"]], "resumed, and the other run once only"
     alone = study()
@@ -190,7 +191,7 @@ def test_what_a_run_has_sent_is_kept_after_ctrl_c(cluster: Any, study: Callable[
 def test_cells_are_shared_out_over_the_cluster(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MODEL, "utf-8")
-    train_run(Run(tiny_plan(), Path("run"), "a run"), device="cpu", monitor=Monitor("", quiet=True), build=None)
+    train_run(tiny_plan(), Path("run"), device="cpu", monitor=Monitor("", quiet=True), build=None)
     with RayExecutor(cluster.address, keep=True) as executor:
         assert executor.slots >= 1
         for name in ("mine.py:Sometimes", "run/checkpoint"):

@@ -60,8 +60,7 @@ class Study(ArmExperiment):
             yield Run(plan, root / f"seed{seed}", f"seed {seed}")
 
     def finish(self, run, device, monitor):
-        hooks = [Witness(self.doomed, self.gate)]
-        train_run(run.plan, run.folder, device=device, monitor=monitor, build=None, hooks=hooks)
+        train_run(run, device=device, monitor=monitor, build=None, hooks=[Witness(self.doomed, self.gate)])
 
     def report(self, runs):
         return Report([run.name for run in runs])
@@ -191,7 +190,7 @@ def test_what_a_run_has_sent_is_kept_after_ctrl_c(cluster: Any, study: Callable[
 def test_cells_are_shared_out_over_the_cluster(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MODEL, "utf-8")
-    train_run(tiny_plan(), Path("run"), device="cpu", monitor=Monitor("", quiet=True), build=None)
+    train_run(Run(tiny_plan(), Path("run"), "a run"), device="cpu", monitor=Monitor("", quiet=True), build=None)
     with RayExecutor(cluster.address, keep=True) as executor:
         assert executor.slots >= 1
         for name in ("mine.py:Sometimes", "run/checkpoint"):

@@ -249,7 +249,7 @@ def lives(group: int) -> bool:
 def test_a_run_says_early_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = tiny_plan("steps=30", "evaluate_every=25")
     run = Run(plan, tmp_path / "run", "a run")
-    train_run(run.plan, run.folder, device="cpu", monitor=Monitor(run.name), build=None, tell=lambda _, __: "a point")
+    train_run(run, device="cpu", monitor=Monitor(run.name), build=None, tell=lambda _, __: "a point")
     told = re.sub(r"loss [\d.]+, [\d,]+ examples/s", "PACE", capsys.readouterr().err)
     assert told.splitlines() == [
         "a run, step 10/30: PACE; about 0 min to go",

@@ -140,7 +140,7 @@ class Experiment(ABC):
         """
         from lgbench.experiments.finish import train_run
 
-        train_run(run.plan, run.folder, device=device, monitor=monitor, build=self.build(run))
+        train_run(run, device=device, monitor=monitor, build=self.build(run))
 
     def build(self, run: Run) -> Build | None:
         """What builds the module of a run; None for the reference model.

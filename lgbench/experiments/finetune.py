@@ -93,7 +93,7 @@ class Finetune(SuiteExperiment):
         from lgbench.models.tokenizer import suite_vocabulary
         from lgbench.training.finetuning import leave_model
 
-        train_run(run.plan, run.folder, device=device, monitor=monitor, build=self.build(run, rehearsed=True))
+        train_run(run, device=device, monitor=monitor, build=self.build(run, rehearsed=True))
         leave_model(run.folder, self._source(), lora_rank=self.lora, vocabulary=suite_vocabulary(run.plan.loaded_suite))
 
     def report(self, runs: Sequence[Run]) -> Report:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lgbench.evaluation import evaluate
+from lgbench.experiments.base import Run
 from lgbench.experiments.monitor import Monitor, Tell
 from lgbench.links import refuse_links
 from lgbench.models.checkpoint import Build
@@ -28,20 +29,12 @@ RESULT = "result"
 
 
 def train_run(
-    plan: TrainingPlan,
-    folder: Path,
-    *,
-    device: str,
-    monitor: Monitor,
-    build: Build | None,
-    tell: Tell = zones_line,
-    hooks: Sequence[Hook] = (),
+    run: Run, *, device: str, monitor: Monitor, build: Build | None, tell: Tell = zones_line, hooks: Sequence[Hook] = ()
 ) -> TrainingRecord:
     """Train a run to its end, from wherever an earlier call left it.
 
     Args:
-        plan: What to train.
-        folder: The run's folder.
+        run: The run.
         device: Where to train.
         monitor: What to report to.
         build: Builds its module; None for the reference model.
@@ -52,12 +45,12 @@ def train_run(
         LgbenchError: Training failed.
     """
     return train(
-        plan,
-        folder,
+        run.plan,
+        run.folder,
         build=build,
         device=device,
         resume=True,
-        report=lambda progress: monitor.training(plan, progress, tell),
+        report=lambda progress: monitor.training(run.plan, progress, tell),
         hooks=hooks,
     )
 

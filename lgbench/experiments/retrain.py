@@ -105,9 +105,7 @@ class Retrain(Experiment):
                 news = "as recorded" if differs is None else f"not as recorded: {differs}"
                 return f"{zones_line(plan, point)}; {news}"
 
-            train_run(
-                run.plan, run.folder, device=device, monitor=monitor, build=self.build(run), tell=tell, hooks=hooks
-            )
+            train_run(run, device=device, monitor=monitor, build=self.build(run), tell=tell, hooks=hooks)
 
     def report(self, runs: Sequence[Run]) -> Report:
         """A verdict on each."""

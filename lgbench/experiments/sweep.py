@@ -46,7 +46,7 @@ class Sweep(ArmExperiment):
         from lgbench.experiments.finish import train_run
         from lgbench.training.points import gap_line
 
-        train_run(run.plan, run.folder, device=device, monitor=monitor, build=self.build(run), tell=gap_line)
+        train_run(run, device=device, monitor=monitor, build=self.build(run), tell=gap_line)
 
     def report(self, runs: Sequence[Run]) -> Report:
         """The gap of each run; `lgbench plot --kind gap` draws them as a map."""

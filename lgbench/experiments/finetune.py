@@ -47,8 +47,9 @@ class Finetune(SuiteExperiment):
     def options(self) -> dict[str, Any]:
         """The options; a local model is named by its whole path, under which other machines must have it too."""
         place = Path(self.model.removeprefix(_HF)).expanduser()
-        found = place.exists() or Path(str(place).rpartition("@")[0]).is_dir()
-        return super().options() | ({"model": f"{_HF}{place.absolute()}"} if found else {})
+        folder, at, _ = str(place).rpartition("@")  # a revision
+        is_local = place.is_dir() or (bool(at) and Path(folder).is_dir())
+        return super().options() | ({"model": f"{_HF}{place.absolute()}"} if is_local else {})
 
     def prepare(self) -> None:
         """Open the suite, once it is known that the model can be trained at all."""

@@ -258,7 +258,7 @@ def test_schema_describes_a_result(lgbench: Shell) -> None:
 
 def test_version_and_help(lgbench: Shell) -> None:
     assert lgbench("--version").out.startswith("lgbench 0.")
-    for command in ("eval", "rescore", "tasks", "suites", "data", "schema", "bench"):
+    for command in ("eval", "rescore", "tasks", "suites", "data", "schema"):
         assert lgbench(command, "--help").status == 0
 
 

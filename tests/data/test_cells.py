@@ -58,6 +58,7 @@ def test_the_committed_hashes_of_a_suite_are_those_of_the_redrawn_cells(task: Ta
 
 
 @every_task
+@pytest.mark.slow
 def test_a_third_of_the_committed_hashes_of_standard_derive(task: Task) -> None:
     for length in STANDARD.grid(task.name)[::3]:
         drawn = cell_digest(draw_cell(STANDARD, task.name, length))

@@ -136,6 +136,7 @@ def test_a_line_without_end_is_not_unpacked(tmp_path: Path) -> None:
     assert peak < 2_000_000
 
 
+@pytest.mark.slow
 def test_stored_replies_are_read_in_the_memory_of_a_few_lines(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl.gz"
     texts = [("x" * 4095) + "\U0001f600", "", 'é"\\', "\u2028"] * 2000

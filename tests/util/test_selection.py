@@ -54,6 +54,7 @@ def test_what_is_collected_follows_the_shard_and_the_markers() -> None:
     pytest.importorskip("torch")
     assert collected(light, heavy) == {light, heavy}
     assert collected("-m", "not torch", light, heavy) == {light}
+    assert collected("--fast", light, heavy) == {light}
     shard = shard_of(ROOT / light, ROOT, 2)
     assert collected("--shard", f"{shard}/2", light) == {light}
     assert collected("--shard", f"{3 - shard}/2", light) == set()

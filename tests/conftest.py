@@ -33,16 +33,26 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shard", metavar="NUMBER/COUNT", help="Run the test files of one shard of COUNT.")
+    parser.addoption("--fast", action="store_true", help="Leave out slow tests and those that need a heavy extra.")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    left_out = config.getoption("--fast") and collection_path.is_file() and selection.is_left_out(collection_path)
+    return True if left_out else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers that are given here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     selection.mark(items)
+    others: set[pytest.Item] = set()
     if shard := config.getoption("--shard"):
         number, count = selection.parse_shard(shard)
-        others = [item for item in items if selection.shard_of(item.path, config.rootpath, count) != number]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in set(others)]
+        others |= {item for item in items if selection.shard_of(item.path, config.rootpath, count) != number}
+    if config.getoption("--fast"):
+        others |= {item for item in items if any(marker.name in selection.NOT_FAST for marker in item.iter_markers())}
+    if others:
+        config.hook.pytest_deselected(items=list(others))
+        items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ import pytest
 
 from lgbench.util.extras import EXTRAS
 
+NOT_FAST = frozenset({"slow", "peers", *EXTRAS} - {"export"})
+"""The markers of tests that `--fast` leaves out."""
 _SKIPS = r"pytest\.importorskip\([\"'](\w+)"
 _OF_A_MODULE = re.compile(rf"^(?:\w+ = )?{_SKIPS}", re.MULTILINE)
 _OF_A_TEST = re.compile(_SKIPS)
@@ -25,6 +27,11 @@ def markers_of(text: str, *, module: bool) -> set[str]:
         for package in packages:
             extras.setdefault(package, extra)
     return {extras[package] for package in needed if package in extras}
+
+
+def is_left_out(path: Path) -> bool:
+    """Whether `--fast` leaves out a whole file, which then need not be imported."""
+    return path.name.startswith("test_") and bool(markers_of(path.read_text("utf-8"), module=True) & NOT_FAST)
 
 
 def mark(items: Sequence[pytest.Item]) -> None:

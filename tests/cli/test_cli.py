@@ -209,6 +209,7 @@ def test_tasks_and_suites_are_listed(lgbench: Shell) -> None:
     assert all(len(prompt) == 12 for prompt in prompts)
 
 
+@pytest.mark.slow
 def test_the_committed_hashes_are_those_of_this_machine(lgbench: Shell) -> None:
     done = lgbench("suites", "lock", "--check")
     assert (done.status, done.out.count("match the committed hashes")) == (0, len(SUITES))
@@ -257,7 +258,7 @@ def test_schema_describes_a_result(lgbench: Shell) -> None:
 
 def test_version_and_help(lgbench: Shell) -> None:
     assert lgbench("--version").out.startswith("lgbench 0.")
-    for command in ("eval", "rescore", "tasks", "suites", "data", "schema", "bench"):
+    for command in ("eval", "rescore", "tasks", "suites", "data", "schema"):
         assert lgbench(command, "--help").status == 0
 
 

@@ -22,6 +22,8 @@ from tests.cli.test_cli import Shell
 from tests.loopback import Serve, failure
 from tests.submitted import RUN, edit
 
+pytestmark = pytest.mark.slow
+
 # A colour, a link, a title, a cleared line, a reversed direction, an 8-bit control sequence, DEL, and forged lines.
 HOSTILE = (
     "evil\x1b[35m\x1b]8;;http:x\x07\x1b]0;x\x07\x1b[2K\x1b[1A\u202egnp\u2066\x9b2J\x7f[red]b[link=x]"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 OF_EXTRAS = {"torch", "transformers", "peft", "openai", "aiohttp", "matplotlib", "pyarrow", "tensorboard"}
 HEAVY = (*sorted(OF_EXTRAS), "scipy", "numpy", "pydantic")

@@ -26,6 +26,7 @@ def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     return Shell(capsys, monkeypatch)
 
 
+@pytest.mark.slow
 def test_accuracy_by_length_where_a_task_lacks_lengths_or_on_request(lgbench: Shell) -> None:
     chosen = lgbench("eval", f"{EXAMPLE}:MyModel", "--task", "reverse_add,mqar", "--length", "4,14,4", "-o", "chosen")
     rows = [line.split() for line in chosen.out.splitlines()]
@@ -63,6 +64,7 @@ def test_a_sparkline_keeps_nothing_and_everything_apart(lgbench: Shell) -> None:
     assert sparkline(task) == "▂" + "▁" * 9  # 4 of 256 two-letter strings repeat their first letter
 
 
+@pytest.mark.slow
 def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
     for arm, digits in (("main_only", "8"), ("transfer", "14"), ("control", "8")):
         options = ["--group", "add-carry", "--arm", arm, "--model-option", f"max_digits={digits}", "--output", arm]
@@ -105,6 +107,7 @@ def test_arms_of_two_systems_are_not_mixed(lgbench: Shell) -> None:
     assert lgbench("compare", "submissions/one").status == 0
 
 
+@pytest.mark.slow
 def test_each_suite_is_compared_by_itself(lgbench: Shell) -> None:
     for suite in ("mini-v1", "standard-v1"):
         options = ["--suite", suite, "--group", "add-multiply", "--arm", "main_only", "--quiet"]

@@ -16,6 +16,8 @@ import pytest
 from lgbench.data.drafts import open_suite
 from lgbench.data.groups import TRAINED_ARMS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # The page's suite may exist one day. This one never will.
 PAGE = (ROOT / "docs" / "adding-a-task.md").read_text("utf-8").replace("mini-v2", "mini-v0")

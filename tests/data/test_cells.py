@@ -50,6 +50,7 @@ def first_suite(task: Task) -> Suite:
 
 
 @redrawn_task
+@pytest.mark.slow
 def test_the_committed_hashes_of_a_suite_are_those_of_the_redrawn_cells(task: Task) -> None:
     suite = first_suite(task)
     for length in suite.grid(task.name):
@@ -57,6 +58,7 @@ def test_the_committed_hashes_of_a_suite_are_those_of_the_redrawn_cells(task: Ta
 
 
 @every_task
+@pytest.mark.slow
 def test_a_third_of_the_committed_hashes_of_standard_derive(task: Task) -> None:
     for length in STANDARD.grid(task.name)[::3]:
         drawn = cell_digest(draw_cell(STANDARD, task.name, length))
@@ -65,6 +67,7 @@ def test_a_third_of_the_committed_hashes_of_standard_derive(task: Task) -> None:
 
 # One task of each sampler.
 @pytest.mark.parametrize("task", ["no_carry", "reverse_subtract", "cot_multiply", "capitalize", "mqar", "dfs_trace"])
+@pytest.mark.slow
 def test_the_committed_hash_of_the_longest_standard_cell_is_that_of_the_redrawn_cell(task: str) -> None:
     longest = STANDARD.grid(task)[-1]
     assert committed_digest(STANDARD, Cell(task, longest)) == redrawn_digest(STANDARD, task, longest)

@@ -17,6 +17,8 @@ from lgbench.data.tasks import get_task
 from tests.chi_square import LEAST_P, p_value, uniform
 from tests.oracles import complaints, operands
 
+pytestmark = pytest.mark.slow
+
 
 def sample(task: str, length: int, count: int, *, split: str = "test") -> list[str]:
     return get_task(task).sampler(split)(Stream("distributions", task, split, length), length, count)

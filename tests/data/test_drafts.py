@@ -279,6 +279,7 @@ def test_an_unsound_suite_is_refused_with_a_sentence(suite: Suite, message: str)
         open_suite(suite)
 
 
+@pytest.mark.slow
 def test_two_drafts_cannot_have_one_name(file: str) -> None:
     open_suite(file)
     Path("other.py").write_text(FILE, encoding="utf-8")
@@ -298,6 +299,7 @@ def test_a_suite_that_python_made_is_evaluated_and_marked(tmp_path: Path) -> Non
     assert [problem.field for problem in ineligible(result.model_copy(update={"draft": None}))] == ["suite"]
 
 
+@pytest.mark.slow
 def test_a_result_is_refused_until_its_draft_is_named(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate(load_model("oracle"), suite=open_suite(file), arm="transfer", group="turn-same", output="run")
     monkeypatch.setattr(suites, "_opened", {})
@@ -309,6 +311,7 @@ def test_a_result_is_refused_until_its_draft_is_named(file: str, monkeypatch: py
     assert rescore("run").result.suite == "greek-v0"
 
 
+@pytest.mark.slow
 def test_a_draft_that_changed_no_longer_fits_its_results(file: str) -> None:
     evaluate(load_model("oracle"), suite=open_suite(file), output="run")
     Path("mine.py").write_text(FILE.replace("text[-2::-1]", "text[:-1]"), encoding="utf-8")
@@ -346,6 +349,7 @@ def in_another_process(suite: Suite) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, input=pickle.dumps(suite), capture_output=True, check=False)
 
 
+@pytest.mark.slow
 def test_another_process_opens_the_same_file(file: str) -> None:
     suite = open_suite(file)
     done = in_another_process(suite)

@@ -17,6 +17,8 @@ from lgbench.data.tasks.mazes import _keep
 from tests.chi_square import LEAST_P, p_value, uniform
 from tests.oracles import GRID, MAZES, adjacent, endpoints, entries
 
+pytestmark = pytest.mark.slow
+
 
 def sample(task: str, length: int, count: int) -> list[str]:
     return get_task(task).sample(Stream("distributions", task, length), length, count)

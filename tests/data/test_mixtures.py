@@ -40,6 +40,7 @@ def rows(batch: Batch) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("start", range(11))
+@pytest.mark.slow
 def test_the_batches_of_a_run_in_stages_are_those_of_its_lists(start: int) -> None:
     long, both = (list(itertools.islice(batches(MINI, parts, size=3, chunks=1), 5)) for parts in (LONG, BOTH))
     expected = [*long[:2], *both[:5], *long[2:5]][start:]

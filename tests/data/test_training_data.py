@@ -53,11 +53,13 @@ def golden_hashes() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("group", "arm"), GROUP_ARMS)
+@pytest.mark.slow
 def test_the_first_block_of_every_arm_is_the_golden_one(group: str, arm: str) -> None:
     assert digest(block(group, arm)) == json.loads(GOLDEN.read_text("utf-8"))[f"{group}/{arm}"]
 
 
 @pytest.mark.parametrize(("group", "arm"), GROUP_ARMS)
+@pytest.mark.slow
 def test_training_examples_are_legal_of_the_arm_and_answered_alike_by_another_route(group: str, arm: str) -> None:
     greatest = {part.task: part.max_length for part in arm_of(group, arm)}
     examples = block(group, arm)
@@ -99,6 +101,7 @@ def redrawn_held_out(task: str, length: int) -> frozenset[str]:
         ),
     ],
 )
+@pytest.mark.slow
 def test_blocks_are_as_redrawn_from_their_keys(
     group: str, arm: str, text: str, parts: list[tuple[str, int, int]]
 ) -> None:
@@ -124,6 +127,7 @@ def vanish(number: int) -> int:
     os._exit(1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_told() -> None:
     with pytest.raises(LgbenchError, match="this stopped, with workers=0"):
         next(drawn_ahead(vanish, first=0, workers=1))
@@ -134,6 +138,7 @@ def interrupted(number: int) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_not_for_the_workers() -> None:
     """It reaches every process of a terminal, and the one that trains has the word."""
     blocks = drawn_ahead(interrupted, first=3, workers=1)
@@ -141,6 +146,7 @@ def test_ctrl_c_is_not_for_the_workers() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.slow
 def test_workers_change_nothing(workers: int) -> None:
     start, count = BLOCK_EXAMPLES - 10, 2 * BLOCK_EXAMPLES
     alone, together = (

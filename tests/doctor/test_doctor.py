@@ -46,6 +46,7 @@ def bad_checks(found: dict[str, tuple[str, str]]) -> set[str]:
     return {check for check, (state, _) in found.items() if state != "ok"}
 
 
+@pytest.mark.slow
 def test_a_sound_model_passes() -> None:
     found = findings(Echo())
     assert bad_checks(found) == set()
@@ -261,6 +262,7 @@ def test_recorded_replies_are_checked_for_gaps(tmp_path: Path) -> None:
     assert findings(RecordedReplies(path), "reverse") == {"replies recorded": ("warning", "1 of 10 cells are complete")}
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_a_verdict(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

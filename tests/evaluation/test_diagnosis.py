@@ -135,12 +135,14 @@ def test_a_model_that_stops_early_on_long_prompts_is_not_diagnosed(tmp_path: Pat
     assert [each.mistake.name for each in examine_result(alone, tmp_path / "alone").diagnoses] == ["early"]
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_know_the_answers_is_not_diagnosed(tmp_path: Path) -> None:
     result = evaluate(Random(), output=tmp_path / "run")
     assert examine_result(result, tmp_path / "run").diagnoses == []
 
 
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+@pytest.mark.slow
 def test_no_trained_model_is_diagnosed(folder: Path) -> None:
     assert examine_result(read_record(folder / RESULT_FILE, Result), folder).diagnoses == []
 
@@ -173,6 +175,7 @@ def write_model(path: Path, change: str) -> str:
     return f"{path}:Model"
 
 
+@pytest.mark.slow
 def test_eval_and_show_end_with_it_and_its_command_prints_examples(lgbench: Shell) -> None:
     model = write_model(Path("model.py"), "answer + chr(10)")
     done = lgbench("eval", model, "--task", "reverse_add,mqar", "--limit", "8", "-o", "a run")
@@ -229,6 +232,7 @@ def test_errors_are_chosen_and_cannot_write_to_the_terminal(lgbench: Shell) -> N
     assert "Nothing of length 6 was evaluated, but 4, 20." in lgbench("errors", "run", "--length", "6").err
 
 
+@pytest.mark.slow
 def test_a_long_reply_is_shown_around_its_first_difference(lgbench: Shell) -> None:
     model = write_model(Path("model.py"), "answer[:-3] + '?' + answer[-2:]")
     options = ["--suite", "standard-v1", "--task", "node_list", "--length", "64", "--limit", "1"]

@@ -54,6 +54,7 @@ def test_a_folder_that_cannot_be_made_is_told(lgbench: Shell, tmp_path: Path) ->
     assert (done.status, done.err) == (1, f"Error: {told}\n")
 
 
+@pytest.mark.slow
 def test_a_failing_start_leaves_no_folder(lgbench: Shell, tmp_path: Path) -> None:
     told = lgbench("eval", "m.py:Broken", *SHORT).err
     assert "broken" in told
@@ -62,6 +63,7 @@ def test_a_failing_start_leaves_no_folder(lgbench: Shell, tmp_path: Path) -> Non
     assert f"will be in {Path('runs')}" in lgbench("eval", "echo", *SHORT).err
 
 
+@pytest.mark.slow
 def test_a_long_name_is_cut(lgbench: Shell, tmp_path: Path) -> None:
     done = lgbench("eval", f"m.py:A{LONG}", *SHORT, "-q")
     assert done.status == 0, done.err
@@ -69,6 +71,7 @@ def test_a_long_name_is_cut(lgbench: Shell, tmp_path: Path) -> None:
     assert len(folder.name) == 150 + len("-1")
 
 
+@pytest.mark.slow
 def test_the_command_that_goes_on_is_one(lgbench: Shell) -> None:
     """Also where MODEL follows a `--`, behind which nothing is an option."""
     for arguments in (["m.py:Stops", *SHORT], [*SHORT, "--", "m.py:Stops"]):
@@ -78,6 +81,7 @@ def test_the_command_that_goes_on_is_one(lgbench: Shell) -> None:
 
 
 @pytest.mark.parametrize(("file", "content"), [(PARTIAL_FILE, b"garbage\n"), (RUN_FILE, b"{")])
+@pytest.mark.slow
 def test_a_damaged_run_is_not_said_to_go_on(lgbench: Shell, file: str, content: bytes) -> None:
     command = ("eval", "m.py:Stops", *SHORT, "--batch-size", "1", "--output", "run")
     assert "go on with:" in lgbench(*command).err
@@ -109,6 +113,7 @@ def test_no_file_of_a_run_is_written_through_a_link(
     assert (mine.read_bytes() == b"") if is_there else not mine.exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_only_in_files_of_its_own(lgbench: Shell, tmp_path: Path) -> None:
     command = ("eval", "m.py:Stops", *SHORT, "--batch-size", "1", "--output", "run")
     assert lgbench(*command).status == 1

@@ -108,6 +108,7 @@ def slow_model(folder: Path, *, seconds: float) -> Path:
 
 
 @pytest.mark.parametrize("kill_after", [0.05, 0.2, 0.5])
+@pytest.mark.slow
 def test_a_killed_process_goes_on(kill_after: float, tmp_path: Path, undisturbed: list[object]) -> None:
     """SIGKILL at some moment: whatever it was, the run can be resumed. The moment decides nothing that is asserted."""
     script = slow_model(tmp_path, seconds=0.01)
@@ -158,6 +159,7 @@ def test_a_finished_run_is_shown_again_without_asking(tmp_path: Path) -> None:
     assert run(Silent(), tmp_path, resume=True) == first
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_taken_for_that_of_a_changed_model(tmp_path: Path) -> None:
     source = tmp_path / "model.py"
     source.write_text("from lgbench.models.builtin import Echo as Model\n", encoding="utf-8")

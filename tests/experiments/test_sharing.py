@@ -19,6 +19,8 @@ from lgbench.util.errors import LgbenchError
 from lgbench.util.processes import ProcessEndedError
 from tests.cli.test_cli import Shell
 
+pytestmark = pytest.mark.slow
+
 MINI = load_suite("mini-v1")
 MODEL = '''
 import os

@@ -178,6 +178,7 @@ def test_lm_eval_counts_what_we_count(tmp_path: Path) -> None:
     assert expected > 0
 
 
+@pytest.mark.slow
 def test_the_data_set_is_the_suite(tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     from lgbench.export.dataset import export_dataset

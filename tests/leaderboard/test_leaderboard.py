@@ -60,6 +60,7 @@ def test_the_empty_board_says_so() -> None:
     assert "No system has been submitted yet. [Submit the first](../docs/submitting.md)." in files["README.md"]
 
 
+@pytest.mark.slow
 def test_systems_are_ranked_by_transfer_score_with_few_seeds_last_and_ties_by_name() -> None:
     three, one = {"main_only": [0], "transfer": [100] * 3}, {"main_only": [0], "transfer": [200]}
     one_group_short = [*everywhere(three)[4:], *group_runs(GROUPS[0], {"main_only": [0], "transfer": [100] * 2})]

@@ -196,6 +196,7 @@ def test_build_and_check_as_typed(submissions: Path, monkeypatch: pytest.MonkeyP
         lgbench("leaderboard", "build")
 
 
+@pytest.mark.slow
 def test_the_committed_board_is_what_the_committed_submissions_give() -> None:
     files = derive_files(read_submissions(ROOT / "submissions"))
     assert list(differences(files, ROOT / "leaderboard")) == []

@@ -154,6 +154,7 @@ def test_every_main_task_of_an_open_run_has_a_look_of_its_own(suite: str) -> Non
     assert {share for curve, _ in picture.curves for share in curve.mean} == {Fraction(100, 256)}
 
 
+@pytest.mark.slow
 def test_the_bytes_depend_on_the_input_alone() -> None:
     """Two processes whose sets have other orders, neither of which loads matplotlib."""
     code = (

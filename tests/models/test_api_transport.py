@@ -139,6 +139,7 @@ def packed(size: int, *, layers: int = 1) -> bytes:
 
 @pytest.mark.parametrize(("encoding", "layers"), [("gzip", 1), ("gzip, gzip", 2)])
 @pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.slow
 def test_a_packed_answer_is_not_unpacked_whole(serve: Serve, status: int, encoding: str, layers: int) -> None:
     content = packed(300_000_000, layers=layers)
     model, server = serve(lambda number, body: (status, {"Content_Encoding": encoding}, content), retries="1")

@@ -20,6 +20,8 @@ from lgbench.models.loading import load_model
 from lgbench.training.spec import Recipe
 from lgbench.util.errors import LgbenchError, ModelError
 
+pytestmark = pytest.mark.slow
+
 SOURCE = '''
 """Models for tests."""
 from neighbour import suffix

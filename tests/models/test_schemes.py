@@ -188,6 +188,7 @@ def test_the_kinds_are_listed_with_their_options_and_their_packages(
     assert "PROBLEM: flock 1.5 offers the scheme 'hf', a name that lgbench itself uses" in done.out
 
 
+@pytest.mark.slow
 def test_the_package_of_the_page_works(install: Install, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text("utf-8")
     files = dict(re.findall(r"<!-- file: (my_package.py|pyproject.toml) -->\n```\w+\n(.*?)^```$", page, re.M | re.S))

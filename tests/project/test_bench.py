@@ -79,6 +79,7 @@ def test_the_benchmarks_are_no_part_of_the_package() -> None:
     assert "benchmarks" in listed["sdist"]["include"]
 
 
+@pytest.mark.slow
 def test_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import processes
 
@@ -88,6 +89,7 @@ def test_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench("harness", prints=["lgbench eval echo --task reverse_add: # s, whole process"])
 
 
+@pytest.mark.slow
 def test_data(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import data
 

@@ -13,6 +13,8 @@ pytest.importorskip("torch")
 from tests.data.test_adding_a_task import run
 from tests.tiny_training import TINY
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
 SECTIONS = re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
 OF_COMMANDS = [(title, text) for title, text in SECTIONS if "```console" in text]

@@ -13,6 +13,8 @@ import pytest
 
 from lgbench.util.extras import EXTRAS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

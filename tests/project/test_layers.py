@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("importlinter")
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
 CONTRACTS = LINTER["contracts"]

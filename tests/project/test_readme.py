@@ -13,6 +13,8 @@ from lgbench.results.schema import Result
 from lgbench.util.records import read_record
 from tests.board import gains
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 

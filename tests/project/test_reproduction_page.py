@@ -226,6 +226,7 @@ def target_nodes(example: Example) -> int:
     return example.target.count("[")
 
 
+@pytest.mark.slow
 def test_longer_answers_in_mazes_are_counted_as_the_runs_have_them() -> None:
     text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
     rows = re.findall(r"^\| `(maze-\w+)`, `(\w+)` \| (\d+) of (\d+) \| (\d+) of (\d+) \|$", text, flags=re.MULTILINE)
@@ -248,6 +249,7 @@ def test_longer_answers_in_mazes_are_counted_as_the_runs_have_them() -> None:
         assert [int(number) for number in told] == [number for pair in expected for number in pair]
 
 
+@pytest.mark.slow
 def test_the_protocol_says_how_many_maze_targets_are_longer() -> None:
     text = " ".join((ROOT / "docs" / "protocol.md").read_text("utf-8").split())
     shares = []

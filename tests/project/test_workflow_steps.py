@@ -16,6 +16,8 @@ from tests.repository import Repository
 from tests.submitted import OTHER_SEED, RUN, edit
 from tests.workflow_files import ROOT, run_step, step
 
+pytestmark = pytest.mark.slow
+
 COMPARE = "Which code checks it, and whether there is anything to check"
 LABEL = "Whether a maintainer allows more than a submission may change"
 CHECK = "Check the submissions and the leaderboard"

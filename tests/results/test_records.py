@@ -122,6 +122,7 @@ def test_what_follows_the_first_unknown_id_is_not_read() -> None:
     assert read == [1]
 
 
+@pytest.mark.slow
 def test_a_line_without_end_is_not_unpacked(tmp_path: Path) -> None:
     packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
     parts = [packer.compress(b" " * 10**6) for _ in range(300)]
@@ -135,6 +136,7 @@ def test_a_line_without_end_is_not_unpacked(tmp_path: Path) -> None:
     assert peak < 2_000_000
 
 
+@pytest.mark.slow
 def test_stored_replies_are_read_in_the_memory_of_a_few_lines(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl.gz"
     texts = [("x" * 4095) + "\U0001f600", "", 'é"\\', "\u2028"] * 2000
@@ -154,6 +156,7 @@ def test_stored_replies_are_read_in_the_memory_of_a_few_lines(tmp_path: Path) ->
     assert peak < 2_000_000
 
 
+@pytest.mark.slow
 def test_more_lines_than_any_suite_has_examples_are_not_read(tmp_path: Path) -> None:
     path = write_replies(tmp_path / "replies.jsonl.gz", b'{"id":"a","reply":""}\n' * 200_000)
     with pytest.raises(InvalidFileError, match=r"has more than 157,696 lines"):

@@ -241,6 +241,7 @@ def resampled_seeds(generator: np.random.Generator, seeds: int) -> NDArray[np.fl
 @pytest.mark.parametrize(
     ("seeds", "covered", "seen"), [(2, 0.50, 0.08), (3, 0.75, 0.04), (5, 0.83, 0.02), (10, 0.90, 0.01)]
 )
+@pytest.mark.slow
 def test_few_seeds_have_the_coverage_that_the_protocol_admits(seeds: int, covered: float, seen: float) -> None:
     generator = np.random.default_rng(0)
     covers, sees = [], []

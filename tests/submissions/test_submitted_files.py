@@ -385,6 +385,7 @@ def test_one_run_under_two_groups_with_the_same_cells(system: Path) -> None:
     assert "equals that of one (arm 'transfer' of group 'maze-trace'" in found["two/result.json", "replies_sha256"]
 
 
+@pytest.mark.slow
 def test_one_model_may_be_asked_two_suites(system: Path) -> None:
     weights = {"kind": "hf", "source_sha256": ["a" * 64]}
     for suite, seed in (("mini-v1", 0), ("standard-v1", 0), ("standard-v1", 1)):

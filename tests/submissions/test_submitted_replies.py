@@ -136,6 +136,7 @@ def test_replies_that_unpack_without_end_are_not_unpacked(system: Path) -> None:
     assert peak < 20_000_000
 
 
+@pytest.mark.slow
 def test_replies_that_unpack_to_more_than_the_cap_are_not_read_to_their_end(system: Path) -> None:
     (system / RUN / "result.json").write_text("{}", encoding="utf-8")  # so that nothing says which ids there may be
     write_lines(system, [b'{"id":"x","reply":"%s"}\n' % (b"y" * 4000)] * 20_000)

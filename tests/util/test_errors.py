@@ -12,17 +12,20 @@ from lgbench.data.suites import load_suite
 from lgbench.util.errors import (
     DamagedRunError,
     DraftNotOpenError,
+    FolderInUseError,
     FolderTakenError,
     LgbenchError,
     ModelError,
     UnknownNameError,
 )
-from lgbench.util.processes import drawn_ahead
+from lgbench.util.processes import ProcessEndedError, drawn_ahead
 from lgbench.util.records import InvalidFileError, Problem
 
 ERRORS = [
     LgbenchError("a sentence"),
     FolderTakenError("taken"),
+    FolderInUseError("in use"),
+    ProcessEndedError("killed"),
     DamagedRunError("damaged"),
     DraftNotOpenError("not open"),
     UnknownNameError("task", "revers", iter(["reverse", "copy"])),

@@ -78,6 +78,7 @@ def replies(model: str, folder: Path, *, limit: int, plain: bool) -> tuple[int, 
     return sum(cell.counts.total for cell in result.cells), result.replies_sha256
 
 
+@pytest.mark.slow
 def test_the_reference_model_replies_the_same_without_them(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     with_them, without = (
@@ -95,6 +96,7 @@ def test_the_processor_is_the_same_without_them(monkeypatch: pytest.MonkeyPatch)
     assert private_api.has_fast_bfloat16() == asked_of_torch
 
 
+@pytest.mark.slow
 def test_a_hugging_face_model_replies_the_same_without_them(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")

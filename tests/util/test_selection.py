@@ -29,7 +29,7 @@ def test_every_extra_has_a_marker(pytestconfig: pytest.Config) -> None:
 
 
 def test_every_file_is_in_one_shard() -> None:
-    files = sorted(Path(__file__).parent.glob("test_*.py"))
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
     shards = [{path for path in files if shard_of(path, ROOT, 3) == number} for number in (1, 2, 3)]
     assert all(len(shard) > len(files) // 6 for shard in shards)
     assert sum(map(len, shards)) == len(files)
@@ -54,6 +54,7 @@ def test_what_is_collected_follows_the_shard_and_the_markers() -> None:
     pytest.importorskip("torch")
     assert collected(light, heavy) == {light, heavy}
     assert collected("-m", "not torch", light, heavy) == {light}
+    assert collected("--fast", light, heavy) == {light}
     shard = shard_of(ROOT / light, ROOT, 2)
     assert collected("--shard", f"{shard}/2", light) == {light}
     assert collected("--shard", f"{3 - shard}/2", light) == set()

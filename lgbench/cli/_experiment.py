@@ -21,7 +21,7 @@ from lgbench.util.text import LONGEST_PATH, json_text, plain
 
 if TYPE_CHECKING:
     from lgbench.experiments.base import Report, Run
-    from lgbench.experiments.launch import Outcome
+    from lgbench.experiments.launching import Outcome
     from lgbench.experiments.loading import Loaded
     from lgbench.experiments.monitor import Monitor
 
@@ -131,7 +131,7 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
     if not how.quiet:
         typer.echo("Planning ...", err=True)
 
-    from lgbench.experiments.launch import State, check_folders, shared_out
+    from lgbench.experiments.launching import State, check_folders, shared_out
     from lgbench.experiments.loading import Loaded
     from lgbench.models.devices import choose_device
     from lgbench.util.links import refuse_links
@@ -194,7 +194,7 @@ def _launch(loaded: Loaded, runs: Sequence[Run], device: str, how: How) -> list[
     """Every run, with a line for each that ends. Ctrl-C ends the command."""
     from lgbench.cli._live import monitor_of
     from lgbench.experiments.executors import open_executor
-    from lgbench.experiments.launch import launch
+    from lgbench.experiments.launching import launch
 
     outcomes: list[Outcome] = []
 

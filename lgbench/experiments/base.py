@@ -103,8 +103,8 @@ class Experiment(ABC):
     """Runs that belong together. The fields of a subclass are its options, on the command line and in Python.
 
     An experiment says what there is to do; folders, resuming, progress, failures, `--jobs`, `--executor`, `--dry-run`
-    and `--json` are those of `lgbench.experiments.launch`, for every experiment alike. It may be built anew in another
-    process, from the name of its class and its options: what belongs to one run goes into `Run.extra`.
+    and `--json` are those of `lgbench.experiments.launching`, for every experiment alike. Another process may build it
+    again from the name of its class and its options: what belongs to one run goes into `Run.extra`.
     """
 
     takes_hooks: ClassVar[bool] = True

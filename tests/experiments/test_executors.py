@@ -21,7 +21,7 @@ pytest.importorskip("torch")
 from lgbench.experiments import ArmExperiment, Report, Run
 from lgbench.experiments.ablate import Ablate
 from lgbench.experiments.executors import ProcessesExecutor, open_executor
-from lgbench.experiments.launch import State, check_folders, launch, shared_out
+from lgbench.experiments.launching import State, check_folders, launch, shared_out
 from lgbench.experiments.loading import Loaded
 from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.options import converted

@@ -22,7 +22,7 @@ from lgbench.evaluation.evaluator import evaluate
 from lgbench.experiments.base import Run
 from lgbench.experiments.executors import open_executor
 from lgbench.experiments.finish import train_run
-from lgbench.experiments.launch import Outcome, State, launch
+from lgbench.experiments.launching import Outcome, State, launch
 from lgbench.experiments.loading import Loaded, load_experiment
 from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.on_ray import RayExecutor

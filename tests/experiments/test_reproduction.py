@@ -25,7 +25,7 @@ from lgbench.experiments import finish
 from lgbench.experiments.base import Run
 from lgbench.experiments.executors import ProcessesExecutor
 from lgbench.experiments.finish import train_run
-from lgbench.experiments.launch import Outcome, launch
+from lgbench.experiments.launching import Outcome, launch
 from lgbench.experiments.loading import Loaded
 from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.reproduce import Reproduce

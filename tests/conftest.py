@@ -20,9 +20,6 @@ from tests.submitted import OTHER_SEED, RUN, RightUpTo
 # The models of the tests are so small that threads would wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# It reached this process already. It is not meant for a pytest that a test starts.
-os.environ.pop("PYTEST_ADDOPTS", None)
-
 # What the tests' processes write is read as UTF-8, whatever the locale.
 os.environ.setdefault("PYTHONUTF8", "1")
 
@@ -43,6 +40,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers that are given here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Read already, in each process that runs tests. It is not meant for a pytest that a test starts.
+    os.environ.pop("PYTEST_ADDOPTS", None)
     selection.mark(items)
     others: set[pytest.Item] = set()
     if shard := config.getoption("--shard"):

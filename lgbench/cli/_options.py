@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -105,26 +104,13 @@ def listed_lengths(given: list[str] | None) -> list[int]:
     Raises:
         LgbenchError: One is no positive number.
     """
-    return _listed_numbers(given, least=1, what="lengths. Write them as in 2,4,8")
-
-
-def listed_seeds(given: list[str] | None) -> list[int]:
-    """The seeds given, each once.
-
-    Raises:
-        LgbenchError: One is no seed.
-    """
-    return _listed_numbers(given, least=0, most=MAX_SEED, what=f"seeds, which go from 0 to {MAX_SEED}")
-
-
-def _listed_numbers(given: list[str] | None, *, least: int, most: float = math.inf, what: str) -> list[int]:
     try:
-        numbers = [int(text) for text in listed(given)]
+        lengths = [int(text) for text in listed(given)]
     except ValueError:
-        numbers = [least - 1]
-    if not all(least <= number <= most for number in numbers):
-        raise LgbenchError(f"{','.join(given or [])!r} is no list of {what}.")
-    return list(dict.fromkeys(numbers))
+        lengths = [0]
+    if any(length < 1 for length in lengths):
+        raise LgbenchError(f"{','.join(given or [])!r} is no list of lengths. Write them as in 2,4,8.")
+    return list(dict.fromkeys(lengths))
 
 
 def model_options(given: list[str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ class Option:
         help: One or two sentences.
         metavar: What stands for the value in the help.
         least: The least value of a number.
+        most: The greatest value of a number.
         flag: The option's name where it is not that of the field, as in `--set`.
         argument: Whether it is a positional argument.
         shown: The default as the help shows it, where the field's own says little.
@@ -34,6 +35,7 @@ class Option:
     help: str
     metavar: str | None = None
     least: int | None = None
+    most: int | None = None
     flag: str | None = None
     argument: bool = False
     shown: str | None = None
@@ -48,6 +50,7 @@ SeedList = Annotated[
         "Train this seed instead, or several joined by commas; may be repeated.",
         metavar="N",
         least=0,
+        most=2**63 - 1,  # as `lgbench.results.schema.Seed` has it
         shown="0 to SEEDS - 1",
     ),
 ]

@@ -91,9 +91,12 @@ def _value(field: Field, given: str | Sequence[str]) -> Any:
         found = TypeAdapter(field.kind).validate_python(value)
     except ValidationError as error:
         raise LgbenchError(f"{field.flag} {_as_given(given)}: {error.errors()[0]['msg']}.") from None
-    least = field.option.least
-    if least is not None and any(each < least for each in (found if field.is_list else [found])):
+    least, most = field.option.least, field.option.most
+    numbers = found if field.is_list else [found]
+    if least is not None and any(each < least for each in numbers):
         raise LgbenchError(f"{field.flag} {_as_given(given)}: must be {least} or more.")
+    if most is not None and any(each > most for each in numbers):
+        raise LgbenchError(f"{field.flag} {_as_given(given)}: must be {most} or less.")
     return found
 
 

@@ -103,9 +103,11 @@ def _arms_of_groups(suite: Suite, groups: Sequence[str], arms: Sequence[str]) ->
 
 def _tokens(runs: Sequence[Run]) -> list[str]:
     """How much each arm was trained on. The examples are the same for every seed."""
-    first = {(run.plan.group, run.plan.arm): run for run in reversed(runs)}
+    first: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        first.setdefault((run.plan.group, run.plan.arm), run)
     lines = []
-    for (group, arm), run in reversed(first.items()):
+    for (group, arm), run in first.items():
         record = run.record()
         read = f"{record.tokens:,} tokens, of which {record.target_tokens:,} in targets"
         lines.append(f"{group} {arm}: trained on {read}")

@@ -72,7 +72,8 @@ def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> It
             "perhaps for want of memory. Go on from where this stopped, with workers=0."
         ) from None
     finally:  # whoever stops reading waits for the blocks that are being drawn, but not for those that wait
-        pool.shutdown(cancel_futures=True)
+        with contextlib.suppress(RuntimeError):  # an abandoned reader may be collected in the pool's own thread
+            pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -231,7 +231,7 @@ def change_part(**change: object) -> Callable[[Any], object]:
         (change_part(share="1/4"), "The shares of capitalize_reverse, capitalize, reverse add up to 11/12."),
         (
             change_part(task="reverse_add"),
-            "parts must be of tasks of capitalize-reverse, capitalize_reverse among them",
+            "parts must be of tasks of capitalize-reverse, each once and capitalize_reverse",
         ),
         (change_part(task="reverse"), "A list of a mixture repeats a task: capitalize_reverse, reverse, reverse."),
         (lambda record: record["plan"]["parts"].reverse(), "each once and capitalize_reverse first"),

@@ -91,6 +91,8 @@ def with_pieces() -> Any:
 def make_model(folder: Path, tokenizer: Any, kind: str = "Llama") -> Path:
     """A model with random weights and this tokenizer."""
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    if kind == "Jamba":
+        sizes |= {"attn_layer_period": 1, "attn_layer_offset": 0}  # its own are 8 and 4: the only layer has attention
     config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), num_key_value_heads=2, **sizes)
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -74,6 +74,8 @@ def _in_another_case(reply: Reply, target: str) -> bool:
 
 
 def _among_other_text(reply: Reply, target: str) -> bool:
+    if target not in reply.text:  # true of most: a pattern for each target would cost more than all other mistakes
+        return False
     part_of_answer = r"[0-9A-Za-z\[\]]" if "[" in target else "[0-9A-Za-z]"
     return re.search(f"(?<!{part_of_answer}){re.escape(target)}(?!{part_of_answer})", reply.text) is not None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from lgbench.data.cells import recorded_digest
 from lgbench.data.drafts import open_suite
@@ -44,7 +45,7 @@ class Plan:
         """How many examples of each cell are evaluated."""
         return self.suite.examples_per_cell if self.limit is None else self.limit
 
-    @property
+    @cached_property  # asked for once for each cell
     def cell_digests(self) -> tuple[str, ...]:
         """The hash of each cell, as the result records it."""
         return tuple(recorded_digest(self.suite, cell) for cell in self.cells)

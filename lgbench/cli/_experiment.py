@@ -85,7 +85,8 @@ def command_of(kind: type[Experiment]) -> Callable[..., None]:
     def command(**given: Any) -> None:
         how = How(**{name: given.pop(name) for name in common})
         texts = {name: value for name, value in given.items() if value is not None and value != []}
-        run_experiment(kind, f"{kind.__module__}:{kind.__qualname__}", texts, how)
+        reference = f"{kind.__module__}:{kind.__qualname__}"
+        run_experiment(kind, reference, texts, how, command=f"lgbench {kind.__name__.lower()}")
 
     parameters = [_parameter(each) for each in fields_of(kind)]
     parameters += [_keyword(name, annotation, getattr(How, name)) for name, annotation in common.items()]
@@ -114,7 +115,9 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, str | Sequence[str]], how: How) -> None:
+def run_experiment(
+    kind: type[Experiment], reference: str, given: Mapping[str, str | Sequence[str]], how: How, *, command: str
+) -> None:
     """Plan, launch and report an experiment.
 
     Args:
@@ -122,12 +125,13 @@ def run_experiment(kind: type[Experiment], reference: str, given: Mapping[str, s
         reference: Where another process finds the class.
         given: Its options as text.
         how: How to run it.
+        command: What the user called, for messages.
 
     Raises:
         LgbenchError: An option does not fit, or runs failed.
         typer.Exit: Its report says that a check failed, or Ctrl-C ended it.
     """
-    require_extra("torch", purpose=f"`{typer_command()}`")
+    require_extra("torch", purpose=f"`{command}`")
     if not how.quiet:
         typer.echo("Planning ...", err=True)
 
@@ -180,14 +184,6 @@ def _with_hooks(runs: Iterable[Run], how: How) -> list[Run]:
         hooks = planned_hooks(how.hook or [], how.hook_option or [])
     plans = [(run, run.plan.model_copy(update={"hooks": (*run.plan.hooks, *hooks)})) for run in runs]
     return [run._replace(plan=plan) for run, plan in plans]
-
-
-def typer_command() -> str:
-    """The command that is running, as in `lgbench ablate`."""
-    import click
-
-    context = click.get_current_context(silent=True)
-    return context.command_path if context is not None else "lgbench"
 
 
 def _launch(loaded: Loaded, runs: Sequence[Run], device: str, how: How) -> list[Outcome]:

@@ -54,4 +54,4 @@ def command(
         as_json=as_json,
         quiet=quiet,
     )
-    run_experiment(load_experiment(study), study, texts, how)
+    run_experiment(load_experiment(study), study, texts, how, command="lgbench run")

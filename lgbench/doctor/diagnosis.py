@@ -182,9 +182,10 @@ def diagnose_result(result: Result, replies: Mapping[str, Reply]) -> list[Diagno
         replies: Its stored replies by example id.
     """
     suite = load_suite(result.suite, result.draft)
+    recorded = {(cell.task, cell.length) for cell in result.cells}
     lengths: dict[str, list[int]] = {}
     for cell in suite.cells():
-        if any((cell.task, cell.length) == (recorded.task, recorded.length) for recorded in result.cells):
+        if (cell.task, cell.length) in recorded:
             lengths.setdefault(cell.task, []).append(cell.length)
     short: list[Cell] = []
     for task, evaluated_at in lengths.items():

@@ -150,9 +150,14 @@ def run_experiment(
     device = choose_device(how.device)
     root = how.output or Path("runs") / experiment.title
     refuse_links(root)
-    with stdout_to_stderr():
-        runs = shared_out(_with_hooks(experiment.runs(root, device), how), how.index, how.of)
-    check_folders(runs)
+
+    def plan() -> list[Run]:
+        with stdout_to_stderr():
+            planned = shared_out(_with_hooks(experiment.runs(root, device), how), how.index, how.of)
+        check_folders(planned)
+        return planned
+
+    runs = plan()
     if not runs:
         typer.echo("This share has no run: fewer are planned than --of says.", err=True)
     for note in [] if how.quiet else experiment.notes():
@@ -160,9 +165,19 @@ def run_experiment(
     if how.dry_run:
         _print_plan(experiment, runs, device, how)
         return
-    outcomes = _launch(Loaded(experiment=experiment, reference=reference), runs, device, how)
+    loaded = Loaded(experiment=experiment, reference=reference)
+    outcomes = _launch(loaded, runs, device, how)
+    while experiment.plans_again and all(each.state is State.FINISHED for each in outcomes):
+        so_far = {(run.folder, experiment.last_step(run)) for run in runs}
+        runs = plan()
+        new = [run for run in runs if (run.folder, experiment.last_step(run)) not in so_far]
+        if not new:
+            break
+        renewed = {run.folder for run in new}
+        outcomes = [each for each in outcomes if each.run.folder not in renewed] + _launch(loaded, new, device, how)
     by_state = {state: [each.run for each in outcomes if each.state is state] for state in State}
-    finished = [run for run in runs if run in by_state[State.FINISHED]]
+    ended = {run.folder for run in by_state[State.FINISHED]}
+    finished = [run for run in runs if run.folder in ended]
     if finished and not how.quiet:
         where = finished[0].folder if len(runs) == 1 else root
         typer.echo(f"The run{'s are' if len(runs) > 1 else ' is'} in {plain(where, limit=LONGEST_PATH)}.", err=True)

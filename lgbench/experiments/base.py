@@ -112,10 +112,12 @@ class Experiment(ABC):
 
     takes_hooks: ClassVar[bool] = True
     """Whether the command line's `--hook` adds hooks to its runs."""
+    plans_again: ClassVar[bool] = False
+    """Whether `runs` may give more runs, or runs that go further, once those that it gave are finished."""
 
     @abstractmethod
     def runs(self, root: Path, device: str) -> Iterable[Run]:
-        """The runs, in the order in which to start them.
+        """The runs, in the order in which to start them. Where `plans_again`, called again when they are finished.
 
         Args:
             root: The folder of the runs' folders; each run has its own in it.

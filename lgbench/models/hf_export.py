@@ -64,7 +64,7 @@ def _config(shape: Architecture, vocabulary: Vocabulary) -> dict[str, object]:
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "num_key_value_heads": shape.heads,
-        "head_dim": shape.width // shape.heads,
+        "head_dim": shape.size_per_head,
         "hidden_act": "silu",
         "rms_norm_eps": NORM_EPSILON,
         "rope_theta": shape.theta,

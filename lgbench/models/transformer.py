@@ -145,14 +145,14 @@ class Attention(nn.Module):
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        self.heads = shape.heads
-        self.qkv = Linear(shape.width, 3 * shape.width)
-        self.out = Linear(shape.width, shape.width)
+        self.heads, self.size = shape.heads, shape.size_per_head
+        self.qkv = Linear(shape.width, 3 * self.heads * self.size)
+        self.out = Linear(self.heads * self.size, shape.width)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
         """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
-        batch, time, width = x.shape
-        heads = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
+        batch, time, _ = x.shape
+        heads = self.qkv(x).view(batch, time, 3, self.heads, self.size)
         both, values = heads.permute(2, 0, 3, 1, 4).split((2, 1))
         queries, keys = rotate(both, turn) if turn is not None else both
         values = values[0]
@@ -162,7 +162,7 @@ class Attention(nn.Module):
             mixed = attend_last(queries[:, :, -1:], *memory, cache.length + time)
         else:
             mixed = attend(queries, keys, values)
-        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, -1, width))
+        projected: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return projected
 
 
@@ -242,4 +242,4 @@ class Transformer(nn.Module):
             return None
         positions = torch.arange(start, start + time, device=device)
         exact = torch.promote_types(dtype, torch.float32)
-        return rotation(positions, self.shape.width // self.shape.heads, self.shape.theta, exact)
+        return rotation(positions, self.shape.size_per_head, self.shape.theta, exact)

@@ -33,6 +33,7 @@ class TrainingSettings(BaseModel):
         hidden: Size of the feed-forward layer's inner vector.
         theta: Base of the rotary wavelengths.
         position: `rope` or `nope`.
+        head_size: Size of a head's queries, keys and values; `width / heads` if null.
         initial_std: Standard deviation of the reference model's fresh matrices.
         steps: Optimizer steps.
         warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
@@ -64,6 +65,7 @@ class TrainingSettings(BaseModel):
     hidden: Positive
     theta: PositiveReal = 10_000.0
     position: Literal["rope", "nope"] = "rope"
+    head_size: Positive | None = None
     initial_std: PositiveReal = 0.02
     steps: Positive
     warmup: Share = 0.1

@@ -34,7 +34,7 @@ from lgbench.training.start import start_from
 from lgbench.training.state import POOLS, STATE, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
 from lgbench.training.throughput import Throughput
-from lgbench.util.errors import LgbenchError
+from lgbench.util.errors import DivergedError, LgbenchError
 from lgbench.util.files import owned_folder
 from lgbench.util.private_api import trim_heap
 from lgbench.util.processes import interruptible
@@ -312,7 +312,7 @@ class Training:
             return
         saved = self.record.steps_done
         kept = f"The state after step {saved} is in {self.folder}. " if saved else ""
-        raise LgbenchError(
+        raise DivergedError(
             f"{problem} by step {self.step}. {kept}Train anew with a lower rate, as in --set learning_rate=3e-4, or a "
             "longer warm-up."
         )

@@ -23,6 +23,10 @@ class DamagedRunError(LgbenchError):
     """A run that cannot go on, for a file in its folder is damaged."""
 
 
+class DivergedError(LgbenchError):
+    """A run whose loss or weights are no longer numbers."""
+
+
 class DraftNotOpenError(LgbenchError, ValueError):
     """A record is of a draft suite that this process has not opened. A record's validators may raise it."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lgbench.data.task import Domain, Family
 from lgbench.models.architecture import Architecture
@@ -33,7 +33,7 @@ class TrainingSettings(BaseModel):
         hidden: Size of the feed-forward layer's inner vector.
         theta: Base of the rotary wavelengths.
         position: `rope` or `nope`.
-        head_size: Size of a head's queries, keys and values; `width / heads` if null.
+        head_size: Size of a head's queries, keys and values; `width / heads` if null, which `--set` takes as well.
         initial_std: Standard deviation of the reference model's fresh matrices.
         steps: Optimizer steps.
         warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
@@ -65,7 +65,7 @@ class TrainingSettings(BaseModel):
     hidden: Positive
     theta: PositiveReal = 10_000.0
     position: Literal["rope", "nope"] = "rope"
-    head_size: Positive | None = None
+    head_size: Annotated[Positive | None, BeforeValidator(lambda given: None if given == "null" else given)] = None
     initial_std: PositiveReal = 0.02
     steps: Positive
     warmup: Share = 0.1

@@ -33,11 +33,20 @@ MINI = load_suite("mini-v1")
 transformers: Any = importlib.import_module("transformers")
 
 
-@pytest.fixture(name="checkpoint", scope="module")
-def trained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(name="checkpoint", scope="module", params=["", "head_size=12"], ids=["even heads", "wide heads"])
+def trained_checkpoint(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A model that has learned to stop, so that replies end."""
     folder: Path = tmp_path_factory.mktemp("run")
-    changes = ["layers=2", "heads=2", "width=16", "hidden=24", "theta=500", "steps=40", "batch=32"]
+    changes = [
+        *request.param.split(),
+        "layers=2",
+        "heads=2",
+        "width=16",
+        "hidden=24",
+        "theta=500",
+        "steps=40",
+        "batch=32",
+    ]
     changes += ["learning_rate=1e-2", "precision=float32"]
     group = MINI.group("copy-mqar")
     train(Recipe(MINI, changes=changes).plan(group.name, "transfer", 0), folder)

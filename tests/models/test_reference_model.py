@@ -33,8 +33,16 @@ from lgbench.util.errors import LgbenchError
 MINI = load_suite("mini-v1")
 
 
-def tiny(position: str = "rope", *, seed: int = 0, layers: int = 2) -> Transformer:
-    shape = Architecture(layers=layers, heads=2, width=16, hidden=24, theta=1e4, position=position)  # type: ignore[arg-type]
+def tiny(position: str = "rope", *, seed: int = 0, layers: int = 2, head_size: int | None = None) -> Transformer:
+    shape = Architecture(
+        layers=layers,
+        heads=2,
+        width=16,
+        hidden=24,
+        theta=1e4,
+        position=position,  # type: ignore[arg-type]
+        head_size=head_size,
+    )
     torch.manual_seed(seed)
     model = Transformer(shape, len(PUBLISHED))
     for parameter in model.parameters():
@@ -100,20 +108,22 @@ def turned(x: Tensor, theta: float) -> Tensor:
 
 
 @pytest.mark.parametrize("position", ["rope", "nope"])
-def test_the_forward_pass_is_the_textbook_one(position: str) -> None:
-    model = tiny(position)
+@pytest.mark.parametrize("head_size", [None, 6])
+def test_the_forward_pass_is_the_textbook_one(position: str, head_size: int | None) -> None:
+    model = tiny(position, head_size=head_size)
+    size = head_size or 8
     tokens = torch.randint(0, len(PUBLISHED), (9,))
     x = model.embedding.weight[tokens]
     for block in model.blocks:
         assert isinstance(block, Block)
         h = rms(x, block.attention_norm.weight) @ block.attention.qkv.weight.T
-        q, k, v = torch.split(h, 16, dim=-1)
+        q, k, v = torch.split(h, 2 * size, dim=-1)
         mixed = []
-        for head in (slice(0, 8), slice(8, 16)):
+        for head in (slice(0, size), slice(size, 2 * size)):
             qh, kh = q[:, head], k[:, head]
             if position == "rope":
                 qh, kh = turned(qh, 1e4), turned(kh, 1e4)
-            scores = (qh @ kh.T / 8**0.5).masked_fill(torch.ones(9, 9).triu(1).bool(), float("-inf"))
+            scores = (qh @ kh.T / size**0.5).masked_fill(torch.ones(9, 9).triu(1).bool(), float("-inf"))
             mixed.append(scores.softmax(-1) @ v[:, head])
         x = x + torch.cat(mixed, -1) @ block.attention.out.weight.T
         gate, up = torch.split(rms(x, block.feed_forward_norm.weight) @ block.feed_forward.gate_up.weight.T, 24, dim=-1)
@@ -123,8 +133,9 @@ def test_the_forward_pass_is_the_textbook_one(position: str) -> None:
 
 
 @pytest.mark.parametrize("position", ["rope", "nope"])
-def test_the_cache_changes_no_logits(position: str) -> None:
-    model = tiny(position)
+@pytest.mark.parametrize("head_size", [None, 6])
+def test_the_cache_changes_no_logits(position: str, head_size: int | None) -> None:
+    model = tiny(position, head_size=head_size)
     cache = KeyValueCache(2)
     # Memory is rounded up to 16 tokens: the second batch uses that of the first again, the third outgrows it twice.
     for rows, time in ((4, 14), (3, 12), (3, 40)):

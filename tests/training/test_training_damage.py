@@ -289,7 +289,13 @@ def test_a_model_without_room_is_told(error: Exception, tmp_path: Path, monkeypa
         (["--seed", str(2**63)], "Invalid value for '--seed'"),
         (["--model", "b\udcff.py:build"], "is not UTF-8"),
         (["--set", "width=100000000"], "at most 100,000"),
-        (["--set", "heads=3"], "A width of 128 does not divide into 3 heads of even size. Choose a multiple of 6."),
+        (["--set", "heads=3"], "A width of 128 does not divide into 3 heads of even size. Choose a multiple of 6, or"),
+        (
+            ["--set", "head_size=7"],
+            "A head's size is an even number from 2 on, and with 4 heads at most 25,000, not 7.",
+        ),
+        (["--set", "head_size=50000"], "with 4 heads at most 25,000, not 50000."),
+        (["--set", "head_size=0"], "--set head_size=0: Input should be greater than or equal to 1"),
         (["--set", "warmup=0.7"], "Warm-up (0.7) and decay (0.4) are shares of the steps: together at most 1."),
     ],
 )

@@ -24,6 +24,7 @@ from lgbench.util.extras import install_command
 
 SUITE, ARM = "mini-v1", "transfer"
 STEPS, ROUNDS = 20, 3
+PACKED_CHUNKS = 8
 
 
 def steps(preset: str, of: str) -> Iterator[str]:
@@ -42,7 +43,11 @@ def steps(preset: str, of: str) -> Iterator[str]:
     settings = preset_settings(preset, load_suite(SUITE).domain(group))
     precision = "bfloat16" if fast_bfloat16("cpu") else "float32"
     whole, parted = (_batches(group, settings, chunks) for chunks in (1, max(2, settings.length_chunks)))
+    packed = settings.model_copy(update={"packed": True, "compile": False})
     variants: dict[str, Callable[[], object]] = {
+        f"lgbench, {precision}, packed, batch in {PACKED_CHUNKS} parts by length": _step(
+            packed, precision, _batches(group, settings, PACKED_CHUNKS)
+        ),
         f"lgbench, {precision}, batch in {len(parted[0].chunks)} parts by length": _step(settings, precision, parted),
         f"lgbench, {precision}, batch in one part": _step(settings, precision, whole),
         "lgbench, float32, batch in one part": _step(settings, "float32", whole),

@@ -173,6 +173,7 @@ class TuningStudy(SuiteExperiment):
     Class attributes:
         domain: Whose settings are chosen.
         preset: The one whose settings the trials change.
+        step: Changes that every trial has, of how a step is computed.
         trains: The group and arm of each run of a trial: `main_only` and `transfer` alike.
         trials: What is tried. All count, those that diverge too.
         rungs: The rounds.
@@ -181,6 +182,7 @@ class TuningStudy(SuiteExperiment):
 
     domain: ClassVar[str]
     preset: ClassVar[str] = "mini"
+    step: ClassVar[tuple[str, ...]] = ("packed=true", "length_chunks=8")
     trains: ClassVar[tuple[tuple[str, str], ...]]
     trials: ClassVar[tuple[Trial, ...]]
     rungs: ClassVar[tuple[Rung, ...]]
@@ -282,7 +284,7 @@ class TuningStudy(SuiteExperiment):
     def _runs_of(self, trial: Trial, rung: Rung, root: Path, device: str) -> Iterator[Run]:
         from lgbench.training.spec import Recipe
 
-        changes = [f"steps={trial.steps}", f"evaluate_every={_every(trial)}", *trial.changes]
+        changes = [f"steps={trial.steps}", f"evaluate_every={_every(trial)}", *self.step, *trial.changes]
         recipe = Recipe(self.opened_suite(), preset=self.preset, changes=changes, device=device)
         for seed in self.seeds[: rung.seeds]:
             for group, arm in self.trains:

@@ -229,7 +229,7 @@ class Transformer(nn.Module):
         assert cache is None or cache.length == 0 or tokens.shape[1] == 1
         start, time = cache.length if cache is not None else 0, tokens.shape[1]
         x = self.embedding(tokens)
-        turn = self._turn(start, time, tokens.device, x.dtype)
+        turn = self.rotation(start, time, tokens.device, x.dtype)
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, cache, layer)
         if cache is not None:
@@ -237,7 +237,8 @@ class Transformer(nn.Module):
         logits: Tensor = self.head(self.norm(x))
         return logits
 
-    def _turn(self, start: int, time: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+    def rotation(self, start: int, time: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """The rotation of positions `start` to `start + time`, in `dtype` or float32; None where there is none."""
         if self.shape.position == "nope":
             return None
         positions = torch.arange(start, start + time, device=device)

@@ -52,6 +52,9 @@ class TrainingSettings(BaseModel):
             multiplies it faster; a run records which it was.
         length_chunks: A step's batch is sorted by length and passed in so many parts, whose gradients are summed. It
             saves padding; batch and gradient stay the same.
+        packed: Whether all parts of a batch pass the reference model's layers together on a CPU, and only the positions
+            with a label what follows the last attention. It saves time; the gradient stays the same, but for rounding.
+            A user's module and a GPU take the parts one by one either way.
         evaluate_every: Steps between points of the training curve, at each of which the state is saved.
         workers: Processes that draw examples ahead; 0 draws them in between. The examples do not depend on it.
         compile: Whether to compile the module with `torch.compile`.
@@ -81,6 +84,7 @@ class TrainingSettings(BaseModel):
     gradient_clip: PositiveReal = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     length_chunks: Positive = 2
+    packed: bool = False
     evaluate_every: Positive = 300
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0
     compile: bool = False
@@ -91,6 +95,8 @@ class TrainingSettings(BaseModel):
             raise ValueError(
                 f"Warm-up ({self.warmup}) and decay ({self.decay}) are shares of the steps: together at most 1."
             )
+        if self.packed and self.compile:
+            raise ValueError("packed=true and compile=true do not go together: packed steps are not compiled.")
         self.architecture  # noqa: B018  # raises where the sizes do not
         return self
 

@@ -216,5 +216,5 @@ def test_a_study_that_breaks_a_rule_is_refused(tmp_path: Path, attributes: Mappi
 
 
 def test_the_trials_of_strings_are_those_that_were_drawn() -> None:
-    drawn = {f"drawn-{number}": draw("strings", number, CHOICES) for number in range(12)}
+    drawn = {f"drawn-{number}": draw("strings", number, CHOICES) for number in range(8)}
     assert {trial.name: trial.changes for trial in Strings.trials if trial.name.startswith("drawn")} == drawn

@@ -68,6 +68,15 @@ def test_an_interrupted_run_resumes_to_the_same_weights(whole: Path, tmp_path: P
         train(PLAN, tmp_path)
 
 
+def test_a_packed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    plan = tiny_plan("packed=true", "length_chunks=4", "steps=13")
+    train(plan, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(plan, tmp_path / "pieces", report=stop_at(10))  # type: ignore[arg-type]
+    assert train(plan, tmp_path / "pieces", resume=True).plan.settings.packed
+    assert_same_run(tmp_path / "whole", tmp_path / "pieces")
+
+
 @pytest.mark.parametrize("step", [1, 3, 7, 22])
 def test_a_run_may_end_at_steps_that_save_nothing(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int

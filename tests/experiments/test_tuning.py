@@ -18,7 +18,9 @@ from lgbench.experiments.tune import Rung, Trial, TuningStudy, draw
 from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import write_record
-from studies.strings import CHOICES, Strings
+from studies import addition, strings
+from studies.addition import Addition
+from studies.strings import Strings
 
 MINI = load_suite("mini-v1")
 SMALL = ("layers=1", "heads=1", "width=8", "hidden=8", "batch=4")
@@ -215,6 +217,12 @@ def test_a_study_that_breaks_a_rule_is_refused(tmp_path: Path, attributes: Mappi
         list(study.runs(tmp_path, "cpu"))
 
 
-def test_the_trials_of_strings_are_those_that_were_drawn() -> None:
-    drawn = {f"drawn-{number}": draw("strings", number, CHOICES) for number in range(8)}
-    assert {trial.name: trial.changes for trial in Strings.trials if trial.name.startswith("drawn")} == drawn
+@pytest.mark.parametrize(
+    ("key", "study", "choices"), [("strings", Strings, strings.CHOICES), ("addition", Addition, addition.CHOICES)]
+)
+def test_the_drawn_trials_are_those_that_were_drawn(
+    key: str, study: type[TuningStudy], choices: Mapping[str, tuple[str, ...]]
+) -> None:
+    shown = {trial.name: trial.changes for trial in study.trials if trial.name.startswith("drawn")}
+    assert len(shown) >= 5
+    assert shown == {f"drawn-{number}": draw(key, number, choices) for number in range(len(shown))}

@@ -41,7 +41,9 @@ def loss_and_gradient(loss: Tensor, module: nn.Module) -> list[Tensor | None]:
 
 
 @pytest.mark.parametrize("chunks", [1, 3, 20])
-@pytest.mark.parametrize("change", ["heads=1", "heads=2", "heads=8", "position=nope", "layers=1", "theta=100", "head_size=6"])
+@pytest.mark.parametrize(
+    "change", ["heads=1", "heads=2", "heads=8", "position=nope", "layers=1", "theta=100", "head_size=6"]
+)
 @pytest.mark.parametrize("group", ["capitalize-reverse", "maze-trace"])
 def test_loss_and_every_gradient_are_those_of_the_plain_step_on_the_whole_batch(
     chunks: int, change: str, group: str

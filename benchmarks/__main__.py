@@ -71,7 +71,7 @@ def memory() -> None:
 
 @app.command()
 def train(
-    preset: Annotated[str, typer.Option(help="mini or paper.")] = "mini",
+    preset: Annotated[str, typer.Option(help="fast, mini or paper.")] = "fast",
     group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
 ) -> None:
     """The training step of a preset against a plain loop around transformers' Llama, and the data loader's share."""

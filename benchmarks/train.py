@@ -33,16 +33,16 @@ def steps(preset: str, of: str) -> Iterator[str]:
     The variants take turns, and the best of three rounds counts for each: other programs only ever slow one down.
 
     Args:
-        preset: `mini` or `paper`.
+        preset: One of `lgbench.training.settings.PRESETS`.
         of: The name of the group whose preset and examples are taken.
 
     Raises:
         UnknownNameError: No such preset or group.
     """
     group = load_suite(SUITE).group(of)
-    settings = preset_settings(preset, load_suite(SUITE).domain(group))
+    settings = preset_settings(preset, load_suite(SUITE).domain(group)).model_copy(update={"packed": False})
     precision = "bfloat16" if fast_bfloat16("cpu") else "float32"
-    whole, parted = (_batches(group, settings, chunks) for chunks in (1, max(2, settings.length_chunks)))
+    whole, parted = (_batches(group, settings, chunks) for chunks in (1, 2))
     packed = settings.model_copy(update={"packed": True, "compile": False})
     variants: dict[str, Callable[[], object]] = {
         f"lgbench, {precision}, packed, batch in {PACKED_CHUNKS} parts by length": _step(

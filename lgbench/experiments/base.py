@@ -222,7 +222,7 @@ class SuiteExperiment(Experiment):
 class ArmExperiment(SuiteExperiment):
     """An experiment that trains arms of a suite's groups, from a preset of hyperparameters."""
 
-    preset: Annotated[str, Option("Hyperparameters to start from: mini or paper.")] = "mini"
+    preset: Annotated[str, Option("Hyperparameters to start from: fast, mini or paper.")] = "fast"
     change: Changes = ()
     model: Annotated[
         str | None,

@@ -64,7 +64,7 @@ class Finetune(SuiteExperiment):
 
         suite = self.opened_suite()
         changes = [*(_LORA if self.lora else _FULL), *self.change]
-        recipe = Recipe(suite, changes=changes, model=self.model, lora_rank=self.lora, device=device)
+        recipe = Recipe(suite, preset="mini", changes=changes, model=self.model, lora_rank=self.lora, device=device)
         plans = [recipe.plan(self.group, self.arm, seed) for seed in self.seed or range(self.seeds)]
         self._source()  # before anything is begun
         for plan in plans:

@@ -54,7 +54,7 @@ class TrainingSettings(BaseModel):
             saves padding; batch and gradient stay the same.
         packed: Whether all parts of a batch pass the reference model's layers together on a CPU, and only the positions
             with a label what follows the last attention. It saves time; the gradient stays the same, but for rounding.
-            A user's module and a GPU take the parts one by one either way.
+            Of a user's module and on a GPU it is false, and `length_chunks` 2 unless it is set.
         evaluate_every: Steps between points of the training curve, at each of which the state is saved.
         workers: Processes that draw examples ahead; 0 draws them in between. The examples do not depend on it.
         compile: Whether to compile the module with `torch.compile`.
@@ -116,6 +116,23 @@ _MINI: Mapping[Family, TrainingSettings] = {
     ),
     "mazes": _MINI_STRINGS.model_copy(update={"layers": 6, "initial_std": 0.06, "steps": 4500, "workers": 1}),
 }
+_PACKED = {"packed": True, "length_chunks": 8}
+_FAST: Mapping[Family, TrainingSettings] = {
+    "strings": _MINI_STRINGS.model_copy(
+        update=_PACKED
+        | {
+            "layers": 2,
+            "batch": 32,
+            "steps": 4000,
+            "warmup": 0.1,
+            "learning_rate": 3e-3,
+            "initial_std": 0.04,
+            "evaluate_every": 400,
+        }
+    ),
+    "arithmetic": _MINI["arithmetic"].model_copy(update=_PACKED),
+    "mazes": _MINI["mazes"].model_copy(update=_PACKED),
+}
 _PAPER = TrainingSettings(
     layers=6,
     heads=6,
@@ -132,9 +149,11 @@ _PAPER = TrainingSettings(
     compile=True,
 )
 PRESETS: Mapping[str, Mapping[Family, TrainingSettings]] = {
+    "fast": _FAST,
     "mini": _MINI,
     "paper": {"strings": _PAPER, "arithmetic": _PAPER, "mazes": _PAPER},
 }
+DEFAULT_PRESET = "fast"
 
 
 def preset_settings(
@@ -143,7 +162,7 @@ def preset_settings(
     """The settings of a preset for the domain of a main task, with changes.
 
     Args:
-        preset: `mini` or `paper`.
+        preset: One of `PRESETS`.
         domain: The domain, whose family of the preset counts.
         changes: Each `name=value`, as given to `--set`.
         reference: Whether the reference model is trained, whose shape settings then count.

@@ -24,7 +24,7 @@ from lgbench.data.suites import Suite, load_suite
 from lgbench.models.loading import check_texts
 from lgbench.results.schema import Draft, Seed, Text
 from lgbench.training.planned import PlannedHook, Start, hooks_difference
-from lgbench.training.settings import Natural, TrainingSettings, preset_settings
+from lgbench.training.settings import DEFAULT_PRESET, Natural, TrainingSettings, preset_settings
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.users_code import file_sha256, split_place
 
@@ -193,7 +193,7 @@ class Recipe:
 
     Attributes:
         suite: The suite whose arms are trained.
-        preset: `mini` or `paper`.
+        preset: One of `lgbench.training.settings.PRESETS`.
         changes: Of its settings: each `name=value`, as given to `--set`.
         model: As in `RunSpec`; the reference model if null.
         lora_rank: As in `RunSpec`.
@@ -204,7 +204,7 @@ class Recipe:
     """
 
     suite: Suite
-    preset: str = "mini"
+    preset: str = DEFAULT_PRESET
     changes: Sequence[str] = ()
     model: str | None = None
     lora_rank: int = 0
@@ -264,6 +264,9 @@ class Recipe:
 
     def _settings(self, group: Group) -> TrainingSettings:
         settings = preset_settings(self.preset, self.suite.domain(group), self.changes, reference=self.model is None)
+        if settings.packed and (self.model is not None or self.device != "cpu"):
+            chunks = {} if any(each.startswith("length_chunks=") for each in self.changes) else {"length_chunks": 2}
+            settings = settings.model_copy(update={"packed": False, **chunks})
         if settings.precision != "auto":
             return settings
         from lgbench.models.devices import fast_bfloat16  # loads PyTorch, which no reader of plans needs

@@ -79,7 +79,7 @@ def test_the_trials_are_as_their_records_have_them() -> None:
         trials.discard(folder.name)
         record = read_training_record(folder)
         changes = [f"{setting}={value}", "precision=bfloat16"] if setting else ["precision=bfloat16"]
-        assert record.plan == Recipe(MINI, changes=changes).plan(name, "transfer", int(seed))
+        assert record.plan == Recipe(MINI, preset="mini", changes=changes).plan(name, "transfer", int(seed))
         assert record.finished
         right = record.curve[-1].correct
         (auxiliary,) = group.auxiliaries

@@ -9,7 +9,7 @@ from .models.contract import Predictor as Predictor
 from .models.loaded import Model as Model
 from .models.loading import load_model as load_model
 from .models.tokenizer import Vocabulary as Vocabulary
-from .models.tokenizer import tokenizer as tokenizer
+from .models.tokenizer import load_tokenizer as load_tokenizer
 from .python.board import Board as Board
 from .python.board import load_board as load_board
 from .python.loops import Collate as Collate

@@ -138,14 +138,14 @@ PUBLISHED = Vocabulary(
 """The vocabulary of the published suites."""
 
 
-def tokenizer(suite: str | Suite = "mini-v1") -> Vocabulary:
+def load_tokenizer(suite: str | Suite = "mini-v1") -> Vocabulary:
     """The vocabulary of a suite, by its name: what the reference model reads and writes.
 
     Raises:
         LgbenchError: There is no such suite, or its tasks need too many tokens.
 
     Examples:
-        >>> tokenizer().encode_prompt("reverse", "ab=")
+        >>> load_tokenizer().encode_prompt("reverse", "ab=")
         [1, 10, 28, 29, 83]
     """
     return suite_vocabulary(open_suite(suite))

@@ -96,7 +96,7 @@ def unpadded(batch: Any) -> list[tuple[list[int], list[int]]]:
 
 
 def test_a_collated_batch_asks_for_the_target_and_the_end() -> None:
-    words = lgbench.tokenizer()
+    words = lgbench.load_tokenizer()
     examples = list(itertools.islice(lgbench.training_stream(*OF), 50))
     inputs, labels = lgbench.Collate()(examples)
     assert inputs.dtype == labels.dtype == torch.int64

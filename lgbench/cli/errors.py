@@ -36,7 +36,9 @@ def command(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="At most N on a page, spread evenly.", show_default=f"{_PAGE_SIZE}; all as data"),
+        typer.Option(
+            min=1, help="At most N on a page, spread evenly.", show_default=f"{_PAGE_SIZE}; all with --csv and --json"
+        ),
     ] = None,
     page: Annotated[int, typer.Option(min=1, metavar="N", help="Print page N.")] = 1,
     as_csv: AsCsv = False,

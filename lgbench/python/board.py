@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.scoring.frames import comparison_frame
+from lgbench.scoring.measures import Interval
 from lgbench.submissions.checking import read_submissions
 from lgbench.util.errors import LgbenchError
 
@@ -75,12 +76,16 @@ def _open_rows(scores: SuiteScores) -> Iterator[dict[str, Any]]:
             "system": scores.system.name,
             "seeds": len(untrained.results),
             "score": None if score is None else score.value,
-            "low": None if score is None else score.interval.low,
-            "high": None if score is None else score.interval.high,
+            **_bounds(None if score is None else score.interval),
             "task": task.name,
             "horizon_90": None if of_90 is None else of_90.length,
             "horizon_50": None if of_50 is None else of_50.length,
         }
+
+
+def _bounds(interval: Interval | None) -> dict[str, float | None]:
+    low, high = (None, None) if interval is None else interval
+    return {"low": low, "high": high}
 
 
 def load_board(folder: str | Path = "submissions") -> Board:

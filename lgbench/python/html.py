@@ -126,6 +126,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: st
     head = "".join(f"<th>{html.escape(each)}</th>" for each in columns)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(plain(cell))}</td>' for cell in row)}</tr>" for row in rows)
     return (
-        f"<table><caption>{html.escape(plain(caption))}</caption>"
+        f"<table><caption style='text-align: left'>{html.escape(plain(caption))}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )

@@ -44,8 +44,13 @@ def bar(progress: bool | None, *, total: int | None, unit: str) -> Iterator[Any]
 
 
 @contextlib.contextmanager
-def evaluation_bar(progress: bool | None) -> Iterator[Callable[[Evaluating], None]]:
-    """What shows an evaluation: replies, the cell at work, and how many are right."""
+def evaluation_bar(progress: bool | None, *, again: bool) -> Iterator[Callable[[Evaluating], None]]:
+    """What shows an evaluation: replies, the cell at work, and how many are right.
+
+    Args:
+        progress: As the caller says.
+        again: Whether some prompts are asked again in the end.
+    """
     if not is_shown(progress):
         yield lambda moved: None
         return
@@ -53,7 +58,9 @@ def evaluation_bar(progress: bool | None) -> Iterator[Callable[[Evaluating], Non
 
         def show(moved: Evaluating) -> None:
             shown.total = moved.total
-            shown.set_description(f"{moved.cell.task} {moved.cell.length}", refresh=False)
+            at_end = again and moved.done == moved.total
+            what = "asking some again, one by one" if at_end else f"{moved.cell.task} {moved.cell.length}"
+            shown.set_description(what, refresh=at_end)
             if moved.done:
                 shown.set_postfix_str(f"{100 * moved.correct / moved.done:.1f} % right", refresh=False)
             shown.update(moved.done - shown.n)

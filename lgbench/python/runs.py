@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from lgbench.data.groups import OPEN_ARM
 from lgbench.data.suites import Suite
 from lgbench.evaluation import evaluator
 from lgbench.evaluation.finding import find_runs
-from lgbench.evaluation.loop import Progress
+from lgbench.evaluation.loop import Progress, asks_again
 from lgbench.models.contract import Predictor
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
@@ -67,7 +68,9 @@ def evaluate(
     """
     if resume and output is None:
         raise LgbenchError("resume=True needs output: the folder of the run to resume.")
-    with _kept(output) as (folder, keep), evaluation_bar(progress) as show:
+    _check_model(predictor)
+    asked = predictor.predictor if isinstance(predictor, Model) else predictor
+    with _kept(output) as (folder, keep), evaluation_bar(progress, again=asks_again(asked)) as show:
 
         def report(moved: Progress) -> None:
             show(moved)
@@ -89,6 +92,22 @@ def evaluate(
             on_progress=report,
         )
         return keep(Result.of(record, folder=folder, label=label))
+
+
+def _check_model(given: object) -> None:
+    """Refuse what cannot be asked, with a word for modules, which look like models.
+
+    Raises:
+        LgbenchError: It has no `predict`.
+    """
+    if isinstance(given, Model | RecordedReplies | str | type) or callable(getattr(given, "predict", None)):
+        return  # of names and classes, the evaluator says more
+    torch = sys.modules.get("torch")
+    is_module = torch is not None and isinstance(given, torch.nn.Module)
+    hint = " Wrap it: evaluate(lgbench.wrap_module(module))." if is_module else ""
+    raise LgbenchError(
+        f"evaluate takes an object with predict(prompts, task), which {type(given).__name__} does not have.{hint}"
+    )
 
 
 @contextlib.contextmanager

@@ -212,11 +212,12 @@ def _arms(scores: TrainedScores, group: Any) -> Iterator[dict[str, Any]]:
 def _estimate(estimate: Estimate | None, value: str, low: str, high: str) -> dict[str, Any]:
     if estimate is None:
         return dict.fromkeys((value, low, high))
-    return {value: estimate.value, low: estimate.interval.low, high: estimate.interval.high}
+    return {value: estimate.value} | _bounds(estimate.interval, low, high)
 
 
-def _bounds(interval: Interval) -> dict[str, float]:
-    return {"low": interval.low, "high": interval.high}
+def _bounds(interval: Interval | None, low: str = "low", high: str = "high") -> dict[str, float | None]:
+    """The ends of an interval; missing where there is none."""
+    return {low: None, high: None} if interval is None else {low: interval.low, high: interval.high}
 
 
 def _length(horizon: Horizon | None) -> int | None:

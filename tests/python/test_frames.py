@@ -135,9 +135,10 @@ def test_csv_and_json_and_parquet_of_show_are_the_frame(
         pd.testing.assert_frame_equal(pd.read_parquet(target), wanted, check_dtype=False)
 
 
+@pytest.mark.slow
 def test_a_comparison_as_a_frame_is_its_json() -> None:
     runs = group_runs("copy-mqar", {"main_only": [0, 3], "transfer": [200, 250], "control": [9]})
-    scores = score_trained(runs, MINI, resamples=200)
+    scores = score_trained(runs, MINI)
     record = {
         (each["group"], name): (each, arm) for each in comparison_record(scores) for name, arm in each["arms"].items()
     }

@@ -178,6 +178,10 @@ def test_a_module_is_evaluated_as_its_checkpoint_is() -> None:
 def test_a_module_that_does_not_fit_is_refused() -> None:
     with pytest.raises(LgbenchError, match="returned shape"):
         lgbench.wrap_module(nn.Sequential(nn.Embedding(200, 4), nn.Linear(4, 9)))
+    with pytest.raises(LgbenchError, match=r"which Linear does not have\. Wrap it: evaluate\(lgbench\.wrap_module"):
+        lgbench.evaluate(nn.Linear(2, 2))  # type: ignore[arg-type]
+    with pytest.raises(LgbenchError, match=r"which function does not have\.$"):
+        lgbench.evaluate(lambda prompts, task: prompts)  # type: ignore[arg-type]
     with pytest.raises(LgbenchError, match=r"takes a torch\.nn\.Module, not str"):
         lgbench.wrap_module("module")  # type: ignore[arg-type]
 

@@ -48,7 +48,7 @@ def test_a_function_of_the_caller_is_trained_and_its_checkpoint_evaluated(tmp_pa
     record = lgbench.train("copy-mqar", "main_only", model=build, settings=OWN, output=tmp_path)
     name = f"{__name__}:build"
     assert record.plan.model == name
-    model = lgbench.load_model(str(tmp_path / "checkpoint"), {"build": name})
+    model = lgbench.load_model(tmp_path / "checkpoint", {"build": name})
     result = lgbench.evaluate(model, arm="main_only", group="copy-mqar", limit=2)
     assert (result.seed, result.system.parameters) == (0, record.parameters)
 

@@ -32,10 +32,13 @@ _MOST_PICTURES = 7
 def result_html(result: results.Result) -> str:
     """A result: what it is of, its main tasks by length, and its tasks by zone."""
     try:
-        suite = load_suite(result.suite, result.draft)
-    except LgbenchError as error:  # a draft suite that is not open
+        return _pictured(result)
+    except LgbenchError as error:  # a draft suite that is not open, or a group that does not exist
         return f"<p>{html.escape(repr(result))}</p><p>{html.escape(plain(error))}</p>"
-    title = _title(result)
+
+
+def _pictured(result: results.Result) -> str:
+    suite, title = load_suite(result.suite, result.draft), _title(result)
     group = None if result.group is None else suite.group(result.group)
     drawn = _task_curves(result, suite, group)
     picture = _picture(drawn, title, _zones_of(drawn, group)) if drawn else ""

@@ -6,7 +6,7 @@ imported when a frame is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -24,6 +24,7 @@ from lgbench.scoring.measures import (
     zone_accuracy,
 )
 from lgbench.util.errors import LgbenchError, UnknownNameError
+from lgbench.util.text import LONGEST_PATH, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,15 @@ def result_frame(results: Sequence[Labelled], rows: Rows = "cells") -> pd.DataFr
         raise UnknownNameError("kind of rows", rows, makers)
     if not results:
         raise LgbenchError("There is no result to make a frame of: none was given, or all were filtered out.")
-    return frame(row for each in results for row in makers[rows](each))
+    return frame(row for each in results for row in _named(each, makers[rows]))
+
+
+def _named(each: Labelled, make: Callable[[Labelled], Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """The rows of a result, with its folder in what is wrong with it."""
+    try:
+        yield from make(each)
+    except LgbenchError as error:
+        raise LgbenchError(f"{plain(each.run or each.system, limit=LONGEST_PATH)}: {error}") from None
 
 
 def frame(rows: Iterator[Mapping[str, Any]]) -> pd.DataFrame:

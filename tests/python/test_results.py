@@ -89,6 +89,16 @@ def test_a_notebook_shows_a_picture_for_each_group_of_one_system() -> None:
     assert "svg" not in Tags(mixed._repr_html_()).tags
 
 
+def test_a_result_that_names_what_does_not_exist_is_shown_with_a_sentence() -> None:
+    record = make_result(lambda cell: 3, arm="transfer", group="copy-mqar", seed=0)
+    result = lgbench.Result.of(record.model_copy(update={"group": "<b>none"}), folder=Path("runs/odd"))
+    page = Tags(result._repr_html_())
+    assert "b" not in page.tags
+    assert "'<b>none' is not a group" in page.text
+    with pytest.raises(LgbenchError, match=r"^runs/odd: '<b>none' is not a group"):
+        result.to_frame()
+
+
 @pytest.mark.parametrize("narrowed", [{"lengths": 4}, {"tasks": "mqar", "lengths": [4, 6]}, {"group": "maze-path"}])
 def test_a_notebook_shows_a_result_whatever_it_lacks(narrowed: dict[str, object]) -> None:
     result = lgbench.evaluate(Echo(), limit=2, **narrowed)  # type: ignore[arg-type]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,27 +21,27 @@ def finished_runs(folders: Sequence[Path]) -> list[Path]:
     """The folders of finished evaluations in and below these, in order, each once. Unfinished ones are told of.
 
     Raises:
-        LgbenchError: One of the folders does not exist, or holds no finished evaluation.
+        LgbenchError: One of the folders does not exist, holds no finished evaluation, or cannot be read.
     """
-    from lgbench.evaluation.folder import PARTIAL_FILE, RESULT_FILE
+    from lgbench.evaluation.finding import find_runs
 
-    found: list[Path] = []
+    found = find_runs(folders)
+    if found.unreadable:
+        raise LgbenchError(unreadable_sentence(found.unreadable))
+    tell_unfinished(found.unfinished)
+    return list(found.finished)
+
+
+def tell_unfinished(folders: Iterable[Path]) -> None:
+    """Say on stderr which evaluations are left out, as they are not finished."""
     for folder in folders:
-        finished = [path.parent for path in files_named(RESULT_FILE, [folder])]
-        unfinished = [path.parent for path in files_named(PARTIAL_FILE, [folder]) if path.parent not in finished]
-        if not finished and unfinished:
-            raise LgbenchError(
-                f"The evaluation in {str(unfinished[0])!r} is not finished. Go on with it by its command and --resume."
-            )
-        if not finished:
-            raise LgbenchError(f"{str(folder)!r} holds no finished evaluation: there is no {RESULT_FILE} in it.")
-        for left_out in unfinished:
-            typer.echo(f"Left out: {plain(left_out, limit=LONGEST_PATH)}, as its evaluation is not finished.", err=True)
-        found += finished
-    unique: dict[Path, Path] = {}
-    for folder in found:
-        unique.setdefault(folder.resolve(), folder)
-    return list(unique.values())
+        typer.echo(f"Left out: {plain(folder, limit=LONGEST_PATH)}, as its evaluation is not finished.", err=True)
+
+
+def unreadable_sentence(sentences: Sequence[str]) -> str:
+    """What to do about folders that cannot be read."""
+    them = "it" if len(sentences) == 1 else "them"
+    return "\n".join([*sentences[:-1], f"{sentences[-1]} Make {them} readable, or name the folders beside {them}."])
 
 
 def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
@@ -51,32 +50,9 @@ def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
     Raises:
         LgbenchError: One of the folders does not exist, or one in them cannot be read.
     """
-    for folder in folders:
-        if not folder.is_dir():
-            if folder.exists():
-                raise LgbenchError(f"{str(folder)!r} is a file: name the folder that holds it.")
-            raise LgbenchError(f"There is no folder {str(folder)!r}.")
-    return [path for folder in folders for path in sorted(_walk(folder, name))]
+    from lgbench.evaluation import finding
 
-
-def _walk(folder: Path, name: str) -> Iterator[Path]:
-    """The files of this name, also behind links to folders: runs are often kept on another disk."""
-    seen = set()
-    for place, inner, files in os.walk(folder, onerror=_unreadable, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner.sort(key=lambda inside: Path(place, inside).is_symlink())  # last: a run is named by its own path
-        if name in files:
-            yield Path(place, name)
-
-
-def _unreadable(error: OSError) -> None:
-    """A run that is passed over would be missing from every mean without a word."""
-    raise LgbenchError(
-        f"Cannot read {str(error.filename)!r}: {error.strerror}. Make it readable, or name the folders beside it."
-    ) from None
+    return finding.files_named(name, folders)
 
 
 def check_one_system(runs: Iterable[Path]) -> None:

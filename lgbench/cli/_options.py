@@ -92,6 +92,9 @@ Lengths = Annotated[
     list[str] | None, typer.Option("--length", metavar="N", help=f"A length, {_LISTED}", show_default="all")
 ]
 
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV on stdout, and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout, and nothing else.")]
+
 
 def listed(given: list[str] | None) -> list[str]:
     """The names given, each in an option of its own or several in one, joined by commas."""

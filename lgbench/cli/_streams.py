@@ -10,10 +10,15 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import typer
 
 from lgbench.util.private_api import flush_c_streams
 from lgbench.util.text import plain_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What rich writes to a terminal: styles, and the moves of a live display.
 _STYLES = re.compile(r"(\x1b\[[0-9;]*m|\x1b\[[0-9]*[AK]|\x1b\[\?25[hl]|\r)")
@@ -126,6 +131,11 @@ def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
         raise error
     spelled = error.object[error.start : error.end].translate(_PLAIN)
     return "".join(each if each.isascii() else each.encode("unicode_escape").decode() for each in spelled), error.end
+
+
+def print_csv(frame: pd.DataFrame) -> None:
+    r"""Print a frame as CSV. Control characters but line feeds and tabs are spelled as in `\x1b`."""
+    typer.echo(plain_lines(frame.to_csv(index=False)), nl=False)  # which else drops escape sequences
 
 
 @contextlib.contextmanager

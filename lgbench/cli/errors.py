@@ -2,88 +2,138 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lgbench.cli._folders import finished_runs, read_result
-from lgbench.cli._options import Lengths, Tasks, listed, listed_lengths
-from lgbench.util.errors import LgbenchError, UnknownNameError
+from lgbench.cli._opening import open_named
+from lgbench.cli._options import AsCsv, AsJson, DraftName, Lengths, Tasks, listed, listed_lengths
+from lgbench.cli._streams import print_csv
+from lgbench.util.errors import LgbenchError
 
 if TYPE_CHECKING:
-    from lgbench.data.task import Example
-    from lgbench.results.reply import Reply
+    from lgbench.doctor.errors import Page, WrongReply
     from lgbench.results.schema import Result
 
 _WIDTH = 70
+_PAGE_SIZE = 10
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")],
+    context: typer.Context,
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
     task: Tasks = None,
     length: Lengths = None,
-    limit: Annotated[int, typer.Option(min=1, help="Print at most N of them, spread evenly.")] = 10,
+    mistake: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A kind of mistake (docs/results.md), or several joined by commas; may be repeated.",
+            show_default="all",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="At most N on a page, spread evenly.", show_default=f"{_PAGE_SIZE}; all with --csv and --json"
+        ),
+    ] = None,
+    page: Annotated[int, typer.Option(min=1, metavar="N", help="Print page N.")] = 1,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+    suite: DraftName = None,
 ) -> None:
-    """Print wrong replies of a finished run, each with its prompt, its target and the first place where it is wrong."""
-    from lgbench.doctor.diagnosis import mistake_of, wrong_replies
-    from lgbench.evaluation.rescoring import rescore_result
+    """Print wrong replies, each with its prompt, its target and the first place where it is wrong.
 
-    runs = finished_runs([folder])
-    if len(runs) > 1:
-        raise LgbenchError(f"{str(folder)!r} holds {len(runs)} runs: name one of them, as {str(runs[0])!r}.")
-    result = read_result(runs[0])
-    tasks, lengths = listed(task), listed_lengths(length)
-    _check_evaluated(result, tasks, lengths)
-    _, replies = rescore_result(result, runs[0])
-    chosen = [
-        (example, reply)
-        for example, reply in wrong_replies(result, replies)
-        if (not tasks or example.task in tasks) and (not lengths or example.length in lengths)
-    ]
-    count = min(limit, len(chosen))
-    for example, reply in (chosen[at * len(chosen) // count] for at in range(count)):
-        mistake = mistake_of(reply, example.target)
-        typer.echo(example.id + (f": {mistake.name}" if mistake else ""))
-        for line in _lines(example, reply):
-            typer.echo(f"  {line}")
-    typer.echo(f"{count:,} of {len(chosen):,} wrong replies." if chosen else "There is no wrong reply.")
-
-
-def _check_evaluated(result: Result, tasks: list[str], lengths: list[int]) -> None:
-    """Refuse tasks and lengths that the result does not hold, for nothing would be printed.
-
-    Raises:
-        LgbenchError: There is one.
+    A page is spread evenly over all that fit, and all pages together hold each reply once.
     """
-    evaluated = list(dict.fromkeys(cell.task for cell in result.cells))
-    for name in tasks:
-        if name not in evaluated:
-            raise UnknownNameError("task of this run", name, evaluated)
-    found = sorted({cell.length for cell in result.cells if not tasks or cell.task in tasks})
-    for number in lengths:
-        if number not in found:
-            raise LgbenchError(f"Nothing of length {number} was evaluated, but {', '.join(map(str, found))}.")
+    from lgbench.doctor import errors
+    from lgbench.util.text import json_text
+
+    if as_csv and as_json:
+        raise LgbenchError("--csv and --json are two forms of the same. Choose one.")
+    wanted = errors.Filter.of(tasks=listed(task), lengths=listed_lengths(length), mistakes=listed(mistake))
+    open_named(suite)
+    runs, problems = _readable(finished_runs(folders))
+    found, unusable = errors.wrong_replies_in(runs, wanted) if runs else ([], [])
+    size = limit or (max(len(found), 1) if as_csv or as_json else _PAGE_SIZE)
+    shown = errors.page(found, number=page, size=size) if found or page > 1 else errors.Page(1, 1, [])
+    if as_json:
+        typer.echo(json_text([each.row() for each in shown.shown]))
+    elif as_csv:
+        if shown.shown:
+            print_csv(errors.error_frame(shown.shown))
+    else:
+        _print(shown, found, context, several=len(runs) > 1)
+    if problems + unusable:
+        raise LgbenchError("\n".join(problems + unusable))
 
 
-def _lines(example: Example, reply: Reply) -> list[str]:
+def _readable(folders: list[Path]) -> tuple[dict[Path, Result], list[str]]:
+    """The results that can be read, by folder, and a sentence for each other one."""
+    runs, problems = {}, []
+    for folder in folders:
+        try:
+            runs[folder] = read_result(folder)
+        except LgbenchError as error:
+            problems.append(str(error))
+    return runs, problems
+
+
+def _print(page: Page, found: list[WrongReply], context: typer.Context, *, several: bool) -> None:
+    from lgbench.doctor.errors import kinds
+    from lgbench.util.text import LONGEST_PATH, plain
+
+    for number, each in enumerate(page.shown):
+        if several and (number == 0 or page.shown[number - 1].run != each.run):
+            typer.echo(f"{plain(each.run, limit=LONGEST_PATH)}:")
+        typer.echo(f"{each.example.id}: {each.mistake}")
+        for line in _lines(each):
+            typer.echo(f"  {line}")
+    if not found:
+        typer.echo("There is no wrong reply" + (" of this kind." if _is_narrowed(context) else "."))
+        return
+    pages = f", page {page.number:,} of {page.pages:,}" if page.pages > 1 else ""
+    typer.echo(f"{len(page.shown):,} of {len(found):,} wrong replies{pages}.")
+    counts = kinds(found)
+    if len(counts) > 1:
+        typer.echo(f"By kind: {', '.join(f'{name} {count:,}' for name, count in counts.items())}.")
+    if page.number < page.pages:
+        typer.echo(f"The next page: {_next_page(context, page.number + 1)}")
+
+
+def _is_narrowed(context: typer.Context) -> bool:
+    return any(context.params[name] for name in ("task", "length", "mistake"))
+
+
+def _next_page(context: typer.Context, number: int) -> str:
+    """The command line of another page."""
+    given = context.params
+    words = ["lgbench", "errors", *map(str, given["folders"])]
+    for name in ("task", "length", "mistake"):
+        words += [f"--{name}={','.join(given[name])}"] if given[name] else []
+    words += [f"--limit={given['limit']}"] if given["limit"] else []
+    words += [f"--suite={given['suite']}"] if given["suite"] else []
+    return shlex.join([*words, f"--page={number}"])
+
+
+def _lines(wrong: WrongReply) -> list[str]:
     """A prompt, and below each other target and reply with a mark at the first character that differs.
 
     Long ones are shown around it. What is not ASCII is escaped, so that every character takes as many columns as it is
     counted for, and none can write to the terminal.
     """
-    target, text = example.target, reply.text
-    same = 0
-    while same < min(len(target), len(text)) and target[same] == text[same]:
-        same += 1
+    target, reply, same = wrong.example.target, wrong.reply, wrong.first_wrong
     start = max(0, same - _WIDTH // 2)
     dots = "... " if start else ""
     flags = f"  ({', '.join(reply.flags)})" if reply.flags else ""
     mark = " " * (len(dots) + 1 + len(_escaped(target[start:same]))) + "^"
     return [
-        f"prompt  {_quoted(example.prompt, 0)}",
+        f"prompt  {_quoted(wrong.example.prompt, 0)}",
         f"target  {dots}{_quoted(target, start)}",
-        f"reply   {dots}{_quoted(text, start)}{flags}",
+        f"reply   {dots}{_quoted(reply.text, start)}{flags}",
         f"        {mark}",
     ]
 

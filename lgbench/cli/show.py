@@ -1,36 +1,161 @@
-"""`lgbench show`: the tables of finished runs again."""
+"""`lgbench show`: finished runs as tables, a line each or in full, and as data."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli._folders import finished_runs, read_result
+from lgbench.cli._folders import tell_unfinished
 from lgbench.cli._opening import open_named
-from lgbench.cli._options import DraftName
+from lgbench.cli._options import AsCsv, AsJson, DraftName
+from lgbench.cli._streams import print_csv
 from lgbench.util.errors import LgbenchError
+from lgbench.util.extras import require_extra
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lgbench.python.results import Result
 
 
 def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
-    lengths: Annotated[bool, typer.Option("--lengths", help="Print the accuracy at every length too.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print the tables of each run, as of a single one.", show_default=False)
+    ] = False,
+    lengths: Annotated[
+        bool, typer.Option("--lengths", help="Print the accuracy at every length too; as data, a row for each.")
+    ] = False,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", metavar="FILE", help="Write the rows to a parquet file.")
+    ] = None,
     suite: DraftName = None,
 ) -> None:
-    """Print the tables of finished runs again."""
+    """Print finished runs: a single one in full, several in a line each.
+
+    As data, a row is a run, and with --lengths a task of a run at a length.
+    """
+    if as_csv + as_json + (parquet is not None) > 1:
+        raise LgbenchError("--csv, --json and --parquet are forms of the same. Choose one.")
+    if parquet is not None:
+        require_extra("export", purpose="--parquet")
+
+    from lgbench.evaluation.finding import find_runs
+    from lgbench.python.results import read_result
+
+    open_named(suite)
+    found = find_runs(folders)
+    tell_unfinished(found.unfinished)
+    problems, results = list(found.unreadable), []
+    for folder in found.finished:
+        try:
+            results.append(read_result(folder))
+        except LgbenchError as error:
+            problems.append(str(error))
+    if as_csv or as_json or parquet is not None:
+        if results:
+            _put_out(_frame(results, problems, lengths=lengths), as_csv=as_csv, parquet=parquet)
+    elif full or lengths or len(found.finished) == 1:
+        _print_each(results, problems, lengths=lengths)
+    elif results:
+        _print_lines(results, problems)
+    if problems:
+        raise LgbenchError("\n".join(problems))
+
+
+def _frame(results: Sequence[Result], problems: list[str], *, lengths: bool) -> pd.DataFrame:
+    """The rows of all results that can be shown; a sentence for each other one goes to the problems."""
+    from lgbench.python.results import with_every_count
+    from lgbench.results.schema import LATER_COUNTS
+    from lgbench.scoring.frames import result_frame
+
+    shown = []
+    for result in results:
+        old = any(getattr(cell.counts, name) is None for cell in result.cells for name in LATER_COUNTS)
+        try:
+            each = (with_every_count(result) if lengths and old else result).labelled
+            result_frame([each], "runs")  # raises for a draft suite that is not open
+        except LgbenchError as error:
+            problems.append(str(error))
+            continue
+        shown.append(each)
+    if not shown:
+        raise LgbenchError("\n".join(problems))
+    return result_frame(shown, "cells" if lengths else "runs")
+
+
+def _put_out(frame: pd.DataFrame, *, as_csv: bool, parquet: Path | None) -> None:
+    """Rows as CSV or JSON on stdout, or in a parquet file."""
+    from lgbench.util.text import LONGEST_PATH, json_text, plain
+
+    if parquet is not None:
+        from lgbench.util.files import output_writer, write_errors
+
+        with write_errors(parquet), output_writer(parquet) as file:
+            frame.to_parquet(file, index=False)
+        typer.echo(f"Wrote {plain(parquet, limit=LONGEST_PATH)}")
+    elif as_csv:
+        print_csv(frame)
+    else:
+        known = frame.astype(object).where(frame.notna(), None)
+        typer.echo(json_text(known.to_dict("records")))
+
+
+def _print_each(results: Sequence[Result], problems: list[str], *, lengths: bool) -> None:
+    """The tables of each result."""
     from lgbench.cli._diagnosis import examined
     from lgbench.cli._report import print_result
 
-    open_named(suite)
-    problems = []
-    for number, folder in enumerate(finished_runs(folders)):
+    for number, result in enumerate(results):
         if number > 0:
             typer.echo()
+        assert result.folder is not None
         try:
-            result, diagnosis = examined(read_result(folder), folder, folder)
-            print_result(result, folder, diagnosis=diagnosis, lengths=lengths)
+            shown, diagnosis = examined(result, result.folder, result.folder)
+            print_result(shown, result.folder, diagnosis=diagnosis, lengths=lengths)
         except LgbenchError as error:
             problems.append(str(error))
-    if problems:
-        raise LgbenchError("\n".join(problems))
+
+
+def _print_lines(results: Sequence[Result], problems: list[str]) -> None:
+    """A line for each result."""
+    from lgbench.cli._report import print_parts
+    from lgbench.scoring.display import percent
+    from lgbench.util.tables import Table
+    from lgbench.util.text import plain
+
+    frame = _frame(results, problems, lengths=False)
+    several = ["suite"] if frame["suite"].nunique() > 1 else []
+    columns = ("run", *several, "arm", "group", "seed", "in-dist.", "transfer", "beyond", "H90", "right")
+    rows = []
+    for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
+        horizon = None if row["horizon_90"] is None else _horizon(row)
+        zones = [percent(row[zone]) for zone in ("in_distribution", "transfer", "beyond")]
+        rows.append(
+            [
+                *(plain(row[name]) for name in ("run", *several, "arm")),
+                *(None if row[name] is None else plain(row[name]) for name in ("group", "seed")),
+                *zones,
+                horizon,
+                f"{row['correct']:,} of {row['total']:,}",
+            ]
+        )
+    print_parts([Table("", columns, rows, text=3 + len(several))])
+    typer.echo("The main task's exact match in % by zone; of arm open, transfer is the open score.")
+    if partial := int(frame["partial"].sum()):
+        lack = "run lacks cells of its arm" if partial == 1 else "runs lack cells of their arms"
+        typer.echo(f"{partial} {lack}, which leaves zones without an accuracy. --full shows what is there.")
+
+
+def _horizon(row: Mapping[Any, Any]) -> str:
+    """H90 of a run as other tables show it."""
+    from lgbench.data.suites import load_suite
+    from lgbench.scoring.measures import Horizon
+
+    grid = load_suite(row["suite"]).group(row["group"]).grid
+    return str(Horizon(row["horizon_90"], grid[0], grid[-1]))

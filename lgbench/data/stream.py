@@ -121,10 +121,16 @@ def training_stream(
         raise LgbenchError(f"start={start} and workers={workers} must both be 0 or more.")
     if isinstance(suite, str):
         suite = load_suite(suite)
-    return _examples(suite, _stage_parts(suite.group(group), arm, stage), start, workers)
+    return _examples(suite, stage_parts(suite.group(group), arm, stage), start, workers)
 
 
-def _stage_parts(group: Group, arm: str, stage: int | None) -> Parts:
+def stage_parts(group: Group, arm: str, stage: int | None) -> Parts:
+    """What an arm of a group trains on, in a stage if it has several.
+
+    Raises:
+        UnknownNameError: The group has no such arm.
+        LgbenchError: The arm has no such stage, or has several and none is named.
+    """
     schedule = group.mixture(arm).schedule
     if stage is None and len(schedule) == 1:
         stage = 1

@@ -27,7 +27,7 @@ from lgbench.util.users_code import check_file, find, import_named, run_file, sp
 ENTRY_POINTS = "lgbench.models"
 
 
-def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
+def load_model(name: str | Path, options: Mapping[str, str] | None = None) -> Model:
     """Load a model by name.
 
     The first of these that fits:
@@ -41,14 +41,14 @@ def load_model(name: str, options: Mapping[str, str] | None = None) -> Model:
     6. an entry point of the group `lgbench.models`, likewise.
 
     Args:
-        name: MODEL.
+        name: MODEL; a folder may be a path.
         options: Keyword options for a class or function, as text; converted to the type that its parameter declares.
 
     Raises:
         LgbenchError: Nothing fits, or an option does not.
         ModelError: The model's own code raised.
     """
-    given = dict(options or {})
+    given, name = dict(options or {}), str(name)
     check_texts({"MODEL": name} | {f"model option {key!r}": text for key, text in given.items()})
     if name in BUILTINS:
         return Model(construct(BUILTINS[name], given, name), SystemInfo(model=name, kind="builtin"))

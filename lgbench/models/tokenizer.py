@@ -14,6 +14,7 @@ import string
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from lgbench.data.drafts import open_suite
 from lgbench.data.suites import Suite
 from lgbench.data.tasks.mazes import TOKENS as NODES
 from lgbench.util.errors import LgbenchError
@@ -135,6 +136,19 @@ PUBLISHED = Vocabulary(
     )
 )
 """The vocabulary of the published suites."""
+
+
+def load_tokenizer(suite: str | Suite = "mini-v1") -> Vocabulary:
+    """The vocabulary of a suite, by its name: what the reference model reads and writes.
+
+    Raises:
+        LgbenchError: There is no such suite, or its tasks need too many tokens.
+
+    Examples:
+        >>> load_tokenizer().encode_prompt("reverse", "ab=")
+        [1, 10, 28, 29, 83]
+    """
+    return suite_vocabulary(open_suite(suite))
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
@@ -17,7 +18,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from lgbench.util.errors import UnknownNameError
+from lgbench.util.text import plain
 
+_LONGEST_SHOWN = 100
 MAX_REPLY_CHARS = 4096
 """Longer replies are cut to this length before they are scored, stored and digested."""
 
@@ -373,6 +376,19 @@ class Result(_Record):
         if repeated := sorted(cell for cell, count in counts.items() if count > 1):
             raise ValueError(f"cell repeated: {repeated[0][0]} at length {repeated[0][1]}")
         return self
+
+    def __repr_args__(self) -> Iterator[tuple[str, object]]:
+        """What it is of, in a line: all of its cells would fill a screen."""
+        yield "model", plain(self.system.model, limit=_LONGEST_SHOWN)
+        for name in ("suite", "arm", "group", "seed", "limit"):
+            if (value := getattr(self, name)) is not None:
+                yield name, value
+        yield "cells", len(self.cells)
+        yield "correct", sum(cell.counts.correct for cell in self.cells)
+        yield "total", sum(cell.counts.total for cell in self.cells)
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def to_json(self) -> str:
         """The text of `result.json`: indented, but one cell a line."""

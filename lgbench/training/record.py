@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -21,12 +23,16 @@ from lgbench.data.cells import DEV_EXAMPLES
 from lgbench.evaluation.environment import processor
 from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.results.schema import Text
+from lgbench.scoring.measures import wilson_interval
 from lgbench.training.changes import DataChange, MixtureChange
 from lgbench.training.settings import Natural, Positive
 from lgbench.training.spec import RunSpec
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import read_record
 from lgbench.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORD = "training.json"
 _MAX_BYTES = 100_000_000
@@ -148,6 +154,28 @@ class TrainingRecord(_Record):
                 raise ValueError(f"the point at step {point.step} is not of every task and length of the run")
         return self
 
+    def __repr_args__(self) -> Iterator[tuple[str, object]]:
+        """What it is of and how far it is, in a line."""
+        plan = self.plan
+        yield "suite", plan.suite
+        yield from (("group", plan.group), ("arm", plan.arm), ("seed", plan.seed), ("model", plan.model))
+        yield from (("steps_done", self.steps_done), ("steps", plan.settings.steps), ("points", len(self.curve)))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The curve as a tidy pandas frame: a row for each point, task and length, with its Wilson interval.
+
+        Raises:
+            LgbenchError: The run has no point yet.
+        """
+        from lgbench.scoring.frames import frame
+
+        if not self.curve:
+            raise LgbenchError(
+                f"The run of {self.plan.group}, arm {self.plan.arm}, has no point of its curve yet: the first is at "
+                f"step {min(self.plan.settings.evaluate_every, self.plan.settings.steps)}."
+            )
+        return frame(row for point in self.curve for row in _rows(self.plan, point))
+
     @property
     def data_changed(self) -> bool:
         """Whether it trained on something else than its plan says."""
@@ -175,6 +203,30 @@ class TrainingRecord(_Record):
     def finished(self) -> bool:
         """Whether every step is done."""
         return self.steps_done == self.plan.settings.steps
+
+
+def _rows(plan: RunSpec, point: CurvePoint) -> Iterator[dict[str, Any]]:
+    """A point of a curve, task by task in the plan's order."""
+    for task in plan.mixture.tasks:
+        for length, correct in sorted(point.correct[task].items()):
+            low, high = wilson_interval(correct, DEV_EXAMPLES)
+            yield {
+                "suite": plan.suite,
+                "model": plan.model,
+                "arm": plan.arm,
+                "group": plan.group,
+                "seed": plan.seed,
+                "step": point.step,
+                "loss": point.loss,
+                "task": task,
+                "length": length,
+                "zone": plan.suite_group.zone(length),
+                "correct": correct,
+                "total": DEV_EXAMPLES,
+                "accuracy": Fraction(correct, DEV_EXAMPLES),
+                "low": low,
+                "high": high,
+            }
 
 
 def read_training_record(folder: Path) -> TrainingRecord:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import write_atomically
 from lgbench.util.text import LONGEST_PATH, plain
+from lgbench.version import __version__
 
 MAX_RECORD_BYTES = 1_000_000
 # A hostile file can hold hundreds of thousands of them.
@@ -59,9 +60,11 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
     if text.count(b",") > (most := max_bytes // _BYTES_A_VALUE):
         raise InvalidFileError(path, [Problem("", f"holds more than {most:,} values: no such record has so many.")])
     try:
-        parse_json(text)
+        parsed = parse_json(text)
     except ValueError as error:
         raise InvalidFileError(path, [Problem("", f"is not valid JSON: {error}.")]) from None
+    if (newer := _newer(parsed, kind)) is not None:  # what else differs from this version says nothing
+        raise InvalidFileError(path, [newer])
     try:
         record = kind.model_validate_json(text, strict=True)
     except ValidationError as error:
@@ -76,6 +79,18 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
     if missing := [Problem(name, "Field required") for name in required if name not in record.model_fields_set]:
         raise InvalidFileError(path, missing)
     return record
+
+
+def _newer(parsed: Any, kind: type[BaseModel]) -> Problem | None:
+    """That a file is of a later version of its format than this lgbench knows; None where it is not."""
+    given = parsed.get("schema_version") if isinstance(parsed, dict) else None
+    known = kind.model_fields["schema_version"].default if "schema_version" in kind.model_fields else None
+    if known is None or type(given) is not int or given <= known:
+        return None
+    return Problem(
+        "schema_version",
+        f"is {given}, and this lgbench ({__version__}) reads version {known}. A newer lgbench wrote the file: upgrade.",
+    )
 
 
 def write_record(path: Path, record: BaseModel) -> None:

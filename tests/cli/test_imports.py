@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 OF_EXTRAS = {"torch", "transformers", "peft", "openai", "aiohttp", "matplotlib", "pyarrow", "tensorboard"}
-HEAVY = (*sorted(OF_EXTRAS), "scipy", "numpy", "pydantic")
+HEAVY = (*sorted(OF_EXTRAS), "scipy", "pandas", "numpy", "pydantic")
 
 
 def loaded_after(*arguments: str, folder: Path | None = None, first: str = "") -> set[str]:
@@ -49,7 +49,7 @@ def test_the_check_sees_what_is_loaded() -> None:
     declared = (SUBMISSIONS.parent / "pyproject.toml").read_text("utf-8")
     assert all(name in declared for name in HEAVY), "a name that nobody bears is never loaded"
     installed = [name for name in HEAVY if importlib.util.find_spec(name) is not None]
-    assert {"numpy", "pydantic", "scipy"} <= set(installed)
+    assert {"numpy", "pydantic", "scipy", "pandas"} <= set(installed)
     assert loaded_after("--help", first=f"import {', '.join(installed)}") == set(installed)
 
 
@@ -70,6 +70,8 @@ def test_the_check_sees_what_is_loaded() -> None:
         ["plot", "--help"],
         ["doctor", "--help"],
         ["export", "--help"],
+        ["show", "--help"],
+        ["errors", "--help"],
         ["export", "hf", "--help"],
         ["export", "lm-eval", "--help"],
         ["export", "dataset", "--help"],
@@ -90,6 +92,22 @@ def test_what_comes_with_extras_is_left_alone(arguments: list[str], tmp_path: Pa
     assert not loaded_after(*arguments, folder=tmp_path) & OF_EXTRAS
     assert (tmp_path / "run" / "result.json").exists() == (arguments[0] == "eval")
     assert (tmp_path / "leaderboard").exists() == (arguments[0] == "leaderboard")
+
+
+def test_the_package_loads_nothing_until_a_name_is_used() -> None:
+    code = "import sys, lgbench; assert 'evaluate' in dir(lgbench); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert not set(done.stdout.split()) & {*HEAVY, "tqdm", "rich", "typer"}
+
+
+def test_a_result_loads_pandas_for_its_frame_alone() -> None:
+    run = SUBMISSIONS / "reference-nope" / "mini-v1-copy-mqar-transfer-seed0"
+    code = (
+        f"import sys, lgbench; result = lgbench.load_results({str(run)!r})[0]; repr(result); result._repr_html_();"
+        "print('pandas' in sys.modules); result.to_frame(); print('pandas' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.split() == ["False", "True", "False"]
 
 
 def test_pictures_need_no_torch(tmp_path: Path) -> None:

@@ -123,10 +123,10 @@ def test_runs_behind_links_are_found_once(lgbench: Shell) -> None:
     Path("runs").mkdir()
     Path("runs/linked").symlink_to(Path("disk").absolute())
     Path("runs/loop").symlink_to(Path("runs").absolute())
-    assert lgbench("show", "runs").out.count("Result: runs/linked/run") == 1
+    assert lgbench("show", "runs", "--full").out.count("Result: runs/linked/run") == 1
     assert lgbench("eval", "echo", "--task", "mqar", "--length", "2", "--output", "runs/own", "--quiet").status == 0
     Path("runs/alias").symlink_to(Path("runs/own").absolute())
-    shown = re.findall("^Result: (.*)$", lgbench("show", "runs").out, flags=re.MULTILINE)
+    shown = re.findall("^Result: (.*)$", lgbench("show", "runs", "--full").out, flags=re.MULTILINE)
     assert shown == ["runs/linked/run", "runs/own"]
 
 
@@ -158,7 +158,7 @@ def test_show_tells_of_a_damaged_result_and_shows_the_others(lgbench: Shell) -> 
     for name in ("a", "b"):
         lgbench("eval", "echo", "--task", "reverse", "--length", "2", "-q", "--output", f"runs/{name}")
     Path("runs/a/result.json").write_text("{", encoding="utf-8")
-    done = lgbench("show", "runs")
+    done = lgbench("show", "runs", "--full")
     assert done.status == 1
     assert "runs/a/result.json" in done.err
     assert "is not valid JSON" in done.err

@@ -40,7 +40,8 @@ ALL_CELLS = {f"cells[{number}]" for number in range(5)}
 @pytest.mark.parametrize(
     ("change", "fields", "said"),
     [
-        pytest.param(top(schema_version=2), {"schema_version"}, "Input should be 1", id="other schema version"),
+        pytest.param(top(schema_version=0), {"schema_version"}, "Input should be 1", id="other schema version"),
+        pytest.param(top(schema_version=2, new=1), {"schema_version"}, "A newer lgbench wrote", id="newer schema"),
         pytest.param(top(note="hi"), {"note"}, "not permitted", id="unknown field"),
         pytest.param(lambda result: result.pop("arm"), {"arm"}, "required", id="missing field"),
         pytest.param(top(seed="0"), {"seed"}, "integer", id="text for a number"),

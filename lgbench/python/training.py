@@ -1,0 +1,242 @@
+"""`train` and `reproduce`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lgbench.data.drafts import open_suite
+from lgbench.data.suites import Suite
+from lgbench.experiments.launching import State, check_folders, launch
+from lgbench.experiments.loading import Loaded
+from lgbench.experiments.reproduce import Reproduce
+from lgbench.python.progress import BarMonitor, bar, is_shown, training_bar
+from lgbench.python.results import Results, read_result
+from lgbench.util.errors import LgbenchError
+from lgbench.util.extras import require_extra
+from lgbench.util.links import refuse_links
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from lgbench.experiments.base import Run
+    from lgbench.experiments.monitor import Monitor
+    from lgbench.models.checkpoint import Build
+    from lgbench.training.hooks import Hook
+    from lgbench.training.record import TrainingRecord
+    from lgbench.training.trainer import Progress
+
+
+def train(
+    group: str,
+    arm: str,
+    *,
+    suite: str | Suite = "mini-v1",
+    seed: int = 0,
+    preset: str = "mini",
+    settings: Mapping[str, object] | None = None,
+    model: str | Build | None = None,
+    model_options: Mapping[str, str] | None = None,
+    start: str | Path | None = None,
+    start_parts: Sequence[str] = (),
+    hooks: Sequence[Hook] = (),
+    device: str = "auto",
+    output: str | Path | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainingRecord:
+    """Train a model under one arm of a group, as `lgbench train` does.
+
+    Args:
+        group: A group of the suite.
+        arm: A trained arm of the group.
+        suite: A suite or its name.
+        seed: Of the model's initial weights.
+        preset: The hyperparameters to start from: `mini` or `paper`.
+        settings: Those to change, by the names in docs/training.md.
+        model: A function from the vocabulary's size to a module, or its name as in `file.py:build`; None for the
+            reference model. It must be found by its name: a lambda cannot be recorded.
+        model_options: Arguments of that function, as text.
+        start: Start from the weights of this checkpoint; None for fresh weights.
+        start_parts: Only from parameters with such names, as in `blocks.*`.
+        hooks: Called while it trains.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        output: The run's folder, which gets `training.json` and the folder `checkpoint`; None for one in runs/training.
+        resume: Resume the run in that folder.
+        progress: Whether to show a bar; None shows it in a notebook and in a terminal.
+        on_progress: Called every few steps.
+
+    Returns:
+        What `training.json` holds, with the curve.
+
+    Raises:
+        LgbenchError: A name or a setting does not exist, the folder holds another run, or the extra `torch` is missing.
+        ModelError: The module or a hook raised.
+    """
+    require_extra("torch", purpose="lgbench.train")
+
+    from lgbench.models.devices import choose_device
+    from lgbench.training.modules import planned_build
+    from lgbench.training.planned import planned_start
+    from lgbench.training.spec import Recipe
+    from lgbench.training.trainer import train as run
+
+    opened, chosen = open_suite(suite), choose_device(device)
+    recipe = Recipe(
+        opened,
+        preset=preset,
+        changes=_changes(settings),
+        model=model_name(model),
+        model_options=dict(model_options or {}),
+        start=planned_start(None if start is None else str(start), start_parts),
+        device=chosen,
+    )
+    plan = recipe.plan(group, arm, seed)
+    folder = Path(output or Path("runs", "training", f"{opened.name}-{group}-{arm}-seed{seed}"))
+    with training_bar(progress, steps=plan.settings.steps) as show:
+
+        def report(moved: Progress) -> None:
+            show(moved)
+            if on_progress is not None:
+                on_progress(moved)
+
+        return run(
+            plan, folder, build=planned_build(plan), device=chosen, resume=resume, report=report, hooks=list(hooks)
+        )
+
+
+def reproduce(
+    groups: str | Sequence[str] = (),
+    *,
+    arms: str | Sequence[str] = (),
+    seeds: int | Sequence[int] = 3,
+    suite: str | Suite = "mini-v1",
+    preset: str = "mini",
+    settings: Mapping[str, object] | None = None,
+    model: str | Build | None = None,
+    model_options: Mapping[str, str] | None = None,
+    device: str = "auto",
+    jobs: int = 1,
+    output: str | Path | None = None,
+    progress: bool | None = None,
+) -> Results:
+    """Train and evaluate every arm and seed of groups, as `lgbench reproduce` does. Call it again to resume.
+
+    Args:
+        groups: Groups of the suite; empty for all.
+        arms: Arms; empty for `main_only`, `transfer` and `control`. `direct` and `short_aux` join these.
+        seeds: How many, or which.
+        suite: A suite or its name.
+        preset: The hyperparameters to start from: `mini` or `paper`.
+        settings: Those to change.
+        model: As for `train`. With `jobs` above 1 it must be in a file.
+        model_options: As for `train`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        jobs: Runs at a time, each with its share of the cores.
+        output: The folder of the runs' folders; None for one in runs/.
+        progress: Whether to show a bar; None shows it in a notebook and in a terminal.
+
+    Returns:
+        The results of the runs, with the folder's name as their label.
+
+    Raises:
+        LgbenchError: A name or a setting does not exist, the folder holds other runs, or runs failed; the other runs
+            are finished first.
+    """
+    require_extra("torch", purpose="lgbench.reproduce")
+
+    from lgbench.experiments.finish import RESULT
+    from lgbench.models.devices import choose_device
+
+    experiment = Reproduce(
+        suite=suite if isinstance(suite, str) else open_suite(suite).name,
+        preset=preset,
+        change=tuple(_changes(settings)),
+        model=model_name(model),
+        model_option=tuple(f"{name}={text}" for name, text in (model_options or {}).items()),
+        group=(groups,) if isinstance(groups, str) else tuple(groups),
+        arm=(arms,) if isinstance(arms, str) else tuple(arms),
+        seeds=seeds if isinstance(seeds, int) else 1,
+        seed=() if isinstance(seeds, int) else tuple(seeds),
+    )
+    if output is None and experiment.needs_output is not None:
+        raise LgbenchError(
+            "With settings or a model of yours the runs are not the preset's: name their folder by output."
+        )
+    if jobs < 1 or (isinstance(seeds, int) and seeds < 1) or seeds == ():
+        raise LgbenchError(f"jobs={jobs} and seeds={seeds!r} must each be at least 1.")
+    experiment.prepare()
+    chosen, root = choose_device(device), Path(output or Path("runs", experiment.title))
+    refuse_links(root)
+    runs = list(experiment.runs(root, chosen))
+    check_folders(runs)
+    finished = _launched(experiment, runs, device=chosen, jobs=jobs, progress=progress)
+    return Results([read_result(run.folder / RESULT, label=root.absolute().name) for run in finished])
+
+
+def _launched(
+    experiment: Reproduce, runs: Sequence[Run], *, device: str, jobs: int, progress: bool | None
+) -> list[Run]:
+    """The runs that are finished, in their order.
+
+    Raises:
+        LgbenchError: Some failed.
+    """
+    steps = [run.plan.settings.steps for run in runs]
+    before = {run.folder: sum(steps[:number]) for number, run in enumerate(runs)}
+    with bar(progress, total=sum(steps), unit="steps") as shown, _executor(jobs, device) as executor:
+
+        def monitor(run: Run) -> Monitor:
+            return BarMonitor(run, shown, before=before[run.folder])
+
+        loaded = Loaded.of(experiment)
+        outcomes = []
+        for outcome in launch(loaded, runs, executor=executor, device=device, quiet=True, monitor=monitor):
+            outcomes.append(outcome)
+            if executor is not None and is_shown(progress):
+                shown.update(outcome.run.plan.settings.steps)
+    if failed := [f"{each.run.name}: {each.failure}" for each in outcomes if each.state is State.FAILED]:
+        raise LgbenchError("\n".join([f"{len(failed)} of {len(runs)} runs failed:", *failed]))
+    for each in outcomes:
+        if each.state is State.ELSEWHERE:
+            warnings.warn(f"Left out: {each.run.name} is being done by another process.", stacklevel=3)
+    done = {each.run.folder for each in outcomes if each.state is State.FINISHED}
+    return [run for run in runs if run.folder in done]
+
+
+@contextlib.contextmanager
+def _executor(jobs: int, device: str) -> Iterator[Executor | None]:
+    """What several runs at a time are executed by; None for one after another, in this process."""
+    if jobs == 1:
+        yield None
+        return
+    from lgbench.experiments.executors import LOCAL, open_executor
+
+    with open_executor(LOCAL, jobs=jobs, cores_each=None, device=device) as executor:
+        yield executor
+
+
+def _changes(settings: Mapping[str, object] | None) -> list[str]:
+    return [f"{name}={value}" for name, value in (settings or {}).items()]
+
+
+def model_name(model: str | Callable[..., Any] | None) -> str | None:
+    """What a record calls the function that builds a module.
+
+    Raises:
+        LgbenchError: A function that cannot be found again by its name.
+    """
+    if model is None or isinstance(model, str):
+        return model
+    module, name = getattr(model, "__module__", None), getattr(model, "__qualname__", "")
+    if module is None or getattr(sys.modules.get(module), name, None) is not model:
+        raise LgbenchError(
+            f"{model!r:.200} cannot be found again by its name, which is recorded. Define the function at the top of "
+            "the notebook or of a module, with def, or name it as in 'my_module.py:build'."
+        )
+    return f"{module}:{name}"

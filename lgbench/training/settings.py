@@ -54,7 +54,7 @@ class TrainingSettings(BaseModel):
             saves padding; batch and gradient stay the same.
         packed: Whether all parts of a batch pass the reference model's layers together on a CPU, and only the positions
             with a label what follows the last attention. It saves time; the gradient stays the same, but for rounding.
-            Of a user's module and on a GPU it is false, and `length_chunks` 2 unless it is set.
+            Of a user's module, on a GPU and with `compile` it is false, and `length_chunks` 2 unless it is set.
         evaluate_every: Steps between points of the training curve, at each of which the state is saved.
         workers: Processes that draw examples ahead; 0 draws them in between. The examples do not depend on it.
         compile: Whether to compile the module with `torch.compile`.
@@ -95,8 +95,6 @@ class TrainingSettings(BaseModel):
             raise ValueError(
                 f"Warm-up ({self.warmup}) and decay ({self.decay}) are shares of the steps: together at most 1."
             )
-        if self.packed and self.compile:
-            raise ValueError("packed=true and compile=true do not go together: packed steps are not compiled.")
         self.architecture  # noqa: B018  # raises where the sizes do not
         return self
 

@@ -264,7 +264,7 @@ class Recipe:
 
     def _settings(self, group: Group) -> TrainingSettings:
         settings = preset_settings(self.preset, self.suite.domain(group), self.changes, reference=self.model is None)
-        if settings.packed and (self.model is not None or self.device != "cpu"):
+        if settings.packed and (self.model is not None or self.device != "cpu" or settings.compile):
             chunks = {} if any(each.startswith("length_chunks=") for each in self.changes) else {"length_chunks": 2}
             settings = settings.model_copy(update={"packed": False, **chunks})
         if settings.precision != "auto":

@@ -160,7 +160,7 @@ def take_step(
         device: Where the module is.
         forward: The module, perhaps compiled.
     """
-    if settings.packed and device == "cpu" and type(module) is Transformer:
+    if settings.packed and not settings.compile and device == "cpu" and type(module) is Transformer:
         loss = packed_backward(module, batch, precision=settings.precision)
     else:
         loss = backward(forward, batch, device=device, precision=settings.precision)

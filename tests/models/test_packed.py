@@ -12,8 +12,8 @@ from lgbench.models.transformer import Transformer
 from lgbench.training.batching import Batch, batches
 from lgbench.training.modules import build_module
 from lgbench.training.settings import TrainingSettings, preset_settings
+from lgbench.training.spec import Recipe
 from lgbench.training.steps import backward, make_optimizer, packed_backward, take_step
-from lgbench.util.errors import LgbenchError
 
 MINI = load_suite("mini-v1")
 STRINGS = MINI.group("capitalize-reverse")
@@ -132,6 +132,17 @@ def test_a_users_module_takes_the_plain_step() -> None:
     assert module.calls == 4
 
 
-def test_packed_steps_are_not_compiled() -> None:
-    with pytest.raises(LgbenchError, match="packed=true and compile=true do not go together"):
-        settings_of("compile=true")
+@pytest.mark.parametrize(
+    ("recipe", "packed", "chunks"),
+    [
+        (Recipe(MINI), True, 8),
+        (Recipe(MINI, preset="mini"), False, 2),
+        (Recipe(MINI, changes=["compile=true"]), False, 2),
+        (Recipe(MINI, device="cuda", changes=["precision=float32"]), False, 2),
+        (Recipe(MINI, model="examples/my_module.py:build"), False, 2),
+        (Recipe(MINI, model="examples/my_module.py:build", changes=["length_chunks=4"]), False, 4),
+    ],
+)
+def test_only_the_reference_model_on_a_cpu_is_packed(recipe: Recipe, packed: bool, chunks: int) -> None:
+    settings = recipe.plan("copy-mqar", "transfer", 0).settings
+    assert (settings.packed, settings.length_chunks) == (packed, chunks)

@@ -147,7 +147,8 @@ def _gain_row(scores: GroupScores) -> dict[str, str]:
 
 def _verdict(verdict: Verdict) -> list[str]:
     """Whether transfer was seen, with the p of each gain, and a list of what to know beside it."""
-    p_values = [f"{p_text(each.p)} over `{each.baseline}`" for each in verdict.contrasts]
+    contrasts = verdict.contrasts if verdict.word != "too few seeds" else ()  # whose p says nothing
+    p_values = [f"{p_text(each.p)} over `{each.baseline}`" for each in contrasts]
     if verdict.corrected_p is not None and verdict.tests > 1:
         p_values.append(f"{p_text(verdict.corrected_p)} after Holm's correction for {verdict.tests} groups")
     evidence = f" ({', '.join(p_values)})" if p_values else ""

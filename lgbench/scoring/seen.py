@@ -154,24 +154,22 @@ def _seeds(scores: GroupScores, contrasts: Sequence[Contrast]) -> str:
 def _caveats(scores: GroupScores) -> tuple[str, ...]:
     found = [each] if (each := _unlearned(scores, "transfer", (scores.group.main,))) else []
     for arm in BASELINES:
-        if arm in scores.arms and (each := _unlearned(scores, arm, scores.group.evaluated_tasks(arm))):
+        if arm in scores.arms and (each := _unlearned(scores, arm)):
             found.append(f"{each}: the gain over it says less")
     if "control" not in scores.arms:
         found.append("control did not run")
-    if any(len(scores.arms[arm].seeds) == 1 for arm in ("transfer", *BASELINES) if arm in scores.arms):
-        found.append("the intervals leave out how an arm with one seed varies")
     return tuple(found)
 
 
-def _unlearned(scores: GroupScores, arm: str, tasks: Sequence[str]) -> str:
-    """A clause with those of the tasks that an arm did not learn up to its training lengths; empty for none."""
+def _unlearned(scores: GroupScores, arm: str, tasks: Sequence[str] | None = None) -> str:
+    """A clause with the tasks, all or some, that an arm did not learn up to its training lengths; empty for none."""
+    shares = scores.arms[arm].unlearned(scores.group.main)
+    shares = {task: share for task, share in shares.items() if tasks is None or task in tasks}
+    if not shares:
+        return ""
     lengths = scores.group.mixture(arm).tasks
-    found = [
-        f"{task} ({percent(share)} % up to length {lengths[task]})"
-        for task, share in scores.arms[arm].unlearned(scores.group.main).items()
-        if task in tasks
-    ]
-    return f"{arm} did not learn {' and '.join(found)}" if found else ""
+    found = (f"{task} ({percent(share)} % up to length {lengths[task]})" for task, share in shares.items())
+    return f"{arm} did not learn {' and '.join(found)}"
 
 
 def p_text(p: Fraction | float) -> str:

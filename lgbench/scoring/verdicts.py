@@ -97,7 +97,7 @@ def _points(gain: Estimate) -> str:
     if gain.interval is None:
         return f"{points(gain.value)} points (no interval: in each arm all seeds are equal)"
     low, high = map(points, gain.interval)
-    alone = ", over examples alone for an arm with one seed" if gain.one_seed else ""
+    alone = ", one seed: over examples alone" if gain.one_seed else ""
     return f"{points(gain.value)} points (95 % interval {low} to {high}{alone})"
 
 
@@ -184,7 +184,9 @@ def _share(share: Fraction | None) -> float | None:
 
 def verdict_lines(group: str, verdict: Verdict) -> list[str]:
     """A verdict in a line, and below it what it rests on and what a reader should know."""
-    gains = [f"{points(each.gain.value)} points over {each.baseline} ({p_text(each.p)})" for each in verdict.contrasts]
+    gains = [f"{points(each.gain.value)} points over {each.baseline}" for each in verdict.contrasts]
+    if verdict.word != "too few seeds":  # whose p says nothing
+        gains = [f"{gain} ({p_text(each.p)})" for gain, each in zip(gains, verdict.contrasts, strict=True)]
     if verdict.corrected_p is not None and verdict.tests > 1:
         gains.append(f"{p_text(verdict.corrected_p)} after Holm's correction for {verdict.tests} groups")
     below = [", ".join(gains), verdict.reason, *verdict.caveats]

@@ -139,7 +139,7 @@ def test_the_accuracy_of_another_task_is_the_mean_of_its_seeds() -> None:
 def test_a_loss_that_rounds_to_nothing_has_no_minus() -> None:
     sample = Sample((Fraction(1, 10000),), Interval(0.0001, 0.0001))
     loss = Estimate({sample: Fraction(-1)})
-    assert _points(loss) == "+0.0 points (95 % interval +0.0 to +0.0, over examples alone for an arm with one seed)"
+    assert _points(loss) == "+0.0 points (95 % interval +0.0 to +0.0, one seed: over examples alone)"
 
 
 def test_only_what_is_all_right_is_shown_as_100(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """How far the board's statistics can be trusted: coverage, size and power, simulated. `python -m tools.simulate`.
 
-It prints the tables of docs/statistics.md, in some minutes. A seed's true accuracy is drawn from a beta distribution
+It prints the tables of docs/statistics.md, in several minutes. A seed's true accuracy is drawn from a beta distribution
 with the mean and the standard deviation of the committed runs of its arm, and what it gets right from a binomial one of
 1024 replies. Where the committed seeds of an arm are equal, so are the drawn ones. Everything after the draw is the
 code that makes the board.
@@ -23,7 +23,7 @@ from lgbench.results.schema import Result
 from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.estimates import Estimate, Sample, mean_estimate
 from lgbench.scoring.measures import Interval
-from lgbench.scoring.places import told_apart
+from lgbench.scoring.ranking import told_apart
 from lgbench.scoring.seen import decide
 from lgbench.scoring.systems import TrainedScores, score_trained
 from lgbench.util.records import read_record

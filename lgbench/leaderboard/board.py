@@ -22,7 +22,7 @@ from lgbench.leaderboard.markdown import (
 )
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.scoring.display import NONE
-from lgbench.scoring.places import places
+from lgbench.scoring.ranking import places
 from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
 from lgbench.scoring.systems import OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord

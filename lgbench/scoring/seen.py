@@ -63,47 +63,48 @@ class Verdict:
 def decide(groups: Sequence[GroupScores]) -> dict[str, Verdict]:
     """The verdict of every group of a system, by its name.
 
-    The p of a group is the greatest of its contrasts, since each of them must hold. It is corrected over the groups in
-    which transfer can be seen: those with every needed arm and enough seeds.
+    The p of a group is the greatest of its contrasts, since each of them must hold. It is corrected over all groups
+    with every needed arm, also those with too few seeds: leaving seeds out must not make the others easier to see.
     """
     contrasts = {scores.group.name: _contrasts(scores) for scores in groups}
-    tested = [
-        scores.group.name
-        for scores in groups
-        if not _obstacle(scores) and _fewest(contrasts[scores.group.name]) >= ENOUGH_SEEDS
-    ]
-    corrected = dict(zip(tested, holm([_greatest_p(contrasts[name]) for name in tested]), strict=True))
+    tested = [scores.group.name for scores in groups if not _obstacle(scores)]
+    corrected = holm([max(contrast.p for contrast in contrasts[name]) for name in tested])
+    p_values = dict(zip(tested, corrected, strict=True))
     return {
-        scores.group.name: _decide(scores, contrasts[scores.group.name], corrected.get(scores.group.name), len(tested))
+        scores.group.name: _decide(scores, contrasts[scores.group.name], p_values.get(scores.group.name), len(tested))
         for scores in groups
     }
 
 
 def _decide(scores: GroupScores, contrasts: tuple[Contrast, ...], corrected_p: Fraction | None, tests: int) -> Verdict:
-    if obstacle := _obstacle(scores):
-        return Verdict(word="not testable", reason=obstacle, contrasts=contrasts)
-    caveats = _caveats(scores)
-    failures = _failures(contrasts)
+    if corrected_p is None:
+        return Verdict(word="not testable", reason=_obstacle(scores), contrasts=contrasts)
+    caveats, failures = _caveats(scores), _failures(contrasts)
     unlearned = _unlearned(scores, "transfer", scores.group.auxiliaries)
-    if _fewest(contrasts) < FEWEST_SEEDS:
+    fewest = min(contrast.gain.fewest_seeds for contrast in contrasts)
+    if fewest < FEWEST_SEEDS:
         reason = f"{_seeds(scores, contrasts)}: {FEWEST_SEEDS} are needed for a verdict"
         if failures and unlearned:
             caveats = (unlearned, *caveats)
         return Verdict(word="too few seeds", reason=reason, caveats=caveats, contrasts=contrasts)
-    if corrected_p is not None and not failures and corrected_p > LEVEL:
+    word: Word = "seen"
+    reason = ""
+    if fewest < ENOUGH_SEEDS:
+        word = "consistent with transfer"
+        reason = f"{_seeds(scores, contrasts)}: {ENOUGH_SEEDS} are needed for 'seen'"
+    elif not failures and corrected_p > LEVEL:
         failures = [f"the p after Holm's correction for {tests} groups is above {float(LEVEL)}"]
-    word: Word = "seen" if corrected_p is not None else "consistent with transfer"
-    reason = "" if corrected_p is not None else f"{_seeds(scores, contrasts)}: {ENOUGH_SEEDS} are needed for 'seen'"
     if failures:
         word = "not testable" if unlearned else "not seen"
         reason = unlearned or "; ".join(failures)
+    is_corrected = fewest >= ENOUGH_SEEDS
     return Verdict(
         word=word,
         reason=reason,
         caveats=caveats,
         contrasts=contrasts,
-        corrected_p=corrected_p,
-        tests=tests if corrected_p is not None else 0,
+        corrected_p=corrected_p if is_corrected else None,
+        tests=tests if is_corrected else 0,
     )
 
 
@@ -125,14 +126,6 @@ def _obstacle(scores: GroupScores) -> str:
     if "control" not in scores.arms and "short_aux" not in scores.arms:
         return "neither control nor short_aux ran, so long inputs alone may be why"
     return ""
-
-
-def _fewest(contrasts: Sequence[Contrast]) -> int:
-    return min(contrast.gain.fewest_seeds for contrast in contrasts)
-
-
-def _greatest_p(contrasts: Sequence[Contrast]) -> Fraction:
-    return max(contrast.p for contrast in contrasts)
 
 
 def _failures(contrasts: Sequence[Contrast]) -> list[str]:

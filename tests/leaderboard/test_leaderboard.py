@@ -151,8 +151,8 @@ def test_the_page_of_a_system_has_a_verdict_for_each_group() -> None:
     verdicts = [re.findall("^(Verdict.*|- .*|‡)", section, flags=re.MULTILINE) for section in sections]
     least = "p = 0.004 over `main_only`, p = 0.004 over `control`"
     assert verdicts == [
-        [f"Verdict: **seen** ({least}, p = 0.004 over `short_aux`, p = 0.008 after Holm's correction for 2 groups)."],
-        [f"Verdict: **seen** ({least}, p = 0.008 after Holm's correction for 2 groups)."],
+        [f"Verdict: **seen** ({least}, p = 0.004 over `short_aux`, p = 0.012 after Holm's correction for 3 groups)."],
+        [f"Verdict: **seen** ({least}, p = 0.012 after Holm's correction for 3 groups)."],
         [
             "Verdict: **not seen** (p = 0.018 over `main_only`, p = 0.587 over `control`).",
             "- the gain over control is below 5 points",

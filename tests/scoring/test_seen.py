@@ -147,7 +147,7 @@ def test_three_seeds_must_be_apart_altogether(overlapping: int, word: str) -> No
     ]
 
 
-def test_the_greatest_p_of_a_group_is_corrected_over_the_groups_that_can_be_seen() -> None:
+def test_the_greatest_p_of_a_group_is_corrected_over_the_groups_that_can_be_tested() -> None:
     """11 of 252 assignments are 0.044: enough in one group, too many where two are tested."""
     weak = {"transfer": [900, 800, 700, 180, 60], "main_only": LOW, "control": [100, 170, 160, 50, 150]}
     alone = decide([scored(weak, "weak")])["weak"]
@@ -157,25 +157,29 @@ def test_the_greatest_p_of_a_group_is_corrected_over_the_groups_that_can_be_seen
     assert (alone.word, alone.corrected_p, alone.tests) == ("seen", over_control, 1)
 
     strong = {"transfer": HIGH, "main_only": LOW, "control": LOW}
-    few = {"transfer": HIGH[:3], "main_only": LOW[:3], "control": LOW[:3]}
-    untestable = {"transfer": HIGH, "main_only": LOW}
-    others = [scored(few, "few"), scored(untestable, "untestable")]
-    verdicts = decide([scored(weak, "weak"), *others])
+    untestable = scored({"transfer": HIGH, "main_only": LOW}, "untestable")
+    verdicts = decide([scored(weak, "weak"), untestable])
     assert (verdicts["weak"].word, verdicts["weak"].tests) == ("seen", 1)
-    verdicts = decide([scored(weak, "weak"), scored(strong, "strong"), scored(strong, "strong too"), *others])
-    assert [each.word for each in verdicts.values()] == [
-        "seen",
-        "seen",
-        "seen",
-        "consistent with transfer",
-        "not testable",
-    ], "Holm: the greatest of all is not corrected"
+    verdicts = decide([scored(weak, "weak"), scored(strong, "strong"), scored(strong, "strong too"), untestable])
+    assert [each.word for each in verdicts.values()] == ["seen", "seen", "seen", "not testable"], (
+        "Holm: the greatest of all is not corrected"
+    )
     assert verdicts["strong"].corrected_p == Fraction(3, 252)
     assert verdicts["strong"].tests == 3
     verdicts = decide([scored(weak, "weak"), scored(weak, "weak too")])
     assert {each.word for each in verdicts.values()} == {"not seen"}
     assert verdicts["weak"].reason == "the p after Holm's correction for 2 groups is above 0.05"
     assert verdicts["weak"].corrected_p == 2 * over_control
+
+
+@pytest.mark.parametrize(("seeds", "word"), [(3, "consistent with transfer"), (1, "too few seeds")])
+def test_a_group_with_few_seeds_counts_in_the_correction_of_the_others(seeds: int, word: str) -> None:
+    weak = {"transfer": [900, 800, 700, 180, 60], "main_only": LOW, "control": [100, 170, 160, 50, 150]}
+    few = {"transfer": HIGH[:seeds], "main_only": LOW[:seeds], "control": LOW[:seeds]}
+    assert decide([scored(weak, "weak")])["weak"].word == "seen"
+    verdicts = decide([scored(weak, "weak"), scored(few, "few")])
+    assert (verdicts["weak"].word, verdicts["weak"].tests) == ("not seen", 2)
+    assert (verdicts["few"].word, verdicts["few"].corrected_p, verdicts["few"].tests) == (word, None, 0)
 
 
 def test_where_the_auxiliary_was_not_learned_a_missing_transfer_is_not_testable() -> None:

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from lgbench.scoring.estimates import Estimate, Sample, mean_estimate
 from lgbench.scoring.measures import Interval
-from lgbench.scoring.places import Place, places, told_apart
+from lgbench.scoring.ranking import Place, places, told_apart
 
 
 def system(*groups: Sequence[float]) -> Estimate:

@@ -1,12 +1,8 @@
-"""Results and runs made up for tests, with counts of the test's choice."""
+"""Results made up for tests, with counts of the test's choice."""
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from lgbench.data.cells import committed_digest
 from lgbench.data.suites import Cell, load_suite
@@ -69,33 +65,15 @@ def make_result(
     return Result(**(record | fields))
 
 
-class MadeUpRun(NamedTuple):
-    """A result, and which replies are right."""
-
-    result: Result
-    correct: Mapping[Cell, NDArray[np.bool_]]
-
-
-def make_run(correct: Callable[[Cell], int], *, shuffle: int = 0, **fields: Any) -> MadeUpRun:
-    """A run in which `correct(cell)` of 256 replies are right, at places that depend on `shuffle`."""
-    result = make_result(correct, **fields)
-    masks = {}
-    for each in result.cells:
-        mask = [True] * each.counts.correct + [False] * (each.counts.total - each.counts.correct)
-        random.Random(f"{shuffle}/{each.task}/{each.length}").shuffle(mask)
-        masks[Cell(each.task, each.length)] = np.array(mask)
-    return MadeUpRun(result, masks)
-
-
-def group_runs(group: str, right: Mapping[str, Sequence[int]]) -> list[MadeUpRun]:
-    """Runs of arms of a group; each seed gets a number of replies right in every cell of the main task."""
+def group_results(group: str, right: Mapping[str, Sequence[int]]) -> list[Result]:
+    """Results of arms of a group; each seed gets a number of replies right in every cell of the main task."""
     main = MINI.group(group).main
 
     def correct(n: int) -> Callable[[Cell], int]:
         return lambda cell: n if cell.task == main else 192
 
     return [
-        make_run(correct(n), arm=arm, group=group, seed=seed, shuffle=seed)
+        make_result(correct(n), arm=arm, group=group, seed=seed)
         for arm, numbers in right.items()
         for seed, n in enumerate(numbers)
     ]

@@ -39,8 +39,8 @@ def command(
             "None of these runs is a complete one of a trained arm: evaluate the arms with --group and --arm, and "
             "without --limit, --task or --length."
         )
-    compared = [rescore(folder) for folder in fit]
-    suites = dict.fromkeys(run.result.suite for run in compared)
+    compared = [rescore(folder).result for folder in fit]
+    suites = dict.fromkeys(result.suite for result in compared)
     scored = [score_trained(compared, load_suite(name)) for name in suites]
     if as_json:
         typer.echo(json_text([group for scores in scored for group in comparison_record(scores)]))

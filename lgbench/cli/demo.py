@@ -29,6 +29,6 @@ def command(
     with contextlib.ExitStack() as stack:
         folder = results or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lgbench-demo-")))
         runs = run_demo(folder, on_progress=stack.enter_context(reporter(quiet=quiet)))
-    print_parts(comparison_parts(score_trained(runs, load_suite(SUITE))))
+    print_parts(comparison_parts(score_trained([run.result for run in runs], load_suite(SUITE))))
     if results is not None:
         typer.echo(f"Results: {results}")

@@ -79,7 +79,7 @@ class Reproduce(ArmExperiment):
         from lgbench.scoring.systems import score_trained
         from lgbench.scoring.verdicts import comparison_parts, comparison_record
 
-        scores = score_trained([rescore(run.folder / RESULT) for run in runs], self.opened_suite())
+        scores = score_trained([rescore(run.folder / RESULT).result for run in runs], self.opened_suite())
         parts = [*_tokens(runs), "", *comparison_parts(scores, names=self.group)]
         return Report(parts, comparison_record(scores))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
 from lgbench.data.suites import SUITES, Suite
 from lgbench.leaderboard.markdown import (
     COUNT,
+    EQUAL_SEEDS,
+    EQUAL_SEEDS_NOTE,
     GENERATED,
     ONE_SEED,
     ONE_SEED_NOTE,
@@ -18,9 +21,10 @@ from lgbench.leaderboard.markdown import (
     table,
 )
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.display import NONE
-from lgbench.scoring.systems import ENOUGH_SEEDS, OpenScores, TrainedScores
+from lgbench.scoring.ranking import places
+from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
+from lgbench.scoring.systems import OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord
 
 FEW_SEEDS = "\\*"
@@ -31,8 +35,9 @@ main tasks work on such inputs, and the gains whether the related tasks helped.
 [How to read this](../docs/leaderboard.md) and [how to submit](../docs/submitting.md)."""
 _NOTES = {
     ONE_SEED: ONE_SEED_NOTE,
-    FEW_SEEDS: f"{FEW_SEEDS} Fewer than {ENOUGH_SEEDS} transfer seeds in some group: ranked after the others.",
-    COUNT: f"{COUNT}5) The mean is over 5 groups only, those that have this value.",
+    EQUAL_SEEDS: EQUAL_SEEDS_NOTE,
+    FEW_SEEDS: f"{FEW_SEEDS} Fewer than {FEWEST_SEEDS} transfer seeds in some group: listed after the others.",
+    COUNT: f"{COUNT}5) The mean is over 5 groups, or domains, only: those that have this value.",
 }
 _Row = dict[str, str]
 
@@ -54,12 +59,18 @@ def front_page(scores: Sequence[SuiteScores]) -> str:
 def _suite_section(suite: Suite, scores: Sequence[SuiteScores]) -> list[str]:
     trained = [(each, each.trained) for each in scores if each.trained is not None]
     untrained = [(each, each.untrained) for each in scores if each.untrained is not None]
-    everywhere = sorted((entry for entry in trained if entry[1].covers_suite), key=_rank)
-    elsewhere = sorted((entry for entry in trained if not entry[1].covers_suite), key=_rank)
+    ranked = sorted((entry for entry in trained if entry[1].is_ranked), key=_order)
+    few_seeds = [entry for entry in trained if entry[1].covers_suite and not entry[1].is_ranked]
+    elsewhere = sorted((entry for entry in trained if not entry[1].covers_suite), key=_order)
     parts = []
-    if everywhere:
-        rows = [{"#": str(place)} | _trained_row(*entry) for place, entry in enumerate(everywhere, start=1)]
-        parts += ["### Trained under the arms", *_marked(table(rows, left=2))]
+    if ranked:
+        parts += ["### Trained under the arms", *_marked(table(_ranked_rows(ranked), left=2))]
+    if few_seeds:
+        parts += [
+            f"### Trained under the arms, with fewer than {ENOUGH_SEEDS} seeds",
+            f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not.",
+            *_marked(table([_trained_row(*entry) for entry in sorted(few_seeds, key=_order)])),
+        ]
     if elsewhere:
         rows = [_trained_row(*entry, score="mean group score") for entry in elsewhere]
         parts += [
@@ -78,21 +89,32 @@ def _marked(text: str) -> list[str]:
     return [text, *(note for mark, note in _NOTES.items() if mark in text)]
 
 
-def _rank(entry: tuple[SuiteScores, TrainedScores]) -> tuple[int, bool, Fraction, str]:
+def _order(entry: tuple[SuiteScores, TrainedScores]) -> tuple[int, bool, Fraction, str]:
     on_suite, scores = entry
     score = scores.score.value if scores.score else Fraction()
-    return -len(scores.covered), not scores.has_enough_seeds, -score, on_suite.system.name
+    return -len(scores.covered), _has_few_seeds(scores), -score, on_suite.system.name
+
+
+def _has_few_seeds(scores: TrainedScores) -> bool:
+    return any(count < FEWEST_SEEDS for count in scores.seeds)
+
+
+def _ranked_rows(ranked: Sequence[tuple[SuiteScores, TrainedScores]]) -> list[_Row]:
+    found = places([scores.score for _, scores in ranked if scores.score is not None])
+    return [{"#": str(place)} | _trained_row(*entry) for place, entry in zip(found, ranked, strict=True)]
 
 
 def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "transfer score") -> _Row:
     groups = len(scores.covered)
-    few = "" if scores.has_enough_seeds else FEW_SEEDS
+    domains = len({scores.suite.domain(group).name for group in scores.suite.groups})
+    few = FEW_SEEDS if _has_few_seeds(scores) else ""
     return {
         "system": link(on_suite.system) + few,
         score: estimated(scores.score, of=groups),
+        "mean of domains": estimated(scores.domain_score, of=domains),
         "transfer gain": estimated(scores.transfer_gain, of=groups, signed=True),
         "control gain": estimated(scores.control_gain, of=groups, signed=True),
-        "transfer seen": _seen(scores.covered),
+        "transfer seen": _seen(scores),
         "in-distribution": mean_percent(scores.mean(lambda arm: arm.zone("in_distribution")), of=groups),
         "beyond": mean_percent(scores.mean(lambda arm: arm.zone("beyond")), of=groups),
         "success rate": mean_percent(scores.mean(lambda arm: arm.success_rate), of=groups),
@@ -102,11 +124,11 @@ def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "
     } | _about(on_suite)
 
 
-def _seen(groups: Sequence[GroupScores]) -> str:
-    """In how many groups transfer was seen; marked where that rests on one seed, which another may undo."""
-    gains = [(group.transfer_gain, group.gain_over_control) for group in groups if group.transfer_seen]
-    one_seed = any(gain.one_seed for pair in gains for gain in pair if gain is not None)
-    return f"{len(gains)} of {len(groups)}{ONE_SEED if one_seed else ''}"
+def _seen(scores: TrainedScores) -> str:
+    """In how many of the covered groups transfer was seen, and in how many more the runs are consistent with it."""
+    words = Counter(scores.verdicts[group.group.name].word for group in scores.covered)
+    consistent = f", {count} consistent" if (count := words["consistent with transfer"]) else ""
+    return f"{words['seen']} of {len(scores.covered)}{consistent}"
 
 
 def _open_section(suite: Suite, scores: Sequence[tuple[SuiteScores, OpenScores]]) -> list[str]:

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from lgbench.data.groups import Group
 from lgbench.data.suites import Suite
 from lgbench.leaderboard.markdown import (
+    EQUAL_SEEDS_NOTE,
     GENERATED,
     ONE_SEED_NOTE,
     count_range,
     escape,
     estimated,
     horizons,
+    interval,
     table,
 )
 from lgbench.leaderboard.pictures import Picture, group_picture, open_picture
@@ -22,6 +24,7 @@ from lgbench.results.schema import WRONG_ENDS, Result
 from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.display import NONE, percent
 from lgbench.scoring.measures import counts_by_task, wilson_interval, zone_lengths
+from lgbench.scoring.seen import Verdict, p_text
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
@@ -43,8 +46,10 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
     parts = [GENERATED, f"# {system.name}", escape(system.description), _facts(submission)]
     for each in scores:
         parts += [f"## {each.suite.name}", _precision(each.suite)]
-        for group in each.trained.groups if each.trained else ():
-            parts += _group_section(group, group_picture(system, each.suite, group))
+        if each.trained:
+            for group in each.trained.groups:
+                verdict = each.trained.verdicts[group.group.name]
+                parts += _group_section(group, verdict, group_picture(system, each.suite, group))
         if each.untrained:
             parts += _open_section(each.suite, each.untrained, open_picture(system, each.suite, each.untrained))
     return "\n\n".join([*parts, *_runs_section(submission)]) + "\n"
@@ -74,7 +79,7 @@ def _precision(suite: Suite) -> str:
     )
 
 
-def _group_section(scores: GroupScores, picture: Picture) -> list[str]:
+def _group_section(scores: GroupScores, verdict: Verdict, picture: Picture) -> list[str]:
     group = scores.group
     auxiliaries = " and ".join(f"`{task}`" for task in group.auxiliaries)
     parts = [
@@ -86,8 +91,12 @@ def _group_section(scores: GroupScores, picture: Picture) -> list[str]:
     ]
     if scores.transfer_gain or scores.control_gain:
         parts.append(table([_gain_row(scores)]))
-    if any(arm.transfer and arm.transfer.one_seed for arm in scores.arms.values()):
+    estimates = [arm.transfer for arm in scores.arms.values() if arm.transfer]
+    if any(each.one_seed for each in estimates):
         parts.append(ONE_SEED_NOTE)
+    if any(each.interval is None for each in estimates):
+        parts.append(EQUAL_SEEDS_NOTE)
+    parts += _verdict(verdict)
     rows = [
         {"task": task, "arm": name, "seed": _seed(seed.result)} | _by_length(seed.result, task, group.grid)
         for task in group.tasks
@@ -105,7 +114,8 @@ def _arm_row(name: str, arm: ArmScores) -> dict[str, str]:
         "in-distribution": percent(arm.zone("in_distribution")),
         "transfer": estimated(arm.transfer),
         "beyond": percent(arm.zone("beyond")),
-        "success rate": percent(arm.success_rate),
+        "success rate": percent(arm.success_rate)
+        + (f" {interval(arm.success_interval)}" if arm.success_interval else ""),
         "best seed": percent(arm.best_seed),
         "H90 / H50": horizons(arm.horizon_90, arm.horizon_50),
         "generalization gap": percent(arm.gap),
@@ -125,12 +135,25 @@ def _ends(results: Sequence[Result], task: str, lengths: Sequence[int]) -> dict[
 
 
 def _gain_row(scores: GroupScores) -> dict[str, str]:
+    over_short_aux = scores.gain_over("short_aux")
     return {
         "transfer gain": estimated(scores.transfer_gain, signed=True),
         "control gain": estimated(scores.control_gain, signed=True),
-        "gain over control": estimated(scores.gain_over_control, signed=True),
+        "gain over control": estimated(scores.gain_over("control"), signed=True),
+        **({"gain over short_aux": estimated(over_short_aux, signed=True)} if over_short_aux else {}),
         "recovered share": percent(scores.recovered_share),
     }
+
+
+def _verdict(verdict: Verdict) -> list[str]:
+    """Whether transfer was seen, with the p of each gain, and a list of what to know beside it."""
+    contrasts = verdict.contrasts if verdict.word != "too few seeds" else ()  # whose p says nothing
+    p_values = [f"{p_text(each.p)} over `{each.baseline}`" for each in contrasts]
+    if verdict.corrected_p is not None and verdict.tests > 1:
+        p_values.append(f"{p_text(verdict.corrected_p)} after Holm's correction for {verdict.tests} groups")
+    evidence = f" ({', '.join(p_values)})" if p_values else ""
+    caveats = [f"- {each}" for each in (verdict.reason, *verdict.caveats) if each]
+    return [f"Verdict: **{verdict.word}**{evidence}.", *(["\n".join(caveats)] if caveats else [])]
 
 
 def _open_section(suite: Suite, scores: OpenScores, picture: Picture) -> list[str]:

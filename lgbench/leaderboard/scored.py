@@ -33,16 +33,16 @@ def score_submission(submission: Submission) -> tuple[SuiteScores, ...]:
     """The scores of a submission on every suite that it has runs of, in the order of the suites."""
     scores = []
     for suite in SUITES:
-        runs = [run for run in submission.runs if run.result.suite == suite.name]
-        if runs:
-            trained = score_trained(runs, suite)
+        results = [run.result for run in submission.runs if run.result.suite == suite.name]
+        if results:
+            trained = score_trained(results, suite)
             scores.append(
                 SuiteScores(
                     system=submission.system,
                     suite=suite,
                     parameters=submission.parameters,
                     trained=trained if trained.groups else None,
-                    untrained=score_open(runs, suite),
+                    untrained=score_open(results, suite),
                 )
             )
     return tuple(scores)

@@ -6,69 +6,28 @@ of several groups: `lgbench.scoring.systems`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from statistics import mean, median_low
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lgbench.data.groups import Group, Zone
-from lgbench.data.suites import Cell, Suite
+from lgbench.data.suites import Suite
 from lgbench.results.schema import Result
-from lgbench.scoring.bootstrap import RESAMPLES, Run, percentile_interval, resampled_accuracy
-from lgbench.scoring.measures import Horizon, Interval, mean_of_known
+from lgbench.scoring.estimates import Estimate, Sample, share_interval
+from lgbench.scoring.measures import (
+    SUCCESS,
+    Horizon,
+    Interval,
+    counts_by_task,
+    mean_of_known,
+    summarize_zone,
+)
 from lgbench.scoring.seeds import SeedScores, score_seed
 
-SUCCESS = Fraction(9, 10)
-"""The transfer-zone accuracy from which a seed counts as a success, and that up to its training length from which a
-task counts as learned.
-"""
 LEAST_CEILING_GAIN = Fraction(1, 20)
 """What `direct` must gain over `main_only`, exclusively, for a share of it to mean anything."""
-
-
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """A mean over seeds, and perhaps groups, with its bootstrap.
-
-    Attributes:
-        value: The mean, exact.
-        resampled: The same statistic in every resample: shape (resamples,).
-        one_seed: Whether some arm in it has a single seed, so that the interval leaves out how its seeds differ.
-        count: Over how many groups, or tasks, it is the mean.
-    """
-
-    value: Fraction
-    resampled: NDArray[np.float64]
-    one_seed: bool
-    count: int = 1
-
-    @cached_property
-    def interval(self) -> Interval:
-        """The 95 % percentile interval."""
-        return percentile_interval(self.resampled)
-
-    def __sub__(self, other: Estimate) -> Estimate:
-        """The difference, resample by resample: both sides saw the same examples."""
-        resampled = self.resampled - other.resampled
-        return Estimate(self.value - other.value, resampled, self.one_seed or other.one_seed, self.count)
-
-
-def mean_estimate(estimates: Iterable[Estimate | None]) -> Estimate | None:
-    """The unweighted mean of those that are not None; None where all are."""
-    known = [estimate for estimate in estimates if estimate is not None]
-    if not known:
-        return None
-    return Estimate(
-        value=mean(each.value for each in known),
-        resampled=np.mean([each.resampled for each in known], axis=0),
-        one_seed=any(each.one_seed for each in known),
-        count=len(known),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +36,7 @@ class ArmScores:
 
     Attributes:
         seeds: Its runs by seed, at least one.
-        transfer: The transfer-zone accuracy; None where the suite has no cell there.
+        transfer: The transfer-zone accuracy, mean over seeds; None where the suite has no cell there.
     """
 
     seeds: tuple[SeedScores, ...]
@@ -90,12 +49,18 @@ class ArmScores:
     @property
     def success_rate(self) -> Fraction | None:
         """The share of seeds with a transfer-zone accuracy of at least 90 %."""
-        return mean_of_known(Fraction(accuracy >= SUCCESS) for accuracy in self._by_seed())
+        return mean_of_known(Fraction(accuracy >= SUCCESS) for accuracy in self.accuracies)
+
+    @property
+    def success_interval(self) -> Interval | None:
+        """The exact 95 % interval of the success rate, of which the seeds that ran are a sample."""
+        seeds = self.accuracies
+        return share_interval(sum(accuracy >= SUCCESS for accuracy in seeds), len(seeds)) if seeds else None
 
     @property
     def best_seed(self) -> Fraction | None:
         """The transfer-zone accuracy of the best seed."""
-        return max(self._by_seed(), default=None)
+        return max(self.accuracies, default=None)
 
     @property
     def gaps(self) -> dict[str, Fraction]:
@@ -126,9 +91,16 @@ class ArmScores:
         """H50, median over seeds."""
         return median_horizon(seed.horizon_50 for seed in self.seeds)
 
-    def _by_seed(self) -> list[Fraction]:
-        accuracies = [seed.zones["transfer"] for seed in self.seeds]
-        return [accuracy for accuracy in accuracies if accuracy is not None]
+    @property
+    def accuracies(self) -> tuple[Fraction, ...]:
+        """The transfer-zone accuracy of every seed; empty where the suite has no cell there."""
+        accuracies = (seed.zones["transfer"] for seed in self.seeds)
+        return tuple(accuracy for accuracy in accuracies if accuracy is not None)
+
+    def unlearned(self, main: str) -> dict[str, Fraction]:
+        """The tasks that the arm did not learn, with their accuracies up to their training lengths: below 90 %."""
+        shares = {main: self.zone("in_distribution")} | self.others
+        return {task: share for task, share in shares.items() if share is not None and share < SUCCESS}
 
 
 def median_horizon(horizons: Iterable[Horizon | None]) -> Horizon | None:
@@ -141,18 +113,28 @@ def median_horizon(horizons: Iterable[Horizon | None]) -> Horizon | None:
     return median_low(known) if known else None
 
 
-def score_arm(runs: Sequence[Run], suite: Suite, group: Group, *, resamples: int = RESAMPLES) -> ArmScores:
-    """Score the runs of one arm, one for each seed, for a group that they serve."""
-    ordered = sorted(runs, key=lambda run: -1 if run.result.seed is None else run.result.seed)
-    seeds = tuple(score_seed(run.result, group) for run in ordered)
-    cells = [Cell(group.main, length) for length in group.zone_lengths("transfer")]
-    value = mean_of_known(seed.zones["transfer"] for seed in seeds)
-    if value is None:
+Samples = dict[tuple[object, ...], Sample]
+"""Samples by their runs and lengths, so that a run that serves two groups is in one sample of both."""
+
+
+def score_arm(results: Iterable[Result], group: Group, samples: Samples | None = None) -> ArmScores:
+    """Score the runs of one arm, one for each seed, for a group that they serve.
+
+    Args:
+        results: Complete ones, at least one.
+        group: The group.
+        samples: Those of the system's other arms, to which this one's is added.
+    """
+    ordered = sorted(results, key=lambda result: -1 if result.seed is None else result.seed)
+    seeds = tuple(score_seed(result, group) for result in ordered)
+    lengths = group.zone_lengths("transfer")
+    zone = summarize_zone(counts_by_task(ordered[0]).get(group.main, {}), lengths)
+    if zone is None:
         return ArmScores(seeds=seeds, transfer=None)
-    arm = runs[0].result.arm
-    first = same_experiment(suite, arm, group)[0].name
-    resampled = resampled_accuracy(ordered, cells, key=f"{first}/{arm}", resamples=resamples)
-    return ArmScores(seeds=seeds, transfer=Estimate(value, resampled, one_seed=len(runs) == 1))
+    accuracies = tuple(accuracy for seed in seeds if (accuracy := seed.zones["transfer"]) is not None)
+    key = (*map(id, ordered), group.main, lengths)
+    sample = ({} if samples is None else samples).setdefault(key, Sample(accuracies, zone.interval))
+    return ArmScores(seeds=seeds, transfer=Estimate({sample: Fraction(1)}))
 
 
 def same_experiment(suite: Suite, arm: str, group: Group) -> list[Group]:
@@ -216,22 +198,19 @@ class GroupScores:
     @property
     def transfer_gain(self) -> Estimate | None:
         """What co-training with the auxiliaries gains: `transfer` minus `main_only`."""
-        return self._difference("transfer", "main_only")
+        return self.gain_over("main_only")
 
     @property
     def control_gain(self) -> Estimate | None:
         """What long inputs of an unrelated task gain: `control` minus `main_only`."""
         return self._difference("control", "main_only")
 
-    @property
-    def gain_over_control(self) -> Estimate | None:
-        """What relatedness gains at equal lengths: `transfer` minus `control`."""
-        return self._difference("transfer", "control")
+    def gain_over(self, baseline: str) -> Estimate | None:
+        """`transfer` minus another arm.
 
-    @property
-    def gain_over_short_aux(self) -> Estimate | None:
-        """What long auxiliaries gain over short ones: `transfer` minus `short_aux`. It is the transfer of length."""
-        return self._difference("transfer", "short_aux")
+        Over `control` it is what relatedness gains at equal lengths, over `short_aux` the transfer of length alone.
+        """
+        return self._difference("transfer", baseline)
 
     @property
     def gains(self) -> tuple[Gain, ...]:
@@ -250,17 +229,6 @@ class GroupScores:
         if gain is None or ceiling is None or ceiling.value <= LEAST_CEILING_GAIN:
             return None
         return gain.value / ceiling.value
-
-    @property
-    def transfer_seen(self) -> bool | None:
-        """Whether the intervals of the transfer gain, and of the gains over `control` and `short_aux`, lie above 0.
-
-        Those that did not run have no say; None without a transfer gain.
-        """
-        gains = [self.transfer_gain, self.gain_over_control, self.gain_over_short_aux]
-        if gains[0] is None:
-            return None
-        return all(gain.interval.low > 0 for gain in gains if gain is not None)
 
     def _transfer(self, arm: str) -> Estimate | None:
         return self.arms[arm].transfer if arm in self.arms else None

@@ -16,6 +16,10 @@ from lgbench.data.groups import OPEN_ARM, ZONES, Zone
 from lgbench.data.suites import Cell, Suite, load_suite
 from lgbench.results.schema import CellCounts, Result
 
+SUCCESS = Fraction(9, 10)
+"""The transfer-zone accuracy from which a seed passes, and that up to its training length from which a task counts as
+learned.
+"""
 LengthCounts = Mapping[int, CellCounts]
 """The counts of one task by length."""
 
@@ -213,14 +217,15 @@ def _summarize_task(suite: Suite, task: str, group: str | None, counts: LengthCo
     lengths = task_lengths(suite, task, group)
     return TaskSummary(
         task=task,
-        zones={zone: _summarize_zone(counts, zone_lengths(suite, task, zone, group)) for zone in ZONES},
+        zones={zone: summarize_zone(counts, zone_lengths(suite, task, zone, group)) for zone in ZONES},
         horizon_90=horizon(counts, lengths, percent=90),
         horizon_50=horizon(counts, lengths, percent=50),
         accuracies={each: counts[each].accuracy for each in sorted(counts)},
     )
 
 
-def _summarize_zone(counts: LengthCounts, lengths: Sequence[int]) -> ZoneSummary | None:
+def summarize_zone(counts: LengthCounts, lengths: Sequence[int]) -> ZoneSummary | None:
+    """A task at the lengths of a zone; None without lengths or where one is missing."""
     accuracy = mean_accuracy(counts, lengths)
     if accuracy is None:
         return None

@@ -10,32 +10,30 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from lgbench.data.groups import OPEN_ARM, Group
-from lgbench.data.suites import Cell, Suite
+from lgbench.data.groups import OPEN_ARM
+from lgbench.data.suites import Suite
 from lgbench.results.schema import Result
-from lgbench.scoring.bootstrap import RESAMPLES, Run, resampled_accuracy
 from lgbench.scoring.comparison import (
     ArmScores,
-    Estimate,
     GroupScores,
-    mean_estimate,
+    Samples,
     median_horizon,
     score_arm,
     serving,
 )
+from lgbench.scoring.estimates import Estimate, Sample, mean_estimate
 from lgbench.scoring.measures import (
     Horizon,
     counts_by_task,
     horizon,
     is_partial,
     mean_of_known,
-    zone_accuracy,
+    open_score,
+    summarize_zone,
     zone_lengths,
 )
+from lgbench.scoring.seen import ENOUGH_SEEDS, Verdict, decide
 from lgbench.util.errors import LgbenchError
-
-ENOUGH_SEEDS = 3
-"""Transfer seeds in every group, without which a system is marked and ranked after those that have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +64,35 @@ class TrainedScores:
         return tuple(sorted(len(group.arms["transfer"].seeds) for group in self.covered))
 
     @property
-    def has_enough_seeds(self) -> bool:
-        """Whether every covered group has enough transfer seeds."""
-        return all(count >= ENOUGH_SEEDS for count in self.seeds)
+    def is_ranked(self) -> bool:
+        """Whether it covers the suite with enough transfer seeds in every group."""
+        return self.covers_suite and min(self.seeds) >= ENOUGH_SEEDS
 
     @cached_property
     def score(self) -> Estimate | None:
         """The mean of the group scores: the transfer score, if the system covers the suite."""
         return mean_estimate(group.score for group in self.covered)
+
+    @cached_property
+    def domain_score(self) -> Estimate | None:
+        """The mean over domains of the mean of their groups' scores: groups of one domain may share a main task."""
+        return self._domain_mean(lambda group: group.score)
+
+    @cached_property
+    def domain_gain(self) -> Estimate | None:
+        """The mean over domains of the mean of their groups' transfer gains."""
+        return self._domain_mean(lambda group: group.transfer_gain)
+
+    def _domain_mean(self, statistic: Callable[[GroupScores], Estimate | None]) -> Estimate | None:
+        domains: dict[str, list[Estimate | None]] = {}
+        for group in self.covered:
+            domains.setdefault(self.suite.domain(group.group).name, []).append(statistic(group))
+        return mean_estimate(mean_estimate(of_domain) for of_domain in domains.values())
+
+    @cached_property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Whether transfer was seen, by group."""
+        return decide(self.groups)
 
     @cached_property
     def transfer_gain(self) -> Estimate | None:
@@ -108,49 +127,56 @@ class OpenScores:
     horizons_50: Mapping[str, Horizon | None]
 
 
-def score_trained(runs: Iterable[Run], suite: Suite, *, resamples: int = RESAMPLES) -> TrainedScores:
+def score_trained(results: Iterable[Result], suite: Suite) -> TrainedScores:
     """Score the trained arms of one system.
 
     Args:
-        runs: Its runs; those of another suite, of arm `open`, limited or partial are left out.
+        results: Its results; those of another suite, of arm `open`, limited or partial are left out.
         suite: The suite.
-        resamples: Of the bootstrap.
 
     Raises:
-        LgbenchError: Two runs have the same arm, group and seed.
+        LgbenchError: Two results have the same arm, group and seed.
     """
-    complete = _complete_runs(runs, suite)
-    groups = []
+    complete = _complete(results, suite)
+    groups, samples = list[GroupScores](), Samples()
     for group in suite.groups:
-        if not any(run.result.group == group.name for run in complete):
+        if not any(result.group == group.name for result in complete):
             continue
-        served = {arm.name: _serving(complete, suite, arm.name, group) for arm in group.arms}
-        arms = {arm: score_arm(own, suite, group, resamples=resamples) for arm, own in served.items() if own}
+        served = {arm.name: serving(complete, suite, arm.name, group) for arm in group.arms}
+        arms = {arm: score_arm(own, group, samples) for arm, own in served.items() if own}
         groups.append(GroupScores(group=group, arms=arms))
     return TrainedScores(suite=suite, groups=tuple(groups))
 
 
-def score_open(runs: Iterable[Run], suite: Suite, *, resamples: int = RESAMPLES) -> OpenScores | None:
-    """Score the runs of arm `open` of one system; None where it has no complete one.
+def mean_difference(first: TrainedScores, second: TrainedScores) -> Estimate | None:
+    """How far the first system's mean over groups is above the second's, over the groups that both cover.
+
+    Of one group it is `first_group.score - second_group.score`. Its `interval` and `p_value` are Welch and
+    Satterthwaite's; its `count` says over how many groups it is. None without a common group.
+    """
+    others = {group.group.name: group for group in second.covered}
+    pairs = [(group.score, others[group.group.name].score) for group in first.covered if group.group.name in others]
+    return mean_estimate(one - other for one, other in pairs if one is not None and other is not None)
+
+
+def score_open(results: Iterable[Result], suite: Suite) -> OpenScores | None:
+    """Score the results of arm `open` of one system; None where it has no complete one.
 
     Args:
-        runs: Its runs; those of another suite, of trained arms, limited or partial are left out.
+        results: Its results; those of another suite, of trained arms, limited or partial are left out.
         suite: The suite.
-        resamples: Of the bootstrap.
 
     Raises:
-        LgbenchError: Two runs have the same seed.
+        LgbenchError: Two results have the same seed.
     """
-    own = [run for run in _complete_runs(runs, suite) if run.result.arm == OPEN_ARM]
+    own = tuple(result for result in _complete(results, suite) if result.arm == OPEN_ARM)
     if not own:
         return None
-    results = tuple(run.result for run in own)
-    score = mean_estimate(_open_transfer(own, suite, task, resamples) for task in suite.main_tasks)
     return OpenScores(
-        results=results,
-        score=score,
-        horizons_90={task.name: _open_horizon(results, suite, task.name, 90) for task in suite.tasks},
-        horizons_50={task.name: _open_horizon(results, suite, task.name, 50) for task in suite.tasks},
+        results=own,
+        score=_open_estimate(own, suite),
+        horizons_90={task.name: _open_horizon(own, suite, task.name, 90) for task in suite.tasks},
+        horizons_50={task.name: _open_horizon(own, suite, task.name, 50) for task in suite.tasks},
     )
 
 
@@ -161,11 +187,10 @@ def why_left_out(result: Result) -> str | None:
     return "it lacks cells of its arm" if is_partial(result) else None
 
 
-def _complete_runs(runs: Iterable[Run], suite: Suite) -> list[Run]:
-    """The complete runs on a suite, by seed."""
-    complete: dict[tuple[str, str | None, int | None], Run] = {}
-    for run in runs:
-        result = run.result
+def _complete(results: Iterable[Result], suite: Suite) -> list[Result]:
+    """The complete results on a suite, by seed."""
+    complete: dict[tuple[str, str | None, int | None], Result] = {}
+    for result in results:
         if result.suite != suite.name or why_left_out(result):
             continue
         key = (result.arm, result.group, result.seed)
@@ -175,21 +200,24 @@ def _complete_runs(runs: Iterable[Run], suite: Suite) -> list[Run]:
                 f"Two results are of arm {result.arm!r}{of_group} with seed {result.seed}: "
                 "a system has one run of each seed. Leave one out."
             )
-        complete[key] = run
-    return sorted(complete.values(), key=lambda run: -1 if run.result.seed is None else run.result.seed)
+        complete[key] = result
+    return sorted(complete.values(), key=lambda result: -1 if result.seed is None else result.seed)
 
 
-def _serving(runs: Sequence[Run], suite: Suite, arm: str, group: Group) -> list[Run]:
-    results = serving([run.result for run in runs], suite, arm, group)
-    return [run for run in runs if any(run.result is each for each in results)]
-
-
-def _open_transfer(runs: Sequence[Run], suite: Suite, task: str, resamples: int) -> Estimate | None:
-    mean = mean_of_known(zone_accuracy(run.result, task, "transfer") for run in runs)
-    if mean is None:
+def _open_estimate(results: Sequence[Result], suite: Suite) -> Estimate | None:
+    """The mean open score. A run answers every task, so that its score is one observation."""
+    accuracies = [score for result in results if (score := open_score(result)) is not None]
+    tasks = [task for task in suite.main_tasks if zone_lengths(suite, task, "transfer", None)]
+    over_examples = mean_estimate(_over_examples(results[0], suite, task) for task in tasks)
+    if not accuracies or over_examples is None or over_examples.interval is None:
         return None
-    cells = [Cell(task, length) for length in zone_lengths(suite, task, "transfer", None)]
-    return Estimate(mean, resampled_accuracy(runs, cells, key=OPEN_ARM, resamples=resamples), one_seed=len(runs) == 1)
+    return Estimate({Sample(tuple(accuracies), over_examples.interval): Fraction(1)}, count=len(tasks))
+
+
+def _over_examples(result: Result, suite: Suite, task: str) -> Estimate | None:
+    """The transfer-zone accuracy of a task in one run, as a sample of one seed."""
+    zone = summarize_zone(counts_by_task(result)[task], zone_lengths(suite, task, "transfer", None))
+    return None if zone is None else Estimate({Sample((zone.accuracy,), zone.interval): Fraction(1)})
 
 
 def _open_horizon(results: Iterable[Result], suite: Suite, task: str, percent: int) -> Horizon | None:

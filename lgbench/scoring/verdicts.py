@@ -8,15 +8,17 @@ from statistics import mean
 from typing import Any
 
 from lgbench.data.groups import ZONES, Group
-from lgbench.scoring.comparison import SUCCESS, ArmScores, Estimate, GroupScores
+from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.display import percent, points
-from lgbench.scoring.measures import counts_by_task
+from lgbench.scoring.estimates import Estimate
+from lgbench.scoring.measures import SUCCESS, counts_by_task
+from lgbench.scoring.seen import Verdict, p_text
 from lgbench.scoring.systems import TrainedScores
 from lgbench.util.tables import Curve, Table
 
 
 def comparison_parts(scores: TrainedScores, *, names: Sequence[str] = ()) -> list[Table | str]:
-    """For each group its tasks by length, its zones and gains, and last whether transfer was seen.
+    """For each group its tasks by length, its zones and gains, and last the verdict on each.
 
     Args:
         scores: The scored runs.
@@ -32,7 +34,8 @@ def comparison_parts(scores: TrainedScores, *, names: Sequence[str] = ()) -> lis
         if (others := _others_by_length(group)).rows:
             parts.append(others)
         parts += [_by_zone(group), *_gains(group), ""]
-    return parts + [verdict(group) for group in shown]
+    lines = [line for group in shown for line in verdict_lines(group.group.name, scores.verdicts[group.group.name])]
+    return [*parts, *(["Was transfer seen?"] if lines else []), *lines]
 
 
 def _by_length(scores: GroupScores) -> Table:
@@ -81,18 +84,33 @@ def _gains(scores: GroupScores) -> list[str]:
     titles = {"transfer": "Transfer gain", "control": "Control gain"}
     own = [(f"{titles.get(arm, f'Gain of {arm}')} ({arm} - {base})", gain) for arm, base, gain in scores.gains]
     over = [
-        ("Gain over the control (transfer - control)", scores.gain_over_control),
-        ("Gain over the short auxiliaries (transfer - short_aux)", scores.gain_over_short_aux),
+        ("Gain over the control (transfer - control)", scores.gain_over("control")),
+        ("Gain over the short auxiliaries (transfer - short_aux)", scores.gain_over("short_aux")),
     ]
     lines = [f"{name}: {_points(gain)}" for name, gain in (*own, *over) if gain is not None]
     if scores.recovered_share is not None:
         lines.append(f"Recovered share of what direct training gains: {percent(scores.recovered_share)} %")
-    return lines
+    return lines + [_passed(name, arm) for name, arm in scores.arms.items() if _seeds_are_equal(arm)]
 
 
 def _points(gain: Estimate) -> str:
+    if gain.interval is None:
+        return f"{points(gain.value)} points (no interval: in each arm all seeds are equal)"
     low, high = map(points, gain.interval)
-    return f"{points(gain.value)} points (95 % interval {low} to {high})"
+    alone = ", one seed: over examples alone" if gain.one_seed else ""
+    return f"{points(gain.value)} points (95 % interval {low} to {high}{alone})"
+
+
+def _seeds_are_equal(arm: ArmScores) -> bool:
+    return arm.transfer is not None and arm.transfer.interval is None
+
+
+def _passed(name: str, arm: ArmScores) -> str:
+    """What an arm whose seeds all have the same accuracy says of further seeds."""
+    seeds, passed = len(arm.seeds), sum(accuracy >= SUCCESS for accuracy in arm.accuracies)
+    low, high = (percent(bound) for bound in arm.success_interval or (None, None))
+    reach = f"{passed} of {seeds} reach {100 * SUCCESS} %"
+    return f"{name}: all {seeds} seeds are equal; {reach}, so {low} to {high} % of all seeds may"
 
 
 def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
@@ -106,14 +124,14 @@ def comparison_record(scores: TrainedScores) -> list[dict[str, Any]]:
             "arms": {name: _arm_record(arm, group.group) for name, arm in group.arms.items()},
             "transfer_gain": _estimate_record(group.transfer_gain),
             "control_gain": _estimate_record(group.control_gain),
-            "gain_over_control": _estimate_record(group.gain_over_control),
-            "gain_over_short_aux": _estimate_record(group.gain_over_short_aux),
+            "gain_over_control": _estimate_record(group.gain_over("control")),
+            "gain_over_short_aux": _estimate_record(group.gain_over("short_aux")),
             "gains": [
                 {"arm": gain.arm, "baseline": gain.baseline} | (_estimate_record(gain.estimate) or {})
                 for gain in group.gains
             ],
             "recovered_share": _share(group.recovered_share),
-            "transfer_seen": group.transfer_seen,
+            "verdict": _verdict_record(scores.verdicts[group.group.name]),
         }
         for group in scores.groups
     ]
@@ -125,6 +143,7 @@ def _arm_record(arm: ArmScores, group: Group) -> dict[str, Any]:
         "zones": {zone: _share(arm.zone(zone)) for zone in ZONES},
         "transfer": _estimate_record(arm.transfer),
         "success_rate": _share(arm.success_rate),
+        "success_interval": None if arm.success_interval is None else [*arm.success_interval],
         "best_seed": _share(arm.best_seed),
         "horizon_90": None if arm.horizon_90 is None else arm.horizon_90.length,
         "gap": _share(arm.gap),
@@ -144,53 +163,31 @@ def _lengths_record(arm: ArmScores, group: Group, task: str) -> list[dict[str, A
 def _estimate_record(estimate: Estimate | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
-    return {"value": float(estimate.value), "interval": [*estimate.interval], "one_seed": estimate.one_seed}
+    interval = None if estimate.interval is None else [*estimate.interval]
+    return {"value": float(estimate.value), "interval": interval, "one_seed": estimate.one_seed}
+
+
+def _verdict_record(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "word": verdict.word,
+        "reason": verdict.reason or None,
+        "caveats": list(verdict.caveats),
+        "p": {contrast.baseline: float(contrast.p) for contrast in verdict.contrasts},
+        "corrected_p": None if verdict.corrected_p is None else float(verdict.corrected_p),
+        "tests": verdict.tests,
+    }
 
 
 def _share(share: Fraction | None) -> float | None:
     return None if share is None else float(share)
 
 
-def verdict(scores: GroupScores) -> str:
-    """Whether transfer was seen, in a sentence."""
-    name, gain, over_control = scores.group.name, scores.transfer_gain, scores.gain_over_control
-    if gain is None:
-        return f"{name}: not decided, as it needs runs of both transfer and main_only."
-    seen = scores.transfer_seen
-    gained = f"{_points(gain)} over main_only"
-    if over_control is not None:
-        gained += f", {_points(over_control)} over the control"
-    if scores.gain_over_short_aux is not None:
-        gained += f", {_points(scores.gain_over_short_aux)} over short_aux"
-    if over_control is None and scores.gain_over_short_aux is None and seen:
-        gained += "; no control ran, so length alone may be why"
-    if not seen and (missing := _not_learned(scores)):
-        gained += f"; but {', and '.join(missing)}"
-    baseline = scores.arms["main_only"].zone("in_distribution")
-    if baseline is not None and baseline < SUCCESS:
-        lacking = _lacking("the main task", baseline, "in distribution under main_only")
-        gained += f"; {lacking}, so the gain over it says less"
-    for missing_control in _others_not_learned(scores, "control", "the control task"):
-        gained += f"; {missing_control}, so the gain over the control says less"
-    if any(each is not None and each.one_seed for each in (gain, over_control, scores.gain_over_short_aux)):
-        gained += "; some arm has one seed, so the intervals leave out how its seeds differ"
-    return f"{name}: transfer was {'' if seen else 'not '}seen: {gained}."
-
-
-def _not_learned(scores: GroupScores) -> list[str]:
-    """What the arm `transfer` did not learn, which may be why no transfer was seen; a clause for each task."""
-    learned = scores.arms["transfer"].zone("in_distribution")
-    of_main = [] if learned is None or learned >= SUCCESS else [_lacking("the main task", learned, "in distribution")]
-    return of_main + _others_not_learned(scores, "transfer", "the auxiliary")
-
-
-def _others_not_learned(scores: GroupScores, arm: str, kind: str) -> list[str]:
-    if arm not in scores.arms:
-        return []
-    where = f"up to its training length {scores.group.aux_length}"
-    others = scores.arms[arm].others.items()
-    return [_lacking(f"{kind} {task}", share, where) for task, share in others if share is not None and share < SUCCESS]
-
-
-def _lacking(what: str, share: Fraction, where: str) -> str:
-    return f"{what} was not learned, with {percent(share)} % {where}"
+def verdict_lines(group: str, verdict: Verdict) -> list[str]:
+    """A verdict in a line, and below it what it rests on and what a reader should know."""
+    gains = [f"{points(each.gain.value)} points over {each.baseline}" for each in verdict.contrasts]
+    if verdict.word != "too few seeds":  # whose p says nothing
+        gains = [f"{gain} ({p_text(each.p)})" for gain, each in zip(gains, verdict.contrasts, strict=True)]
+    if verdict.corrected_p is not None and verdict.tests > 1:
+        gains.append(f"{p_text(verdict.corrected_p)} after Holm's correction for {verdict.tests} groups")
+    below = [", ".join(gains), verdict.reason, *verdict.caveats]
+    return [f"{group}: {verdict.word}", *(f"  {line}" for line in below if line)]

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lgbench.data.suites import Cell
 from lgbench.results.schema import Result
 from lgbench.submissions.likeness import WrongReplies
 from lgbench.submissions.system import SystemRecord
@@ -34,14 +29,12 @@ class SubmittedRun(NamedTuple):
     Attributes:
         folder: The name of its folder.
         result: The result.
-        correct: For each cell, which replies are right: shape (examples,), by index.
         wrong: What is compared of its wrong replies with those of other runs; None where something is wrong with it.
         is_repeated: Whether it repeats another run of its system, so that it was not re-scored.
     """
 
     folder: str
     result: Result
-    correct: Mapping[Cell, NDArray[np.bool_]]
     wrong: WrongReplies | None = None
     is_repeated: bool = False
 

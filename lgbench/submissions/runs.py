@@ -40,12 +40,12 @@ def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun 
     report.add_all(folder / RESULT_FILE, implausible(result))
     if (problem := repeats.problem(folder.name, result)) is not None:
         report.add_all(folder / RESULT_FILE, [problem])
-        return SubmittedRun(folder.name, result, {}, is_repeated=True)
+        return SubmittedRun(folder.name, result, is_repeated=True)
     rescored = _rescored(folder, result, replies, report)
     if report.count == before and replies.oddity is not None:  # last, as whoever corrects the lines packs them again
         report.add_all(replies.path, [replies.oddity])
     wrong = wrong_replies(result, rescored.wrong) if report.count == before else None
-    return SubmittedRun(folder.name, rescored.result, rescored.correct, wrong)
+    return SubmittedRun(folder.name, rescored.result, wrong)
 
 
 def _rescored(folder: Path, result: Result, replies: StoredRepliesReader, report: Report) -> Rescored:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from lgbench.data.cells import DEV_EXAMPLES
 from lgbench.data.groups import ZONES, Zone
-from lgbench.scoring.comparison import SUCCESS
 from lgbench.scoring.display import one_decimal
+from lgbench.scoring.measures import SUCCESS
 from lgbench.training.record import CurvePoint, TrainingRecord
 from lgbench.training.spec import RunSpec
 from lgbench.util.errors import LgbenchError

@@ -49,7 +49,7 @@ def test_the_check_sees_what_is_loaded() -> None:
     declared = (SUBMISSIONS.parent / "pyproject.toml").read_text("utf-8")
     assert all(name in declared for name in HEAVY), "a name that nobody bears is never loaded"
     installed = [name for name in HEAVY if importlib.util.find_spec(name) is not None]
-    assert {"numpy", "pydantic", "scipy", "pandas"} <= set(installed)
+    assert {"numpy", "pydantic", "scipy", "pandas"} <= set(installed)  # they come with lgbench itself
     assert loaded_after("--help", first=f"import {', '.join(installed)}") == set(installed)
 
 
@@ -108,6 +108,23 @@ def test_a_result_loads_pandas_for_its_frame_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.split() == ["False", "True", "False"]
+
+
+def test_scipy_is_loaded_where_a_statistic_is_needed_alone(tmp_path: Path) -> None:
+    shutil.copytree(SUBMISSIONS, tmp_path / "submissions")
+    runs = sorted(str(path) for path in SUBMISSIONS.glob("reference-rope/*copy-mqar*"))
+    without = (
+        ["eval", "oracle", "--limit", "1", "--output", "run"],
+        ["show", runs[0]],
+        ["rescore", runs[0]],
+        ["validate"],
+        ["suites", "show"],
+        ["tasks"],
+    )
+    for arguments in without:
+        assert "scipy" not in loaded_after(*arguments, folder=tmp_path), arguments
+    for arguments in (["compare", *runs], ["leaderboard", "build"]):
+        assert "scipy" in loaded_after(*arguments, folder=tmp_path), arguments
 
 
 def test_pictures_need_no_torch(tmp_path: Path) -> None:

@@ -70,12 +70,16 @@ def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
         options = ["--group", "add-carry", "--arm", arm, "--model-option", f"max_digits={digits}", "--output", arm]
         assert lgbench("eval", f"{EXAMPLE}:MyModel", *options, "--quiet").status == 0
     assert "arm transfer" in " ".join(lgbench("show", "transfer").out.split())  # a long path may break the line there
-    last = lgbench("compare", "main_only", "transfer", "control").out.splitlines()[-1]
-    assert last.startswith("add-carry: transfer was seen: +75.0 points")
+    lines = lgbench("compare", "main_only", "transfer", "control").out.splitlines()
+    assert lines[lines.index("Was transfer seen?") + 1 :][:3] == [
+        "add-carry: too few seeds",
+        "  +75.0 points over main_only, +75.0 points over control",
+        "  1 seed in every arm: 3 are needed for a verdict",
+    ]
     (group,) = json.loads(lgbench("compare", "main_only", "transfer", "control", "--json").out)
     assert (group["suite"], group["group"], group["main"]) == ("mini-v1", "add-carry", "reverse_add")
     assert group["transfer_gain"]["value"] == 0.75
-    assert (group["transfer_seen"], group["recovered_share"]) == (True, None)
+    assert (group["verdict"]["word"], group["recovered_share"]) == ("too few seeds", None)
     transfer = group["arms"]["transfer"]
     assert transfer["zones"] == {"in_distribution": 1.0, "transfer": 0.75, "beyond": 0.0}
     assert [each["by_seed"] for each in transfer["lengths"]] == [[1.0]] * 7 + [[0.0]] * 3
@@ -83,7 +87,7 @@ def test_finished_runs_are_shown_and_compared(lgbench: Shell) -> None:
     limited = ["--group", "add-carry", "--arm", "control", "--limit", "3", "--output", "limited"]
     assert lgbench("eval", "echo", *limited, "--quiet").status == 0
     done = lgbench("compare", "main_only", "transfer", "limited")
-    assert "no control ran" in done.out
+    assert "neither control nor short_aux ran" in done.out
     assert done.err == "Left out: limited, as it is limited to 3 examples of a cell.\n"
 
 

@@ -32,7 +32,6 @@ from lgbench.experiments.reproduce import Reproduce
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.results.schema import Result
 from lgbench.scoring.systems import score_trained
-from lgbench.scoring.verdicts import verdict
 from lgbench.training.trainer import train
 from lgbench.util.records import read_record
 from tests.tiny_training import tiny_plan
@@ -98,9 +97,9 @@ def test_runs_are_trained_evaluated_and_taken_up_again(tmp_path: Path, monkeypat
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     runs = [run._replace(folder=moved / run.folder.name) for run in runs]
     assert [outcome.failure for outcome in execute(runs)] == [None, None]
-    scores = score_trained([rescore(run.folder / "result") for run in runs], MINI)
+    scores = score_trained([rescore(run.folder / "result").result for run in runs], MINI)
     assert [group.group.name for group in scores.groups] == ["add-multiply"]
-    assert verdict(scores.groups[0]).startswith("add-multiply: transfer was not seen: +0.0 points")
+    assert scores.verdicts["add-multiply"].word == "too few seeds"
 
 
 def test_an_interrupted_evaluation_goes_on_from_another_folder_and_device(

@@ -14,17 +14,17 @@ from markdown_it import MarkdownIt
 
 from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.markdown import escape, table
-from lgbench.results.schema import PromptStyle, SystemInfo
+from lgbench.results.schema import PromptStyle, Result, SystemInfo
 from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
-from tests.made_up import MINI, MadeUpRun, group_runs, make_run
+from tests.made_up import MINI, group_results, make_result
 
 ROOT = Path(__file__).parents[2]
 GROUPS = [group.name for group in MINI.groups]
 RENDER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
-def made_up(name: str, runs: Sequence[MadeUpRun], **fields: object) -> Submission:
+def made_up(name: str, runs: Sequence[Result], **fields: object) -> Submission:
     record: dict[str, object] = {
         "name": name,
         "description": "Made up.",
@@ -35,12 +35,12 @@ def made_up(name: str, runs: Sequence[MadeUpRun], **fields: object) -> Submissio
         "training_notes": "",
         "reproduced_by": None,
     }
-    submitted = (SubmittedRun(f"run-{number:03}", *run) for number, run in enumerate(runs))
+    submitted = (SubmittedRun(f"run-{number:03}", run) for number, run in enumerate(runs))
     return Submission(system=SystemRecord.model_validate(record | fields), runs=tuple(submitted))
 
 
-def everywhere(right: Mapping[str, Sequence[int]]) -> list[MadeUpRun]:
-    return [run for group in GROUPS for run in group_runs(group, right)]
+def everywhere(right: Mapping[str, Sequence[int]]) -> list[Result]:
+    return [run for group in GROUPS for run in group_results(group, right)]
 
 
 def tables(text: str) -> list[list[dict[str, str]]]:
@@ -60,57 +60,110 @@ def test_the_empty_board_says_so() -> None:
     assert "No system has been submitted yet. [Submit the first](../docs/submitting.md)." in files["README.md"]
 
 
+def names(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    return [row["system"].partition("]")[0][1:] for row in rows]
+
+
 @pytest.mark.slow
-def test_systems_are_ranked_by_transfer_score_with_few_seeds_last_and_ties_by_name() -> None:
-    three, one = {"main_only": [0], "transfer": [100] * 3}, {"main_only": [0], "transfer": [200]}
-    one_group_short = [*everywhere(three)[4:], *group_runs(GROUPS[0], {"main_only": [0], "transfer": [100] * 2})]
+def test_systems_are_ranked_from_five_seeds_on_by_score_in_places_that_a_test_tells_apart() -> None:
+    def five(right: int) -> list[Result]:
+        return everywhere({"main_only": [0], "transfer": [right - 4, right - 2, right, right + 2, right + 4]})
+
     systems = {
-        "best": everywhere({"main_only": [0], "transfer": [101, 100, 100]}),
-        "tied-b": everywhere(three),
-        "tied-a": everywhere(three),
-        "two-seeds-in-one-group": one_group_short,
-        "one-seed": everywhere(one),
-        "fewer-groups": everywhere({"main_only": [255], "transfer": [256] * 3})[4:],
+        "best": five(220),
+        "tied-b": five(100),
+        "tied-a": five(100),
+        "not-told-apart": five(101),
+        "four-seeds-in-one-group": [
+            run for run in five(250) if (run.group, run.arm, run.seed) != (GROUPS[2], "transfer", 0)
+        ],
+        "three-seeds": everywhere({"main_only": [0], "transfer": [240, 230, 220]}),
+        "two-seeds": everywhere({"main_only": [0], "transfer": [256, 255]}),
+        "fewer-groups": [run for run in five(200) if run.group != GROUPS[0]],
     }
     page = derive_files([made_up(name, runs) for name, runs in systems.items()])["README.md"]
-    ranked, elsewhere = tables(page)
-    assert [(row["#"], row["system"].partition("]")[0][1:]) for row in ranked] == [
-        ("1", "best"),
-        ("2", "tied-a"),
-        ("3", "tied-b"),
-        ("4", "one-seed"),
-        ("5", "two-seeds-in-one-group"),
-    ]
-    assert [row["system"].endswith(r"\*") for row in ranked] == [False, False, False, True, True]
-    assert [row["seeds"] for row in ranked] == ["3", "3", "3", "1", "2 to 3"]
-    (row,) = elsewhere
-    assert row["system"] == "[fewer-groups](systems/fewer-groups.md)"
-    assert row["groups"] == "6"
-    assert "#" not in row
+    ranked, few_seeds, elsewhere = tables(page)
+    assert names(ranked) == ["best", "not-told-apart", "tied-a", "tied-b"]
+    assert [row["#"] for row in ranked] == ["1", "2-4", "2-4", "2-4"]
+    assert names(few_seeds) == ["four-seeds-in-one-group", "three-seeds", "two-seeds"]
+    assert [row["system"].endswith(r"\*") for row in few_seeds] == [False, False, True]
+    assert [row["seeds"] for row in few_seeds] == ["4 to 5", "3", "2"]
+    assert names(elsewhere) == ["fewer-groups"]
+    assert elsewhere[0]["groups"] == "6"
+    assert not {"#"} & {*few_seeds[0], *elsewhere[0]}
     assert "fewer groups" in page
+    assert "with fewer than 5 seeds" in page
 
 
 def test_the_numbers_of_a_row_by_hand() -> None:
     runs = everywhere({"main_only": [0, 64], "transfer": [256, 128, 231]})
-    runs += group_runs("add-carry", {"control": [96]}) + group_runs("maze-path", {"control": [32]})
+    runs += group_results("add-carry", {"control": [96]}) + group_results("maze-path", {"control": [32]})
     page = derive_files([made_up("mine", runs, parameters=1234567, reproduced_by="B")])["README.md"]
     ((row,),) = tables(page)
     mean = 100 * statistics.mean([256, 128, 231]) / 256
-    assert row["transfer score"].startswith(f"{mean:.1f} [")
+    # Seven groups alike: Welch and Satterthwaite's degrees are 7 * 2, where Student's t has 2.145 at 97.5 %.
+    reach = 2.145 * 100 * statistics.stdev([1, 0.5, 231 / 256]) / 3**0.5 / 7**0.5
+    assert row["transfer score"] == f"{mean:.1f} [{mean - reach:.1f}, {mean + reach:.1f}]"
+    assert row["mean of domains"].startswith(f"{mean:.1f} [")
     assert row["transfer gain"].startswith(f"+{mean - 12.5:.1f} [")
     assert row["control gain"].startswith("+12.5 [")
     assert row["control gain"].endswith("† (n=2)")
     assert row["in-distribution"] == row["beyond"] == f"{mean:.1f}"
     assert row["success rate"] == "66.7"
     assert row["best seed"] == "100"
-    assert (row["groups"], row["seeds"], row["transfer seen"]) == ("7", "3", "7 of 7†")
+    assert (row["groups"], row["seeds"], row["transfer seen"]) == ("7", "3", "0 of 7")
     assert (row["parameters"], row["status"]) == ("1,234,567", "reproduced")
     assert "† Some arm has one seed" in page
-    in_none = derive_files([made_up("mine", everywhere({"main_only": [96, 100], "transfer": [98, 97]}))])["README.md"]
-    assert tables(in_none)[0][0]["transfer seen"] == "0 of 7"
-    two_seeds = everywhere({"main_only": [0, 64], "transfer": [256, 128]})
-    assert tables(derive_files([made_up("mine", two_seeds)])["README.md"])[0][0]["transfer seen"] == "7 of 7"
-    assert "(n=5) The mean is over 5 groups only" in page
+    assert "‡" not in page
+    assert "(n=5) The mean is over 5 groups" in page
+
+
+@pytest.mark.parametrize(("seeds", "seen"), [(3, "0 of 7, 6 consistent"), (5, "6 of 7")])
+def test_the_front_page_counts_the_groups_where_transfer_was_seen(seeds: int, seen: str) -> None:
+    low, high = [10 + seed for seed in range(seeds)], [200 + seed for seed in range(seeds)]
+    runs = everywhere({"main_only": low, "transfer": high, "control": low})
+    runs = [run for run in runs if (run.group, run.arm) != ("copy-mqar", "control")]
+    ((row,),) = tables(derive_files([made_up("mine", runs)])["README.md"])
+    assert row["transfer seen"] == seen
+
+
+def test_the_page_of_a_system_has_a_verdict_for_each_group() -> None:
+    low, high = [10, 11, 12, 13, 14], [200, 201, 202, 203, 204]
+    arms = {
+        "add-carry": {"main_only": low, "transfer": high, "control": low, "short_aux": low},
+        "copy-mqar": {"main_only": low, "transfer": high, "control": low},
+        "capitalize-reverse": {"main_only": low[:3], "transfer": high, "control": high},
+        "maze-path": {"main_only": [0, 0], "transfer": [256, 256]},
+    }
+    runs = [
+        make_result(
+            lambda cell, right=right: right if cell.length > 8 and cell.task in MINI.main_tasks else 256,  # type: ignore[misc]
+            arm=arm,
+            group=group,
+            seed=seed,
+        )
+        for group, of_group in arms.items()
+        for arm, numbers in of_group.items()
+        for seed, right in enumerate(numbers)
+    ]
+    page = derive_files([made_up("mine", runs)])["systems/mine.md"]
+    sections = page.split("### ")[1:]
+    verdicts = [re.findall("^(Verdict.*|- .*|‡)", section, flags=re.MULTILINE) for section in sections]
+    least = "p = 0.004 over `main_only`, p = 0.004 over `control`"
+    assert verdicts == [
+        [f"Verdict: **seen** ({least}, p = 0.004 over `short_aux`, p = 0.012 after Holm's correction for 3 groups)."],
+        [f"Verdict: **seen** ({least}, p = 0.012 after Holm's correction for 3 groups)."],
+        [
+            "Verdict: **not seen** (p = 0.018 over `main_only`, p = 0.587 over `control`).",
+            "- the gain over control is below 5 points",
+        ],
+        [
+            "‡",
+            "Verdict: **not testable** (p = 0.167 over `main_only`).",
+            "- neither control nor short_aux ran, so long inputs alone may be why",
+        ],
+    ]
+    assert ["gain over short_aux" in section for section in sections] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +180,7 @@ def test_parameters_are_counted_where_they_are_not_stated(
 ) -> None:
     systems = [SystemInfo(model="m.py:M", kind="file", parameters=parameters) for parameters in counted]
     runs = [
-        make_run(lambda _: 1, group="copy-mqar", arm=arm, seed=seed, system=system)
+        make_result(lambda _: 1, group="copy-mqar", arm=arm, seed=seed, system=system)
         for seed, system in enumerate(systems)
         for arm in ("main_only", "transfer")
     ]
@@ -139,8 +192,8 @@ def test_parameters_are_counted_where_they_are_not_stated(
 
 def test_an_open_system() -> None:
     right = {"reverse_add": 256, "string_copy": 128}
-    run = make_run(lambda cell: right.get(cell.task, 0) if cell.length < 20 else 0)
-    files = derive_files([made_up("opened", [run]), made_up("better", [make_run(lambda cell: 200)])])
+    run = make_result(lambda cell: right.get(cell.task, 0) if cell.length < 20 else 0)
+    files = derive_files([made_up("opened", [run]), made_up("better", [make_result(lambda cell: 200)])])
     ranked, horizons = tables(files["README.md"])
     assert [row["system"] for row in ranked] == ["[better](systems/better.md)", "[opened](systems/opened.md)"]
     assert ranked[1]["open score"].startswith("30.0 [")
@@ -164,7 +217,9 @@ def test_the_board_says_how_a_language_model_was_asked() -> None:
         PromptStyle(style="instruct", shots=2, chat=True),
     ]
     systems = [SystemInfo(model="hf:m", kind="hf", prompt=style) for style in styles]
-    made = [made_up(f"model-{number}", [make_run(lambda _: 9, system=system)]) for number, system in enumerate(systems)]
+    made = [
+        made_up(f"model-{number}", [make_result(lambda _: 9, system=system)]) for number, system in enumerate(systems)
+    ]
     files = derive_files(made)
     ranked, _ = tables(files["README.md"])
     assert [row["asked"] for row in ranked] == ["-", "raw", "instruct, 2 shots"]
@@ -176,7 +231,7 @@ def test_the_board_says_how_a_language_model_was_asked() -> None:
 def test_every_accuracy_by_length_stands_on_the_system_page() -> None:
     numbers = random.Random(0)
     runs = [
-        make_run(lambda cell: numbers.randrange(257), arm=arm, group="capitalize-reverse", seed=seed)
+        make_result(lambda cell: numbers.randrange(257), arm=arm, group="capitalize-reverse", seed=seed)
         for arm in ("main_only", "transfer", "control", "direct")
         for seed in (0, 3)
     ]
@@ -186,11 +241,11 @@ def test_every_accuracy_by_length_stands_on_the_system_page() -> None:
         (row["task"], row["arm"], row["seed"], length): row[length] for row in by_length for length in list(row)[3:]
     }
     expected = {
-        (cell.task, run.result.arm, str(run.result.seed), str(cell.length)): {0: "0", 256: "100"}.get(
+        (cell.task, run.arm, str(run.seed), str(cell.length)): {0: "0", 256: "100"}.get(
             cell.counts.correct, f"{cell.counts.correct / 2.56:.1f}"
         )
         for run in runs
-        for cell in run.result.cells
+        for cell in run.cells
     }
     assert shown == expected
     assert [row["arm"] for row in arms] == ["main_only", "transfer", "control", "direct"]
@@ -198,7 +253,9 @@ def test_every_accuracy_by_length_stands_on_the_system_page() -> None:
 
 
 def test_a_shared_main_only_run_stands_in_both_groups() -> None:
-    runs = group_runs("add-carry", {"main_only": [3], "transfer": [4]}) + group_runs("add-subtract", {"transfer": [5]})
+    runs = group_results("add-carry", {"main_only": [3], "transfer": [4]}) + group_results(
+        "add-subtract", {"transfer": [5]}
+    )
     page = derive_files([made_up("mine", runs)])["systems/mine.md"]
     arms = [rows for rows in tables(page) if rows[0].get("H90 / H50")]
     assert [[row["arm"] for row in rows] for rows in arms] == [["main_only", "transfer"]] * 2
@@ -236,7 +293,7 @@ def test_escaped_text_is_shown_as_it_is(text: str) -> None:
 def test_no_field_of_a_record_can_bring_markup(text: str) -> None:
     fields: dict[str, object] = {"description": text, "authors": (text, text), "licence": text}
     fields |= {"training_notes": f"{text}\n\n# {text}", "reproduced_by": text, "link": "https://e.org/?a=1&copy=2"}
-    runs = group_runs("copy-mqar", {"main_only": [3], "transfer": [4]})
+    runs = group_results("copy-mqar", {"main_only": [3], "transfer": [4]})
     page = RENDER.render(derive_files([made_up("mine", runs, **fields)])["systems/mine.md"])
     plain = RENDER.render(
         derive_files([made_up("mine", runs, training_notes="x\ny", reproduced_by="x")])["systems/mine.md"]
@@ -254,6 +311,6 @@ def test_no_field_of_a_record_can_bring_markup(text: str) -> None:
 
 
 def test_the_order_and_the_place_of_submissions_change_no_byte() -> None:
-    runs = group_runs("maze-path", {"main_only": [1, 2], "transfer": [3, 250]})
+    runs = group_results("maze-path", {"main_only": [1, 2], "transfer": [3, 250]})
     one, other = made_up("a", runs), made_up("b", runs[::-1])
     assert derive_files([one, other]) == derive_files([other, one])

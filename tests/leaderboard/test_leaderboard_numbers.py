@@ -2,16 +2,17 @@
 
 from fractions import Fraction
 
-import numpy as np
 import pytest
 
 from lgbench.data.suites import Cell
 from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.markdown import estimated, points
-from lgbench.scoring.comparison import Estimate
+from lgbench.results.schema import Result
 from lgbench.scoring.display import percent
+from lgbench.scoring.estimates import Estimate, Sample
+from lgbench.scoring.measures import Interval
 from tests.leaderboard.test_leaderboard import made_up, tables
-from tests.made_up import MadeUpRun, make_run
+from tests.made_up import make_result
 
 
 @pytest.mark.parametrize(
@@ -21,15 +22,15 @@ from tests.made_up import MadeUpRun, make_run
 def test_only_what_is_all_right_or_all_wrong_lacks_a_decimal(usual: int, other: int, usually: str, zone: str) -> None:
     """Ten seeds, all replies of which are right or wrong, but for one of 10240 in the transfer zone."""
 
-    def seed_run(seed: int) -> MadeUpRun:
+    def seed_run(seed: int) -> Result:
         def correct(cell: Cell) -> int:
             return other if (seed, cell.length) == (0, 10) else usual
 
-        return make_run(correct, arm="main_only", group="add-carry", seed=seed)
+        return make_result(correct, arm="main_only", group="add-carry", seed=seed)
 
     page = derive_files([made_up("mine", [seed_run(seed) for seed in range(10)])])["systems/mine.md"]
     row = tables(page)[0][0]
-    assert (row["in-distribution"], row["transfer"].partition(" ")[0]) == (usually, zone)
+    assert (row["in-distribution"], row["transfer"].partition(" ")[0].strip("‡")) == (usually, zone)
     assert f": {usually} at 2," in page
     assert f" {zone} at 10," in page, "the picture in words"
 
@@ -41,14 +42,18 @@ def test_numbers_are_shown_with_one_decimal() -> None:
 
 
 def test_a_bound_that_rounds_to_nothing_has_no_minus() -> None:
-    bounds = Estimate(Fraction(-1, 10000), np.full(100, -0.0001), one_seed=False)
-    assert estimated(bounds, signed=True) == "0.0 [0.0, 0.0]"
+    sample = Sample((Fraction(1, 10000),), Interval(0.0001, 0.0001))
+    assert estimated(Estimate({sample: Fraction(-1)}), signed=True) == "0.0 [0.0, 0.0]†"
     assert percent(Fraction(-1, 10000)) == "0.0"  # a recovered share
 
 
-@pytest.mark.parametrize(
-    ("value", "accuracy", "gain"), [(0, "0 [0, 0]", "0.0 [0.0, 0.0]"), (1, "100 [100, 100]", "+100.0 [100.0, 100.0]")]
-)
-def test_the_bounds_of_an_accuracy_are_shown_as_accuracies_are(value: int, accuracy: str, gain: str) -> None:
-    same = Estimate(Fraction(value), np.full(100, float(value)), one_seed=False)
+def test_the_bounds_of_an_accuracy_are_shown_as_accuracies_are() -> None:
+    seeds = Sample((Fraction(0), Fraction(1), Fraction(1)), Interval(0, 1))
+    both = Estimate({seeds: Fraction(1)})
+    assert (estimated(both), estimated(both, signed=True)) == ("66.7 [0, 100]", "+66.7 [0.0, 100.0]")
+
+
+@pytest.mark.parametrize(("value", "accuracy", "gain"), [(0, "0‡", "0.0‡"), (1, "100‡", "+100.0‡")])
+def test_equal_seeds_have_a_mark_and_no_interval(value: int, accuracy: str, gain: str) -> None:
+    same = Estimate({Sample((Fraction(value),) * 3, Interval(0, 1)): Fraction(1)})
     assert (estimated(same), estimated(same, signed=True)) == (accuracy, gain)

@@ -23,7 +23,7 @@ from lgbench.results.schema import Result
 from lgbench.scoring.styles import ARM_STYLES
 from lgbench.scoring.systems import OpenScores
 from tests.leaderboard.test_leaderboard import made_up
-from tests.made_up import MINI, MadeUpRun, group_runs, make_run
+from tests.made_up import MINI, group_results, make_result
 
 ROOT = Path(__file__).parents[2]
 GROUP = MINI.group("copy-mqar")
@@ -32,10 +32,10 @@ ZERO, HUNDRED = 275, 65
 """Where 0 % and 100 % stand, in pixels from above: read off the lines of the grid in a test."""
 
 
-def falling(seeds: int, *arms: str) -> list[MadeUpRun]:
+def falling(seeds: int, *arms: str) -> list[Result]:
     """Runs that get all right to length 8 and less from there, each seed and arm its own share."""
     return [
-        make_run(
+        make_result(
             lambda cell, lost=lost: 256 if cell.length <= 8 else 256 - 8 * lost,  # type: ignore[misc]
             arm=arm,
             group=GROUP.name,
@@ -45,12 +45,12 @@ def falling(seeds: int, *arms: str) -> list[MadeUpRun]:
     ]
 
 
-def scored(runs: Sequence[MadeUpRun]) -> SuiteScores:
+def scored(runs: Sequence[Result]) -> SuiteScores:
     (scores,) = score_submission(made_up("mine", runs))
     return scores
 
 
-def drawn(runs: Sequence[MadeUpRun]) -> ET.Element:
+def drawn(runs: Sequence[Result]) -> ET.Element:
     (picture,) = system_pictures(scored(runs))
     return ET.fromstring(picture.svg())
 
@@ -109,7 +109,7 @@ def test_text_fits_in_a_wide_font() -> None:
     """A character of such labels is on average less than 0.53 of the font's size wide in DejaVu Sans, 0.6 if bold."""
     titles = [f"{group.name} on standard-v1: exact match of {group.main} in %" for group in MINI.groups]
     assert 46 + max(map(len, titles)) * 0.6 * 13 < 720
-    svg = drawn([make_run(lambda cell: 200, seed=seed) for seed in range(3)])
+    svg = drawn([make_result(lambda cell: 200, seed=seed) for seed in range(3)])
     beside = [text for text in svg.iter(f"{SVG}text") if float(text.attrib["x"]) > 500]
     assert {text.text for text in beside} >= {"capitalize_reverse (3 seeds)", "bold: mean, thin: each seed"}
     for text in beside:
@@ -126,8 +126,8 @@ def test_the_words_hold_every_number() -> None:
 
 
 def test_pages_show_their_pictures_with_these_words() -> None:
-    runs = [*group_runs("add-carry", {"main_only": [3], "transfer": [4, 5]}), *falling(1, "control")]
-    submission = made_up("mine", [*runs, make_run(lambda cell: 100)])
+    runs = [*group_results("add-carry", {"main_only": [3], "transfer": [4, 5]}), *falling(1, "control")]
+    submission = made_up("mine", [*runs, make_result(lambda cell: 100)])
     files = derive_files([submission])
     page = MarkdownIt("commonmark").enable("table").render(files["systems/mine.md"])
     shown = dict(re.findall(r'<img src="([^"]*)" alt="([^"]*)" />', page))
@@ -143,7 +143,7 @@ def test_pages_show_their_pictures_with_these_words() -> None:
 @pytest.mark.parametrize("suite", ["mini-v1", "standard-v1"])
 def test_every_main_task_of_an_open_run_has_a_look_of_its_own(suite: str) -> None:
     own = load_suite(suite)
-    result: Result = make_run(lambda cell: 100).result
+    result = make_result(lambda cell: 100)
     cells = [result.cells[0].model_copy(update={"task": cell.task, "length": cell.length}) for cell in own.cells()]
     result = result.model_copy(update={"suite": suite, "cells": tuple(cells)})
     scores = OpenScores(results=(result,), score=None, horizons_90={}, horizons_50={})

@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 
 from lgbench.data.suites import load_suite
 from lgbench.experiments.ablate import by_choice
-from lgbench.scoring.comparison import SUCCESS
 from lgbench.scoring.display import one_decimal
+from lgbench.scoring.measures import SUCCESS
 from lgbench.training.points import dev_gap
 from lgbench.training.record import read_training_record
 from lgbench.training.spec import Recipe

@@ -92,7 +92,7 @@ def test_nothing_is_left_to_fill_in() -> None:
 
 
 def test_the_gains_told_are_those_on_the_board() -> None:
-    rows = re.findall(r"^\| `([\w-]+)` \| (\S+ \[.*) \|$", README, flags=re.MULTILINE)
-    columns = ("transfer gain", "gain over control", "seeds")
+    rows = re.findall(r"^\| `([\w-]+)` \| ([+-]?\d+\.\d[ ‡].*) \|$", README, flags=re.MULTILINE)
+    columns = ("transfer gain", "gain over control", "seeds", "verdict")
     on_board = {group: [shown[name] for name in columns] for group, shown in gains("reference-rope").items()}
     assert {group: rest.split(" | ") for group, rest in rows} == on_board

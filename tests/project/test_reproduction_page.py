@@ -19,6 +19,8 @@ from lgbench.evaluation.rescoring import rescore
 from lgbench.results.schema import Result
 from lgbench.scoring.comparison import same_experiment
 from lgbench.scoring.measures import counts_by_task, zone_accuracy
+from lgbench.scoring.significance import holm
+from lgbench.scoring.systems import score_trained
 from lgbench.util.records import read_record
 from tests.board import gains
 
@@ -85,20 +87,47 @@ def test_the_gains_told_are_those_on_the_board() -> None:
     assert len(told) == 10  # of eleven; with RoPE nothing is gained in add-subtract
     for system, group, value, low, high in told:
         assert gains(system)[group]["transfer gain"] == f"+{value} [{low}, {high}]"
-    assert gains("reference-rope")["add-subtract"]["transfer gain"] == "0.0 [0.0, 0.0]"
+    assert gains("reference-rope")["add-subtract"]["transfer gain"] == "0.0‡"
+
+
+def test_the_gains_over_and_of_control_told_are_those_on_the_board() -> None:
+    text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
+    number = r"(-?[\d.]+)"
+    section = r"### `([\w-]+)`, `([\w-]+)` (?:(?!###).)*?"
+    over = re.findall(rf"{section}and {number} over `control` \({number} to {number}\)", text)
+    over += re.findall(rf"{section}but {number} over `control` \({number} to {number}\)", text)
+    assert len(over) == 6
+    for system, group, value, low, high in over:
+        assert gains(system)[group]["gain over control"] == f"+{value} [{low}, {high}]"
+    lost = re.findall(rf"{section}itself loses {number} \({number} to {number}\)", text)
+    assert len(lost) == 2
+    for system, group, value, low, high in lost:
+        assert gains(system)[group]["control gain"] == f"-{value} [{-float(high):.1f}, {-float(low):.1f}]"
 
 
 def test_the_verdicts_told_are_those_of_the_board() -> None:
     text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
-    told = re.findall(r"### `([\w-]+)`, `([\w-]+)` (?:(?!###).)*?Transfer was (not )?seen", text)
+    told = re.findall(r"### `([\w-]+)`, `([\w-]+)` (?:(?!###).)*?\*(Consistent with transfer|Not seen)\*", text)
     assert len(told) == 11
+    for system, group, verdict in told:
+        assert gains(system)[group]["verdict"] == verdict.lower(), (system, group)
 
-    def above_0(gain: str) -> bool:
-        return float(gain.partition("[")[2].partition(",")[0]) > 0
 
-    for system, group, negation in told:
-        row = gains(system)[group]
-        assert (not negation) == (above_0(row["transfer gain"]) and above_0(row["gain over control"])), (system, group)
+def test_the_two_systems_are_told_apart_in_no_group() -> None:
+    scores = {}
+    for system in ("reference-rope", "reference-nope"):
+        results = [read_record(run / "result.json", Result) for run in RUNS if run.parent.name == system]
+        scores[system] = {
+            group.group.name: group.score for group in score_trained(results, load_suite("mini-v1")).groups
+        }
+    rope, nope = scores.values()
+    p_values = {name: (mine - theirs).p_value for name, theirs in nope.items() if theirs and (mine := rope[name])}
+    text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
+    least, *others = sorted(p for p in p_values.values() if p is not None)
+    assert p_values["add-subtract"] == least
+    assert f"is {least:.2f} in `add-subtract`, {others[0]:.2f} to {others[-1]:.2f} in the others" in text
+    assert len(others) == 3
+    assert min(holm([least, *others])) > 0.05
 
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")

@@ -6,18 +6,19 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from lgbench.cli import _report as report
 from lgbench.cli._report import print_parts
 from lgbench.data.suites import Cell
-from lgbench.scoring.comparison import Estimate
+from lgbench.results.schema import Result
 from lgbench.scoring.display import percent
+from lgbench.scoring.estimates import Estimate, Sample
+from lgbench.scoring.measures import Interval, wilson_interval
 from lgbench.scoring.systems import TrainedScores, score_trained
-from lgbench.scoring.verdicts import _points, comparison_parts, comparison_record, verdict
-from tests.made_up import MINI, MadeUpRun, make_run
+from lgbench.scoring.verdicts import _points, comparison_parts, comparison_record
+from tests.made_up import MINI, make_result
 
 GROUP = MINI.group("capitalize-reverse")
 
@@ -26,7 +27,7 @@ def print_comparison(scores: TrainedScores) -> None:
     print_parts(comparison_parts(scores))
 
 
-def run(arm: str, seed: int, share: float, *, others: Mapping[str, float] | None = None) -> MadeUpRun:
+def run(arm: str, seed: int, share: float, *, others: Mapping[str, float] | None = None) -> Result:
     """A run that has a share of the transfer zone of the main task right, and all else of it.
 
     The other tasks are right up to their training length, unless `others` says less, and wrong beyond.
@@ -38,80 +39,93 @@ def run(arm: str, seed: int, share: float, *, others: Mapping[str, float] | None
             return round(256 * (share if zone == "transfer" else 1))
         return round(256 * (others or {}).get(cell.task, 1)) if zone != "beyond" else 0
 
-    return make_run(correct, arm=arm, group=GROUP.name, seed=seed)
+    return make_result(correct, arm=arm, group=GROUP.name, seed=seed)
 
 
-@pytest.mark.parametrize(
-    ("shares", "words"),
-    [
-        ({"main_only": 0.0, "transfer": 0.75, "control": 0.0}, "transfer was seen: +75.0 points (95 % interval"),
-        ({"main_only": 0.0, "transfer": 0.75, "control": 0.75}, "transfer was not seen: +75.0 points"),
-        ({"main_only": 0.5, "transfer": 0.5, "control": 0.0}, "transfer was not seen: +0.0 points"),
-        ({"main_only": 0.0, "transfer": 0.75}, "no control ran, so length alone may be why"),
-        ({"transfer": 0.75}, "not decided"),
-        ({"main_only": 0.0, "transfer": 0.0}, "(95 % interval +0.0 to +0.0) over main_only."),
-    ],
-)
-def test_the_verdict_needs_both_gains(shares: dict[str, float], words: str) -> None:
-    runs = [run(arm, seed, share) for arm, share in shares.items() for seed in range(3)]
-    assert words in verdict(score_trained(runs, MINI).groups[0])
+def printed(
+    shares: Mapping[str, float], seeds: int, capsys: pytest.CaptureFixture[str], **others: Mapping[str, float]
+) -> list[str]:
+    """What is printed of arms with the same share in every seed, a reply less in each seed than in the one before."""
+    runs = [
+        run(arm, seed, max(0.0, share - seed / 256), others=others.get(arm))
+        for arm, share in shares.items()
+        for seed in range(seeds)
+    ]
+    print_comparison(score_trained(runs, MINI))
+    return capsys.readouterr().out.splitlines()
 
 
-def concluded(gained: float, *, capitalize: float = 1, reverse: float = 1, repeat_first: float | None = 1) -> str:
-    """The verdict of two seeds: what `transfer` gained, and how much of the other tasks is right; None for no control.
+def test_the_verdict_comes_last_with_its_gains_and_caveats(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed({"main_only": 0, "transfer": 0.75, "control": 0.25}, 5, capsys, control={"repeat_first": 0.25})
+    place = lines.index("Was transfer seen?")
+    assert lines[place + 1 :] == [
+        "capitalize-reverse: seen",
+        "  +74.2 points over main_only (p = 0.004), +50.0 points over control (p = 0.004)",
+        "  control did not learn repeat_first (25.0 % up to length 16): the gain over it says less",
+    ]
+    lines = printed({"main_only": 0, "transfer": 0.75, "control": 0.25, "short_aux": 0}, 3, capsys)
+    assert lines[lines.index("Was transfer seen?") + 1 :] == [
+        "capitalize-reverse: consistent with transfer",
+        "  +74.6 points over main_only (p = 0.050), +50.0 points over control (p = 0.050), "
+        "+74.6 points over short_aux (p = 0.050)",
+        "  3 seeds in every arm: 5 are needed for 'seen'",
+    ]
+    lines = printed({"main_only": 0, "transfer": 0}, 3, capsys)
+    assert lines[lines.index("Was transfer seen?") + 1 :] == [
+        "capitalize-reverse: not testable",
+        "  +0.0 points over main_only (p = 1.000)",
+        "  neither control nor short_aux ran, so long inputs alone may be why",
+    ]
 
-    `main_only` and `control` have half of the transfer zone right, so that less than 0.5 is a loss.
-    """
-    others = {"capitalize": capitalize, "reverse": reverse}
-    runs = [run("main_only", seed, 0.5) for seed in range(2)]
-    runs += [run("transfer", seed, 0.5 + gained, others=others) for seed in range(2)]
-    if repeat_first is not None:
-        runs += [run("control", seed, 0.5, others={"repeat_first": repeat_first}) for seed in range(2)]
-    return verdict(score_trained(runs, MINI).groups[0])
 
-
-def test_a_missing_transfer_is_told_with_the_auxiliaries_that_were_not_learned() -> None:
-    assert concluded(0).endswith("(95 % interval +0.0 to +0.0) over the control.")
-    assert concluded(0, reverse=0.5).endswith(
-        "over the control; but the auxiliary reverse was not learned, with 50.0 % up to its training length 16."
+def test_a_correction_for_several_groups_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        make_result(
+            lambda cell, right=right: right if cell.task in MINI.main_tasks else 256,  # type: ignore[misc]
+            arm=arm,
+            group=group,
+            seed=seed,
+        )
+        for group in ("copy-mqar", "capitalize-reverse")
+        for arm, right in (("main_only", 0), ("control", 0), ("transfer", 256))
+        for seed in range(5)
+    ]
+    print_comparison(score_trained(runs, MINI))
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("copy-mqar: seen")
+    assert lines[place - 1] == "Was transfer seen?"
+    assert lines[place + 1] == (
+        "  +100.0 points over main_only (p = 0.004), +100.0 points over control (p = 0.004), "
+        "p = 0.008 after Holm's correction for 2 groups"
     )
-    assert concluded(0, capitalize=0, reverse=0.5, repeat_first=None).endswith(
-        "over main_only; but the auxiliary capitalize was not learned, with 0 % up to its training length 16, "
-        "and the auxiliary reverse was not learned, with 50.0 % up to its training length 16."
-    )
-    assert "not learned" not in concluded(0.25, reverse=0.5), "where transfer was seen, what it learned sufficed"
+    gain = "Transfer gain (transfer - main_only): +100.0 points (no interval: in each arm all seeds are equal)"
+    assert lines.count(gain) == 2
+    equal = "all 5 seeds are equal; 0 of 5 reach 90 %, so 0 to 52.2 % of all seeds may"
+    assert lines.count(f"main_only: {equal}") == 2
+    equal = "all 5 seeds are equal; 5 of 5 reach 90 %, so 47.8 to 100 % of all seeds may"
+    assert lines.count(f"transfer: {equal}") == 2
 
 
-@pytest.mark.parametrize("gained", [0.25, 0.5])
-def test_a_baseline_that_did_not_learn_the_main_task_is_told(gained: float) -> None:
-    untrained = make_run(lambda cell: 128 if cell.length <= 8 else 0, arm="main_only", group=GROUP.name, seed=0)
-    (scores,) = score_trained([untrained, run("transfer", 0, gained)], MINI).groups
-    told = "the main task was not learned, with 50.0 % in distribution under main_only, so the gain over it says less"
-    assert f"so length alone may be why; {told}; some arm has one seed" in verdict(scores)
-
-
-@pytest.mark.parametrize("gained", [-0.25, 0, 0.25])
-def test_a_control_task_that_was_not_learned_is_told_whatever_was_gained(gained: float) -> None:
-    assert concluded(gained, repeat_first=0.25).endswith(
-        "over the control; the control task repeat_first was not learned, with 25.0 % up to its training length 16, "
-        "so the gain over the control says less."
-    )
-    assert "not learned" not in concluded(gained)
-
-
-@pytest.mark.parametrize(("right", "learned"), [(1843, False), (1844, True)])
-def test_a_task_is_learned_from_nine_tenths_up_to_its_training_length(right: int, learned: bool) -> None:
-    """Nine tenths of 8 lengths with 256 replies each are 1843.2 replies."""
-
-    def correct(cell: Cell) -> int:
-        if cell.task != "reverse" or cell.length < 16:
-            return 256
-        return right - 7 * 256 if cell.length == 16 else 0
-
-    transfer = make_run(correct, arm="transfer", group=GROUP.name, seed=0)
-    (scores,) = score_trained([run("main_only", 0, 1), transfer], MINI).groups
-    assert scores.arms["transfer"].others == {"capitalize": 1, "reverse": Fraction(right, 2048)}
-    assert ("the auxiliary reverse was not learned" in verdict(scores)) is not learned
+def test_the_record_has_the_verdict_and_what_it_rests_on() -> None:
+    shares = {"main_only": 0.0, "transfer": 0.75, "control": 0.5}
+    runs = [run(arm, seed, share - 0.125 * seed * (share > 0)) for arm, share in shares.items() for seed in range(3)]
+    (record,) = comparison_record(score_trained(runs, MINI))
+    assert record["verdict"] == {
+        "word": "not seen",
+        "reason": "the p over control is above 0.05",
+        "caveats": [],
+        "p": {"main_only": 0.05, "control": 0.1},
+        "corrected_p": None,
+        "tests": 0,
+    }
+    assert record["transfer_gain"]["value"] == 0.625
+    assert record["arms"]["main_only"]["transfer"] == {"value": 0.0, "interval": None, "one_seed": False}
+    assert record["arms"]["main_only"]["success_interval"] == pytest.approx([0, 0.7076], abs=5e-5)
+    (record,) = comparison_record(score_trained([run("main_only", 0, 0.5)], MINI))
+    assert record["verdict"]["word"] == "not testable"
+    assert record["verdict"]["reason"] == "transfer did not run"
+    assert record["arms"]["main_only"]["transfer"]["one_seed"]
+    assert record["arms"]["main_only"]["transfer"]["interval"] == [*wilson_interval(512, 1024)]
 
 
 def test_the_accuracy_of_another_task_is_the_mean_of_its_seeds() -> None:
@@ -123,8 +137,9 @@ def test_the_accuracy_of_another_task_is_the_mean_of_its_seeds() -> None:
 
 
 def test_a_loss_that_rounds_to_nothing_has_no_minus() -> None:
-    loss = Estimate(Fraction(-1, 10000), np.full(100, -0.0001), one_seed=False)
-    assert _points(loss) == "+0.0 points (95 % interval +0.0 to +0.0)"
+    sample = Sample((Fraction(1, 10000),), Interval(0.0001, 0.0001))
+    loss = Estimate({sample: Fraction(-1)})
+    assert _points(loss) == "+0.0 points (95 % interval +0.0 to +0.0, one seed: over examples alone)"
 
 
 def test_only_what_is_all_right_is_shown_as_100(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.data.suites import Cell
 from lgbench.data.tasks import get_task
 from lgbench.evaluation.evaluator import evaluate
 from lgbench.models.builtin import Echo
@@ -27,9 +26,6 @@ def test_what_submit_wrote_is_good(submissions: Path) -> None:
     (submission,) = read_submissions(submissions)
     assert submission.system.name == "my-system"
     assert [run.folder for run in submission.runs] == [RUN, OTHER_SEED]
-    for run in submission.runs:
-        for cell in run.result.cells:
-            assert int(run.correct[Cell(cell.task, cell.length)].sum()) == cell.counts.correct
 
 
 def test_a_system_or_a_run_can_be_checked_by_itself(system: Path) -> None:

@@ -29,7 +29,7 @@ from lgbench.util.text import LONGEST_PATH, plain
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lgbench.scoring.comparison import Estimate
+    from lgbench.scoring.estimates import Estimate
     from lgbench.scoring.systems import TrainedScores
 
 Rows = Literal["cells", "zones", "runs"]

@@ -114,22 +114,8 @@ _MINI: Mapping[Family, TrainingSettings] = {
     ),
     "mazes": _MINI_STRINGS.model_copy(update={"layers": 6, "initial_std": 0.06, "steps": 4500, "workers": 1}),
 }
-_PACKED = {"packed": True, "length_chunks": 8}
 _FAST: Mapping[Family, TrainingSettings] = {
-    "strings": _MINI_STRINGS.model_copy(
-        update=_PACKED
-        | {
-            "layers": 2,
-            "batch": 32,
-            "steps": 4000,
-            "warmup": 0.1,
-            "learning_rate": 3e-3,
-            "initial_std": 0.04,
-            "evaluate_every": 400,
-        }
-    ),
-    "arithmetic": _MINI["arithmetic"].model_copy(update=_PACKED),
-    "mazes": _MINI["mazes"].model_copy(update=_PACKED),
+    family: settings.model_copy(update={"packed": True, "length_chunks": 8}) for family, settings in _MINI.items()
 }
 _PAPER = TrainingSettings(
     layers=6,

@@ -20,7 +20,7 @@ from lgbench.scoring.systems import score_trained
 from lgbench.scoring.verdicts import comparison_record
 from lgbench.util.errors import LgbenchError
 from tests.cli.test_cli import Shell
-from tests.made_up import MINI, group_runs, make_result
+from tests.made_up import MINI, group_results, make_result
 
 ROOT = Path(__file__).parents[2]
 ROPE = ROOT / "submissions" / "reference-rope"
@@ -137,7 +137,7 @@ def test_csv_and_json_and_parquet_of_show_are_the_frame(
 
 @pytest.mark.slow
 def test_a_comparison_as_a_frame_is_its_json() -> None:
-    runs = group_runs("copy-mqar", {"main_only": [0, 3], "transfer": [200, 250], "control": [9]})
+    runs = group_results("copy-mqar", {"main_only": [0, 3], "transfer": [200, 250], "control": [9]})
     scores = score_trained(runs, MINI)
     record = {
         (each["group"], name): (each, arm) for each in comparison_record(scores) for name, arm in each["arms"].items()

@@ -10,19 +10,21 @@ import pytest
 
 pytest.importorskip("torch")
 
-from lgbench.cli import train  # after the skip
+import lgbench  # after the skip
+from lgbench.cli import train
 from lgbench.data.suites import load_suite
 from lgbench.experiments import ArmExperiment
 from lgbench.training.settings import DEFAULT_PRESET, TrainingSettings, preset_settings
-from studies.strings import Strings
 
 MINI = load_suite("mini-v1")
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
 
 
-def table(begin: str = "| setting | `mini`") -> dict[str, dict[str, str]]:
-    """For each column of a table of presets, the text of its cells by the setting's name."""
-    head, _, *lines = re.findall(r"^\|.*\|$", PAGE[PAGE.index(begin) :].partition("\n\n")[0], flags=re.MULTILINE)
+def table() -> dict[str, dict[str, str]]:
+    """For each column of the table of presets, the text of its cells by the setting's name."""
+    head, _, *lines = re.findall(
+        r"^\|.*\|$", PAGE[PAGE.index("| setting |") :].partition("\n\n")[0], flags=re.MULTILINE
+    )
     _, *columns = _cells(head)
     found: dict[str, dict[str, str]] = {column: {} for column in columns}
     for line in lines:
@@ -53,27 +55,15 @@ def test_the_table_shows_every_setting_of_every_preset(preset: str, group: str) 
 
 
 @pytest.mark.parametrize("group", [group.name for group in MINI.groups])
-def test_the_second_table_shows_where_fast_differs_from_mini(group: str) -> None:
+def test_fast_is_mini_with_the_packed_step(group: str) -> None:
     domain = MINI.domain(MINI.group(group))
-    mini, fast = (preset_settings(preset, domain) for preset in ("mini", "fast"))
-    shown = table("| setting | `fast`, strings")[column("mini", group).replace("mini", "fast")]
-    differing = {name for name in TrainingSettings.model_fields if getattr(mini, name) != getattr(fast, name)}
-    assert differing <= set(shown)
-    assert TrainingSettings.model_validate(mini.model_dump() | shown) == fast
+    assert preset_settings("fast", domain) == preset_settings("mini", domain, ["packed=true", "length_chunks=8"])
 
 
 def test_the_default_is_the_same_everywhere() -> None:
-    assert {ArmExperiment.preset, inspect.signature(train.command).parameters["preset"].default} == {DEFAULT_PRESET}
-
-
-def test_strings_have_the_settings_that_their_study_chose() -> None:
-    study = Strings()
-    chosen = study.choice(Path(__file__).parents[2] / "studies" / "records" / "strings")
-    assert chosen is not None
-    same = preset_settings("mini", MINI.domain(MINI.group("copy-mqar")), (*study.step, *chosen.changes))
-    longer = same.model_copy(update={"steps": 4000, "evaluate_every": 400, "head_size": None})
-    assert longer == preset_settings("fast", MINI.domain(MINI.group("copy-mqar")))
-    assert same.head_size == same.width // same.heads
+    functions = (train.command, lgbench.train, lgbench.reproduce)
+    defaults = {inspect.signature(each).parameters["preset"].default for each in functions}
+    assert defaults | {ArmExperiment.preset} == {DEFAULT_PRESET}
 
 
 @pytest.mark.parametrize("suite", ["mini-v1", "standard-v1"])

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lgbench.cli._experiment import Cores, Executor
 from lgbench.cli._new_run_folder import new_run_folder
 from lgbench.cli._opening import opened
 from lgbench.cli._options import (
+    Cores,
+    Executor,
     Lengths,
     ModelOptions,
     Quiet,

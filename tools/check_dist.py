@@ -68,6 +68,7 @@ def main() -> None:
         programs = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
         run(programs / "python", "-m", "pip", "install", "--quiet", f"{wheel}[torch]", folder=folder)
         run(programs / "lgbench", "--version", folder=folder)
+        run(programs / "python", "-I", ROOT / "tools" / "try_commands.py", folder, folder=folder)
         run(programs / "lgbench", "eval", "oracle", "--output", "oracle", folder=folder)
         run(programs / "lgbench", "demo", folder=folder)
     print(f"Ready: {', '.join(sorted(path.name for path in DIST.iterdir()))}, in {DIST}")

@@ -1,53 +1,73 @@
 """The commands. Each parses, calls the library and prints.
 
-Commands import what they need when they run: `lgbench --help` loads neither NumPy nor pydantic nor anything heavier.
+`lgbench --help` imports none of them, and a command imports what it needs when it runs: its own help loads neither
+NumPy nor pydantic nor anything heavier.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lgbench.cli import (
-    compare,
-    data,
-    demo,
-    doctor,
-    errors,
-    export,
-    leaderboard,
-    models,
-    plot,
-    rescore,
-    run,
-    schema,
-    show,
-    submit,
-    suites,
-    tasks,
-    train,
-    validate,
-)
-from lgbench.cli import (
-    eval as eval_,
-)
-from lgbench.cli._experiment import command_of
 from lgbench.cli._group import Group
+from lgbench.cli._lazy import LazyCommand
 from lgbench.cli._streams import plain_streams, prepare_streams
-from lgbench.experiments.ablate import Ablate
-from lgbench.experiments.finetune import Finetune
-from lgbench.experiments.reproduce import Reproduce
-from lgbench.experiments.retrain import Retrain
-from lgbench.experiments.sweep import Sweep
 from lgbench.util.errors import LgbenchError, ModelError
 from lgbench.version import __version__
 
+# In the order of `--help`, each with the first paragraph of its own help: a test compares them.
+COMMANDS = {
+    "demo": "Evaluate three small bundled models, one for each arm, and compare them.",
+    "eval": "Run a model through a suite and write a result that anyone can check.",
+    "train": "Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads.",
+    "finetune": (
+        "Finetune a pretrained language model under an arm, and leave folders that `lgbench eval hf:...` reads."
+    ),
+    "retrain": "Train recorded runs again and say whether they come out the same. Rerun to resume.",
+    "reproduce": "Train and evaluate every arm and seed, then say whether transfer was seen. Rerun to resume.",
+    "sweep": "Train the arm transfer to every pair of lengths and print the generalization gaps. Rerun to resume.",
+    "ablate": "Train the arm transfer with each choice of its auxiliaries, to see which of them help. Rerun to resume.",
+    "run": "Run an experiment of your own: its runs, resumable, and its report. Rerun to resume.",
+    "plot": "Draw curves by length, training step or pretraining step, or the generalization gap of a sweep.",
+    "doctor": "Check that a model honours the contract, and project how long the suites would take.",
+    "show": "Print the tables of finished runs again.",
+    "errors": (
+        "Print wrong replies of a finished run, each with its prompt, its target and the first place where it is wrong."
+    ),
+    "compare": (
+        "Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."
+    ),
+    "rescore": "Regenerate the data, rebuild every reply, and recompute every count of results.",
+    "models": "List the kinds of models that MODEL can name, with their model options and the package they come from.",
+    "submit": "Check results, copy them to submissions/NAME/, and print the Git steps of a pull request.",
+    "validate": (
+        "Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."
+    ),
+    "schema": "Print the JSON Schema of result.json.",
+    "export": "Write checkpoints, the suite and results in other forms.",
+    "tasks": "List the tasks, or show examples of one.",
+    "suites": "List the suites, show one, or lock their test cells.",
+    "data": "Write the benchmark's data.",
+    "leaderboard": "Derive the leaderboard from the submissions.",
+}
+
+
+class _Commands(Group):
+    """All commands, with the module of each imported when it is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, summary in COMMANDS.items():
+            self.add_command(LazyCommand(name, summary))
+
+
 app = typer.Typer(
     name="lgbench",
-    cls=Group,
+    cls=_Commands,
     help="The benchmark for length generalization transfer: does a model solve longer inputs of a task because a "
     "related task was trained on longer inputs?",
     no_args_is_help=True,
@@ -78,35 +98,13 @@ def _options(
     """Options of lgbench itself."""
 
 
-app.command("demo")(demo.command)
-app.command("eval")(eval_.command)
-app.command("train")(train.command)
-app.command("finetune")(command_of(Finetune))
-app.command("retrain")(command_of(Retrain))
-app.command("reproduce")(command_of(Reproduce))
-app.command("sweep")(command_of(Sweep))
-app.command("ablate")(command_of(Ablate))
-app.command("run")(run.command)
-app.command("plot")(plot.command)
-app.add_typer(export.app, name="export")
-app.command("doctor")(doctor.command)
-app.command("show")(show.command)
-app.command("errors")(errors.command)
-app.command("compare")(compare.command)
-app.command("rescore")(rescore.command)
-app.command("models")(models.command)
-app.add_typer(tasks.app, name="tasks")
-app.add_typer(suites.app, name="suites")
-app.add_typer(data.app, name="data")
-app.command("submit")(submit.command)
-app.command("validate")(validate.command)
-app.add_typer(leaderboard.app, name="leaderboard")
-app.command("schema")(schema.command)
-
-
 def main() -> None:
     """Run the command line. An error the user can mend becomes one sentence on stderr and exit status 1."""
     prepare_streams()
+    if "_LGBENCH_COMPLETE" in os.environ:  # a shell asks what may follow; Typer has no public way without its options
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     with plain_streams():
         _run()
 

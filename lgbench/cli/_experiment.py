@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli._options import Device, HookOptions, Hooks, Jobs, RunsFolder
+from lgbench.cli._options import Cores, Device, Executor, HookOptions, Hooks, Jobs, RunsFolder
 from lgbench.cli._streams import stdout_to_stderr
 from lgbench.experiments.base import Experiment
 from lgbench.experiments.options import Field, converted, fields_of
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
     from lgbench.experiments.loading import Loaded
     from lgbench.experiments.monitor import Monitor
 
-Executor = Annotated[
-    str,
-    typer.Option(
-        "--executor", metavar="NAME", help="Where to run: local, ray, ray:ADDRESS, or your own as file.py:attribute."
-    ),
-]
-Cores = Annotated[
-    int | None,
-    typer.Option("--cores", min=1, metavar="N", help="Cores of each run.", show_default="an equal share; on Ray 1"),
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress: print the report alone.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, with an estimate of the time, and end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else.")]

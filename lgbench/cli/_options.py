@@ -81,6 +81,16 @@ ModelOptions = Annotated[
     typer.Option("--model-option", metavar="KEY=VALUE", help="An option for the model; may be repeated."),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each with its share of the cores.")]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor", metavar="NAME", help="Where to run: local, ray, ray:ADDRESS, or your own as file.py:attribute."
+    ),
+]
+Cores = Annotated[
+    int | None,
+    typer.Option("--cores", min=1, metavar="N", help="Cores of each run.", show_default="an equal share; on Ray 1"),
+]
 _LISTED = "or several joined by commas; may be repeated."
 Groups = Annotated[
     list[str] | None, typer.Option("--group", help=f"A group (`lgbench suites show`), {_LISTED}", show_default="all")

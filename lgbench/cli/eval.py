@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lgbench.cli._experiment import Cores, Executor
 from lgbench.cli._new_run_folder import new_run_folder
 from lgbench.cli._opening import opened
 from lgbench.cli._options import (
+    Cores,
+    Executor,
     Lengths,
     ModelOptions,
     Quiet,
@@ -32,6 +33,7 @@ from lgbench.util.errors import DamagedRunError, FolderTakenError, LgbenchError
 
 if TYPE_CHECKING:
     from lgbench.data.suites import Suite
+    from lgbench.evaluation.loop import OnCell
     from lgbench.evaluation.planning import Plan
     from lgbench.models.loaded import Model
     from lgbench.results.schema import Result
@@ -96,8 +98,9 @@ def command(
     if not quiet:
         typer.echo(f"Loading {model} for {suite}, arm {arm} ...", err=True)
 
-    from lgbench.cli._diagnosis import examined
+    from lgbench.cli._diagnosis import diagnosis_line, examined
     from lgbench.cli._report import print_result, summary
+    from lgbench.doctor.diagnosis import Watch, short_cells
     from lgbench.evaluation.planning import make_plan
     from lgbench.experiments.series import spread_revisions
     from lgbench.util.text import json_text
@@ -111,7 +114,7 @@ def command(
         typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
     named = [model, found.name, *groups, arm, *([] if seed is None else [f"seed{seed}"])]
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
-    is_series = "revisions" in options
+    is_series, shown = "revisions" in options, not as_json and not quiet
     results, summaries = [], []
     with (
         new_run_folder(*named) if output is None else contextlib.nullcontext(output) as base,
@@ -122,14 +125,26 @@ def command(
         for folder, chosen in _runs(base, options, model):
             place = kept / folder.relative_to(base)
             with _telling_how_to_go_on(kept, base, is_series=is_series):
-                results.append(
-                    _run(plan, load, model, chosen, place, news, batch_size=size, resume=resume, quiet=quiet)
+                watch = Watch(short_cells(found, plan.cells, plan.group))
+                result = _run(
+                    plan,
+                    load,
+                    model,
+                    chosen,
+                    place,
+                    news,
+                    batch_size=size,
+                    resume=resume,
+                    quiet=quiet,
+                    on_cell=watch.add if shown else None,
                 )
             news = ""
-            summaries.append(summary(results[-1], folder))
-            if not as_json and not quiet:
-                _, diagnosis = examined(results[-1], place, folder)
-                print_result(results[-1], folder, diagnosis=diagnosis)
+            results.append(result)
+            summaries.append(summary(result, folder))
+            if shown and watch.is_empty:  # the run was finished before: its replies are on disk alone
+                print_result(result, folder, diagnosis=examined(result, place, folder)[1])
+            elif shown:
+                print_result(result, folder, diagnosis=diagnosis_line(watch.diagnoses(), folder))
     if is_series:
         _show_series(results, base, quiet=quiet or as_json)
     if as_json:
@@ -204,6 +219,7 @@ def _run(
     batch_size: int | Literal["auto"],
     resume: bool,
     quiet: bool,
+    on_cell: OnCell | None,
 ) -> Result:
     """Load the model and evaluate it. What it prints goes to stderr, so that it cannot mix with the JSON."""
     from lgbench.cli._progress import reporter
@@ -230,7 +246,15 @@ def _run(
         if news and not quiet:  # once there is a model that can have a result
             typer.echo(news, err=True)
         with reporter(quiet=quiet, again=asks_again(loaded.predictor)) as report:
-            return evaluate_plan(loaded, plan, batch_size=batch_size, output=folder, resume=resume, on_progress=report)
+            return evaluate_plan(
+                loaded,
+                plan,
+                batch_size=batch_size,
+                output=folder,
+                resume=resume,
+                on_progress=report,
+                on_cell=on_cell,
+            )
 
 
 def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Path, dict[str, str]]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+import string
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from lgbench.data.cells import evaluated
-from lgbench.data.suites import Cell, load_suite
+from lgbench.data.suites import Cell, Suite, load_suite
 from lgbench.data.task import Example
 from lgbench.evaluation.folder import REPLIES_FILE
 from lgbench.evaluation.rescoring import cell_examples, rescore_result
@@ -25,6 +27,7 @@ _QUOTES = "'\"`“”«»\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION
 _SIGNS = re.compile("[^0-9A-Za-z]+")
 _BETWEEN = re.compile(r"[\s,]+")
 _NODE_OR_CHARACTER = re.compile(r"\[[0-9]+\]|.", re.DOTALL)
+_OF_ANSWERS = frozenset(string.ascii_letters + string.digits)
 
 
 class Mistake(NamedTuple):
@@ -46,7 +49,7 @@ def _in_quotes(reply: Reply, target: str) -> bool:
 
 
 def _spread_out(reply: Reply, target: str) -> bool:
-    return _BETWEEN.sub("", reply.text) == target
+    return len(reply.text) > len(target) and _BETWEEN.sub("", reply.text) == target
 
 
 def _but_for_zeros(text: str, target: str) -> bool:
@@ -64,6 +67,8 @@ def _of_each_number(change: Callable[[str], str], text: str) -> str:
 
 def _backwards(reply: Reply, target: str) -> bool:
     text = reply.text.strip()
+    if sorted(text.replace("0", "")) != sorted(target.replace("0", "")):  # true of most, and seen at once
+        return False
     turned = "".join(_NODE_OR_CHARACTER.findall(text)[::-1])
     each_turned = _of_each_number(lambda digits: digits[::-1], text)
     return turned == target or _but_for_zeros(turned, target) or _but_for_zeros(each_turned, target)
@@ -74,10 +79,14 @@ def _in_another_case(reply: Reply, target: str) -> bool:
 
 
 def _among_other_text(reply: Reply, target: str) -> bool:
-    if target not in reply.text:  # true of most: a pattern for each target would cost more than all other mistakes
-        return False
-    part_of_answer = r"[0-9A-Za-z\[\]]" if "[" in target else "[0-9A-Za-z]"
-    return re.search(f"(?<!{part_of_answer}){re.escape(target)}(?!{part_of_answer})", reply.text) is not None
+    text, part_of_answer = reply.text, _OF_ANSWERS | {"[", "]"} if "[" in target else _OF_ANSWERS
+    at = text.find(target)
+    while at >= 0:  # a pattern for each target would cost more than all other mistakes
+        end = at + len(target)
+        if part_of_answer.isdisjoint((text[at - 1 : at], text[end : end + 1])):
+            return True
+        at = text.find(target, at + 1)
+    return False
 
 
 def _among_other_signs(reply: Reply, target: str) -> bool:
@@ -136,25 +145,51 @@ def mistake_of(reply: Reply, target: str) -> Mistake | None:
     return next((mistake for mistake in MISTAKES if mistake.made_by(reply, target)), None)
 
 
-def diagnose(asked: Iterable[tuple[Example, Reply]]) -> list[Diagnosis]:
-    """The mistakes that a model makes systematically, the most frequent first.
-
-    A mistake is systematic in a cell where it makes half of the wrong replies and a tenth of all, so that no other
-    explanation is as good, and a model that is nearly always right has none. Four such replies are needed.
+class Watch:
+    """Counts the mistakes in replies as they come.
 
     Args:
-        asked: Examples of the shortest lengths, where a model that can do a task at all is right, with its replies.
+        cells: Those that are counted, of the shortest lengths, where a model that can do a task at all is right; None
+            for all.
     """
-    cells: defaultdict[Cell, Counter[Mistake | str]] = defaultdict(Counter)
-    for example, reply in asked:
-        counts = cells[Cell(example.task, example.length)]
-        counts[_ALL] += 1
-        if reply.text != example.target:
-            counts[_WRONG] += 1
-            if (mistake := mistake_of(reply, example.target)) is not None:
-                counts[mistake] += 1
-    found = [_diagnosis(mistake, cells) for mistake in MISTAKES]
-    return sorted(filter(None, found), key=lambda each: -each.made)
+
+    def __init__(self, cells: Iterable[Cell] | None = None) -> None:
+        self._wanted = None if cells is None else frozenset(cells)
+        self._counts: dict[Cell, Counter[Mistake | str]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no reply was counted."""
+        return not self._counts
+
+    def add(self, cell: Cell, replied: Iterable[tuple[Example, Reply]]) -> None:
+        """Count replies to examples of a cell."""
+        if self._wanted is not None and cell not in self._wanted:
+            return
+        counts = self._counts.setdefault(cell, Counter())
+        for example, reply in replied:
+            counts[_ALL] += 1
+            if reply.text != example.target:
+                counts[_WRONG] += 1
+                if (mistake := mistake_of(reply, example.target)) is not None:
+                    counts[mistake] += 1
+
+    def diagnoses(self) -> list[Diagnosis]:
+        """The mistakes that the model makes systematically, the most frequent first.
+
+        A mistake is systematic in a cell where it makes half of the wrong replies and a tenth of all, so that no other
+        explanation is as good, and a model that is nearly always right has none. Four such replies are needed.
+        """
+        found = [_diagnosis(mistake, self._counts) for mistake in MISTAKES]
+        return sorted(filter(None, found), key=lambda each: -each.made)
+
+
+def diagnose(asked: Iterable[tuple[Example, Reply]]) -> list[Diagnosis]:
+    """The mistakes that a model makes systematically in these replies, by the same rule."""
+    watch = Watch()
+    for cell, replied in groupby(asked, key=lambda each: Cell(each[0].task, each[0].length)):
+        watch.add(cell, replied)
+    return watch.diagnoses()
 
 
 def _diagnosis(mistake: Mistake, cells: Mapping[Cell, Counter[Mistake | str]]) -> Diagnosis | None:
@@ -171,27 +206,39 @@ def _diagnosis(mistake: Mistake, cells: Mapping[Cell, Counter[Mistake | str]]) -
     return Diagnosis(mistake, tasks, made, wrong)
 
 
+def short_cells(suite: Suite, cells: Iterable[Cell], group: str | None) -> list[Cell]:
+    """Those of the cells of an evaluation in which mistakes are looked for.
+
+    At each task's in-distribution lengths, or at the shortest length of a task that was not evaluated there. What a
+    model trained on these lengths gets wrong beyond them is no simple mistake, though much of it stops early.
+
+    Args:
+        suite: The suite.
+        cells: The cells.
+        group: The group that a trained arm belongs to.
+    """
+    evaluated_cells = frozenset(cells)
+    lengths: dict[str, list[int]] = {}
+    for cell in suite.cells():
+        if cell in evaluated_cells:
+            lengths.setdefault(cell.task, []).append(cell.length)
+    short: list[Cell] = []
+    for task, evaluated_at in lengths.items():
+        trained = zone_lengths(suite, task, "in_distribution", group)
+        short += [Cell(task, each) for each in evaluated_at if each in trained] or [Cell(task, min(evaluated_at))]
+    return short
+
+
 def diagnose_result(result: Result, replies: Mapping[str, Reply]) -> list[Diagnosis]:
     """The systematic mistakes of a result.
-
-    Looked for at each task's in-distribution lengths, or at the shortest length of a task that was not evaluated there.
-    What a model trained on these lengths gets wrong beyond them is no simple mistake, though much of it stops early.
 
     Args:
         result: The result.
         replies: Its stored replies by example id.
     """
     suite = load_suite(result.suite, result.draft)
-    recorded = {(cell.task, cell.length) for cell in result.cells}
-    lengths: dict[str, list[int]] = {}
-    for cell in suite.cells():
-        if (cell.task, cell.length) in recorded:
-            lengths.setdefault(cell.task, []).append(cell.length)
-    short: list[Cell] = []
-    for task, evaluated_at in lengths.items():
-        trained = zone_lengths(suite, task, "in_distribution", result.group)
-        short += [Cell(task, each) for each in evaluated_at if each in trained] or [Cell(task, min(evaluated_at))]
-    return diagnose(_replied(result, replies, short))
+    cells = [Cell(cell.task, cell.length) for cell in result.cells]
+    return diagnose(_replied(result, replies, short_cells(suite, cells, result.group)))
 
 
 def wrong_replies(result: Result, replies: Mapping[str, Reply]) -> Iterator[tuple[Example, Reply]]:

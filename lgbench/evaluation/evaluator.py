@@ -15,7 +15,7 @@ from lgbench.evaluation.asking import usage
 from lgbench.evaluation.environment import describe_environment
 from lgbench.evaluation.folder import RunFolder, open_run
 from lgbench.evaluation.key import RunKey
-from lgbench.evaluation.loop import Progress, Running
+from lgbench.evaluation.loop import OnCell, Progress, Running
 from lgbench.evaluation.planning import Plan, make_plan
 from lgbench.models.contract import Predictor, SharedPredictor
 from lgbench.models.loaded import Model, Trained
@@ -80,8 +80,13 @@ def evaluate_plan(
     output: str | Path | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    on_cell: OnCell | None = None,
 ) -> Result:
-    """Run a model through a plan: `evaluate`, with the same arguments and errors, after its choice of cells."""
+    """Run a model through a plan: `evaluate`, with the same arguments and errors, after its choice of cells.
+
+    `on_cell` is called with every cell, its examples and its replies, once all of them are there: for each cell of the
+    plan in its order, but not where `output` holds the finished run.
+    """
     check_batch_size(batch_size)
     if resume and output is None:
         raise LgbenchError("resume=True needs output: the folder of the run to go on with.")
@@ -96,7 +101,7 @@ def evaluate_plan(
         if isinstance(run, Result):
             return run
         prepare(model.predictor, plan.suite, list(dict.fromkeys(cell.task for cell in plan.cells)))
-        running = Running(model, plan, run, batch_size=size, on_progress=on_progress)
+        running = Running(model, plan, run, batch_size=size, on_progress=on_progress, on_cell=on_cell)
         result = _result(model, plan, run, running)
         run.finish(result)
         return result

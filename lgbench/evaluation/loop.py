@@ -23,6 +23,7 @@ from lgbench.results.schema import BatchInvariance, CellResult, Usage
 from lgbench.util.errors import LgbenchError
 
 INVARIANCE_EXAMPLES = 16
+OnCell = Callable[[Cell, Sequence[tuple[Example, Reply]]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ class Running:
         run: The folder that keeps the replies.
         batch_size: Prompts in one call of `predict`; None leaves it to the model.
         on_progress: Called when a cell begins and after every batch.
+        on_cell: Called with every cell once all its replies are there, in the plan's order.
 
     Attributes:
         digest: Of all replies so far, in the plan's order.
@@ -78,6 +80,7 @@ class Running:
         *,
         batch_size: int | None,
         on_progress: Callable[[Progress], None] | None,
+        on_cell: OnCell | None = None,
     ) -> None:
         self.digest = RepliesDigest()
         self._model = model
@@ -85,6 +88,7 @@ class Running:
         self._run = run
         self._batch_size = batch_size
         self._on_progress = on_progress
+        self._on_cell = on_cell
         self._open: dict[Cell, OpenCell] = {}  # in the plan's order; the model may reply to the second before the first
         self._results: list[CellResult] = []
         self._done = 0
@@ -136,13 +140,14 @@ class Running:
                 self._report()
 
     def _close(self, done: OpenCell) -> None:
-        for example in done.examples:
-            reply = done.replies[example.id]
+        replied = [(example, done.replies[example.id]) for example in done.examples]
+        for example, reply in replied:
             self.digest.add(example.id, reply.text)
             self._run.store(example, reply, right=done.right[example.id])
         if done.cell in self._probed:
-            first = done.examples[:INVARIANCE_EXAMPLES]
-            self._to_ask_again[done.cell] = [(example, done.replies[example.id]) for example in first]
+            self._to_ask_again[done.cell] = replied[:INVARIANCE_EXAMPLES]
+        if self._on_cell is not None:
+            self._on_cell(done.cell, replied)
         self._done += len(done.right)
         self._correct += done.correct
         self._results.append(

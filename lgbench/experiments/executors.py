@@ -144,7 +144,7 @@ def _begin(threads: int, gpu: str | None) -> None:
 
 def _visible_gpus(count: int) -> list[str]:
     """What `CUDA_VISIBLE_DEVICES` would name, one GPU each."""
-    given = [name for name in os.environ.get(VISIBLE_GPUS, "").split(",") if name]
+    given = [name.strip() for name in os.environ.get(VISIBLE_GPUS, "").split(",") if name.strip()]
     return (given or [str(number) for number in range(count)])[:count]
 
 

@@ -101,7 +101,7 @@ def _pass(
                 outcome = _outcome(run, partial(loaded.experiment.finish, run, device, shown))
             yield outcome
         return
-    submit = _submitter(loaded, executor, device, quiet)
+    submit = _submitter(loaded, runs, executor, device, quiet)
     futures: dict[Future[None], Run] = {submit(run): run for run in runs}
     try:
         for future in as_completed(futures):
@@ -111,13 +111,16 @@ def _pass(
         raise
 
 
-def _submitter(loaded: Loaded, executor: Executor, device: str, quiet: bool) -> Callable[[Run], Future[None]]:
+def _submitter(
+    loaded: Loaded, runs: Sequence[Run], executor: Executor, device: str, quiet: bool
+) -> Callable[[Run], Future[None]]:
     call = partial(finish_elsewhere, loaded.reference, loaded.experiment.options(), device=device, quiet=quiet)
     if getattr(executor, "shares_disk", True):
         return lambda run: executor.submit(call, run)
 
-    from lgbench.experiments.transport import submit_with_files
+    from lgbench.experiments.transport import check_files, submit_with_files
 
+    check_files(call, runs)
     return lambda run: submit_with_files(executor, call, run)
 
 

@@ -18,13 +18,16 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lgbench.experiments.base import Run
-from lgbench.util.errors import FolderInUseError, LgbenchError
+from lgbench.util.errors import LgbenchError
 from lgbench.util.files import LOCK_FILE, is_unfinished, owned_folder, write_atomically
 from lgbench.util.links import refuse_links
 from lgbench.util.users_code import split_place
+
+if TYPE_CHECKING:
+    from lgbench.training.planned import Start
 
 Files = dict[str, bytes]
 """The content of files by their path in a folder, with `/` between its parts."""
@@ -62,36 +65,44 @@ class Delivery:
     error: BaseException | None
 
 
+def check_files(call: partial[None], runs: Sequence[Run]) -> None:
+    """Make sure that all that runs need can be sent, before any of them starts.
+
+    Args:
+        call: As for `submit_with_files`.
+        runs: The runs.
+
+    Raises:
+        LgbenchError: A file of the user's or the checkpoint of `--start` lies outside the working directory, or the
+            weights of the latter are others than were planned with.
+    """
+    # Most runs of an experiment need the same.
+    for references in {tuple(_references(call, run)) for run in runs}:
+        python_files(references)
+    for start in {_sent_start(run) for run in runs} - {None}:
+        _start_files(start)
+
+
 def submit_with_files(executor: Executor, call: partial[None], run: Run) -> Future[None]:
     """Submit a run to an executor that does not share this disk.
 
-    The run's folder here is owned until the run has come back, so that no other process starts the same run.
+    The run's folder here is owned until the run has come back, so that no other process starts the same run. What
+    keeps the run from being sent is in the future, like any other failure of it.
 
     Args:
         executor: The executor.
         call: Finishes a run, given as the one argument that it lacks. Files that its arguments name are sent along.
         run: The run.
-
-    Raises:
-        LgbenchError: The user's files cannot be taken along.
     """
     done: Future[None] = Future()
     owned = contextlib.ExitStack()
     try:
         owned.enter_context(owned_folder(run.folder))
-    except FolderInUseError as error:
+        job = _packed(executor, call, run)
+    except (LgbenchError, OSError) as error:
+        owned.close()
         done.set_exception(error)
         return done
-    threads: int | None = getattr(executor, "cores", None)
-    job = Job(
-        key=hashlib.sha256(f"{run.folder.absolute()}\n{run.plan.model_dump_json()}".encode()).hexdigest()[:16],
-        call=call,
-        run=run._replace(folder=Path("runs", run.folder.name)),
-        threads=threads,
-        user_files=python_files([*texts_in(call.args), run.plan.model, *(hook.name for hook in run.plan.hooks)])
-        | _start_files(run),
-        files=read_files(run.folder),
-    )
 
     def receive(received: Future[Delivery]) -> None:
         try:
@@ -110,19 +121,43 @@ def submit_with_files(executor: Executor, call: partial[None], run: Run) -> Futu
     return done
 
 
-def _start_files(run: Run) -> Files:
-    """The checkpoint that a run starts from, unless it comes with the package or the run has begun already.
+def _packed(executor: Executor, call: partial[None], run: Run) -> Job:
+    """A run with all that it needs elsewhere."""
+    key = hashlib.sha256(f"{run.folder.absolute()}\n{run.plan.model_dump_json()}".encode()).hexdigest()[:16]
+    return Job(
+        key=key,
+        call=call,
+        run=run._replace(folder=Path(f"lgbench-{key}", run.folder.name)),  # where none of the files below goes
+        threads=getattr(executor, "cores", None),
+        user_files=python_files(_references(call, run)) | _start_files(_sent_start(run)),
+        files=read_files(run.folder),
+    )
+
+
+def _references(call: partial[None], run: Run) -> list[str]:
+    """All that may name a file of the user's."""
+    return [*texts_in(call.args), run.plan.model, *(hook.name for hook in run.plan.hooks)]
+
+
+def _sent_start(run: Run) -> Start | None:
+    """What a run starts from, unless it comes with the package or the run has begun already."""
+    from lgbench.training.state import STATE
+
+    start = run.plan.start
+    return None if start is None or start.folder.startswith("tiny:") or (run.folder / STATE).exists() else start
+
+
+def _start_files(start: Start | None) -> Files:
+    """The checkpoint that a run starts from.
 
     Raises:
         LgbenchError: It is not named by a path within the working directory, or the weights are others.
     """
+    if start is None:
+        return {}
     from lgbench.models.checkpoint import RECORD, WEIGHTS
     from lgbench.training.planned import start_folder
-    from lgbench.training.state import STATE
 
-    start = run.plan.start
-    if start is None or start.folder.startswith("tiny:") or (run.folder / STATE).exists():
-        return {}
     place, here = start_folder(start), Path.cwd()
     if place.is_absolute() or not place.resolve().is_relative_to(here.resolve()):
         raise LgbenchError(

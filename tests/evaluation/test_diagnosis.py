@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lgbench.data.cells import checked_cell
 from lgbench.data.suites import Cell, load_suite
@@ -166,10 +168,26 @@ def test_right_and_otherwise_wrong_replies_make_no_mistake() -> None:
     assert mistake_of(Reply("[2][1][10][3]"), "[1][10]") is None
 
 
+@given(st.text("01aB[]=, \n", max_size=6), st.text("01aB[]=, \n", min_size=1, max_size=4))
+def test_two_mistakes_are_what_their_plain_definitions_say(around: str, target: str) -> None:
+    """Written as patterns, which cost too much to search every reply with."""
+    part = r"[0-9A-Za-z\[\]]" if "[" in target else "[0-9A-Za-z]"
+    held = re.compile(f"(?<!{part}){re.escape(target)}(?!{part})")
+    made_by = {mistake.name: mistake.made_by for mistake in MISTAKES}
+    for at in range(len(around) + 1):
+        text = around[:at] + target + around[at:]
+        assert made_by["surrounded"](Reply(text), target) == (held.search(text) is not None)
+        if text != target:
+            assert made_by["spread_out"](Reply(text), target) == (re.sub(r"[\s,]+", "", text) == target)
+
+
 def write_model(path: Path, change: str) -> str:
+    """A model that changes the answer to a prompt of a task, by an expression of the three."""
     path.write_text(
-        "from lgbench.models.builtin import Oracle\n\n\nclass Model:\n    def predict(self, prompts, task):\n"
-        f"        return [{change} for answer in Oracle().predict(prompts, task)]\n",
+        "import os\n\nfrom lgbench.models.builtin import Oracle\n\n\n"
+        "class Model:\n    def predict(self, prompts, task):\n"
+        "        answers = Oracle().predict(prompts, task)\n"
+        f"        return [{change} for prompt, answer in zip(prompts, answers)]\n",
         encoding="utf-8",
     )
     return f"{path}:Model"
@@ -197,6 +215,45 @@ def test_eval_and_show_end_with_it_and_its_command_prints_examples(lgbench: Shel
     ), shown
     assert "Diagnosis" not in lgbench("eval", "oracle", "--task", "reverse_add", "-o", "right").out
     assert lgbench("errors", "right").out == "There is no wrong reply.\n"
+
+
+CHOSEN = [
+    ["--task", "capitalize,reverse,reverse_add"],
+    ["--task", "capitalize,reverse", "--length", "12,14"],
+    ["--group", "capitalize-reverse", "--arm", "transfer"],
+]
+CHANGES = {
+    "case and white space": "answer.lower() if task == 'capitalize' else answer + ' '",
+    "some replies only": "answer + ' ' if len(prompt) % 3 else '?' + answer",
+    "short prompts": "answer[::-1] if len(prompt) < 14 else ''",
+    "nothing": "answer",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_eval_says_of_replies_at_hand_what_show_says_of_the_stored_ones(
+    lgbench: Shell, change: str, chosen: list[str]
+) -> None:
+    model = write_model(Path("model.py"), change)
+    command = ["eval", model, *chosen, "--limit", "9", "-o", "run"]
+    first = lgbench(*command)
+    assert first.status == 0, first.err
+    assert ("Diagnosis: " in first.out) == (change != "answer")
+    assert first.out == lgbench("show", "run").out
+    assert first.out == lgbench(*command, "--resume").out, "a finished run is read from its folder"
+
+
+@pytest.mark.slow
+def test_replies_of_before_an_interruption_count(lgbench: Shell) -> None:
+    model = write_model(Path("model.py"), "answer + ' ' if len(prompt) < 9 or os.stat('go.txt') else ''")
+    command = ["eval", model, "--task", "reverse", "-o", "run"]
+    assert lgbench(*command).status == 1
+    Path("go.txt").touch()
+    done = lgbench(*command, "--resume")
+    assert "1,024 of 1,024 wrong replies to short prompts of reverse are right but for white space" in done.out
+    assert done.out == lgbench("show", "run").out
 
 
 def test_show_gives_an_older_result_its_counts_by_length_and_tells_of_replies_that_do_not_fit(lgbench: Shell) -> None:

@@ -186,6 +186,26 @@ def test_what_a_run_has_sent_is_kept_after_ctrl_c(cluster: Any, study: Callable[
     assert (runs[0].folder / "starts").read_text("utf-8").splitlines()[-1] == "5 here"
 
 
+def test_the_checkpoint_of_start_reaches_the_workers(
+    cluster: Any, study: Callable[..., Loaded], tmp_path: Path
+) -> None:
+    first = Run(tiny_plan("steps=5", seed=7), Path("runs/first"), "first")
+    train_run(first, device="cpu", monitor=Monitor("", quiet=True), build=None)
+    loaded, away = study(start="runs/first"), study(start=str(tmp_path / "runs" / "first"))
+    there, here = (list(loaded.experiment.runs(tmp_path / root, "cpu")) for root in ("ray", "here"))
+    with RayExecutor(cluster.address) as executor:
+        with pytest.raises(LgbenchError, match="must be a path within the working directory"):
+            list(launch(away, list(away.experiment.runs(tmp_path / "away", "cpu")), executor=executor))
+        assert not (tmp_path / "away").exists()
+        assert [outcome.state for outcome in launch(loaded, there, executor=executor)] == [State.FINISHED] * 2
+    with limited_threads(1):
+        assert all(outcome.state is State.FINISHED for outcome in launch(loaded, here))
+    for sent, local in zip(there, here, strict=True):
+        assert digests(sent.folder) == digests(local.folder)
+        assert sent.record().curve == local.record().curve
+        assert sent.record().plan.start is not None
+
+
 def test_cells_are_shared_out_over_the_cluster(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MODEL, "utf-8")

@@ -55,6 +55,23 @@ def test_the_core_works_without_torch(bare: Path, tmp_path: Path) -> None:
     run(bare / "lgbench", "leaderboard", "build", "--check", folder=tmp_path)
 
 
+def test_every_command_shows_its_help_without_an_extra(bare: Path, tmp_path: Path) -> None:
+    tried = run(bare / "python", "-I", ROOT / "tools" / "try_commands.py", tmp_path, folder=tmp_path)
+    assert re.fullmatch(r"Tried \d+ modules, \d+ helps\.\n", tried)
+
+
+def test_a_package_that_nothing_brings_is_noticed(tmp_path: Path) -> None:
+    script = ROOT / "tools" / "try_commands.py"
+    lacking = "import runpy, sys\nsys.modules[{name!r}] = None\nsys.argv = {argv!r}\nrunpy.run_path({path!r}, {main!r})"
+    for name, message in (("tabulate", "import of tabulate halted"), ("torch", "Tried ")):
+        code = lacking.format(name=name, argv=["", str(tmp_path)], path=str(script), main="__main__")
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
+        )
+        assert (done.returncode == 0) == (name == "torch"), done.stderr
+        assert message in done.stdout + done.stderr
+
+
 def test_what_an_extra_is_asked_for_is_what_it_installs() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     assert extras.keys() == EXTRAS.keys() | {"all", "peers", "dev", "release"}

@@ -34,10 +34,8 @@ COMMANDS = {
     "run": "Run an experiment of your own: its runs, resumable, and its report. Rerun to resume.",
     "plot": "Draw curves by length, training step or pretraining step, or the generalization gap of a sweep.",
     "doctor": "Check that a model honours the contract, and project how long the suites would take.",
-    "show": "Print the tables of finished runs again.",
-    "errors": (
-        "Print wrong replies of a finished run, each with its prompt, its target and the first place where it is wrong."
-    ),
+    "show": "Print finished runs: a single one in full, several in a line each.",
+    "errors": "Print wrong replies, each with its prompt, its target and the first place where it is wrong.",
     "compare": (
         "Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."
     ),

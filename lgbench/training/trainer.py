@@ -99,7 +99,7 @@ def train(
         source: Gives the examples of each step instead of the plan. The run is then of no arm.
 
     Returns:
-        The run's record. It is not finished if a hook stopped the run: then the state is kept and no checkpoint is
+        The run's record. It is not finished if a hook stopped the run; then the state is kept, but no checkpoint is
         written.
 
     Raises:

@@ -74,7 +74,7 @@ def test_a_package_that_nothing_brings_is_noticed(tmp_path: Path) -> None:
 
 def test_what_an_extra_is_asked_for_is_what_it_installs() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-    assert extras.keys() == EXTRAS.keys() | {"all", "peers", "dev", "release"}
+    assert extras.keys() == EXTRAS.keys() | {"all", "peers", "docs", "dev", "release"}
     for extra, packages in EXTRAS.items():
         # As in "openai[aiohttp]>=3.0". The adapters of peft are asked for apart.
         installed = {name for each in extras[extra] for name in re.findall(r"[a-z]+", each)} - {"peft"}

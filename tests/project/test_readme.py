@@ -1,4 +1,4 @@
-"""The README shows what its commands print."""
+"""The README and the pages for a first reader show what their commands print."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+FIRST_STEPS = (ROOT / "docs" / "first-steps.md").read_text("utf-8")
+PHENOMENON = (ROOT / "docs" / "phenomenon.md").read_text("utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = FIRST_STEPS) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
     return [body for marked, body in fenced if marked == language]
 
 
@@ -30,7 +32,7 @@ def normal(text: str) -> list[str]:
 
 
 def test_the_first_block_is_two_commands() -> None:
-    first, second = blocks("sh")[0].splitlines()
+    first, second = blocks("sh", README)[0].splitlines()
     assert first.endswith(".venv/bin/lgbench demo")
     assert second.endswith(".venv/bin/pytest")
 
@@ -53,6 +55,16 @@ def test_the_shown_demo_is_what_its_committed_results_give() -> None:
     assert normal(done.stdout) == normal(shown)
 
 
+def test_the_readme_shows_lines_of_the_demo() -> None:
+    (shown,) = blocks("", README)
+    (demo,) = [block for block in blocks("") if block.startswith("capitalize-reverse: ")]
+    lines = [line.rstrip() for line in shown.splitlines()]
+    every = [line.rstrip() for line in demo.splitlines()]
+    place = every.index(lines[0])
+    assert len(lines) == 5
+    assert lines == every[place : place + len(lines)]
+
+
 def test_the_demo_prints_what_is_shown_and_gives_the_committed_replies(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (shown,) = [block for block in blocks("") if block.startswith("capitalize-reverse: ")]
@@ -73,8 +85,10 @@ def test_the_demo_prints_what_is_shown_and_gives_the_committed_replies(tmp_path:
 
 
 def test_every_option_shown_exists() -> None:
-    commands = re.findall(r"(?:^|`)lgbench ((?:data |leaderboard )?[a-z]+)([^`\n]*)", README, flags=re.MULTILINE)
-    assert len(commands) > 10
+    commands = re.findall(
+        r"(?:^|`)lgbench ((?:data |leaderboard )?[a-z]+)([^`\n]*)", README + FIRST_STEPS, flags=re.MULTILINE
+    )
+    assert len(commands) > 20
     for command, rest in commands:
         help_text = subprocess.run(
             [sys.executable, "-m", "lgbench", *command.split(), "--help"],
@@ -92,7 +106,7 @@ def test_nothing_is_left_to_fill_in() -> None:
 
 
 def test_the_gains_told_are_those_on_the_board() -> None:
-    rows = re.findall(r"^\| `([\w-]+)` \| ([+-]?\d+\.\d[ ‡].*) \|$", README, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| ([+-]?\d+\.\d[ ‡].*) \|$", PHENOMENON, flags=re.MULTILINE)
     columns = ("transfer gain", "gain over control", "seeds", "verdict")
     on_board = {group: [shown[name] for name in columns] for group, shown in gains("reference-rope").items()}
     assert {group: rest.split(" | ") for group, rest in rows} == on_board

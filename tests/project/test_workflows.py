@@ -40,8 +40,8 @@ def test_an_unpinned_action_would_be_found() -> None:
     assert unpinned("  - uses: actions/checkout@v4\n") == ["- uses: actions/checkout@v4"]
 
 
-def test_there_are_four() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["release", "submissions-report", "submissions", "test"]
+def test_there_are_five() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["release", "site", "submissions-report", "submissions", "test"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -58,8 +58,13 @@ def test_a_workflow_is_safe_to_run(path: Path) -> None:
             assert each["with"]["persist-credentials"] is False
 
 
-def test_only_the_report_may_write_and_it_checks_out_nothing() -> None:
-    assert writers() == [("release", "id-token"), ("submissions-report", "pull-requests")]
+def test_what_may_write_is_known_and_the_report_checks_out_nothing() -> None:
+    assert writers() == [
+        ("release", "id-token"),
+        ("site", "pages"),
+        ("site", "id-token"),
+        ("submissions-report", "pull-requests"),
+    ]
     assert not any("uses" in each for each in steps("submissions-report"))
 
 
@@ -100,6 +105,12 @@ def test_a_release_is_published_by_a_job_that_runs_nothing_of_it() -> None:
     assert ".ci/run" not in ran
     assert "lgbench" not in ran.replace("github", "")
     assert ".ci/run dist" in [each.get("run") for each in build["steps"]]
+
+
+def test_the_site_is_published_by_a_job_that_runs_nothing_of_it() -> None:
+    assert load("site")["on"] == {"push": {"branches": ["main"]}}
+    assert jobs("site")["build"]["permissions"] == {"contents": "read"}
+    assert not any("run" in each or "checkout@" in each["uses"] for each in jobs("site")["publish"]["steps"])
 
 
 def test_a_run_on_main_is_never_cancelled() -> None:
@@ -149,7 +160,7 @@ def pins() -> dict[str, str]:
 def environments() -> Iterator[tuple[str, dict[str, Any]]]:
     """Where pip runs: the folder of constraints.txt and the environment of the step or job."""
     yield "/base", step("submissions", "Install the base branch's code")["env"]
-    for name in ("test", "release"):
+    for name in ("test", "release", "site"):
         for each in jobs(name).values():
             if any("setup-python@" in step.get("uses", "") for step in each["steps"]):
                 yield "", each["env"]
@@ -162,7 +173,7 @@ def test_the_build_backend_is_pinned_and_pip_is_told() -> None:
     needed = ["packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers"]
     assert required == ["hatchling"]
     assert {*required, *needed, "pip"} <= pins().keys()
-    assert len(list(environments())) == 7
+    assert len(list(environments())) == 8
     for folder, each in environments():
         path = f"${{{{ github.workspace }}}}{folder}/constraints.txt"
         assert {name: value for name, value in each.items() if name.startswith("PIP_")} == {

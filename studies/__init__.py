@@ -1,0 +1,1 @@
+"""Studies of this project: README.md says which, and by which rules."""

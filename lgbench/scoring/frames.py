@@ -29,7 +29,7 @@ from lgbench.util.text import LONGEST_PATH, plain
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lgbench.scoring.comparison import Estimate
+    from lgbench.scoring.estimates import Estimate
     from lgbench.scoring.systems import TrainedScores
 
 Rows = Literal["cells", "zones", "runs"]
@@ -186,7 +186,8 @@ def _runs(each: Labelled) -> Iterator[dict[str, Any]]:
 def comparison_frame(scores: TrainedScores) -> pd.DataFrame:
     """A comparison of the arms of a system: a row for each arm of each group.
 
-    `low` and `high` bound `transfer`; `gain` is over the arm `baseline`, and missing for a baseline itself.
+    `low` and `high` bound `transfer`, and are missing where all seeds of the arm are equal; `gain` is over the arm
+    `baseline`, and missing for a baseline itself.
 
     Raises:
         LgbenchError: There is no group to compare.

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from pydantic import PrivateAttr
 
@@ -35,7 +35,7 @@ _TRAINING_RECORD = "training.json"  # as `lgbench.training.record` has it, which
 class Result(ResultRecord):
     """A result, and where its replies are: what `evaluate` and `load_results` return.
 
-    Its fields are those of `result.json`. It is also a run as `lgbench.scoring` takes it, with `result` and `correct`.
+    Its fields are those of `result.json`, and `lgbench.scoring` takes it as any other result.
     """
 
     _folder: Path | None = PrivateAttr(default=None)
@@ -70,11 +70,6 @@ class Result(ResultRecord):
     def label(self) -> str:
         """What frames call its system: a submission's name, the folder of the runs of `reproduce`, or the model."""
         return self._label or self.system.model
-
-    @property
-    def result(self) -> Self:
-        """Itself."""
-        return self
 
     @property
     def correct(self) -> Mapping[Cell, NDArray[np.bool_]]:

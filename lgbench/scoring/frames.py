@@ -186,7 +186,8 @@ def _runs(each: Labelled) -> Iterator[dict[str, Any]]:
 def comparison_frame(scores: TrainedScores) -> pd.DataFrame:
     """A comparison of the arms of a system: a row for each arm of each group.
 
-    `low` and `high` bound `transfer`; `gain` is over the arm `baseline`, and missing for a baseline itself.
+    `low` and `high` bound `transfer`, and are missing where all seeds of the arm are equal; `gain` is over the arm
+    `baseline`, and missing for a baseline itself.
 
     Raises:
         LgbenchError: There is no group to compare.

@@ -137,7 +137,9 @@ def test_csv_and_json_and_parquet_of_show_are_the_frame(
 
 @pytest.mark.slow
 def test_a_comparison_as_a_frame_is_its_json() -> None:
-    runs = group_results("copy-mqar", {"main_only": [0, 3], "transfer": [200, 250], "control": [9]})
+    runs = group_results(
+        "copy-mqar", {"main_only": [0, 3], "transfer": [200, 250], "control": [9], "direct": [256] * 2}
+    )
     scores = score_trained(runs, MINI)
     record = {
         (each["group"], name): (each, arm) for each in comparison_record(scores) for name, arm in each["arms"].items()
@@ -148,7 +150,8 @@ def test_a_comparison_as_a_frame_is_its_json() -> None:
         group, arm = record[row["group"], row["arm"]]
         assert row["seeds"] == len(arm["seeds"])
         assert (row["in_distribution"], row["beyond"]) == (arm["zones"]["in_distribution"], arm["zones"]["beyond"])
-        assert (row["transfer"], [row["low"], row["high"]]) == (arm["transfer"]["value"], arm["transfer"]["interval"])
+        interval = arm["transfer"]["interval"] or [None, None]
+        assert (row["transfer"], [known(row["low"]), known(row["high"])]) == (arm["transfer"]["value"], interval)
         assert (row["success_rate"], row["best_seed"]) == (arm["success_rate"], arm["best_seed"])
         assert (row["horizon_90"], known(row["gap"])) == (arm["horizon_90"], arm["gap"])
         gains = {gain["arm"]: gain for gain in group["gains"]}
@@ -158,6 +161,8 @@ def test_a_comparison_as_a_frame_is_its_json() -> None:
         gain = gains[row["arm"]]
         assert (row["baseline"], row["gain"]) == (gain["baseline"], gain["value"])
         assert [row["gain_low"], row["gain_high"]] == gain["interval"]
+    assert rows[-1]["arm"] == "direct"
+    assert known(rows[-1]["low"]) is None
 
 
 def test_a_training_record_as_a_frame_is_its_file() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import lgbench
 from lgbench.experiments.reproduce import Reproduce
 from lgbench.python.training import model_name
 from lgbench.training.record import read_training_record
+from lgbench.training.settings import DEFAULT_PRESET
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from tests.tiny_training import STRINGS, TINY
 
@@ -146,3 +148,11 @@ def test_a_record_says_in_a_line_what_it_is_of_and_has_no_frame_before_its_first
     begun = record.model_copy(update={"curve": (), "steps_done": 3})
     with pytest.raises(LgbenchError, match="has no point of its curve yet: the first is at step 5"):
         begun.to_frame()
+
+
+def test_defaults_are_those_of_the_commands() -> None:
+    assert inspect.signature(lgbench.train).parameters["preset"].default == DEFAULT_PRESET
+    ours, theirs = inspect.signature(lgbench.reproduce).parameters, Reproduce()
+    assert {name: ours[name].default for name in ("suite", "preset", "seeds", "model")} == {
+        name: getattr(theirs, name) for name in ("suite", "preset", "seeds", "model")
+    }

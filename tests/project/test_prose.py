@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 AVOIDED = {
     r"anew|afresh": "again",
     r"mend(s|ed)?": "fix",
-    r"tells?|told": "say, report",
+    r"tells?|told(?! apart)": "say, report",
     r"stands?": "is",
     r"lies|lay": "is, is in",
     r"thus|hence": "so",

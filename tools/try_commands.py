@@ -27,6 +27,8 @@ from lgbench.util.extras import EXTRAS
 ROOT = Path(__file__).parents[1]
 TINY = ("layers=1", "heads=2", "width=16", "hidden=16", "batch=8", "steps=2", "evaluate_every=2", "precision=float32")
 RECORDED = ROOT / "docs" / "runs" / "reference-rope" / "mini-v1-copy-mqar-control-seed1"
+BROUGHT = {"httpx2": "openai", "tokenizers": "transformers"}
+"""Packages that modules import, by those of an extra that bring them."""
 
 
 def import_modules() -> int:
@@ -36,6 +38,7 @@ def import_modules() -> int:
         ModuleNotFoundError: One needs a package that no missing extra brings.
     """
     missing = {name for names in EXTRAS.values() for name in names if importlib.util.find_spec(name) is None}
+    missing |= {name for name, bringer in BROUGHT.items() if bringer in missing}
     package = Path(lgbench.__file__).parent
     paths = sorted(package.rglob("*.py"))
     for path in paths:

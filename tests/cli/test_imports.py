@@ -69,6 +69,8 @@ def test_the_check_sees_what_is_loaded() -> None:
         ["ablate", "--help"],
         ["plot", "--help"],
         ["doctor", "--help"],
+        ["analyze", "--help"],
+        ["analyze", "errors", "--help"],
         ["export", "--help"],
         ["show", "--help"],
         ["errors", "--help"],

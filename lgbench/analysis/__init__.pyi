@@ -1,5 +1,8 @@
 from .errors import ErrorsRecord as ErrorsRecord
 from .errors import analyze_errors as analyze_errors
+from .heads import HeadsRecord as HeadsRecord
+from .heads import analyze_heads as analyze_heads
+from .opening import open_model as open_model
 from .records import read_analysis as read_analysis
 
 __all__: list[str]

@@ -123,6 +123,6 @@ def check_same(first: BaseModel, second: BaseModel, path: Path, fields: tuple[st
     for name in fields:
         if getattr(first, name) != getattr(second, name):
             raise LgbenchError(
-                f"{str(path)!r} holds an analysis with another {name.replace('_', ' ')}: "
-                f"{getattr(first, name)}, not {getattr(second, name)}. Give another folder with --output."
+                f"{str(path)!r} holds another analysis: its {name.replace('_', ' ')} is {getattr(first, name)}, not "
+                f"{getattr(second, name)}. Give another folder with --output."
             )

@@ -10,13 +10,14 @@ import typer
 from lgbench.cli._folders import finished_runs, read_result
 from lgbench.cli._group import Group
 from lgbench.cli._opening import open_named
-from lgbench.cli._options import DraftName, Lengths, Tasks, listed, listed_lengths
+from lgbench.cli._options import Device, DraftName, Lengths, Quiet, Tasks, listed, listed_lengths
 from lgbench.util.extras import require_extra
 from lgbench.util.text import LONGEST_PATH, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lgbench.analysis.progress import Progress, Report
     from lgbench.analysis.records import AnalysisRecord
 
 app = typer.Typer(cls=Group, help="Look into a model, and at what goes wrong in its replies.", no_args_is_help=True)
@@ -59,6 +60,68 @@ def errors(
 
             write_picture(error_kinds(record), output / "errors.svg")
         _say_written(output)
+
+
+Checkpoint = Annotated[str, typer.Argument(metavar="MODEL", help="A run's folder, a checkpoint, or as tiny:transfer.")]
+Examples = Annotated[int, typer.Option(min=16, help="Examples of each task and length.")]
+
+
+@app.command()
+def heads(
+    model: Checkpoint,
+    task: Tasks = None,
+    length: Lengths = None,
+    ablation: Annotated[
+        list[str] | None,
+        typer.Option(help="mean, resample, zero, or several joined by commas; may be repeated.", show_default="all"),
+    ] = None,
+    examples: Examples = 256,
+    output: Output = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    suite: DraftName = None,
+) -> None:
+    """Remove each attention head in turn, and say what each task of a model loses. With --output, rerun to resume."""
+    require_extra("torch", purpose="`lgbench analyze heads`")
+    if output is not None:
+        require_extra("plot", purpose="A picture")
+    open_named(suite)
+    from lgbench.analysis.ablation import ablations_named
+    from lgbench.analysis.head_tables import head_tables
+    from lgbench.analysis.heads import METRICS, analyze_heads
+    from lgbench.analysis.opening import open_model
+    from lgbench.cli._report import print_parts
+
+    record = analyze_heads(
+        open_model(model, device=device),
+        tasks=listed(task),
+        lengths=listed_lengths(length),
+        ablations=ablations_named(listed(ablation)),
+        examples=examples,
+        path=None if output is None else output / "heads.json",
+        report=_reporter(quiet=quiet),
+    )
+    print_parts(head_tables(record))
+    if output is not None:
+        from lgbench.analysis.head_pictures import head_maps
+        from lgbench.plotting import write_picture
+
+        tables = {"maps": record.frame(), "positions": record.positions(), "distances": record.distances()}
+        _write(output, "heads", record, tables)
+        for each in record.ablations:
+            for metric in METRICS:
+                write_picture(head_maps(record, each, metric), output / f"heads-{each}-{metric}.svg")
+        _say_written(output)
+
+
+def _reporter(*, quiet: bool) -> Report:
+    """A line on stderr for each part."""
+
+    def report(progress: Progress) -> None:
+        if not quiet and progress.done < progress.total:
+            typer.echo(f"[{progress.done + 1}/{progress.total}] {progress.what} ...", err=True)
+
+    return report
 
 
 def _write(output: Path, name: str, record: AnalysisRecord, tables: dict[str, pd.DataFrame]) -> None:

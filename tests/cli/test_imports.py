@@ -71,6 +71,7 @@ def test_the_check_sees_what_is_loaded() -> None:
         ["doctor", "--help"],
         ["analyze", "--help"],
         ["analyze", "errors", "--help"],
+        ["analyze", "heads", "--help"],
         ["export", "--help"],
         ["show", "--help"],
         ["errors", "--help"],

@@ -114,6 +114,47 @@ def heads(
         _say_written(output)
 
 
+@app.command()
+def reuse(
+    model: Checkpoint,
+    task: Tasks = None,
+    unrelated: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="A trained task to serve as the floor.", show_default="none"),
+    ] = None,
+    length: Lengths = None,
+    ablation: Annotated[str, typer.Option(help="mean, resample or zero.")] = "resample",
+    examples: Examples = 128,
+    output: Output = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    suite: DraftName = None,
+) -> None:
+    """Test whether the main task of a model uses the attention heads of its other tasks."""
+    require_extra("torch", purpose="`lgbench analyze reuse`")
+    open_named(suite)
+    from lgbench.analysis.ablation import ablations_named
+    from lgbench.analysis.opening import open_model
+    from lgbench.analysis.reuse import analyze_reuse
+    from lgbench.analysis.verdicts import reuse_tables
+    from lgbench.cli._report import print_parts
+
+    (kind,) = ablations_named([ablation])
+    record = analyze_reuse(
+        open_model(model, device=device),
+        others=listed(task),
+        unrelated=unrelated,
+        lengths=listed_lengths(length),
+        ablation=kind,
+        examples=examples,
+        report=_reporter(quiet=quiet),
+    )
+    print_parts(reuse_tables(record))
+    if output is not None:
+        _write(output, "reuse", record, {"tests": record.frame()})
+        _say_written(output)
+
+
 def _reporter(*, quiet: bool) -> Report:
     """A line on stderr for each part."""
 

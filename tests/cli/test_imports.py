@@ -72,6 +72,7 @@ def test_the_check_sees_what_is_loaded() -> None:
         ["analyze", "--help"],
         ["analyze", "errors", "--help"],
         ["analyze", "heads", "--help"],
+        ["analyze", "reuse", "--help"],
         ["export", "--help"],
         ["show", "--help"],
         ["errors", "--help"],

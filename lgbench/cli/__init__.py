@@ -36,6 +36,7 @@ COMMANDS = {
     "doctor": "Check that a model honours the contract, and project how long the suites would take.",
     "show": "Print finished runs: a single one in full, several in a line each.",
     "errors": "Print wrong replies, each with its prompt, its target and the first place where it is wrong.",
+    "analyze": "Look into a model, and at what goes wrong in its replies.",
     "compare": (
         "Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."
     ),

@@ -1,0 +1,128 @@
+"""What every record of an analysis says: who made it, of what, with which data."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lgbench.results.schema import Count, Draft, Name, Seed, Sha256, Text
+from lgbench.util.errors import LgbenchError
+from lgbench.util.files import write_errors
+from lgbench.util.records import read_record, write_record
+from lgbench.version import __version__
+
+MAX_BYTES = 50_000_000
+"""Of the file of a record: maps of many heads, tasks and lengths take more than a result."""
+_Kind = TypeVar("_Kind", bound="AnalysisRecord")
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """A frozen part of a record, without unknown fields and without conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class AnalysisRecord(Strict):
+    """What the records of all analyses have in common.
+
+    Attributes:
+        schema_version: Of the format.
+        lgbench: The version of this package.
+        suite: The suite's name.
+        draft: Where a draft suite came from; null for a published one.
+    """
+
+    schema_version: Literal[1] = 1
+    lgbench: Name = __version__
+    suite: Name
+    draft: Draft | None = None
+
+
+class ModelSource(Strict):
+    """The model that was looked into.
+
+    Attributes:
+        model: As named by the user.
+        weights_sha256: Of the file of its weights.
+        group: The group that it was trained on.
+        arm: How it was trained.
+        seed: Its training seed.
+        steps: Training steps done.
+        layers: Number of blocks.
+        heads: Attention heads of a block.
+        tasks: What it was trained on, and to which length.
+    """
+
+    model: Text
+    weights_sha256: Sha256
+    group: Name
+    arm: Name
+    seed: Seed
+    steps: Count
+    layers: Annotated[int, Field(ge=1)]
+    heads: Annotated[int, Field(ge=1)]
+    tasks: dict[Name, Count]
+
+
+class DataCell(Strict):
+    """The examples of a task at a length that an analysis asked about.
+
+    Attributes:
+        task: The task.
+        length: The length.
+        examples: How many there are.
+        sha256: Over one JSON line `[prompt, target]` for each, in order.
+    """
+
+    task: Name
+    length: Annotated[int, Field(ge=1)]
+    examples: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_analysis(path: Path, kind: type[_Kind]) -> _Kind:
+    """Read the record of an analysis.
+
+    Raises:
+        InvalidFileError: It is missing, too large, no strict JSON, or does not fit.
+    """
+    return read_record(path, kind, max_bytes=MAX_BYTES)
+
+
+def write_analysis(path: Path, record: AnalysisRecord) -> None:
+    """Write the record of an analysis, whole or not at all, and make its folder.
+
+    Raises:
+        LgbenchError: It cannot be written.
+    """
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_record(path, record)
+
+
+def check_same(first: BaseModel, second: BaseModel, path: Path, fields: tuple[str, ...]) -> None:
+    """Refuse to go on with a record that is of something else.
+
+    Raises:
+        LgbenchError: The records differ in one of these fields.
+    """
+    for name in fields:
+        if getattr(first, name) != getattr(second, name):
+            raise LgbenchError(
+                f"{str(path)!r} holds another analysis: its {name.replace('_', ' ')} is {getattr(first, name)}, not "
+                f"{getattr(second, name)}. Give another folder with --output."
+            )

@@ -7,7 +7,8 @@ changes of it. The time of a run is that of 2,000 steps of `mini`; `steps` is wh
 from collections.abc import Mapping
 from typing import ClassVar
 
-from lgbench.experiments.tune import Rung, Trial, TuningStudy
+from lgbench.experiments.halving import Rung, Trial
+from lgbench.experiments.tune import TuningStudy
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "learning_rate": ("1e-3", "2e-3", "3e-3", "5e-3"),

@@ -8,7 +8,8 @@ of it that pilots suggested, and Muon. The time of a run is that of 800 steps of
 from collections.abc import Mapping
 from typing import ClassVar
 
-from lgbench.experiments.tune import Rung, Trial, TuningStudy
+from lgbench.experiments.halving import Rung, Trial
+from lgbench.experiments.tune import TuningStudy
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "learning_rate": ("1e-3", "2e-3", "3e-3", "5e-3"),

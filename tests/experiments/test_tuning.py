@@ -13,8 +13,9 @@ import pytest
 from lgbench.data.suites import load_suite
 from lgbench.experiments.base import Run
 from lgbench.experiments.code_history import HISTORY
+from lgbench.experiments.halving import Rung, Trial, draw
 from lgbench.experiments.monitor import Monitor
-from lgbench.experiments.tune import Rung, Trial, TuningStudy, draw
+from lgbench.experiments.tune import TuningStudy
 from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import write_record

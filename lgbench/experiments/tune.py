@@ -107,11 +107,11 @@ class TuningStudy(SuiteExperiment):
                 {"percent": rung.percent, "seeds": rung.seeds, "trials": [_entry(each) for each in standings]}
             )
             chosen = standings[0].trial if number == len(self.rungs) else None
-        lines = code_changes([run.folder for run in runs])
-        lines.append(f"{len(self.trials)} trials, {len(runs)} runs.")
+        changes = code_changes([run.folder for run in runs])
+        lines = [*changes, f"{len(self.trials)} trials, {len(runs)} runs."]
         if chosen is not None:
             lines.append(f"Chosen: {chosen.name}, {' '.join((f'steps={chosen.steps}', *chosen.changes))}")
-        record = {"rounds": rounds, "chosen": None if chosen is None else chosen._asdict(), "code_changes": lines[:-1]}
+        record = {"rounds": rounds, "chosen": None if chosen is None else chosen._asdict(), "code_changes": changes}
         return Report([*tables, *lines], record)
 
     def choice(self, root: Path) -> Trial | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +26,7 @@ from studies.addition import Addition
 from studies.strings import Strings
 
 MINI = load_suite("mini-v1")
+STUDIES = Path(__file__).parents[2] / "studies"
 SMALL = ("layers=1", "heads=1", "width=8", "hidden=8", "batch=4")
 
 
@@ -227,3 +230,23 @@ def test_the_drawn_trials_are_those_that_were_drawn(
     shown = {trial.name: trial.changes for trial in study.trials if trial.name.startswith("drawn")}
     assert len(shown) >= 5
     assert shown == {f"drawn-{number}": draw(key, number, choices) for number in range(len(shown))}
+
+
+def test_the_page_says_what_the_records_of_strings_give() -> None:
+    study, root = Strings(), STUDIES / "records" / "strings"
+    page = (STUDIES / "README.md").read_text("utf-8")
+    report = study.report(list(study.runs(root, "cpu")))
+    assert f"12 trials, {len(list(root.rglob(RECORD)))} runs, none diverged" in page
+    shown = {
+        name: (float(accuracy), float(mastered))
+        for name, accuracy, mastered in re.findall(
+            r"^\| \**(drawn-\d)\** \|.*\| ([\d.]+) % \| (\d+) %(?: of the steps)? \|$", page, flags=re.MULTILINE
+        )
+    }
+    last: dict[str, Any] = {each["trial"]: each for one in report.record["rounds"][1:] for each in one["trials"]}
+    assert shown == {
+        name: (round(100 * each["in_distribution"], 1), math.floor(100 * each["mastered"] + 0.5))
+        for name, each in last.items()
+    }
+    assert report.record["chosen"]["name"] == "drawn-7"
+    assert report.record["code_changes"] == []

@@ -1,4 +1,4 @@
-"""What goes on inside a model and what goes wrong: `lgbench analyze` from Python.
+"""What happens inside a model and what goes wrong: `lgbench analyze` from Python.
 
 Each analysis is a function that returns a record, which makes data frames (`record.frame()`) and is written as JSON.
 """

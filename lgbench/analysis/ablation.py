@@ -37,7 +37,7 @@ def ablations_named(names: Sequence[str]) -> tuple[Ablation, ...]:
 def replacement(kind: Ablation, rows: Rows, outputs: Tensor) -> Tensor:
     """What heads' outputs are replaced by, shape (layers, batch or 1, time or 1, heads, size).
 
-    The donor of an example is the next one of its batch. A donor whose row ends sooner goes on with its last position.
+    The donor of an example is the next one of its batch. A donor whose row ends sooner lends its last position.
 
     Args:
         kind: How.

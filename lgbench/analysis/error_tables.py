@@ -17,7 +17,7 @@ _BY = ["group", "arm", "task", "zone"]
 _LONGEST_CHAIN = 6
 
 
-def error_tables(record: ErrorsRecord) -> list[Table]:
+def tabulate_errors(record: ErrorsRecord) -> list[Table]:
     """Endings, kinds, jumps, carries and lengths of targets, summed over lengths of a zone and over seeds."""
     cells = record.frame()
     tables = [
@@ -60,7 +60,7 @@ def _jumps(cells: pd.DataFrame) -> Table:
         behind, jumps = int(part["behind_repeat"].sum()), int(part["jump"].sum())
         rows.append([*_named(names), behind, jumps, _percent(jumps, behind)])
     columns = ["trained", "task", "zone", "errors behind a repeated letter", "jumps", "in %"]
-    return Table("Does the reply go on with what follows another occurrence of the letter?", columns, rows, text=3)
+    return Table("Does the reply continue with what follows another occurrence of the letter?", columns, rows, text=3)
 
 
 def _carries(chains: pd.DataFrame) -> Table:

@@ -6,7 +6,7 @@ from lgbench.analysis.heads import HeadsRecord
 from lgbench.util.tables import Table
 
 
-def head_tables(record: HeadsRecord) -> list[Table | str]:
+def tabulate_heads(record: HeadsRecord) -> list[Table | str]:
     """The heads that each task needs most at each length, and the two measures between tasks."""
     parts: list[Table | str] = [_most(record), _distances(record)]
     if any(not record.learned(each.task, each.length) for each in record.maps):

@@ -21,7 +21,7 @@ from lgbench.models.transformer import Transformer, rotate
 MOST_ROWS = 512
 """Rows of a batch that are computed at a time: more take memory and no less time."""
 Edit = Callable[[int, Tensor], Tensor]
-"""From a layer's number and its heads' outputs, shape (batch, time, heads, size), to the outputs to go on with."""
+"""From a layer's number and its heads' outputs, shape (batch, time, heads, size), to the outputs to continue with."""
 
 
 class HookedModel(ABC):

@@ -30,9 +30,9 @@ ENDINGS: Mapping[Ending, str] = {
 """How a wrong reply ends. `empty`, `early` and `late` are the counts of these names in a result."""
 
 KINDS: Mapping[str, str] = {
-    "stops": "ends where the target goes on",
-    "goes_on": "goes on where the target ends",
-    "jump": "goes on with what follows another occurrence of the letter before",
+    "stops": "ends where the target continues",
+    "continues": "continues where the target ends",
+    "jump": "continues with what follows another occurrence of the letter before",
     "case": "the right letter in the other case",
     "swap": "this letter and the next are exchanged",
     "skip": "a letter is left out",
@@ -143,7 +143,7 @@ def _kind(task: Task, prompt: str, wanted: list[str], got: list[str], at: int, r
     if at >= len(got):
         return "stops"
     if at >= len(wanted):
-        return "goes_on"
+        return "continues"
     if task.name in _DIGITS:
         return _digit_kind(task.name, prompt, wanted[at], got[at], at)
     if task.walk is not None and "?" in prompt:

@@ -115,7 +115,7 @@ def write_analysis(path: Path, record: AnalysisRecord) -> None:
 
 
 def check_same(first: BaseModel, second: BaseModel, path: Path, fields: tuple[str, ...]) -> None:
-    """Refuse to go on with a record that is of something else.
+    """Refuse to continue a record that is of something else.
 
     Raises:
         LgbenchError: The records differ in one of these fields.

@@ -41,7 +41,7 @@ class Rows:
         return self.wanted.sum(dim=1) + self.start - 2
 
     def extended(self, outputs: Tensor) -> Tensor:
-        """Heads' outputs in which a row that ends sooner than others goes on with what it has at its last position.
+        """Heads' outputs in which a row that ends sooner than others continues with what it has at its last position.
 
         Args:
             outputs: Shape (layers, batch, time, heads, size).

@@ -12,7 +12,7 @@ CAUSE = (
 )
 
 
-def reuse_tables(record: ReuseRecord) -> list[Table | str]:
+def tabulate_reuse(record: ReuseRecord) -> list[Table | str]:
     """A table for each other task, and below it a verdict."""
     parts: list[Table | str] = []
     for each in record.others:

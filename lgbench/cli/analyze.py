@@ -1,4 +1,4 @@
-"""`lgbench analyze`: what goes on inside a model, and what goes wrong in its replies."""
+"""`lgbench analyze`: what happens inside a model, and what goes wrong in its replies."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def errors(
     if output is not None:
         require_extra("plot", purpose="A picture")
     open_named(suite)
-    from lgbench.analysis.error_tables import error_tables
+    from lgbench.analysis.error_tables import tabulate_errors
     from lgbench.analysis.errors import analyze_errors
     from lgbench.cli._report import print_parts
 
     runs = {folder: read_result(folder) for folder in finished_runs(folders)}
     record = analyze_errors(runs, tasks=listed(task), lengths=listed_lengths(length))
     wrong = any(cell.kinds for run in record.runs for cell in run.cells)
-    print_parts(error_tables(record) if wrong else ["No reply is wrong."])
+    print_parts(tabulate_errors(record) if wrong else ["No reply is wrong."])
     if output is not None:
         _write(
             output, "errors", record, {"cells": record.frame(), "chains": record.chains(), "targets": record.targets()}
@@ -87,7 +87,7 @@ def heads(
         require_extra("plot", purpose="A picture")
     open_named(suite)
     from lgbench.analysis.ablation import ablations_named
-    from lgbench.analysis.head_tables import head_tables
+    from lgbench.analysis.head_tables import tabulate_heads
     from lgbench.analysis.heads import METRICS, analyze_heads
     from lgbench.analysis.opening import open_model
     from lgbench.cli._report import print_parts
@@ -101,7 +101,7 @@ def heads(
         path=None if output is None else output / "heads.json",
         report=_reporter(quiet=quiet),
     )
-    print_parts(head_tables(record))
+    print_parts(tabulate_heads(record))
     if output is not None:
         from lgbench.analysis.head_pictures import head_maps
         from lgbench.plotting import write_picture
@@ -136,7 +136,7 @@ def reuse(
     from lgbench.analysis.ablation import ablations_named
     from lgbench.analysis.opening import open_model
     from lgbench.analysis.reuse import analyze_reuse
-    from lgbench.analysis.verdicts import reuse_tables
+    from lgbench.analysis.verdicts import tabulate_reuse
     from lgbench.cli._report import print_parts
 
     (kind,) = ablations_named([ablation])
@@ -149,7 +149,7 @@ def reuse(
         examples=examples,
         report=_reporter(quiet=quiet),
     )
-    print_parts(reuse_tables(record))
+    print_parts(tabulate_reuse(record))
     if output is not None:
         _write(output, "reuse", record, {"tests": record.frame()})
         _say_written(output)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from lgbench.analysis.error_tables import error_tables
+from lgbench.analysis.error_tables import tabulate_errors
 from lgbench.analysis.errors import ErrorsRecord, analyze_errors
 from lgbench.analysis.kinds import ENDINGS, KINDS, columns, ending_of, first_error, symbols
 from lgbench.analysis.records import read_analysis, write_analysis
@@ -34,7 +34,7 @@ def results(pattern: str) -> dict[Path, Result]:
         ("string_copy", "abcaxy=", "abcabc", 4, "jump", True),
         ("string_copy", "abca=", "a", 1, "jump", True),  # the other a ends the string, and so does the reply
         ("string_copy", "abcdef=", "abc", 3, "stops", False),
-        ("string_copy", "abc=", "abcd", 3, "goes_on", False),
+        ("string_copy", "abc=", "abcd", 3, "continues", False),
         ("string_copy", "abcdef=", "abCdef", 2, "case", False),
         ("string_copy", "abcdef=", "abdcef", 2, "swap", False),
         ("string_copy", "abcdef=", "abdef", 2, "skip", False),
@@ -147,7 +147,7 @@ def test_the_counts_are_those_of_the_result(run: str) -> None:
             assert counts.valid_moves <= counts.total - cell.kinds.get("illegal_move", 0)
         if cell.chains:
             assert sum(each.wrong for each in cell.chains) == sum(
-                count for kind, count in cell.kinds.items() if kind not in ("stops", "goes_on")
+                count for kind, count in cell.kinds.items() if kind not in ("stops", "continues")
             )
 
 
@@ -169,7 +169,7 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert {cell.length for run in again.runs for cell in run.cells} == {10, 12}
     with pytest.raises(ValidationError):
         ErrorsRecord.model_validate_json(record.model_dump_json().replace('"total":256', '"total":"256"'))
-    tables = {table.title: table for table in error_tables(record)}
+    tables = {table.title: table for table in tabulate_errors(record)}
     assert any(title.startswith("Digits that are wrong") for title in tables)
 
 

@@ -30,7 +30,7 @@ from lgbench.analysis.opening import Opened, open_model
 from lgbench.analysis.questions import draw_questions
 from lgbench.analysis.records import ModelSource, read_analysis
 from lgbench.analysis.reuse import Lab, OtherTask, ReuseRecord, analyze_reuse
-from lgbench.analysis.verdicts import CAUSE, reuse_tables, verdict
+from lgbench.analysis.verdicts import CAUSE, tabulate_reuse, verdict
 from lgbench.cli import app
 from lgbench.data.suites import load_suite
 from lgbench.models.architecture import Architecture
@@ -203,7 +203,7 @@ def test_the_bundled_model_shares_its_heads(record: ReuseRecord) -> None:
 
 @pytest.mark.slow
 def test_tables_and_verdict(record: ReuseRecord) -> None:
-    parts = reuse_tables(record)
+    parts = tabulate_reuse(record)
     assert parts[-1] == CAUSE
     assert len(record.frame()) == 6
     again = ReuseRecord.model_validate_json(record.model_dump_json())

@@ -83,6 +83,8 @@ class RepositoryLinks(SphinxTransform):
     """Has links that lead to no page of the site lead to the repository."""
 
     default_priority = 5  # before Sphinx takes a file for a download, and copies it
+    output: Path
+    """Where the site is written."""
 
     def apply(self, **_: Any) -> None:
         """Change the links of one page."""
@@ -102,7 +104,7 @@ class RepositoryLinks(SphinxTransform):
         elif not path.exists() or not path.is_relative_to(ROOT):
             _LOG.warning("%r leads to no file of the repository", node["reftarget"], location=node, type="lgbench")
         else:
-            address = file_address(path, Path(self.app.outdir)) + (f"#{anchor}" if anchor else "")
+            address = file_address(path, self.output) + (f"#{anchor}" if anchor else "")
             node.replace_self(nodes.reference("", "", *node.children, refuri=address, internal=False))
 
 
@@ -110,5 +112,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls first."""
     site_reference.connect(app)
     app.connect("source-read", fill)
+    RepositoryLinks.output = Path(app.outdir)
     app.add_transform(RepositoryLinks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from lgbench.evaluation.evaluator import evaluate
 from lgbench.models.loaded import Model
@@ -19,6 +20,10 @@ from tests.submitted import OTHER_SEED, RUN, RightUpTo
 
 # The models of the tests are so small that threads would wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test is timed: on a busy machine an example takes longer than Hypothesis allows.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # What the tests' processes write is read as UTF-8, whatever the locale.
 os.environ.setdefault("PYTHONUTF8", "1")

@@ -171,8 +171,8 @@ def test_reproduce_ends_with_a_verdict(lgbench: Shell) -> None:
     assert done.status == 0, done.err
     assert "[3/3] add-multiply control seed 0: done" in done.err
     assert re.match(r"add-multiply main_only: trained on \d+ tokens, of which \d+ in targets", done.out)
-    assert re.match(r"add-multiply: transfer was not seen: \+0\.0 points", done.out.splitlines()[-1])
-    assert "but the main task was not learned, with 0 % in distribution" in done.out.splitlines()[-1]
+    told = done.out[done.out.index("add-multiply: too few seeds") :]
+    assert "main_only did not learn reverse_add (0 % up to length 4)" in " ".join(told.split())
     assert {path.name for path in Path("r").iterdir()} == {
         f"add-multiply-{arm}-seed0" for arm in ("main_only", "transfer", "control")
     }

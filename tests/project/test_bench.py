@@ -141,15 +141,16 @@ def test_training_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch, group: st
         "train",
         *chosen,
         prints=[
-            f"training step of mini: lgbench, bfloat16, batch in 2 parts by length: {rate}",
-            f"training step of mini: lgbench, bfloat16, batch in one part: {rate}",
-            f"training step of mini: lgbench, float32, batch in one part: {rate}",
-            f"training step of mini: transformers, float32, eager, batch in one part: {rate}",
+            f"training step of fast: lgbench, bfloat16, packed, batch in 8 parts by length: {rate}",
+            f"training step of fast: lgbench, bfloat16, batch in 2 parts by length: {rate}",
+            f"training step of fast: lgbench, bfloat16, batch in one part: {rate}",
+            f"training step of fast: lgbench, float32, batch in one part: {rate}",
+            f"training step of fast: transformers, float32, eager, batch in one part: {rate}",
             f"{loader}: # ms a step, # % of it",
             f"on 2 threads; {group}, transfer, batches of 64",
         ],
     )
-    assert asked == [0, 0, workers], "the batches of the steps, in one and in two parts, and the loader's"
+    assert asked == [0, 0, 0, workers], "the batches of the steps, in one, two and eight parts, and the loader's"
 
 
 def test_decoding(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 from lgbench.data.suites import load_suite
 from lgbench.util.errors import (
     DamagedRunError,
+    DivergedError,
     DraftNotOpenError,
     FolderInUseError,
     FolderTakenError,
@@ -27,6 +28,7 @@ ERRORS = [
     FolderInUseError("in use"),
     ProcessEndedError("killed"),
     DamagedRunError("damaged"),
+    DivergedError("no number"),
     DraftNotOpenError("not open"),
     UnknownNameError("task", "revers", iter(["reverse", "copy"])),
     ModelError("it raised", user_traceback="line 1"),

@@ -22,10 +22,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 """Of each setting; `draw("addition", number, CHOICES)` gives the changes of the trial drawn-NUMBER."""
 
 
-def _trial(name: str, steps: int, changes: str = "") -> Trial:
-    return Trial(name, steps, tuple(changes.split()))
-
-
 class Addition(TuningStudy):
     """Choose the settings of addition by successive halving.
 
@@ -45,30 +41,30 @@ class Addition(TuningStudy):
         Rung(percent=100, seeds=2, keep=1),
     )
     trials: ClassVar = (
-        _trial("mini", 2000),
-        _trial("rate", 2000, "learning_rate=3e-3 warmup=0.1"),
-        _trial("two-heads", 2500, "learning_rate=3e-3 heads=2 head_size=32"),
-        _trial(
+        Trial.of("mini", 2000),
+        Trial.of("rate", 2000, "learning_rate=3e-3 warmup=0.1"),
+        Trial.of("two-heads", 2500, "learning_rate=3e-3 heads=2 head_size=32"),
+        Trial.of(
             "drawn-0",
             5260,
             "learning_rate=3e-3 warmup=0.1 batch=32 heads=1 head_size=64 layers=6 initial_std=0.04 weight_decay=0.01",
         ),
-        _trial(
+        Trial.of(
             "drawn-1",
             2380,
             "learning_rate=5e-3 warmup=0.05 batch=128 heads=1 head_size=64 layers=3 initial_std=0.06 weight_decay=0.01",
         ),
-        _trial(
+        Trial.of(
             "drawn-2",
             1440,
             "learning_rate=5e-3 warmup=0.1 batch=128 heads=2 head_size=32 layers=4 initial_std=0.06 weight_decay=0.01",
         ),
-        _trial(
+        Trial.of(
             "drawn-3",
             5260,
             "learning_rate=5e-3 warmup=0.05 batch=64 heads=1 head_size=64 layers=3 initial_std=0.06 weight_decay=0.1",
         ),
-        _trial(
+        Trial.of(
             "drawn-4",
             8000,
             "learning_rate=3e-3 warmup=0.1 batch=32 heads=2 head_size=64 layers=3 initial_std=0.02 weight_decay=0.1",

@@ -23,10 +23,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 """Of each setting; `draw("strings", number, CHOICES)` gives the changes of the trial drawn-NUMBER."""
 
 
-def _trial(name: str, steps: int, changes: str = "") -> Trial:
-    return Trial(name, steps, tuple(changes.split()))
-
-
 class Strings(TuningStudy):
     """Choose the settings of strings by successive halving."""
 
@@ -44,46 +40,46 @@ class Strings(TuningStudy):
         Rung(percent=100, seeds=2, keep=1),
     )
     trials: ClassVar = (
-        _trial("mini", 800),
-        _trial("rate", 800, "learning_rate=3e-3"),
-        _trial("two-heads", 920, "learning_rate=3e-3 heads=2 head_size=32"),
-        _trial("muon", 160, "optimizer=muon matrix_learning_rate=0.02 learning_rate=3e-3"),
-        _trial(
+        Trial.of("mini", 800),
+        Trial.of("rate", 800, "learning_rate=3e-3"),
+        Trial.of("two-heads", 920, "learning_rate=3e-3 heads=2 head_size=32"),
+        Trial.of("muon", 160, "optimizer=muon matrix_learning_rate=0.02 learning_rate=3e-3"),
+        Trial.of(
             "drawn-0",
             1250,
             "learning_rate=2e-3 warmup=0.05 batch=64 heads=4 head_size=32 layers=2 initial_std=0.02 weight_decay=0.01",
         ),
-        _trial(
+        Trial.of(
             "drawn-1",
             640,
             "learning_rate=1e-3 warmup=0.1 batch=128 heads=2 head_size=32 layers=2 initial_std=0.04 weight_decay=0.1",
         ),
-        _trial(
+        Trial.of(
             "drawn-2",
             800,
             "learning_rate=5e-3 warmup=0.05 batch=64 heads=1 head_size=64 layers=4 initial_std=0.04 weight_decay=0.01",
         ),
-        _trial(
+        Trial.of(
             "drawn-3",
             350,
             "learning_rate=3e-3 warmup=0.2 batch=128 heads=4 head_size=32 layers=3 initial_std=0.02 weight_decay=0.1",
         ),
-        _trial(
+        Trial.of(
             "drawn-4",
             290,
             "learning_rate=1e-3 warmup=0.05 batch=128 heads=2 head_size=64 layers=4 initial_std=0.04 weight_decay=0.1",
         ),
-        _trial(
+        Trial.of(
             "drawn-5",
             280,
             "learning_rate=2e-3 warmup=0.05 batch=128 heads=4 head_size=32 layers=4 initial_std=0.04 weight_decay=0.1",
         ),
-        _trial(
+        Trial.of(
             "drawn-6",
             2580,
             "learning_rate=2e-3 warmup=0.1 batch=32 heads=1 head_size=64 layers=2 initial_std=0.04 weight_decay=0.01",
         ),
-        _trial(
+        Trial.of(
             "drawn-7",
             2290,
             "learning_rate=3e-3 warmup=0.1 batch=32 heads=4 head_size=32 layers=2 initial_std=0.04 weight_decay=0.01",

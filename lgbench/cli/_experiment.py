@@ -156,15 +156,7 @@ def run_experiment(
         _print_plan(experiment, runs, device, how)
         return
     loaded = Loaded(experiment=experiment, reference=reference)
-    outcomes = _launch(loaded, runs, device, how)
-    while experiment.plans_again and all(each.state is State.FINISHED for each in outcomes):
-        so_far = {(run.folder, experiment.last_step(run)) for run in runs}
-        runs = plan()
-        new = [run for run in runs if (run.folder, experiment.last_step(run)) not in so_far]
-        if not new:
-            break
-        renewed = {run.folder for run in new}
-        outcomes = [each for each in outcomes if each.run.folder not in renewed] + _launch(loaded, new, device, how)
+    runs, outcomes = _launch_rounds(loaded, runs, plan, device, how)
     by_state = {state: [each.run for each in outcomes if each.state is state] for state in State}
     ended = {run.folder for run in by_state[State.FINISHED]}
     finished = [run for run in runs if run.folder in ended]
@@ -179,6 +171,25 @@ def run_experiment(
         raise LgbenchError(f"{len(failed)} of {len(runs)} runs failed: {names}. See above.")
     if report is not None and not report.passed:
         raise typer.Exit(1)
+
+
+def _launch_rounds(
+    loaded: Loaded, runs: list[Run], plan: Callable[[], list[Run]], device: str, how: How
+) -> tuple[list[Run], list[Outcome]]:
+    """Every run, and where the experiment plans again those that follow, until none does; all runs and their ends."""
+    from lgbench.experiments.launching import State
+
+    experiment = loaded.experiment
+    outcomes = _launch(loaded, runs, device, how)
+    while experiment.plans_again and all(each.state is State.FINISHED for each in outcomes):
+        so_far = {(run.folder, experiment.last_step(run)) for run in runs}
+        runs = plan()
+        new = [run for run in runs if (run.folder, experiment.last_step(run)) not in so_far]
+        if not new:
+            break
+        renewed = {run.folder for run in new}
+        outcomes = [each for each in outcomes if each.run.folder not in renewed] + _launch(loaded, new, device, how)
+    return runs, outcomes
 
 
 def _with_hooks(runs: Iterable[Run], how: How) -> list[Run]:

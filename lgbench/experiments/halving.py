@@ -30,6 +30,11 @@ class Trial(NamedTuple):
     steps: int
     changes: tuple[str, ...]
 
+    @classmethod
+    def of(cls, name: str, steps: int, changes: str = "") -> Trial:
+        """A trial whose changes are written with spaces between."""
+        return cls(name, steps, tuple(changes.split()))
+
 
 class Rung(NamedTuple):
     """One round of successive halving.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from lgbench.evaluation.finding import files_named
+from lgbench.python.results import tell_left_out
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
 from lgbench.util.errors import LgbenchError
 
@@ -75,9 +75,5 @@ def load_records(*folders: str | Path, skip: bool = False) -> Records:
             records.append(read_training_record(path.parent))
         except LgbenchError as error:
             problems.append(str(error))
-    if problems and not skip:
-        left = f"{len(records)} other record{' was' if len(records) == 1 else 's were'} read"
-        raise LgbenchError("\n".join([*problems, f"{left}: load_records(..., skip=True) takes these alone."]))
-    for problem in problems:
-        warnings.warn(f"Left out: {problem}", stacklevel=2)
+    tell_left_out(problems, f"{len(records)} other record", function="load_records", skip=skip)
     return Records(records)

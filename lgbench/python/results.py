@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -232,3 +233,22 @@ def temporary_folder() -> Path:
 def remove_with(result: Result, folder: Path) -> None:
     """Remove a temporary folder as soon as its result is gone, or Python ends."""
     weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+
+
+def tell_left_out(problems: Sequence[str], read: str, *, function: str, skip: bool) -> None:
+    """Warn the caller of `function` of each thing that could not be read, or raise.
+
+    Args:
+        problems: A sentence for each.
+        read: How many others were read, with the noun in the singular: "1 other result".
+        function: The name of the public function that reads them.
+        skip: Whether to warn instead of raising.
+
+    Raises:
+        LgbenchError: There are problems, and none may be skipped.
+    """
+    if problems and not skip:
+        left = f"{read} was" if read.startswith("1 ") else f"{read}s were"
+        raise LgbenchError("\n".join([*problems, f"{left} read: {function}(..., skip=True) takes these alone."]))
+    for problem in problems:
+        warnings.warn(f"Left out: {problem}", stacklevel=3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,14 @@ from lgbench.models.contract import Predictor
 from lgbench.models.loaded import Model
 from lgbench.models.recorded import RecordedReplies
 from lgbench.python.progress import evaluation_bar
-from lgbench.python.results import Result, Results, read_result, remove_with, temporary_folder
+from lgbench.python.results import (
+    Result,
+    Results,
+    read_result,
+    remove_with,
+    tell_left_out,
+    temporary_folder,
+)
 from lgbench.util.errors import LgbenchError
 
 
@@ -165,9 +171,5 @@ def load_results(*folders: str | Path, label: str | None = None, rescore: bool =
             results.append(read_result(folder, label=label, rescore=rescore))
         except LgbenchError as error:
             problems.append(str(error))
-    if problems and not skip:
-        left = f"{len(results)} other result{' was' if len(results) == 1 else 's were'} read"
-        raise LgbenchError("\n".join([*problems, f"{left}: load_results(..., skip=True) takes these alone."]))
-    for problem in problems:
-        warnings.warn(f"Left out: {problem}", stacklevel=2)
+    tell_left_out(problems, f"{len(results)} other result", function="load_results", skip=skip)
     return Results(results)

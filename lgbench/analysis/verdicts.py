@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lgbench.analysis.reuse import FEWEST_SETS, LEAST_DAMAGE, Damage, OtherTask, ReuseRecord
+from lgbench.analysis.reuse_record import FEWEST_SETS, LEAST_DAMAGE, Damage, OtherTask, ReuseRecord
 from lgbench.util.tables import Table
 
 LEVEL = 0.05

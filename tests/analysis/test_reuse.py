@@ -29,7 +29,8 @@ from lgbench.analysis.nulls import (
 from lgbench.analysis.opening import Opened, open_model
 from lgbench.analysis.questions import draw_questions
 from lgbench.analysis.records import ModelSource, read_analysis
-from lgbench.analysis.reuse import Lab, OtherTask, ReuseRecord, analyze_reuse
+from lgbench.analysis.reuse import Lab, analyze_reuse
+from lgbench.analysis.reuse_record import OtherTask, ReuseRecord
 from lgbench.analysis.verdicts import CAUSE, tabulate_reuse, verdict
 from lgbench.cli import app
 from lgbench.data.suites import load_suite

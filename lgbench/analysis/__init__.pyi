@@ -4,7 +4,7 @@ from .heads import HeadsRecord as HeadsRecord
 from .heads import analyze_heads as analyze_heads
 from .opening import open_model as open_model
 from .records import read_analysis as read_analysis
-from .reuse_record import ReuseRecord as ReuseRecord
 from .reuse import analyze_reuse as analyze_reuse
+from .reuse_record import ReuseRecord as ReuseRecord
 
 __all__: list[str]

@@ -50,8 +50,7 @@ def command(
     from lgbench.util.text import json_text
 
     open_named(suite)
-    plain_folders, named = named_folders(folders)
-    read = read_systems(plain_folders, named)
+    read = read_systems(named_folders(folders))
     with counting("re-scoring runs", quiet=quiet) as report:
         found = compare_results(read.systems, baseline=baseline, arm=arm, report=report, left_out=read.left_out)
     for each in found.left_out:

@@ -67,7 +67,7 @@ def given_systems(systems: Sequence[Any]) -> tuple[Systems, tuple[str, ...]]:
     given, left_out = list[Given](), list[str]()
     for number, (name, what) in enumerate(pairs, 1):
         if isinstance(what, str | Path):
-            read = read_systems([] if name else [Path(what)], {name: Path(what)} if name else {})
+            read = read_systems([(name, Path(what))])
             left_out += read.left_out
             results = [each for own in read.systems.values() for each in own]
             given.append(Given(results, str(what), name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,22 +48,23 @@ class Found(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def read_systems(folders: Sequence[Path], named: Mapping[str, Path]) -> Found:
+def read_systems(folders: Sequence[tuple[str | None, Path]]) -> Found:
     """The systems in folders.
 
     Args:
-        folders: Each with runs of one or several systems.
-        named: Folders each of which holds one system, by its name.
+        folders: Each with the name of the system whose runs it holds; None where these say it themselves.
 
     Raises:
         LgbenchError: A folder does not exist or holds no finished evaluation; or something in them cannot be read,
             with a sentence for each.
     """
-    wanted = [(None, folder) for folder in folders] + [(name, folder) for name, folder in named.items()]
     given, problems, left_out = list[Given](), list[str](), list[str]()
-    for name, folder in wanted:
+    for name, folder in folders:
         read = read_runs([folder])
-        given.append(Given(_each_once(read.results, given), str(folder), name))
+        own = _each_once(read.results, given)
+        if name is not None and read.results and not own:
+            raise LgbenchError(f"Every run in {str(folder)!r} is in a folder that was named before. Name each once.")
+        given.append(Given(own, str(folder), name))
         problems += read.problems
         left_out += [f"{each}, as its evaluation is not finished" for each in read.unfinished]
     if problems:
@@ -180,7 +181,7 @@ def with_baseline(systems: Systems, baseline: str) -> tuple[Systems, str]:
     if not folder.is_dir():
         submitted = [path.parent.name for shelf in _shelves() for path in sorted(shelf.glob(f"*/{SYSTEM_FILE}"))]
         raise UnknownNameError("system or folder", baseline, dict.fromkeys([*systems, *submitted]))
-    found = read_systems([folder], {}).systems
+    found = read_systems([(None, folder)]).systems
     if len(found) > 1:
         raise LgbenchError(f"{baseline!r} holds {len(found)} systems, {', '.join(found)}: a baseline is one of them.")
     ((name, results),) = found.items()

@@ -37,7 +37,7 @@ def command(
     quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
-    """Compare systems, and say whether one is better; of a single system, compare its arms. Every run is re-scored.
+    """Compare systems, and say whether one is better; of a single system, its arms. Runs are re-scored.
 
     "Is mine better than RoPE?" is `lgbench compare runs/mine --baseline reference-rope`.
     """

@@ -68,7 +68,7 @@ def test_the_readme_shows_lines_of_the_demo() -> None:
 def test_the_demo_prints_what_is_shown_and_gives_the_committed_replies(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (shown,) = [block for block in blocks("") if block.startswith("Was transfer seen?")]
-    command = [sys.executable, "-m", "lgbench", "demo", "--json", str(tmp_path)]
+    command = [sys.executable, "-m", "lgbench", "demo", "--output", str(tmp_path)]
     first = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     *printed, where = normal(first.stdout)
     assert (printed, where) == (normal(shown), f"Results: {tmp_path}")

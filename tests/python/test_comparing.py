@@ -134,7 +134,7 @@ def test_a_baseline_is_a_system_a_folder_or_a_submission(tmp_path: Path, monkeyp
     for named in ("reference-rope", str(ROPE)):
         found, name = with_baseline(systems, named)
         assert (list(found), name) == (["mine", "reference-rope"], "reference-rope")
-    with pytest.raises(UnknownNameError, match="'reference-rop' is not a system or folder. Did you mean"):
+    with pytest.raises(UnknownNameError, match=r"'reference-rop' is not a system or folder\. Did you mean"):
         with_baseline(systems, "reference-rop")
     with pytest.raises(LgbenchError, match=r"holds 2 systems, .*: a baseline is one of them"):
         with_baseline(systems, str(ROPE.parent))
@@ -169,5 +169,5 @@ def test_systems_are_drawn_over_each_other() -> None:
         lgbench.plot({"a": results("copy-mqar", 1), "b": [model("gpt")]})
     with pytest.raises(LgbenchError, match="None of these systems has complete runs of arm 'direct'"):
         lgbench.plot(systems, arm="direct")
-    with pytest.raises(UnknownNameError, match="'directly' is not an arm. Did you mean 'direct'"):
+    with pytest.raises(UnknownNameError, match=r"'directly' is not an arm\. Did you mean 'direct'"):
         lgbench.plot(systems, arm="directly")

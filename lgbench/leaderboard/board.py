@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from lgbench.data.suites import SUITES, Suite
@@ -20,9 +20,9 @@ from lgbench.leaderboard.markdown import (
     mean_percent,
     table,
 )
+from lgbench.leaderboard.order import Coverage, Entry, Section, has_few_seeds, sections
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.scoring.display import NONE
-from lgbench.scoring.ranking import places
 from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
 from lgbench.scoring.systems import OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord
@@ -38,6 +38,11 @@ _NOTES = {
     EQUAL_SEEDS: EQUAL_SEEDS_NOTE,
     FEW_SEEDS: f"{FEW_SEEDS} Fewer than {FEWEST_SEEDS} transfer seeds in some group: listed after the others.",
     COUNT: f"{COUNT}5) The mean is over 5 groups, or domains, only: those that have this value.",
+}
+_COVERAGES: Mapping[Coverage, str] = {
+    "ranked": "",
+    "few_seeds": f", with fewer than {ENOUGH_SEEDS} seeds",
+    "fewer_groups": ", in fewer groups",
 }
 _Row = dict[str, str]
 
@@ -57,31 +62,34 @@ def front_page(scores: Sequence[SuiteScores]) -> str:
 
 
 def _suite_section(suite: Suite, scores: Sequence[SuiteScores]) -> list[str]:
-    trained = [(each, each.trained) for each in scores if each.trained is not None]
     untrained = [(each, each.untrained) for each in scores if each.untrained is not None]
-    ranked = sorted((entry for entry in trained if entry[1].is_ranked), key=_order)
-    few_seeds = [entry for entry in trained if entry[1].covers_suite and not entry[1].is_ranked]
-    elsewhere = sorted((entry for entry in trained if not entry[1].covers_suite), key=_order)
     parts = []
-    if ranked:
-        parts += ["### Trained under the arms", *_marked(table(_ranked_rows(ranked), left=2))]
-    if few_seeds:
-        parts += [
-            f"### Trained under the arms, with fewer than {ENOUGH_SEEDS} seeds",
-            f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not.",
-            *_marked(table([_trained_row(*entry) for entry in sorted(few_seeds, key=_order)])),
-        ]
-    if elsewhere:
-        rows = [_trained_row(*entry, score="mean group score") for entry in elsewhere]
-        parts += [
-            "### Trained under the arms, in fewer groups",
-            "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
-            f"is over all {len(suite.groups)} groups, so these systems are not ranked.",
-            *_marked(table(rows)),
-        ]
+    for section in sections(scores):
+        parts += [f"### {_heading(section)}", *_explained(section, suite)]
+        score = "mean group score" if section.coverage == "fewer_groups" else "transfer score"
+        rows = [_trained_row(entry, score=score) for entry in section.entries]
+        parts += _marked(table(rows, left=2 if section.coverage == "ranked" else 1))
     if untrained:
         parts += _open_section(suite, sorted(untrained, key=_open_rank))
     return parts
+
+
+def _heading(section: Section) -> str:
+    verified = "verified" if section.is_verified else "unverified"
+    return f"{section.division.capitalize()} division, {verified}{_COVERAGES[section.coverage]}"
+
+
+def _explained(section: Section, suite: Suite) -> list[str]:
+    if section.coverage == "few_seeds":
+        return [
+            f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not.",
+        ]
+    if section.coverage == "fewer_groups":
+        return [
+            "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
+            f"is over all {len(suite.groups)} groups, so these systems are not ranked.",
+        ]
+    return []
 
 
 def _marked(text: str) -> list[str]:
@@ -89,27 +97,14 @@ def _marked(text: str) -> list[str]:
     return [text, *(note for mark, note in _NOTES.items() if mark in text)]
 
 
-def _order(entry: tuple[SuiteScores, TrainedScores]) -> tuple[int, bool, Fraction, str]:
-    on_suite, scores = entry
-    score = scores.score.value if scores.score else Fraction()
-    return -len(scores.covered), _has_few_seeds(scores), -score, on_suite.system.name
-
-
-def _has_few_seeds(scores: TrainedScores) -> bool:
-    return any(count < FEWEST_SEEDS for count in scores.seeds)
-
-
-def _ranked_rows(ranked: Sequence[tuple[SuiteScores, TrainedScores]]) -> list[_Row]:
-    found = places([scores.score for _, scores in ranked if scores.score is not None])
-    return [{"#": str(place)} | _trained_row(*entry) for place, entry in zip(found, ranked, strict=True)]
-
-
-def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "transfer score") -> _Row:
+def _trained_row(entry: Entry, *, score: str) -> _Row:
+    on_suite, scores, place = entry
     groups = len(scores.covered)
     domains = len({scores.suite.domain(group).name for group in scores.suite.groups})
-    few = FEW_SEEDS if _has_few_seeds(scores) else ""
-    return {
+    few = FEW_SEEDS if has_few_seeds(scores) else ""
+    return ({} if place is None else {"#": str(place)}) | {
         "system": link(on_suite.system) + few,
+        "tier": str(on_suite.tier),
         score: estimated(scores.score, of=groups),
         "mean of domains": estimated(scores.domain_score, of=domains),
         "transfer gain": estimated(scores.transfer_gain, of=groups, signed=True),
@@ -121,7 +116,8 @@ def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "
         "best seed": mean_percent(scores.mean(lambda arm: arm.best_seed), of=groups),
         "groups": str(groups),
         "seeds": count_range(scores.seeds, none=NONE),
-    } | _about(on_suite)
+        "parameters": count_range(on_suite.parameters, none=NONE),
+    }
 
 
 def _seen(scores: TrainedScores) -> str:
@@ -139,8 +135,8 @@ def _open_section(suite: Suite, scores: Sequence[tuple[SuiteScores, OpenScores]]
             "open score": estimated(each.score, of=len(suite.main_tasks)),
             "asked": _asked(each),
             "seeds": str(len(each.results)),
+            "parameters": count_range(on_suite.parameters, none=NONE),
         }
-        | _about(on_suite)
         for place, (on_suite, each) in enumerate(scores, start=1)
     ]
     by_task = [
@@ -170,13 +166,6 @@ def _asked(scores: OpenScores) -> str:
         shots = "" if prompt is None or prompt.shots is None else f", {prompt.shots} shots"
         styles.append(NONE if prompt is None else prompt.style + shots)
     return "; ".join(dict.fromkeys(styles))
-
-
-def _about(on_suite: SuiteScores) -> _Row:
-    return {
-        "parameters": count_range(on_suite.parameters, none=NONE),
-        "status": "reproduced" if on_suite.system.reproduced_by else "self-reported",
-    }
 
 
 def link(system: SystemRecord) -> str:

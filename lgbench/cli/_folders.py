@@ -75,19 +75,6 @@ def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
     return finding.files_named(name, folders)
 
 
-def check_one_system(runs: Iterable[Path]) -> None:
-    """Make sure that the runs are not of several submitted systems.
-
-    Raises:
-        LgbenchError: They are.
-    """
-    from lgbench.evaluation.stored import SYSTEM_FILE
-
-    parents = dict.fromkeys(folder.resolve().parent for folder in runs)
-    if len(systems := [parent.name for parent in parents if (parent / SYSTEM_FILE).exists()]) > 1:
-        raise LgbenchError(f"These runs are of {len(systems)} systems, {plain(', '.join(systems))}: name those of one.")
-
-
 def read_result(folder: Path) -> Result:
     """The result in the folder of a finished evaluation.
 

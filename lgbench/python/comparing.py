@@ -12,7 +12,7 @@ from lgbench.python.comparisons import ArmComparison, SystemComparison
 from lgbench.python.contests import Report, find_contests, not_compared, rescored, suite_of
 from lgbench.python.progress import bar
 from lgbench.python.results import Result, Results
-from lgbench.python.systems import Given, Systems, read_systems, systems_of, with_baseline
+from lgbench.python.systems import Given, Systems, place_of, read_systems, systems_of, with_baseline
 from lgbench.scoring.systems import score_trained, why_left_out
 from lgbench.util.errors import LgbenchError
 
@@ -42,7 +42,7 @@ def compare(
         LgbenchError: There is nothing to compare, as other suites or groups, or something cannot be read.
         UnknownNameError: There is no such arm or baseline.
     """
-    found, left_out = _given(systems)
+    found, left_out = given_systems(systems)
     with bar(progress, total=None, unit="runs") as shown:
 
         def report(done: int, total: int) -> None:
@@ -55,10 +55,14 @@ def compare(
     return comparison
 
 
-def _given(systems: Sequence[Any]) -> tuple[Systems, tuple[str, ...]]:
-    """What was given, as systems; and what of it is left out, without its full stop."""
+def given_systems(systems: Sequence[Any]) -> tuple[Systems, tuple[str, ...]]:
+    """What was given to `compare` or `plot`, as systems; and what of it is left out, a clause each.
+
+    Raises:
+        LgbenchError: There is nothing, it is neither folders nor results, or it cannot be read.
+    """
     if not systems:
-        raise LgbenchError("compare needs systems, as in lgbench.compare('runs/mine', 'submissions/reference-rope').")
+        raise LgbenchError("Name systems, as in lgbench.compare('runs/mine', 'submissions/reference-rope').")
     pairs = [pair for each in systems for pair in (each.items() if isinstance(each, Mapping) else [(None, each)])]
     given, left_out = list[Given](), list[str]()
     for number, (name, what) in enumerate(pairs, 1):
@@ -77,7 +81,7 @@ def _results(what: object) -> list[Result]:
     for each in given:
         if not isinstance(each, Result):
             raise LgbenchError(
-                f"compare takes folders and results, as of lgbench.load_results; {type(each).__name__} is neither."
+                f"Give folders or results, as of lgbench.load_results; {type(each).__name__} is neither."
             )
     return [each for each in given if isinstance(each, Result)]
 
@@ -101,10 +105,8 @@ def compare_results(
     """
     if baseline is not None:
         systems, baseline = with_baseline(systems, baseline)
-    counted = {name: [each for each in own if why_left_out(each) is None] for name, own in systems.items()}
-    for result in (each for own in systems.values() for each in own):
-        if (why := why_left_out(result)) is not None:
-            left_out = [*left_out, f"{_place(result)}, as {why}"]
+    counted, incomplete = complete(systems)
+    left_out = [*left_out, *incomplete]
     if len(systems) == 1:
         ((name, own),) = counted.items()
         if baseline is not None or arm is not None:
@@ -115,13 +117,17 @@ def compare_results(
     return SystemComparison(contests, (*left_out, *not_compared(counted, contests)))
 
 
-def _place(result: Result) -> str:
-    return repr(result.label if result.folder is None else str(result.folder))
+def complete(systems: Systems) -> tuple[Systems, list[str]]:
+    """The complete results of each system, and a clause for each other one."""
+    reasons = {id(each): why_left_out(each) for own in systems.values() for each in own}
+    counted = {name: [each for each in own if reasons[id(each)] is None] for name, own in systems.items()}
+    left = [each for own in systems.values() for each in own if reasons[id(each)] is not None]
+    return counted, [f"{place_of(each)}, as {reasons[id(each)]}" for each in left]
 
 
 def _compare_arms(name: str, results: Sequence[Result], report: Report, left_out: Sequence[str]) -> ArmComparison:
     trained = [each for each in results if each.arm != OPEN_ARM]
-    left_out = [*left_out, *(f"{_place(each)}, as it is of arm open" for each in results if each.arm == OPEN_ARM)]
+    left_out = [*left_out, *(f"{place_of(each)}, as it is of arm open" for each in results if each.arm == OPEN_ARM)]
     if not trained:
         other = "Name a second model to compare it with." if results else "Evaluate whole arms of a group, or a second."
         why = "is of arm open" if results else "has no complete run"

@@ -12,7 +12,7 @@ from lgbench.python.systems import Systems
 from lgbench.results.schema import Result as ResultRecord
 from lgbench.scoring.comparison import same_experiment, serving
 from lgbench.scoring.contest import Contest, compare_systems
-from lgbench.scoring.contestants import Contestant
+from lgbench.scoring.contestants import Contestant, Field, open_fields, trained_fields
 from lgbench.scoring.paired import Correct
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
@@ -73,9 +73,7 @@ def find_contests(systems: Systems, *, baseline: str | None, arm: str | None, re
         UnknownNameError: There is no such arm.
     """
     suites = list(dict.fromkeys(suite_of(each) for own in systems.values() for each in own))
-    valid = [*dict.fromkeys(each.name for suite in suites for each in suite.arms), OPEN_ARM]
-    if arm is not None and arm not in valid:
-        raise UnknownNameError("arm", arm, valid)
+    check_arm(arm, suites)
     rounds = [(suite, each) for suite in suites for each in ([arm] if arm else [_TRANSFER, OPEN_ARM])]
     runs = {id(run): run for suite, of_arm in rounds for run in _needed(systems, suite, of_arm, baseline)}
     counted = dict(zip(runs, rescored(list(runs.values()), report), strict=True))
@@ -84,6 +82,44 @@ def find_contests(systems: Systems, *, baseline: str | None, arm: str | None, re
     if not met:
         raise LgbenchError(_nothing_in_common(systems, arm or _TRANSFER))
     return met
+
+
+def find_fields(systems: Systems, *, arm: str | None) -> tuple[str, list[Field]]:
+    """What the systems have complete runs of in one arm on one suite, for a picture: the counts are as recorded.
+
+    Args:
+        systems: The complete results of each.
+        arm: The arm; None for `transfer`, or for `open` where no system was trained.
+
+    Raises:
+        LgbenchError: They are of several suites, or some are of `open` and others of trained arms.
+        UnknownNameError: There is no such arm.
+    """
+    results = [each for own in systems.values() for each in own]
+    suites = list(dict.fromkeys(suite_of(each) for each in results))
+    if len(suites) != 1:
+        names = ", ".join(suite.name for suite in suites) or "none, as no run is complete"
+        raise LgbenchError(f"A picture is of complete runs on one suite. These are of {names}.")
+    check_arm(arm, suites)
+    kinds = {each.arm == OPEN_ARM for each in results}
+    if arm is None and len(kinds) > 1:
+        raise LgbenchError("Some of these runs are of arm open, others of trained arms. Choose with --arm, as in open.")
+    chosen = arm or (OPEN_ARM if kinds == {True} else _TRANSFER)
+    contestants = [Contestant(name=name, results=tuple(own)) for name, own in systems.items() if own]
+    if chosen == OPEN_ARM:
+        return chosen, open_fields(contestants, suites[0])
+    return chosen, trained_fields(contestants, suites[0], chosen)
+
+
+def check_arm(arm: str | None, suites: Sequence[Suite]) -> None:
+    """Refuse an arm that no suite has.
+
+    Raises:
+        UnknownNameError: There is no such arm.
+    """
+    valid = [*dict.fromkeys(each.name for suite in suites for each in suite.arms), OPEN_ARM]
+    if arm is not None and arm not in valid:
+        raise UnknownNameError("arm", arm, valid)
 
 
 def _contest(

@@ -184,3 +184,8 @@ def with_baseline(systems: Systems, baseline: str) -> tuple[Systems, str]:
 def _shelves() -> list[Path]:
     """Where submitted systems are: below the working directory, and beside the package in a clone."""
     return [Path(SUBMISSIONS_FOLDER), _CHECKOUT]
+
+
+def place_of(result: Result) -> str:
+    """Where a result is, or what it is of, as a sentence names it."""
+    return repr(result.label if result.folder is None else str(result.folder))

@@ -17,7 +17,7 @@ def caveats(contest: Contest, duel: Duel) -> list[str]:
     fields = [field for field in contest.fields if field.name in duel.differences]
     found = [*_seed_caveats(contest, duel, fields), *_scope_caveats(contest, duel, fields)]
     found += [each for name in (duel.first, duel.second) for each in _learning_caveats(contest, name, fields)]
-    return [*found, *_likeness_caveats(contest, duel)]
+    return [*found, *_likeness_caveats(contest, duel, fields)]
 
 
 def _seed_caveats(contest: Contest, duel: Duel, fields: Sequence[Field]) -> list[str]:
@@ -42,7 +42,8 @@ def _seed_caveats(contest: Contest, duel: Duel, fields: Sequence[Field]) -> list
 def _few_seeds(duel: Duel, sides: Sequence[tuple[str, Field]]) -> str:
     """Where there are too few seeds for a verdict, or for a better one."""
     few = [(name, field) for name, field in sides if field.entries[name].seeds == duel.fewest_seeds]
-    where = "each system and group" if len(few) == len(sides) else _places(few)
+    everywhere = "each system" if len(sides) == 2 else "each system and group"
+    where = everywhere if len(few) == len(sides) else _places(few)
     seeds = f"{duel.fewest_seeds} seed{'' if duel.fewest_seeds == 1 else 's'} in {where}"
     if duel.fewest_seeds < FEWEST_SEEDS:
         return f"{seeds}: {FEWEST_SEEDS} are needed for a verdict."
@@ -79,10 +80,14 @@ def _learning_caveats(contest: Contest, name: str, fields: Sequence[Field]) -> l
     return found
 
 
-def _likeness_caveats(contest: Contest, duel: Duel) -> list[str]:
+def _likeness_caveats(contest: Contest, duel: Duel, fields: Sequence[Field]) -> list[str]:
     """Where the two differ in more than their name says, or in less."""
-    results = {each.name: each.results for each in contest.contestants}
-    one, other = results[duel.first], results[duel.second]
+    groups = {None if field.group is None else field.name for field in fields}
+    compared = {
+        each.name: [result for result in each.results if result.arm == contest.arm and result.group in groups]
+        for each in contest.contestants
+    }
+    one, other = compared[duel.first], compared[duel.second]
     found = []
     replies = [{each.replies_sha256 for each in own} for own in (one, other)]
     if same := len(replies[0] & replies[1]):

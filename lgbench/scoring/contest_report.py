@@ -77,9 +77,9 @@ def _by_field(contest: Contest, duel: Duel) -> Table:
         seeds = "/".join(str(side.seeds) for side in sides)
         p = duel.corrected_ps[field.name]
         rows.append((field.name, seeds, *shares, _bracketed(difference), None if p is None else f"{p:.3f}"))
-    arm = "main tasks of arm open" if contest.is_open else f"arm {contest.arm}"
-    correction = " after Holm's correction" if sum(len(each.differences) for each in contest.duels) > 1 else ""
-    title = f"{duel.first} - {duel.second}: {arm} in the transfer zone, exact match in %; p{correction}"
+    arm = "main tasks" if contest.is_open else f"arm {contest.arm}"
+    corrected = ", p after Holm's correction" if sum(len(each.differences) for each in contest.duels) > 1 else ""
+    title = f"{duel.first} - {duel.second}: {arm} in the transfer zone, exact match in %{corrected}"
     noun, runs = ("task", "runs") if contest.is_open else ("group", "seeds")
     return Table(title, (noun, runs, duel.first, duel.second, "difference", "p"), rows)
 

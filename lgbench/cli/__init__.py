@@ -38,7 +38,7 @@ COMMANDS = {
     "errors": "Print wrong replies, each with its prompt, its target and the first place where it is wrong.",
     "analyze": "Look into a model, and at what goes wrong in its replies.",
     "compare": (
-        "Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."
+        "Compare systems, and say whether one is better; of a single system, compare its arms. Every run is re-scored."
     ),
     "rescore": "Regenerate the data, rebuild every reply, and recompute every count of results.",
     "models": "List the kinds of models that MODEL can name, with their model options and the package they come from.",

@@ -44,6 +44,26 @@ def unreadable_sentence(sentences: Sequence[str]) -> str:
     return "\n".join([*sentences[:-1], f"{sentences[-1]} Make {them} readable, or name the folders beside {them}."])
 
 
+def named_folders(given: Sequence[str]) -> tuple[list[Path], dict[str, Path]]:
+    """The folders that a user names, and those given as NAME=DIR, by name. A folder may have `=` in its own name.
+
+    Raises:
+        LgbenchError: A name is given twice, or one side of `=` is empty.
+    """
+    folders, named = list[Path](), dict[str, Path]()
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or Path(text).exists():
+            folders.append(Path(text))
+        elif not name or not folder:
+            raise LgbenchError(f"{text!r} does not read as NAME=DIR.")
+        elif name in named:
+            raise LgbenchError(f"Two folders are named {name!r}. Give each system its own name.")
+        else:
+            named[name] = Path(folder)
+    return folders, named
+
+
 def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
     """The files of this name in and below the folders, in order.
 
@@ -53,19 +73,6 @@ def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
     from lgbench.evaluation import finding
 
     return finding.files_named(name, folders)
-
-
-def check_one_system(runs: Iterable[Path]) -> None:
-    """Make sure that the runs are not of several submitted systems.
-
-    Raises:
-        LgbenchError: They are.
-    """
-    from lgbench.evaluation.stored import SYSTEM_FILE
-
-    parents = dict.fromkeys(folder.resolve().parent for folder in runs)
-    if len(systems := [parent.name for parent in parents if (parent / SYSTEM_FILE).exists()]) > 1:
-        raise LgbenchError(f"These runs are of {len(systems)} systems, {plain(', '.join(systems))}: name those of one.")
 
 
 def read_result(folder: Path) -> Result:

@@ -37,6 +37,43 @@ def reporter(*, quiet: bool, again: bool = True) -> Iterator[Callable[[Progress]
         yield _Lines(again=again).show
 
 
+@contextlib.contextmanager
+def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """What to tell how many things are done, and of how many: a bar in a terminal; a line if it takes long elsewhere.
+
+    Args:
+        what: What is being done, as in "re-scoring runs".
+        quiet: Show nothing.
+    """
+    console = PlainConsole(err=True)
+    if quiet:
+        yield lambda done, total: None
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed}/{task.total}"),
+        )
+        with Bar(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+            row = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(row, completed=done, total=total)
+    else:
+        yield _CountLines(what)
+
+
+class _CountLines:
+    """A line every ten seconds."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            print(f"{self._what}: {done}/{total}", file=sys.stderr, flush=True)
+
+
 class _Rate:
     """Replies per second in this process, not counting those taken over from an earlier one."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from lgbench.data.suites import SUITES
+from lgbench.data.suites import SUITES, Suite
 from lgbench.leaderboard.markdown import (
     COUNT,
     GENERATED,
@@ -14,9 +14,10 @@ from lgbench.leaderboard.markdown import (
     table,
 )
 from lgbench.leaderboard.matrix import matrix, open_matrix
+from lgbench.leaderboard.order import Coverage, Section, has_few_seeds
 from lgbench.leaderboard.rows import FEW_SEEDS, main_row, more_row, open_row
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.standings import Opened, Standings, Trained, standings
+from lgbench.leaderboard.standings import Opened, Standings, standings
 from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
 
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."
@@ -25,6 +26,11 @@ Accuracies are exact match in %, gains are in points, both with 95 % intervals. 
 main tasks work on such inputs, and the gains whether the related tasks helped.
 [How to read this](../docs/leaderboard.md) and [how to submit](../docs/submitting.md). The same as data:
 [board.json](board.json), and every count in [cells.csv](cells.csv)."""
+_COVERAGES: Mapping[Coverage, str] = {
+    "ranked": "",
+    "few_seeds": f", with fewer than {ENOUGH_SEEDS} seeds",
+    "fewer_groups": ", in fewer groups",
+}
 _FEW_SEEDS_NOTE = f"{FEW_SEEDS} Fewer than {FEWEST_SEEDS} transfer seeds in some group"
 
 
@@ -44,32 +50,39 @@ def front_page(scores: Sequence[SuiteScores]) -> str:
 
 
 def _trained_sections(listed: Standings) -> list[str]:
-    parts = []
-    if listed.ranked:
-        parts += ["### Trained under the arms", *_trained_tables(listed.ranked)]
-    if listed.few_seeds:
-        parts += [
-            f"### Trained under the arms, with fewer than {ENOUGH_SEEDS} seeds",
-            f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not.",
-            *_trained_tables(listed.few_seeds),
-        ]
-    if listed.fewer_groups:
-        parts += [
-            "### Trained under the arms, in fewer groups",
-            "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
-            f"is over all {len(listed.suite.groups)} groups, so these systems are not ranked.",
-            *_trained_tables(listed.fewer_groups, score="mean group score"),
-        ]
-    return parts
+    return [part for section in listed.sections for part in _trained_section(section, listed.suite)]
 
 
-def _trained_tables(entries: Sequence[Trained], *, score: str = "transfer score") -> list[str]:
+def _trained_section(section: Section, suite: Suite) -> list[str]:
     """The main table, the rest of the figures folded, and the meaning of the marks in either."""
-    left = 1 if entries[0].place is None else 2
-    main = table([main_row(entry, score=score) for entry in entries], left=left)
-    more = folded("More figures", table([more_row(entry) for entry in entries]))
-    orders = {entry.has_few_seeds for entry in entries}
-    return [main, more, *_notes(main + more, few_seeds_last=orders == {False, True})]
+    score = "mean group score" if section.coverage == "fewer_groups" else "transfer score"
+    left = 3 if section.coverage == "ranked" else 2
+    main = table([main_row(entry, score=score) for entry in section.entries], left=left)
+    more = folded("More figures", table([more_row(entry) for entry in section.entries]))
+    few_seeds_last = {has_few_seeds(entry.scores) for entry in section.entries} == {False, True}
+    return [
+        f"### {_heading(section)}",
+        *_explained(section, suite),
+        main,
+        more,
+        *_notes(main + more, few_seeds_last=few_seeds_last),
+    ]
+
+
+def _heading(section: Section) -> str:
+    verified = "verified" if section.is_verified else "unverified"
+    return f"{section.division.capitalize()} division, {verified}{_COVERAGES[section.coverage]}"
+
+
+def _explained(section: Section, suite: Suite) -> list[str]:
+    if section.coverage == "few_seeds":
+        return [f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not."]
+    if section.coverage == "fewer_groups":
+        return [
+            "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
+            f"is over all {len(suite.groups)} groups, so these systems are not ranked.",
+        ]
+    return []
 
 
 def _notes(text: str, *, few_seeds_last: bool) -> list[str]:

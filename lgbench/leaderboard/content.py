@@ -9,8 +9,9 @@ from fractions import Fraction
 from lgbench.data.groups import Group
 from lgbench.data.suites import SUITES, Suite
 from lgbench.leaderboard import record
+from lgbench.leaderboard.order import Entry, Section
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.standings import Opened, Trained, standings
+from lgbench.leaderboard.standings import Opened, standings
 from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.estimates import Estimate
 from lgbench.scoring.measures import Horizon
@@ -42,7 +43,6 @@ def _system(submission: Submission) -> record.SystemInfo:
         licence=system.licence,
         parameters=submission.parameters,
         training_notes=system.training_notes,
-        reproduced_by=system.reproduced_by,
         runs=len(submission.runs),
     )
 
@@ -54,11 +54,7 @@ def _suite(suite: Suite, scores: Sequence[SuiteScores]) -> record.SuiteRecord:
         examples_per_cell=suite.examples_per_cell,
         groups=tuple(_group_info(suite, group) for group in suite.groups),
         main_tasks=suite.main_tasks,
-        trained=(
-            *(_trained(entry, "ranked") for entry in listed.ranked),
-            *(_trained(entry, "few_seeds") for entry in listed.few_seeds),
-            *(_trained(entry, "fewer_groups") for entry in listed.fewer_groups),
-        ),
+        trained=tuple(_trained(entry, section) for section in listed.sections for entry in section.entries),
         open=tuple(_opened(suite, entry) for entry in listed.opened),
     )
 
@@ -76,12 +72,16 @@ def _group_info(suite: Suite, group: Group) -> record.GroupInfo:
     )
 
 
-def _trained(entry: Trained, table: record.TableName) -> record.TrainedRecord:
+def _trained(entry: Entry, section: Section) -> record.TrainedRecord:
     scores, place = entry.scores, entry.place
     words = Counter(scores.verdicts[group.group.name].word for group in scores.covered)
     return record.TrainedRecord(
         system=entry.on_suite.system.name,
-        table=table,
+        division=section.division,
+        tier=str(entry.on_suite.tier),
+        verified=section.is_verified,
+        missing=entry.on_suite.standing.missing,
+        coverage=section.coverage,
         first_place=None if place is None else place.first,
         last_place=None if place is None else place.last,
         score=_figure(scores.score),

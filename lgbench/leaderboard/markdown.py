@@ -56,8 +56,7 @@ def points(difference: Fraction | None) -> str:
     """A difference of shares in percentage points, with its sign where it has one."""
     if difference is None:
         return NONE
-    rounded = display.points(difference)
-    return "0.0" if rounded == "+0.0" else rounded
+    return "0.0" if difference == 0 else display.points(difference)
 
 
 def folded(summary: str, content: str) -> str:

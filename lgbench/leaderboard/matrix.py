@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from lgbench.data.suites import Suite
 from lgbench.leaderboard.markdown import horizons, points, wide_table
+from lgbench.leaderboard.order import Entry
 from lgbench.leaderboard.pictures import small_path
 from lgbench.leaderboard.rows import link, page
-from lgbench.leaderboard.standings import Opened, Trained
+from lgbench.leaderboard.standings import Opened
 from lgbench.scoring.display import NONE, percent
 from lgbench.scoring.seen import Word
 
@@ -28,7 +29,7 @@ _COLORS = {
 }
 
 
-def matrix(suite: Suite, entries: Sequence[Trained]) -> list[str]:
+def matrix(suite: Suite, entries: Sequence[Entry]) -> list[str]:
     """A row for each trained system and a column for each group of the suite, and what a cell holds."""
     drawn = {arm for entry in entries for group in entry.scores.groups for arm in group.arms}
     colors = ", ".join(f"{color} `{arm}`" for arm, color in _COLORS.items() if arm in drawn)
@@ -39,7 +40,7 @@ def matrix(suite: Suite, entries: Sequence[Trained]) -> list[str]:
     return [legend, wide_table([_row(suite, entry) for entry in entries])]
 
 
-def _row(suite: Suite, entry: Trained) -> dict[str, str]:
+def _row(suite: Suite, entry: Entry) -> dict[str, str]:
     system, groups = entry.on_suite.system, {scores.group.name: scores for scores in entry.scores.groups}
     row = {"system": link(system)}
     for group in suite.groups:
@@ -74,7 +75,7 @@ def _open_row(suite: Suite, entry: Opened) -> dict[str, str]:
     return row
 
 
-def _curve(entry: Trained | Opened, name: str, section: str = "") -> str:
+def _curve(entry: Entry | Opened, name: str, section: str = "") -> str:
     """The small picture, which leads to the section with the large one."""
     system, suite = entry.on_suite.system, entry.on_suite.suite
     words = f"{system.name} on {name.removeprefix('open-')} by length"

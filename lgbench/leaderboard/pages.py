@@ -24,6 +24,7 @@ from lgbench.scoring.display import NONE
 from lgbench.scoring.measures import wilson_interval
 from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.system import SystemRecord
+from lgbench.submissions.tiers import Standing
 
 
 def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
@@ -39,6 +40,7 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
     for each in scores:
         parts += [f"## {each.suite.name}", _precision(each.suite), *_overview(each)]
         if each.trained:
+            parts.append(_standing(each.standing))
             for group in each.trained.groups:
                 verdict = each.trained.verdicts[group.group.name]
                 parts += group_section(each.suite, group, verdict, group_picture(system, each.suite, group))
@@ -80,13 +82,19 @@ def _facts(submission: Submission) -> str:
         f"By {', '.join(map(escape, system.authors))}.",
         f"Licence: {escape(system.licence)}.",
         f"Parameters: {count_range(submission.parameters, none='unknown')}.",
-        f"Reproduced by {escape(system.reproduced_by)}." if system.reproduced_by else "Self-reported.",
     ]
     if system.link:
         facts.append(f"[{escape(system.link)}](<{html.escape(system.link)}>)")
     if notes := [escape(line) for line in system.training_notes.splitlines() if line.strip()]:
         facts.append(f"Training: {'<br>'.join(notes)}")
     return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _standing(standing: Standing) -> str:
+    """Division, tier, and what keeps the system from the next tier."""
+    missing = [f"- {escape(each)}" for each in standing.missing]
+    told = f"Division: {standing.division}. [Tier](../../docs/rules.md#tiers): **{standing.tier}**."
+    return f"{told} For the next one:\n\n" + "\n".join(missing) if missing else told
 
 
 def _precision(suite: Suite) -> str:

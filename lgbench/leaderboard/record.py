@@ -12,7 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from lgbench.leaderboard.order import Coverage
 from lgbench.scoring.seen import Word
+from lgbench.submissions.tiers import Tier
+from lgbench.training.spec import Division
 
 _DIGITS = 6
 
@@ -26,9 +29,6 @@ Share = Annotated[float, BeforeValidator(_rounded), Field(ge=0, le=1, allow_inf_
 Points = Annotated[float, BeforeValidator(_rounded), Field(ge=-1, le=1, allow_inf_nan=False)]
 Ratio = Annotated[float, BeforeValidator(_rounded), Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
-
-
-TableName = Literal["ranked", "few_seeds", "fewer_groups"]
 
 
 class _Part(BaseModel):
@@ -107,8 +107,15 @@ class TrainedRecord(_Part):
     """A system trained under the arms, on a suite."""
 
     system: str
-    table: TableName
-    """Where it stands; systems are listed in the order of the board."""
+    division: Division
+    tier: Annotated[str, Field(json_schema_extra={"enum": [str(tier) for tier in Tier]})]
+    """How far its results are verified."""
+    verified: bool
+    """Whether a maintainer saw its models."""
+    missing: tuple[str, ...]
+    """What keeps it from the next tier."""
+    coverage: Coverage
+    """Whether it covers the suite with enough seeds (`ranked`), with fewer, or covers fewer groups."""
     first_place: Count | None
     """Its possible places run from this to `last_place`; null where it is not ranked."""
     last_place: Count | None
@@ -188,7 +195,6 @@ class SystemInfo(_Part):
     parameters: tuple[Count, ...]
     """The numbers of trainable parameters of its models, ascending."""
     training_notes: str
-    reproduced_by: str | None
     runs: Count
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from lgbench.leaderboard.markdown import count_range, estimated, mean_percent, short_range
-from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.standings import Opened, Trained
+from lgbench.leaderboard.order import Entry, has_few_seeds
+from lgbench.leaderboard.standings import Opened
 from lgbench.scoring.display import NONE
 from lgbench.scoring.systems import OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord
@@ -15,7 +15,7 @@ FEW_SEEDS = "\\*"
 Row = dict[str, str]
 
 
-def main_row(entry: Trained, *, score: str) -> Row:
+def main_row(entry: Entry, *, score: str) -> Row:
     """What a system reached, and who says so.
 
     Args:
@@ -23,17 +23,18 @@ def main_row(entry: Trained, *, score: str) -> Row:
         score: What its score is called.
     """
     scores, groups = entry.scores, len(entry.scores.covered)
-    few = FEW_SEEDS if entry.has_few_seeds else ""
+    few = FEW_SEEDS if has_few_seeds(scores) else ""
     return ({} if entry.place is None else {"#": str(entry.place)}) | {
         "system": link(entry.on_suite.system) + few,
+        "tier": str(entry.on_suite.tier),
         score: _unbroken(estimated(scores.score, of=groups)),
         "transfer gain": _unbroken(estimated(scores.transfer_gain, of=groups, signed=True)),
         "transfer seen": _seen(scores),
-        **_about(entry.on_suite),
+        "parameters": short_range(entry.on_suite.parameters, none=NONE),
     }
 
 
-def more_row(entry: Trained) -> Row:
+def more_row(entry: Entry) -> Row:
     """The figures beside the score and the gain."""
     scores, groups = entry.scores, len(entry.scores.covered)
     domains = len({scores.suite.domain(group).name for group in scores.suite.groups})
@@ -62,7 +63,7 @@ def open_row(entry: Opened, *, of: int) -> Row:
         "system": link(entry.on_suite.system),
         "open score": _unbroken(estimated(entry.scores.score, of=of, mark_one_seed=False)),
         "asked": _asked(entry.scores),
-        **_about(entry.on_suite),
+        "parameters": short_range(entry.on_suite.parameters, none=NONE),
     }
 
 
@@ -86,13 +87,6 @@ def _asked(scores: OpenScores) -> str:
         shots = "" if prompt is None or prompt.shots is None else f", {prompt.shots} shots"
         styles.append(NONE if prompt is None else prompt.style + shots)
     return "; ".join(dict.fromkeys(styles))
-
-
-def _about(on_suite: SuiteScores) -> Row:
-    return {
-        "parameters": short_range(on_suite.parameters, none=NONE),
-        "status": "reproduced" if on_suite.system.reproduced_by else "self-reported",
-    }
 
 
 def link(system: SystemRecord, anchor: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The systems of a suite as the board lists them: which table, in which order, at which place."""
+"""The systems of a suite as the board lists them: the trained ones by table and in order, and those of arm `open`."""
 
 from __future__ import annotations
 
@@ -8,29 +8,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from lgbench.data.suites import Suite
+from lgbench.leaderboard.order import Entry, Section, sections
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.scoring.ranking import Place, places
-from lgbench.scoring.seen import FEWEST_SEEDS
-from lgbench.scoring.systems import OpenScores, TrainedScores
-
-
-class Trained(NamedTuple):
-    """A system trained under the arms.
-
-    Attributes:
-        on_suite: The system on the suite.
-        scores: Its scores.
-        place: Its possible places; None where it is not ranked.
-    """
-
-    on_suite: SuiteScores
-    scores: TrainedScores
-    place: Place | None = None
-
-    @property
-    def has_few_seeds(self) -> bool:
-        """Whether some covered group has too few `transfer` seeds for any verdict."""
-        return any(count < FEWEST_SEEDS for count in self.scores.seeds)
+from lgbench.scoring.systems import OpenScores
 
 
 class Opened(NamedTuple):
@@ -49,26 +29,22 @@ class Opened(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Standings:
-    """The systems of a suite, by table and in order. A system may stand in a trained table and in `opened`.
+    """The systems of a suite. A system may stand both in a section and in `opened`.
 
     Attributes:
         suite: The suite.
-        ranked: Those that cover the suite with enough seeds, by score.
-        few_seeds: Those that cover it with fewer; without places.
-        fewer_groups: Those that do not cover it; without places.
+        sections: The tables of trained systems.
         opened: Those evaluated under `open`, by open score.
     """
 
     suite: Suite
-    ranked: tuple[Trained, ...]
-    few_seeds: tuple[Trained, ...]
-    fewer_groups: tuple[Trained, ...]
+    sections: tuple[Section, ...]
     opened: tuple[Opened, ...]
 
     @property
-    def trained(self) -> tuple[Trained, ...]:
+    def trained(self) -> tuple[Entry, ...]:
         """Every trained system, in the order of the tables."""
-        return (*self.ranked, *self.few_seeds, *self.fewer_groups)
+        return tuple(entry for section in self.sections for entry in section.entries)
 
 
 def standings(suite: Suite, scores: Sequence[SuiteScores]) -> Standings:
@@ -79,22 +55,7 @@ def standings(suite: Suite, scores: Sequence[SuiteScores]) -> Standings:
         scores: Of systems; those on other suites are left out.
     """
     of_suite = [each for each in scores if each.suite == suite]
-    trained = sorted((Trained(each, each.trained) for each in of_suite if each.trained is not None), key=_order)
-    ranked = [entry for entry in trained if entry.scores.is_ranked]
-    found = places([entry.scores.score for entry in ranked if entry.scores.score is not None])
-    covering = [entry for entry in trained if entry.scores.covers_suite]
-    return Standings(
-        suite=suite,
-        ranked=tuple(entry._replace(place=place) for place, entry in zip(found, ranked, strict=True)),
-        few_seeds=tuple(entry for entry in covering if not entry.scores.is_ranked),
-        fewer_groups=tuple(entry for entry in trained if not entry.scores.covers_suite),
-        opened=_opened(of_suite),
-    )
-
-
-def _order(entry: Trained) -> tuple[int, bool, Fraction, str]:
-    score = entry.scores.score.value if entry.scores.score else Fraction()
-    return -len(entry.scores.covered), entry.has_few_seeds, -score, entry.on_suite.system.name
+    return Standings(suite=suite, sections=tuple(sections(of_suite)), opened=_opened(of_suite))
 
 
 def _opened(of_suite: Sequence[SuiteScores]) -> tuple[Opened, ...]:

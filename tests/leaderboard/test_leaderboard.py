@@ -102,7 +102,7 @@ def test_systems_are_ranked_from_five_seeds_on_by_score_in_places_that_a_test_te
     assert names(by_group) == [*names(ranked), *names(few_seeds), *names(elsewhere)]
     assert by_group[-1][GROUPS[0]] == "-"
     listed = json.loads(files["board.json"])["suites"][0]["trained"]
-    assert [(each["system"], each["table"], each["first_place"], each["last_place"]) for each in listed] == [
+    assert [(each["system"], each["coverage"], each["first_place"], each["last_place"]) for each in listed] == [
         ("best", "ranked", 1, 1),
         ("not-told-apart", "ranked", 2, 4),
         ("tied-a", "ranked", 2, 4),
@@ -118,7 +118,7 @@ def test_systems_are_ranked_from_five_seeds_on_by_score_in_places_that_a_test_te
 def test_the_numbers_of_a_row_by_hand() -> None:
     runs = everywhere({"main_only": [0, 64], "transfer": [256, 128, 231]})
     runs += group_results("add-carry", {"control": [96]}) + group_results("maze-path", {"control": [32]})
-    page = derive_files([made_up("mine", runs, parameters=1234567, reproduced_by="B")])["README.md"]
+    page = derive_files([made_up("mine", runs, parameters=1234567)])["README.md"]
     (row,), (more,), (cells,) = tables(page)
     row |= more
     mean = 100 * statistics.mean([256, 128, 231]) / 256
@@ -133,7 +133,7 @@ def test_the_numbers_of_a_row_by_hand() -> None:
     assert row["success rate"] == "66.7"
     assert row["best seed"] == "100"
     assert (row["groups"], row["seeds"], row["transfer seen"]) == ("7", "3", "0 of 7")
-    assert (row["parameters"], row["status"]) == ("1.23M", "reproduced")
+    assert (row["parameters"], row["tier"]) == ("1.23M", "self-reported")
     words = cells["add-carry"].split("<br>")[1:]
     assert words == [f"{mean:.1f}", f"+{mean - 12.5:.1f}", "few seeds"]
     assert "† Some arm has one seed" in page

@@ -42,7 +42,7 @@ def test_board_json_holds_the_numbers_of_the_pages() -> None:
     assert row["transfer score"] == bracketed(both.score.value, [both.score.low, both.score.high])
     assert row["transfer gain"].startswith(f"{100 * both.transfer_gain.value:+.1f} [")
     assert row["transfer seen"] == f"{both.seen} of {both.covered}, {both.consistent} consistent"
-    assert few.table == "fewer_groups"
+    assert few.coverage == "fewer_groups"
     assert (few.fewest_seeds, few.covered) == (1, 1)
     page = tables(files["systems/both.md"])[0]
     assert [row["verdict"] for row in page] == [group.verdict.word for group in both.groups]
@@ -118,7 +118,9 @@ def edited(change: dict[str, Any]) -> str:
         ({"seen": -1}, "seen"),
         ({"seen": 1.0}, "seen"),
         ({"covered": None}, "covered"),
-        ({"table": "first"}, "table"),
+        ({"coverage": "first"}, "coverage"),
+        ({"division": "both"}, "division"),
+        ({"tier": 3}, "tier"),
         ({"rank": 1}, "rank"),
         ({"beyond": {"value": 1.5, "count": 1}}, "beyond.value"),
         ({"score": {"value": float("nan")}}, "score.value"),

@@ -61,28 +61,30 @@ def _trained_section(section: Section, suite: Suite) -> list[str]:
     more = folded("More figures", table([more_row(entry) for entry in section.entries]))
     few_seeds_last = {has_few_seeds(entry.scores) for entry in section.entries} == {False, True}
     return [
-        f"### {_heading(section)}",
-        *_explained(section, suite),
+        f"### {section_heading(section)}",
+        *([explained] if (explained := explanation(section, suite)) else []),
         main,
         more,
         *_notes(main + more, few_seeds_last=few_seeds_last),
     ]
 
 
-def _heading(section: Section) -> str:
+def section_heading(section: Section) -> str:
+    """What the table of a section is called."""
     verified = "verified" if section.is_verified else "unverified"
     return f"{section.division.capitalize()} division, {verified}{_COVERAGES[section.coverage]}"
 
 
-def _explained(section: Section, suite: Suite) -> list[str]:
+def explanation(section: Section, suite: Suite) -> str:
+    """Why the systems of a section have no places; empty where they have."""
     if section.coverage == "few_seeds":
-        return [f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not."]
+        return f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not."
     if section.coverage == "fewer_groups":
-        return [
+        return (
             "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
-            f"is over all {len(suite.groups)} groups, so these systems are not ranked.",
-        ]
-    return []
+            f"is over all {len(suite.groups)} groups, so these systems are not ranked."
+        )
+    return ""
 
 
 def _notes(text: str, *, few_seeds_last: bool) -> list[str]:

@@ -22,7 +22,7 @@ from lgbench.leaderboard.markdown import GENERATED
 from lgbench.leaderboard.pages import system_page
 from lgbench.leaderboard.pictures import SMALL_END, system_pictures
 from lgbench.leaderboard.record import schema_text
-from lgbench.leaderboard.scored import score_submission
+from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.leaderboard.svg import OPENING, SMALL_OPENING
 from lgbench.submissions.checked import Submission
 from lgbench.util.errors import LgbenchError
@@ -49,18 +49,27 @@ def derive_files(submissions: Sequence[Submission]) -> dict[str, str]:
     submissions = sorted(submissions, key=lambda submission: submission.system.name)
     scores = [score_submission(submission) for submission in submissions]
     flat = [each for of_system in scores for each in of_system]
-    files = {
-        FRONT_PAGE: front_page(flat),
-        BOARD_FILE: board_record(submissions, flat).model_dump_json(indent=1) + "\n",
-        SCHEMA_FILE: schema_text(),
-        CELLS_FILE: cells_csv(submissions),
-    }
+    files = {FRONT_PAGE: front_page(flat)} | data_files(submissions, flat)
     for submission, of_system in zip(submissions, scores, strict=True):
         files[f"{SYSTEMS}/{submission.system.name}.md"] = system_page(submission, of_system)
         for picture in (each for scores in of_system for each in system_pictures(scores)):
             files[f"{SYSTEMS}/{picture.path}"] = picture.svg()
             files |= {small.path: small.svg() for small in picture.small}
     return files
+
+
+def data_files(submissions: Sequence[Submission], scores: Sequence[SuiteScores]) -> dict[str, str]:
+    """The board as data: its files by their names.
+
+    Args:
+        submissions: The systems, by name.
+        scores: Of every system on every suite.
+    """
+    return {
+        BOARD_FILE: board_record(submissions, scores).model_dump_json(indent=1) + "\n",
+        SCHEMA_FILE: schema_text(),
+        CELLS_FILE: cells_csv(submissions),
+    }
 
 
 def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:

@@ -29,7 +29,7 @@ def main_row(entry: Entry, *, score: str) -> Row:
         "tier": str(entry.on_suite.tier),
         score: _unbroken(estimated(scores.score, of=groups)),
         "transfer gain": _unbroken(estimated(scores.transfer_gain, of=groups, signed=True)),
-        "transfer seen": _seen(scores),
+        "transfer seen": ", ".join(filter(None, seen(scores))),
         "parameters": short_range(entry.on_suite.parameters, none=NONE),
     }
 
@@ -62,7 +62,7 @@ def open_row(entry: Opened, *, of: int) -> Row:
         "#": str(entry.place),
         "system": link(entry.on_suite.system),
         "open score": _unbroken(estimated(entry.scores.score, of=of, mark_one_seed=False)),
-        "asked": _asked(entry.scores),
+        "asked": asked(entry.scores),
         "parameters": short_range(entry.on_suite.parameters, none=NONE),
     }
 
@@ -72,14 +72,14 @@ def _unbroken(figure: str) -> str:
     return figure.replace(", ", ",\N{NO-BREAK SPACE}")
 
 
-def _seen(scores: TrainedScores) -> str:
+def seen(scores: TrainedScores) -> tuple[str, str]:
     """In how many of the covered groups transfer was seen, and in how many more the runs are consistent with it."""
     words = Counter(scores.verdicts[group.group.name].word for group in scores.covered)
-    consistent = f", {count} consistent" if (count := words["consistent with transfer"]) else ""
-    return f"{words['seen']} of {len(scores.covered)}{consistent}"
+    consistent = f"{count} consistent" if (count := words["consistent with transfer"]) else ""
+    return f"{words['seen']} of {len(scores.covered)}", consistent
 
 
-def _asked(scores: OpenScores) -> str:
+def asked(scores: OpenScores) -> str:
     """How a language model was asked: its score depends on it."""
     styles = []
     for result in scores.results:

@@ -46,7 +46,7 @@ COMMANDS = {
     "validate": (
         "Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."
     ),
-    "schema": "Print the JSON Schema of result.json.",
+    "schema": "Print the JSON Schema of result.json, or of the leaderboard's board.json.",
     "export": "Write checkpoints, the suite and results in other forms.",
     "tasks": "List the tasks, or show examples of one.",
     "suites": "List the suites, show one, or lock their test cells.",

@@ -29,13 +29,13 @@ def build(
         "leaderboard"
     ),
 ) -> None:
-    """Re-score every submission, and write leaderboard/README.md and a page with pictures for each system."""
+    """Re-score every submission, and write leaderboard/README.md, board.json, cells.csv and a page for each system."""
     from lgbench.leaderboard.build import derive_files, differences, write_files
     from lgbench.submissions.checking import read_submissions
     from lgbench.util.text import LONGEST_PATH, plain
 
     files = derive_files(read_submissions(submissions))
-    up_to_date = f"{output}/ is up to date with {submissions}/ (pages and pictures: {len(files)})."
+    up_to_date = f"{output}/ is up to date with {submissions}/ (pages, pictures and data: {len(files)})."
     if not check:
         for path in write_files(files, output):
             typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {plain(path, limit=LONGEST_PATH)}")

@@ -44,24 +44,22 @@ def unreadable_sentence(sentences: Sequence[str]) -> str:
     return "\n".join([*sentences[:-1], f"{sentences[-1]} Make {them} readable, or name the folders beside {them}."])
 
 
-def named_folders(given: Sequence[str]) -> tuple[list[Path], dict[str, Path]]:
-    """The folders that a user names, and those given as NAME=DIR, by name. A folder may have `=` in its own name.
+def named_folders(given: Sequence[str]) -> list[tuple[str | None, Path]]:
+    """The folders that a user names, each with the name in NAME=DIR. A folder may have `=` in its own name.
 
     Raises:
-        LgbenchError: A name is given twice, or one side of `=` is empty.
+        LgbenchError: One side of `=` is empty.
     """
-    folders, named = list[Path](), dict[str, Path]()
+    named = list[tuple[str | None, Path]]()
     for text in given:
         name, equals, folder = text.partition("=")
-        if not equals or Path(text).exists():
-            folders.append(Path(text))
-        elif not name or not folder:
-            raise LgbenchError(f"{text!r} does not read as NAME=DIR.")
-        elif name in named:
-            raise LgbenchError(f"Two folders are named {name!r}. Give each system its own name.")
+        if equals and not Path(text).exists():
+            if not name or not folder:
+                raise LgbenchError(f"{text!r} does not read as NAME=DIR, and there is no folder of this name.")
+            named.append((name, Path(folder)))
         else:
-            named[name] = Path(folder)
-    return folders, named
+            named.append((None, Path(text)))
+    return named
 
 
 def files_named(name: str, folders: Sequence[Path]) -> list[Path]:

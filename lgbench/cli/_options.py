@@ -120,6 +120,7 @@ ComparedArm = Annotated[
 AsMarkdown = Annotated[
     bool, typer.Option("--markdown", help="Print the tables as Markdown on stdout, and nothing else.")
 ]
+AllJson = Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout, and nothing else.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV on stdout, and nothing else.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout, and nothing else.")]
 

@@ -37,7 +37,7 @@ def command(
     quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
-    """Compare systems, and say whether one is better; of a single system, compare its arms. Every run is re-scored.
+    """Compare systems, and say whether one is better; of a single system, its arms. Runs are re-scored.
 
     "Is mine better than RoPE?" is `lgbench compare runs/mine --baseline reference-rope`.
     """
@@ -50,8 +50,7 @@ def command(
     from lgbench.util.text import json_text
 
     open_named(suite)
-    plain_folders, named = named_folders(folders)
-    read = read_systems(plain_folders, named)
+    read = read_systems(named_folders(folders))
     with counting("re-scoring runs", quiet=quiet) as report:
         found = compare_results(read.systems, baseline=baseline, arm=arm, report=report, left_out=read.left_out)
     for each in found.left_out:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -57,13 +57,12 @@ def command(
 
     if kind != "lengths" and (baseline is not None or arm is not None):
         raise LgbenchError("--baseline and --arm are for pictures of --kind lengths.")
-    folders, named = named_folders(given)
+    named = named_folders(given)
+    folders = [folder for _, folder in named]
     if kind == "lengths":
-        figure = _by_length(folders, named, baseline=baseline, arm=arm)
-    elif named:
-        raise LgbenchError(
-            f"NAME=DIR is for pictures of --kind lengths: name {str(next(iter(named.values())))!r} alone."
-        )
+        figure = _by_length(named, baseline=baseline, arm=arm)
+    elif any(name is not None for name, _ in named):
+        raise LgbenchError("NAME=DIR is for pictures of --kind lengths. Name the folders alone.")
     elif kind == "series":
         figure = plotting.series_curves([read_result(folder) for folder in finished_runs(folders)])
     elif kind == "training":
@@ -74,11 +73,11 @@ def command(
     typer.echo(f"Wrote {plain(output, limit=LONGEST_PATH)}")
 
 
-def _by_length(folders: list[Path], named: Mapping[str, Path], *, baseline: str | None, arm: str | None) -> Figure:
+def _by_length(named: Sequence[tuple[str | None, Path]], *, baseline: str | None, arm: str | None) -> Figure:
     from lgbench.python.pictures import draw_systems
     from lgbench.python.systems import read_systems
 
-    read = read_systems(folders, named)
+    read = read_systems(named)
     figure, incomplete = draw_systems(read.systems, baseline=baseline, arm=arm)
     for each in (*read.left_out, *incomplete):
         typer.echo(f"Left out: {plain(each, limit=LONGEST_PATH)}.", err=True)

@@ -67,7 +67,7 @@ def given_systems(systems: Sequence[Any]) -> tuple[Systems, tuple[str, ...]]:
     given, left_out = list[Given](), list[str]()
     for number, (name, what) in enumerate(pairs, 1):
         if isinstance(what, str | Path):
-            read = read_systems([] if name else [Path(what)], {name: Path(what)} if name else {})
+            read = read_systems([(name, Path(what))])
             left_out += read.left_out
             results = [each for own in read.systems.values() for each in own]
             given.append(Given(results, str(what), name))
@@ -129,9 +129,12 @@ def _compare_arms(name: str, results: Sequence[Result], report: Report, left_out
     trained = [each for each in results if each.arm != OPEN_ARM]
     left_out = [*left_out, *(f"{place_of(each)}, as it is of arm open" for each in results if each.arm == OPEN_ARM)]
     if not trained:
-        other = "Name a second model to compare it with." if results else "Evaluate whole arms of a group, or a second."
-        why = "is of arm open" if results else "has no complete run"
-        raise LgbenchError(f"There is one system, {name!r}, and it {why}. {other}")
+        if results:
+            raise LgbenchError(f"There is one model, {name!r}, of arm open. Name a second, or `lgbench show` it.")
+        raise LgbenchError(
+            f"{name!r} has no complete run. Evaluate with --group and --arm, or under open, and without --limit, "
+            "--task and --length."
+        )
     counted = [each.result for each in rescored(trained, report)]
     suites = dict.fromkeys(suite_of(each) for each in trained)
     return ArmComparison(name, [score_trained(counted, suite) for suite in suites], left_out)

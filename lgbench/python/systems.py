@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from lgbench.data.groups import OPEN_ARM
 from lgbench.evaluation.stored import SYSTEM_FILE
 from lgbench.python.results import Result, home_of
 from lgbench.python.runs import read_runs
+from lgbench.scoring.systems import why_left_out
 from lgbench.submissions.system import SUBMISSIONS_FOLDER
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.text import plain
@@ -47,24 +48,25 @@ class Found(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def read_systems(folders: Sequence[Path], named: Mapping[str, Path]) -> Found:
+def read_systems(folders: Sequence[tuple[str | None, Path]]) -> Found:
     """The systems in folders.
 
     Args:
-        folders: Each with runs of one or several systems.
-        named: Folders each of which holds one system, by its name.
+        folders: Each with the name of the system whose runs it holds; None where these say it themselves.
 
     Raises:
         LgbenchError: A folder does not exist or holds no finished evaluation; or something in them cannot be read,
             with a sentence for each.
     """
-    wanted = [(None, folder) for folder in folders] + [(name, folder) for name, folder in named.items()]
     given, problems, left_out = list[Given](), list[str](), list[str]()
-    for name, folder in wanted:
+    for name, folder in folders:
         read = read_runs([folder])
-        given.append(Given(_each_once(read.results, given), str(folder), name))
+        own = _each_once(read.results, given)
+        if name is not None and read.results and not own:
+            raise LgbenchError(f"Every run in {str(folder)!r} is in a folder that was named before. Name each once.")
+        given.append(Given(own, str(folder), name))
         problems += read.problems
-        left_out += [f"{str(each)!r}, as its evaluation is not finished" for each in read.unfinished]
+        left_out += [f"{each}, as its evaluation is not finished" for each in read.unfinished]
     if problems:
         them = "it" if len(problems) == 1 else "them"
         raise LgbenchError("\n".join([*dict.fromkeys(problems), f"Fix {them}, or name the folders beside {them}."]))
@@ -81,9 +83,8 @@ def systems_of(given: Sequence[Given]) -> Systems:
     """Results by system.
 
     A name that the user gives counts before that of a submission, of the folder in which `reproduce` keeps runs, or of
-    `label=`. Of the others, those of arm `open` are of their model. Those of trained arms are of one system, as the
-    arms that were evaluated one by one; but of one for each thing that was named where two of them are of the same arm,
-    group and seed.
+    `label=`. Of the others, those of trained arms are of one system, as arms that were evaluated one by one; but of one
+    for each thing that was named where two are of the same arm, group and seed. Those of arm `open` are of their model.
     """
     systems: Systems = {}
     loose: list[Given] = []
@@ -98,7 +99,9 @@ def systems_of(given: Sequence[Given]) -> Systems:
                 systems.setdefault(plain(name, limit=_LONGEST_NAME), []).append(result)
         if rest:
             loose.append(one._replace(results=rest))
-    for name, results in (*_trained(loose).items(), *_open(loose).items()):
+    trained = [one for one in loose if any(each.arm != OPEN_ARM for each in one.results)]
+    others = [one for one in loose if one not in trained]
+    for name, results in (*_of_arms(trained).items(), *_of_models(others).items()):
         systems.setdefault(plain(name, limit=_LONGEST_NAME), []).extend(results)
     return systems
 
@@ -115,15 +118,19 @@ def _homes(results: Iterable[Result]) -> dict[Path | None, str | None]:
     return {home: label if counts[label] == 1 else os.path.relpath(home) for home, label in labels.items()}
 
 
-def _trained(loose: Sequence[Given]) -> Systems:
-    trained = [one._replace(results=[each for each in one.results if each.arm != OPEN_ARM]) for one in loose]
-    trained = [one for one in trained if one.results]
-    runs = [(each.suite, each.arm, each.group, each.seed) for one in trained for each in one.results]
-    if len(trained) < 2 or len(set(runs)) == len(runs):
-        everything = [each for one in trained for each in one.results]
-        return {_common_name(trained): everything} if everything else {}
-    names = _distinct([one.source for one in trained])
-    return {name: list(one.results) for name, one in zip(names, trained, strict=True)}
+def _of_arms(loose: Sequence[Given]) -> Systems:
+    """Results of what was named, each with trained arms in it: of one system, unless they are of the same runs."""
+    runs = [
+        (each.suite, each.arm, each.group, each.seed)
+        for one in loose
+        for each in one.results
+        if each.arm != OPEN_ARM and why_left_out(each) is None
+    ]
+    if len(loose) < 2 or len(set(runs)) == len(runs):
+        everything = [each for one in loose for each in one.results]
+        return {_common_name(loose): everything} if everything else {}
+    names = _distinct([one.source for one in loose])
+    return {name: list(one.results) for name, one in zip(names, loose, strict=True)}
 
 
 def _common_name(given: Sequence[Given]) -> str:
@@ -136,9 +143,9 @@ def _common_name(given: Sequence[Given]) -> str:
     )
 
 
-def _open(loose: Sequence[Given]) -> Systems:
+def _of_models(loose: Sequence[Given]) -> Systems:
     """Results of arm `open`: of their model, or of their folder where several are of one model."""
-    results = [each for one in loose for each in one.results if each.arm == OPEN_ARM]
+    results = [each for one in loose for each in one.results]
     counts = Counter((each.label, each.suite, each.seed) for each in results)
     repeated = {label for (label, _, _), count in counts.items() if count > 1}
     folders = _distinct([str(each.folder or each.label) for each in results])
@@ -174,7 +181,7 @@ def with_baseline(systems: Systems, baseline: str) -> tuple[Systems, str]:
     if not folder.is_dir():
         submitted = [path.parent.name for shelf in _shelves() for path in sorted(shelf.glob(f"*/{SYSTEM_FILE}"))]
         raise UnknownNameError("system or folder", baseline, dict.fromkeys([*systems, *submitted]))
-    found = read_systems([folder], {}).systems
+    found = read_systems([(None, folder)]).systems
     if len(found) > 1:
         raise LgbenchError(f"{baseline!r} holds {len(found)} systems, {', '.join(found)}: a baseline is one of them.")
     ((name, results),) = found.items()
@@ -188,4 +195,4 @@ def _shelves() -> list[Path]:
 
 def place_of(result: Result) -> str:
     """Where a result is, or what it is of, as a sentence names it."""
-    return repr(result.label if result.folder is None else str(result.folder))
+    return result.label if result.folder is None else str(result.folder)

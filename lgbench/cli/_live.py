@@ -49,10 +49,9 @@ class Whole:
             return ""
         return f"about {duration((self._last - self._begun) / self._worked * (self.total - self.done))} left in all"
 
-    @property
-    def line(self) -> str:
-        """Where it is: for the line below a bar."""
-        return ", ".join(filter(None, (f"run {self.done + 1} of {self.total}", self.left)))
+    def line(self, name: str) -> str:
+        """Which run is at work and how long the rest takes: for the line below a bar."""
+        return "; ".join(filter(None, (f"[{self.done + 1}/{self.total}] {name}", self.left)))
 
 
 class LiveMonitor(Monitor):
@@ -76,9 +75,8 @@ class LiveMonitor(Monitor):
 
         if self._training is None:
             name = f"[{self._whole.done + 1}/{self._whole.total}] {self.name}, "
-            display = Display(
-                plan, quiet=False, tell=lambda point: tell(plan, point), name=name, below=self._whole.line
-            )
+            below = self._whole.line(self.name)
+            display = Display(plan, quiet=False, tell=lambda point: tell(plan, point), name=name, below=below)
             self._shown.callback(display.close)
             self._training = display.show
         self._training(progress)
@@ -89,7 +87,7 @@ class LiveMonitor(Monitor):
 
         if self._evaluating is None:
             self._shown.close()  # one bar at a time
-            self._evaluating = self._shown.enter_context(live(name=f"{self.name}: ", below=self._whole.line))
+            self._evaluating = self._shown.enter_context(live(below=self._whole.line(self.name)))
         self._evaluating(progress)
 
     def close(self) -> None:

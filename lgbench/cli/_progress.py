@@ -40,16 +40,15 @@ def reporter(*, quiet: bool, again: bool = True) -> Iterator[Callable[[Progress]
 
 
 @contextlib.contextmanager
-def live(*, name: str, below: str) -> Iterator[Callable[[Progress], None]]:
+def live(*, below: str) -> Iterator[Callable[[Progress], None]]:
     """What shows an evaluation as one of several things in a terminal.
 
     Args:
-        name: What its bar begins with.
         below: A line below the bar, while the model does not report what it uses.
     """
     with _bar(PlainConsole(err=True)) as bar:
         bar.below = below
-        yield _Live(bar, again=True, name=name).show
+        yield _Live(bar, again=True).show
 
 
 @contextlib.contextmanager
@@ -153,8 +152,8 @@ def _bar(console: Console) -> BarWithLine:
 
 
 class _Live:
-    def __init__(self, bar: BarWithLine, *, again: bool, name: str = "") -> None:
-        self._bar, self._name = bar, name
+    def __init__(self, bar: BarWithLine, *, again: bool) -> None:
+        self._bar = bar
         self._again = again
         self._rate = _Rate()
         self._row = bar.add_task("", rate=0.0, accuracy="", share="")
@@ -167,7 +166,7 @@ class _Live:
         where = f"{progress.cell.task} {progress.cell.length} ({progress.cell_number}/{progress.cell_count})"
         self._bar.update(
             self._row,
-            description=f"{self._name}{_AGAIN if is_again else where}",
+            description=_AGAIN if is_again else where,
             completed=progress.done,
             total=None if is_again else progress.total,  # how long that takes is not known: a bar that only moves
             share="" if is_again else f"{100 * progress.done / progress.total:.0f} %",

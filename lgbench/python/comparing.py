@@ -61,7 +61,7 @@ def given_systems(systems: Sequence[Any]) -> tuple[Systems, tuple[str, ...]]:
     Raises:
         LgbenchError: There is nothing, it is neither folders nor results, or it cannot be read.
     """
-    if not systems:
+    if not any(len(each) if isinstance(each, Mapping) else True for each in systems):
         raise LgbenchError("Name systems, as in lgbench.compare('runs/mine', 'submissions/reference-rope').")
     pairs = [pair for each in systems for pair in (each.items() if isinstance(each, Mapping) else [(None, each)])]
     given, left_out = list[Given](), list[str]()

@@ -90,6 +90,8 @@ def systems_of(given: Sequence[Given]) -> Systems:
     loose: list[Given] = []
     homes = _homes(each for one in given if one.name is None for each in one.results)
     for one in given:
+        if one.name is not None:
+            systems.setdefault(plain(one.name, limit=_LONGEST_NAME), [])
         rest = []
         for result in one.results:
             name = one.name or homes.get(_home(result), result.given_label)

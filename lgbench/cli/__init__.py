@@ -65,7 +65,7 @@ PANELS = {
         "tasks": "List the tasks, or show examples of one.",
         "suites": "List the suites, show one, or lock their test cells.",
         "data": "Write the benchmark's data.",
-        "schema": "Print the JSON Schema of result.json.",
+        "schema": "Print the JSON Schema of result.json, or of the leaderboard's board.json.",
     },
 }
 """The commands with their summaries, by the panel of `--help` that lists them."""

@@ -31,7 +31,7 @@ class Reproduce(ArmExperiment):
             shown="main_only, transfer, control",
         ),
     ] = ()
-    seeds: Seeds = 3
+    seeds: Seeds = 5
     seed: SeedList = ()
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -30,6 +30,8 @@ from lgbench.util.users_code import file_sha256, split_place
 
 MOST_LENGTH = 10_000
 """The longest examples that a run may train on: more than a hundred times the suites' own."""
+Division = Literal["closed", "open"]
+"""Whether a run trains on its arm's published stream, in order, from fresh weights, or in any other way."""
 _MOST_SHARES = 1000
 _REFERENCE = "reference"
 _LEFT_OUT = ("draft", "stages", "model_options", "start", "hooks")
@@ -161,6 +163,11 @@ class RunSpec(BaseModel):
     def is_of_its_arm(self) -> bool:
         """Whether the run trains what the suite's arm does: a sweep or an ablation may not."""
         return self.mixture == self.suite_group.mixture(self.arm)
+
+    @property
+    def division(self) -> Division:
+        """`closed` where the run trains on its arm's own stream from fresh weights, else `open`."""
+        return "closed" if self.is_of_its_arm and self.start is None and not self.is_pretrained else "open"
 
     @property
     def other_model(self) -> str | None:

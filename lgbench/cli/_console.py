@@ -23,7 +23,8 @@ class PlainConsole(Console):
     def __init__(self, *, err: bool = False, width: int | None = None) -> None:
         stream = sys.stderr if err else sys.stdout
         # `plain_streams` escapes what is written to it, and hands out a stream that lets a console's styles through.
-        super().__init__(file=cast(TextIO, getattr(stream, "rich_proxied_file", stream)), width=width)
+        target = cast(TextIO, getattr(stream, "rich_proxied_file", stream))
+        super().__init__(file=target, width=width, emoji=False)  # "model.py:M:" is a name, and no picture
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The pieces of text that something is printed as, with their styles."""

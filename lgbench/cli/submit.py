@@ -29,6 +29,7 @@ def command(
 ) -> None:
     """Check results, copy them to submissions/NAME/, and print the Git steps of a pull request."""
     from lgbench.submissions.submitting import Details, submit
+    from lgbench.submissions.system import SUBMISSIONS_FOLDER
 
     runs = finished_runs(folders)
     drafted = _drafted_notes(runs, submissions / name) if training_notes is None else None
@@ -58,11 +59,13 @@ def command(
             f"\nThere was no folder {submissions} here, so one was made. The steps below need a clone of lgbench."
         )
     folder = plain(shlex.quote(str(submitted.folder)), limit=LONGEST_PATH)
+    is_usual = submissions == Path(SUBMISSIONS_FOLDER)
+    elsewhere = "" if is_usual else f" --submissions {plain(shlex.quote(str(submissions)), limit=LONGEST_PATH)}"
     typer.echo(
         f"""
 Next, in this repository:
   lgbench validate {shlex.quote(str(submissions))}
-  lgbench leaderboard build
+  lgbench leaderboard build{elsewhere}
   git switch -c submit-{name}
   git add {folder} leaderboard
   git commit -m "Submit {name}"

@@ -49,7 +49,9 @@ def _draw(axes: Axes, field: Field, names: Sequence[str], arm: str) -> None:
     if field.group is not None:
         shade_zones(axes, field.group)
     for name, entry in field.entries.items():
-        color, dashes = SYSTEM_STYLES[names.index(name)]
+        number = names.index(name)
+        color, dashes = SYSTEM_STYLES[number]
+        width = 2.0 + min(0.8 * (len(names) - 1 - number), 3.2)  # so that equal curves do not hide each other
         look: dict[str, Any] = {"color": color, "linestyle": (0, dashes) if dashes else "-"}
         for seed in entry.curve.seeds if entry.seeds > 1 else []:
             axes.plot(field.lengths, [float(100 * share) for share in seed], **look, linewidth=0.6, alpha=0.5)
@@ -58,7 +60,7 @@ def _draw(axes: Axes, field: Field, names: Sequence[str], arm: str) -> None:
         label = shown.name if arm == OPEN_ARM and entry.seeds == 1 else shown.label
         # A name that begins with an underscore would be missing from the legend, and dollars would be mathematics.
         label = label.replace("$", r"\$") if not label.startswith("_") else f" {label}".replace("$", r"\$")
-        axes.plot(field.lengths, mean, **look, linewidth=2.0, marker="o", markersize=3, label=label)
+        axes.plot(field.lengths, mean, **look, linewidth=width, marker="o", markersize=1 + width, label=label)
     title = field.task if field.group is None else f"{field.name}: {field.task}, {arm}"
     axes.set(title=title, xlabel="length", ylabel="exact match in %", ylim=(-3, 113))
     axes.set_xticks(field.lengths)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LONGEST = 300
+_LONGEST_IN_PICTURE = 24
 
 
 class SystemComparison:
@@ -86,7 +87,7 @@ class SystemComparison:
 def _picture(contest: Contest, field: Field) -> str:
     """The systems by length, in a group or a main task."""
     drawn = [
-        (entry.curve.renamed(name), SYSTEM_STYLES[number % len(SYSTEM_STYLES)])
+        (entry.curve.renamed(plain(name, limit=_LONGEST_IN_PICTURE)), SYSTEM_STYLES[number % len(SYSTEM_STYLES)])
         for number, (name, entry) in enumerate(field.entries.items())
     ]
     where = field.name if field.group is None else f"{field.name}, arm {contest.arm}"

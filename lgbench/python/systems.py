@@ -117,7 +117,7 @@ def _homes(results: Iterable[Result]) -> dict[Path | None, str | None]:
     """What the systems are called whose home says it: by its path, where two homes would have the same name."""
     labels = {home: each.given_label for each in results if (home := _home(each)) is not None}
     counts = Counter(labels.values())
-    return {home: label if counts[label] == 1 else os.path.relpath(home) for home, label in labels.items()}
+    return {home: label if counts[label] == 1 else str(home) for home, label in labels.items()}
 
 
 def _of_arms(loose: Sequence[Given]) -> Systems:
@@ -136,13 +136,13 @@ def _of_arms(loose: Sequence[Given]) -> Systems:
 
 
 def _common_name(given: Sequence[Given]) -> str:
-    """What the folders are called that are of one system: the only one, or the one that holds them all."""
-    if len(given) == 1:
-        return _distinct([given[0].source])[0]
+    """What a system is called: as the only thing that was named, as its model, or as the folder that holds all."""
     models = list(dict.fromkeys(each.label for one in given for each in one.results))
-    return (
-        models[0] if len(models) == 1 else Path(os.path.commonpath([Path(one.source).absolute() for one in given])).name
-    )
+    folders = [Path(one.source).absolute() for one in given if Path(one.source).is_dir()]
+    if len(given) == 1 and folders:
+        return _distinct([given[0].source])[0]
+    above = {folder.parent for folder in folders}
+    return models[0] if len(models) == 1 or len(folders) < len(given) or len(above) > 1 else above.pop().name
 
 
 def _of_models(loose: Sequence[Given]) -> Systems:

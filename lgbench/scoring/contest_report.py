@@ -76,12 +76,17 @@ def _by_field(contest: Contest, duel: Duel) -> Table:
         shares = [percent(side.accuracy.value) for side in sides]
         seeds = "/".join(str(side.seeds) for side in sides)
         p = duel.corrected_ps[field.name]
-        rows.append((field.name, seeds, *shares, _bracketed(difference), None if p is None else f"{p:.3f}"))
+        rows.append((field.name, seeds, *shares, _bracketed(difference), None if p is None else _p(p)))
     arm = "main tasks" if contest.is_open else f"arm {contest.arm}"
     corrected = ", p after Holm's correction" if sum(len(each.differences) for each in contest.duels) > 1 else ""
     title = f"{duel.first} - {duel.second}: {arm} in the transfer zone, exact match in %{corrected}"
     noun, runs = ("task", "runs") if contest.is_open else ("group", "seeds")
     return Table(title, (noun, runs, duel.first, duel.second, "difference", "p"), rows)
+
+
+def _p(p: float) -> str:
+    """A p-value for a column of them."""
+    return p_text(p).removeprefix("p ").removeprefix("= ").replace(" ", "")
 
 
 def _gains(contest: Contest, duel: Duel) -> Table:
@@ -116,8 +121,10 @@ def _by_length(contest: Contest, field: Field) -> Table:
         if field.name in duel.differences:
             name = "difference" if len(contest.duels) == 1 else f"{duel.first} - {duel.second}"
             rows.append((name, *map(points, _by_length_difference(field, duel)), ""))
-    trained = "" if field.group is None else f" (trained to {field.group.main_length}, {_longest(contest, field)})"
-    title = f"{field.name}: {field.task} by length{trained}, exact match in %"
+    title = f"{field.task} by length, exact match in %"
+    if field.group is not None:
+        trained = f"(trained to {field.group.main_length}, {_longest(contest, field)})"
+        title = f"{field.name}: {field.task} by length {trained}, exact match in %"
     return Table(title, ("system", *map(str, field.lengths), "curve"), rows)
 
 

@@ -57,7 +57,7 @@ def test_eval_prints_the_table_and_where_the_result_is(lgbench: Shell) -> None:
         ["reverse_add", "100", "100-100", "50.0", "47-53", "0", "0-1", "12", "12", "██████▁▁▁▁"],
         ["reverse", "100", "100-100", "100", "100-100", "100", "99-100", "≥20", "≥20", "██████████"],
     ]
-    assert "\n  cells: is partial, so it has no score" in done.out
+    assert "\nPartial: 20 of the 133 cells of its arm.\n" in done.out
     folder = Path(done.out.rsplit("Result: ", 1)[1].strip())
     assert folder.parts[0] == "runs"
     assert lgbench("rescore", folder).status == 0

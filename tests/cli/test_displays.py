@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lgbench.cli._progress import reporter
+from lgbench.cli._progress import BarWithLine, TimeLeft, duration, reporter
+from lgbench.cli._report import print_parts
 from lgbench.data.suites import Cell, load_suite
 from lgbench.evaluation.loop import Progress
 from lgbench.results.schema import Usage
+from lgbench.util.tables import Table
 
 STRINGS = load_suite("mini-v1").group("capitalize-reverse")
 
@@ -42,6 +44,27 @@ def shown(monkeypatch: pytest.MonkeyPatch, progress: Progress, *, width: int = 1
         assert show is not None
         show(progress)
     return terminal.lines
+
+
+def test_a_name_between_colons_is_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    print_parts([Table("m.py:M: by length", ("model.py:M:", "a:x:"), [("b:o:", ":+1:")]), "c:M:d"])
+    assert {"m.py:M:", "model.py:M:", "a:x:", "b:o:", ":+1:", "c:M:d"} <= set(capsys.readouterr().out.split())
+
+
+def test_nothing_is_said_of_the_time_left_before_or_after_it_means_something() -> None:
+    now = [0.0]
+    left = TimeLeft()
+    bar = BarWithLine(left, get_time=lambda: now[0])
+    row = bar.add_task("", total=100)
+    task = bar.tasks[0]
+    seen = []
+    for moment, done in ((1.0, 20), (6.0, 40), (9.0, 60), (20.0, 100)):
+        now[0] = moment
+        bar.update(row, completed=done)
+        seen.append(str(left.render(task)))
+    assert seen[0] == seen[-1] == ""
+    assert re.fullmatch(r"0:00:\d\d", seen[2])
+    assert [duration(each) for each in (99.4, 150, 5400)] == ["99 s", "2 min", "1 h 30 min"]
 
 
 def make_progress(*, done: int, usage: Usage | None = None) -> Progress:

@@ -72,7 +72,7 @@ def wrong_ends(result: Result) -> str:
     wrong = sum(each.total - each.correct for each in counts)
     late = sum(each.late for each in counts)
     if any(each.empty is None for each in counts):  # an older result, whose replies are not at hand
-        return f"Of {wrong:,} wrong replies {late:,} go on after their target." if late else ""
+        return f"Of {wrong:,} wrong replies {late:,} continue after their target." if late else ""
     empty, early = (sum(getattr(each, name) for each in counts) for name in ("empty", "early"))
     if not empty + early + late:
         return ""

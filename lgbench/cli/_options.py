@@ -74,7 +74,7 @@ RunsFolder = Annotated[
     typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="one in runs/"),
 ]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train seeds 0 to SEEDS - 1.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the run in --output.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show no progress, and no summary of what is left in files.")
 ]

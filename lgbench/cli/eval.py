@@ -94,7 +94,7 @@ def command(
 ) -> None:
     """Run a model through a suite and write a result that anyone can check."""
     if resume and output is None:
-        raise LgbenchError("--resume needs --output: the folder of the run to go on with.")
+        raise LgbenchError("--resume needs --output: the folder of the run to resume.")
     if not quiet:
         typer.echo(f"Loading {model} for {suite}, arm {arm} ...", err=True)
 
@@ -111,7 +111,7 @@ def command(
     plan = make_plan(found, arm=arm, groups=groups, tasks=listed(task), lengths=lengths, seed=seed, limit=limit)
     size = _batch_size(batch_size)
     if resume and output is not None and not output.exists() and not quiet:
-        typer.echo(f"There is no {str(output)!r} to go on with: this run begins it.", err=True)
+        typer.echo(f"There is no {str(output)!r} to resume: this run starts there.", err=True)
     named = [model, found.name, *groups, arm, *([] if seed is None else [f"seed{seed}"])]
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
     is_series, shown = "revisions" in options, not as_json and not quiet
@@ -172,7 +172,7 @@ def _telling_how_to_go_on(kept: Path, base: Path, *, is_series: bool) -> Iterato
             typer.echo("\nInterrupted.", err=True)
         begun = [f"*/{PARTIAL_FILE}", f"*/{RESULT_FILE}"] if is_series else [PARTIAL_FILE]
         if any(any(kept.glob(name)) for name in begun):
-            typer.echo(f"Every reply up to here is kept; go on with:\n  {_resumed(base)}", err=True)
+            typer.echo(f"Every reply up to here is kept; resume with:\n  {_resumed(base)}", err=True)
         if interrupted:
             raise typer.Exit(130) from None
         raise

@@ -51,7 +51,7 @@ def command(
         typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
         typer.echo(f"  {drafted}")
     if submitted.to_mend:
-        typer.echo("\nBefore the next step, mend these:")
+        typer.echo("\nBefore the next step, fix these:")
         for problem in submitted.to_mend:
             typer.echo(f"  {problem}")
     if not is_clone:

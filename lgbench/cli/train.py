@@ -93,7 +93,7 @@ def command(
     if record.finished:
         typer.echo(f"Evaluate it:\n  {_evaluation(record, folder)}")
     else:
-        typer.echo(f"Go on from step {record.steps_done} with --resume --output {shlex.quote(str(folder))}")
+        typer.echo(f"Resume from step {record.steps_done} with --resume --output {shlex.quote(str(folder))}")
 
 
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ def shown(plan: RunSpec, folder: Path, *, resume: bool, quiet: bool) -> Iterator
     from lgbench.training.state import STATE
 
     if resume and not quiet and not any((folder / name).exists() for name in (STATE, RECORD)):
-        typer.echo(f"There is no run in {str(folder)!r} to go on with: this one starts at step 0.", err=True)
+        typer.echo(f"There is no run in {str(folder)!r} to resume: this one starts at step 0.", err=True)
     display = Display(plan, quiet=quiet)
     try:
         yield display.show
@@ -128,7 +128,7 @@ def _say_interrupted(folder: Path) -> None:
     if (state := read_state(folder)) is not None or (folder / RECORD).exists():
         saved = (state.record if state else read_training_record(folder)).steps_done
         typer.echo(
-            f"\nInterrupted. Go on from step {saved} with --resume --output {shlex.quote(str(folder))}", err=True
+            f"\nInterrupted. Resume from step {saved} with --resume --output {shlex.quote(str(folder))}", err=True
         )
     else:
         typer.echo("\nInterrupted before the first step was done: there was nothing to save.", err=True)

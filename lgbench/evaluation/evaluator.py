@@ -89,7 +89,7 @@ def evaluate_plan(
     """
     check_batch_size(batch_size)
     if resume and output is None:
-        raise LgbenchError("resume=True needs output: the folder of the run to go on with.")
+        raise LgbenchError("resume=True needs output: the folder of the run to resume.")
     plan = as_trained(plan, model.trained)
     if isinstance(model.predictor, RecordedReplies):
         model.predictor.check_ids(plan.suite)

@@ -41,7 +41,7 @@ def find_runs(folders: Sequence[Path]) -> Found:
         begun = [path for path in begun if path not in done]
         if not done and not closed and begun:
             raise LgbenchError(
-                f"The evaluation in {str(begun[0])!r} is not finished. Go on with it by its command and --resume."
+                f"The evaluation in {str(begun[0])!r} is not finished. Resume it with its command and --resume."
             )
         if not done and not closed:
             raise LgbenchError(f"{str(folder)!r} holds no finished evaluation: there is no {RESULT_FILE} in it.")

@@ -193,7 +193,7 @@ def _check_same(path: Path, difference: str, *, resume: bool, state: str) -> Non
     if difference:
         raise FolderTakenError(f"{str(path)!r} holds another {state} run ({difference}). Choose another --output.")
     if not resume:
-        hint = "Add --resume to show it" if state == "finished" else "Add --resume to go on with it"
+        hint = "Add --resume to show it" if state == "finished" else "Add --resume to continue it"
         raise FolderTakenError(f"{str(path)!r} already holds this run, {state}. {hint}, or choose another --output.")
 
 

@@ -80,7 +80,7 @@ def test_a_checkpoint_is_evaluated_as_what_it_was_trained_as(lgbench: Shell) -> 
 def test_a_run_says_where_it_starts_and_what_shapes_it(lgbench: Shell) -> None:
     Path("mine.py").write_text(MODULE, encoding="utf-8")
     done = lgbench("train", "copy-mqar", "transfer", *SMALL, "--resume", "--output", "runs/new")
-    assert "There is no run in 'runs/new' to go on with: this one starts at step 0." in done.err
+    assert "There is no run in 'runs/new' to resume: this one starts at step 0." in done.err
     own = ["train", "copy-mqar", "transfer", "--model", "mine.py:build"]
     assert "--set layers shapes the reference model only" in lgbench(*own, "--set", "layers=3").err
     (leftover := Path("runs/new/.state.safetensors.abc.lgbench-tmp")).write_text("", encoding="utf-8")
@@ -155,7 +155,7 @@ def test_a_module_whose_file_has_changed_does_not_go_on(lgbench: Shell, monkeypa
         patch.setattr(trainer, "take_step", cut)
         stopped = lgbench(*command)
     assert stopped.status == 130
-    assert "Go on from step 2 with --resume" in stopped.err
+    assert "Resume from step 2 with --resume" in stopped.err
     file.write_text(MODULE.replace("nn.Linear(4, size))", "nn.Linear(4, size), nn.Tanh())"), encoding="utf-8")
     refused = lgbench(*command, "--resume")
     assert refused.status == 1

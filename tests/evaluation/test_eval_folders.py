@@ -75,7 +75,7 @@ def test_a_long_name_is_cut(lgbench: Shell, tmp_path: Path) -> None:
 def test_the_command_that_goes_on_is_one(lgbench: Shell) -> None:
     """Also where MODEL follows a `--`, behind which nothing is an option."""
     for arguments in (["m.py:Stops", *SHORT], [*SHORT, "--", "m.py:Stops"]):
-        told = lgbench("eval", *arguments).err.partition("go on with:\n")[2].splitlines()[0]
+        told = lgbench("eval", *arguments).err.partition("resume with:\n")[2].splitlines()[0]
         again = lgbench(*shlex.split(told)[1:])
         assert "RuntimeError: spent" in again.err, "it went on to where the model stops"
 
@@ -84,12 +84,12 @@ def test_the_command_that_goes_on_is_one(lgbench: Shell) -> None:
 @pytest.mark.slow
 def test_a_damaged_run_is_not_said_to_go_on(lgbench: Shell, file: str, content: bytes) -> None:
     command = ("eval", "m.py:Stops", *SHORT, "--batch-size", "1", "--output", "run")
-    assert "go on with:" in lgbench(*command).err
+    assert "resume with:" in lgbench(*command).err
     Path("run", file).write_bytes(content)
     done = lgbench(*command, "--resume")
     assert done.status == 1
     assert file in done.err
-    assert "go on with" not in done.err
+    assert "resume with" not in done.err
 
 
 ECHO = ("eval", "echo", "--task", "reverse", "--length", "2", "--limit", "2", "-q", "--output")

@@ -232,7 +232,7 @@ def test_an_error_in_predict_shows_the_users_frames_only() -> None:
         ({"seed": -1}, "out of range"),
         ({"batch_size": 0}, "Give 1 or more"),
         ({"batch_size": "8"}, "Batch size '8' is out of range"),
-        ({"resume": True}, "needs output: the folder of the run to go on with"),
+        ({"resume": True}, "needs output: the folder of the run to resume"),
     ],
 )
 def test_what_does_not_exist_is_told_with_what_does(options: dict[str, object], sentence: str) -> None:

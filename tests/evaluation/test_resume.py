@@ -191,7 +191,7 @@ def test_replies_that_nothing_describes_are_left_alone(tmp_path: Path) -> None:
 def test_without_resume_an_unfinished_run_is_left_alone(tmp_path: Path) -> None:
     interrupted(tmp_path, 300)
     before = (tmp_path / PARTIAL_FILE).read_bytes()
-    with pytest.raises(LgbenchError, match=r"already holds this run, unfinished. Add --resume to go on with it"):
+    with pytest.raises(LgbenchError, match=r"already holds this run, unfinished. Add --resume to continue it"):
         run(FailsAfter(10**9), tmp_path)
     assert (tmp_path / PARTIAL_FILE).read_bytes() == before
 

@@ -76,7 +76,7 @@ def test_a_series_that_stops_between_two_revisions_says_how_to_go_on(
     told = capsys.readouterr().err
     assert stopped.value.code == 1
     (folder,) = Path("runs").iterdir()
-    assert f"go on with:\n  {shlex.join(sys.argv)} --resume --output {folder}" in told
+    assert f"resume with:\n  {shlex.join(sys.argv)} --resume --output {folder}" in told
 
 
 def test_revisions_are_named_in_one_place(tmp_path: Path) -> None:

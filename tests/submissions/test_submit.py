@@ -224,7 +224,7 @@ def test_submit_and_validate_as_typed(
     status, out = lgbench("submit", *run_folders.values(), "--name", "mine", "--authors", "A", "--authors", "B")
     assert status == 0
     assert f"Added submissions/mine/{RUN}\n" in out
-    assert "mend these:\n  submissions/mine/system.json: description: fill this in\n" in out
+    assert "fix these:\n  submissions/mine/system.json: description: fill this in\n" in out
     assert "git add submissions/mine leaderboard\n" in out
     assert "need a clone" not in out
     assert "need a clone" in lgbench("submit", run_folders[RUN], "--name", "mine", "--submissions", "elsewhere")[1]

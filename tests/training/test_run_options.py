@@ -81,7 +81,7 @@ def test_hooks_by_name_are_recorded(lgbench: Shell) -> None:
     done = lgbench(*TRAIN, *SMALL, *hooks, "--output", "a")
     assert done.status == 0, done.err
     assert "step 2/4: a hook stopped it: step 2 was reached" in done.err
-    assert done.out.endswith("Go on from step 2 with --resume --output a\n")
+    assert done.out.endswith("Resume from step 2 with --resume --output a\n")
     assert "on 8 examples" in done.out
     assert [path.name for path in Path("a/points").iterdir()] == ["step2"]
     assert plan_of("a")["hooks"] == [
@@ -139,7 +139,7 @@ def test_ctrl_c_saves_between_points(lgbench: Shell) -> None:
     stopped = lgbench(*command, "--output", "a")
     assert stopped.status == 130
     assert "step 3/6: the state after step 3 was saved" in stopped.err
-    assert "\nInterrupted. Go on from step 3 with --resume --output a\n" in stopped.err
+    assert "\nInterrupted. Resume from step 3 with --resume --output a\n" in stopped.err
     assert lgbench(*command, "--output", "a", "--resume").status == 0
     assert lgbench(*command[:-2], "--output", "whole").status == 0
     assert weights("a") == weights("whole")

@@ -44,11 +44,17 @@ def _cells(line: str) -> list[str]:
 def column(preset: str, group: str) -> str:
     if preset == "paper":
         return "`paper`"
-    return f"`mini`, {'arithmetic' if 'add' in group else 'mazes' if 'maze' in group else 'strings'}"
+    return f"`{preset}`, {'arithmetic' if 'add' in group else 'mazes' if 'maze' in group else 'strings'}"
 
 
-@pytest.mark.parametrize("preset", ["mini", "paper"])
-@pytest.mark.parametrize("group", [group.name for group in MINI.groups])
+@pytest.mark.parametrize(
+    ("preset", "group"),
+    [
+        *((preset, group.name) for preset in ("mini", "paper") for group in MINI.groups),
+        ("tuned", "copy-mqar"),
+        ("tuned", "capitalize-reverse"),
+    ],
+)
 def test_the_table_shows_every_setting_of_every_preset(preset: str, group: str) -> None:
     shown = table()[column(preset, group)]
     assert sorted(shown) == sorted(TrainingSettings.model_fields)

@@ -42,6 +42,7 @@ COMMANDS = {
     ),
     "rescore": "Regenerate the data, rebuild every reply, and recompute every count of results.",
     "models": "List the kinds of models that MODEL can name, with their model options and the package they come from.",
+    "methods": "List the methods that change how a model is trained, or explain one.",
     "submit": "Check results, copy them to submissions/NAME/, and print the Git steps of a pull request.",
     "validate": (
         "Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."

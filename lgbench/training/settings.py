@@ -178,6 +178,20 @@ def preset_settings(
         raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={usual}.") from None
 
 
+def changed_settings(settings: TrainingSettings, changes: Mapping[str, Any]) -> TrainingSettings:
+    """The settings with some changed, validated again.
+
+    Raises:
+        LgbenchError: One cannot have the value, or they do not fit together.
+    """
+    try:
+        return TrainingSettings.model_validate(settings.model_dump() | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"The setting {first['loc'][0]} would be {first['input']!r}: " if first["loc"] else ""
+        raise LgbenchError(f"{name}{first['msg'].removeprefix('Value error, ')}".rstrip(".") + ".") from None
+
+
 def learning_rate(settings: TrainingSettings, step: int, *, highest: float | None = None) -> float:
     """The learning rate of step number `step`, from 0: linear warm-up, then as `settings.schedule` says.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lgbench.methods.positions import Positions
 from lgbench.methods.shares import Shares
+from lgbench.methods.state_space import StateSpace
+from lgbench.methods.ternary import Ternary
 from lgbench.models.loading import check_texts
 from lgbench.training.method import ChosenMethod, Method
 from lgbench.training.planned import PlannedMethod
@@ -13,7 +16,12 @@ from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.text import key_values
 from lgbench.util.users_code import file_sha256, load_named, user_code
 
-METHODS: Mapping[str, type[Method]] = {"shares": Shares}
+METHODS: Mapping[str, type[Method]] = {
+    "ternary": Ternary,
+    "positions": Positions,
+    "state-space": StateSpace,
+    "shares": Shares,
+}
 """Those of lgbench, in the order in which they are listed."""
 
 

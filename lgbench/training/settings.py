@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lgbench.data.task import Domain, Family
-from lgbench.models.architecture import Architecture
+from lgbench.models.architecture import Architecture, Position
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
 Positive = Annotated[int, Field(ge=1)]
@@ -32,11 +32,16 @@ class TrainingSettings(BaseModel):
         width: Size of a token's vector between blocks.
         hidden: Size of the feed-forward layer's inner vector.
         theta: Base of the rotary wavelengths.
-        position: `rope` or `nope`.
+        position: `rope`, `half-rope`, `alibi` or `nope`.
+        position_range: In training each row's positions are random increasing numbers below this, with `rope` and
+            `half-rope`; 0 for 0, 1, 2, ...
+        weights: Of the blocks' matrices: `float`, or `ternary` for weights that are -s, 0 or s.
         head_size: Size of a head's queries, keys and values; `width / heads` if null, which `--set` takes as well.
         initial_std: Standard deviation of the reference model's fresh matrices.
         steps: Optimizer steps.
         warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
+        rate_cut: What the learning rate is multiplied by from half of the steps on.
+        decay_until: Share of the steps after which weights no longer decay.
         decay: Share of the steps, at the end, in which it falls to 0 along half a cosine.
         schedule: Of the learning rate after the warm-up: `trapezoid` holds it and then decays along half a cosine;
             `cosine` and `linear` decay from the end of the warm-up on, and do not use `decay`.
@@ -67,12 +72,16 @@ class TrainingSettings(BaseModel):
     width: Positive
     hidden: Positive
     theta: PositiveReal = 10_000.0
-    position: Literal["rope", "nope"] = "rope"
+    position: Position = "rope"
+    position_range: Natural = 0
+    weights: Literal["float", "ternary"] = "float"
     head_size: Annotated[Positive | None, BeforeValidator(lambda given: None if given == "null" else given)] = None
     initial_std: PositiveReal = 0.02
     steps: Positive
     warmup: Share = 0.1
     decay: Share = 0.4
+    rate_cut: Annotated[float, Field(gt=0, le=1)] = 1.0
+    decay_until: Annotated[float, Field(ge=0, le=1)] = 1.0
     batch: Annotated[int, Field(ge=1, le=MOST_EXAMPLES)]
     schedule: Literal["trapezoid", "cosine", "linear"] = "trapezoid"
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -201,6 +210,8 @@ def learning_rate(settings: TrainingSettings, step: int, *, highest: float | Non
         highest: The rate at the end of the warm-up; `settings.learning_rate` if None.
     """
     highest = settings.learning_rate if highest is None else highest
+    if 2 * step >= settings.steps:
+        highest *= settings.rate_cut
     warmup = round(settings.warmup * settings.steps)
     if step < warmup:
         return highest * (step + 1) / warmup

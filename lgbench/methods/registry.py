@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lgbench.methods.positions import Positions
+from lgbench.methods.rnb import RnB
 from lgbench.methods.shares import Shares
 from lgbench.methods.state_space import StateSpace
 from lgbench.methods.ternary import Ternary
@@ -20,6 +21,7 @@ METHODS: Mapping[str, type[Method]] = {
     "ternary": Ternary,
     "positions": Positions,
     "state-space": StateSpace,
+    "rnb": RnB,
     "shares": Shares,
 }
 """Those of lgbench, in the order in which they are listed."""

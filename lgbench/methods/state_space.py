@@ -26,7 +26,7 @@ class StateSpace(Method):
     layers: _Size | None = Field(default=None, description="Blocks; twice the transformer's if not given.")
     width: _Size | None = Field(default=None, description="Of a token's vector; the transformer's if not given.")
     heads: _Size = Field(default=8, description="Heads of a block; they must divide twice the width.")
-    state: _Size = Field(default=64, description="Size of the keys by which the memory is written and read.")
+    state: _Size = Field(default=32, description="Size of the keys by which the memory is written and read.")
 
     def planned(self, plan: RunSpec) -> RunSpec:
         """The same run of the other model.

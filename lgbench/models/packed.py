@@ -55,7 +55,8 @@ def _turn(model: Transformer, x: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor
 
 def _drawn_turn(model: Transformer, x: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor]:
     """The same where each row has positions of its own."""
-    cosines, sines = [], []
+    cosines: list[Tensor] = []
+    sines: list[Tensor] = []
     for rows, time in shapes:
         turn = model.rotation(0, time, x.device, x.dtype, rows=rows)
         assert turn is not None

@@ -67,13 +67,14 @@ class StateSpaceBlock(nn.Module):
         """(batch, time, width) to the same shape, and what is remembered."""
         batch, time, _ = x.shape
         parts = (self.inner, self.inner + 2 * self.state, self.heads)
-        gate, mixed, steps = self.read(self.norm(x)).split(parts, dim=-1)
+        gate, mixed, steps = self.read(self.norm(x)).split(parts, dim=-1)  # type: ignore[no-untyped-call]
         window = mixed.new_zeros(batch, _TAPS - 1, mixed.shape[2]) if before is None else before.window
         padded = torch.cat((window, mixed), dim=1)
         mixed = F.silu((padded.unfold(1, _TAPS, 1) * self.taps).sum(-1) + self.tap_bias)
         inputs, keys, queries = mixed.split((self.inner, self.state, self.state), dim=-1)
         heads = torch.unflatten(inputs, 2, (self.heads, -1)).transpose(1, 2)
-        sizes = F.softplus((steps + self.step_bias).float()).transpose(1, 2)
+        exact = torch.promote_types(steps.dtype, torch.float32)
+        sizes = F.softplus((steps + self.step_bias).to(exact)).transpose(1, 2)
         fall = (-self.log_rate.exp()[:, None] * sizes).cumsum(dim=2)  # log of what is left of the beginning
         written = heads * sizes[..., None].to(heads.dtype)
         found = self._attend(queries, keys, written, fall)
@@ -129,7 +130,7 @@ class StateSpaceModel(nn.Module):
         return logits, after
 
 
-def build(size: int, layers: int = 6, width: int = 128, heads: int = 8, state: int = 64) -> StateSpaceModel:
+def build(size: int, layers: int = 6, width: int = 128, heads: int = 8, state: int = 32) -> StateSpaceModel:
     """A fresh model, as `--model lgbench.models.state_space:build` names it.
 
     Raises:

@@ -74,7 +74,7 @@ class TernaryLinear(Linear):
     def _apply(self, *arguments: Any, **named: Any) -> Any:
         """On another device or in another type it is rounded again."""
         self._rounded = None
-        return super()._apply(*arguments, **named)
+        return super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]
 
 
 class TritLinear(Linear):

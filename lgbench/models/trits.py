@@ -76,7 +76,7 @@ def _pack2(blocks: _Bytes) -> _Bytes:
 
 def _unpack2(data: _Bytes) -> _Bytes:
     shifts = np.array([0, 2, 4, 6], dtype=np.uint8)[None, None, :, None]
-    return (data.reshape(-1, 2, 1, 32) >> shifts) & 3
+    return ((data.reshape(-1, 2, 1, 32) >> shifts) & 3).astype(np.uint8)
 
 
 def _pack1(blocks: _Bytes) -> _Bytes:
@@ -98,7 +98,7 @@ def _digits(data: _Bytes, count: int) -> _Bytes:
     """The first digits in base 3 of bytes, row by row, shape (blocks, count * bytes)."""
     left, rows = data.astype(np.uint16), []
     for _ in range(count):
-        left = left * 3
-        rows.append((left >> 8).astype(np.uint8))
-        left = left & 255
+        tripled = left.astype(np.uint16) * np.uint16(3)
+        rows.append((tripled >> 8).astype(np.uint8))
+        left = (tripled & 255).astype(np.uint16)
     return np.concatenate(rows, axis=1)

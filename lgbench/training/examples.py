@@ -16,6 +16,7 @@ from lgbench.data.task import Example, Stream
 from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.training.batching import Batch, Passing, make_batch, mixture_batches, stream_rows
 from lgbench.training.changes import DataChange, MixtureChange, PoolChange, PooledPart, Triple, triples_sha256
+from lgbench.training.hooks import RowSource
 from lgbench.training.pools import GivenExample, Pools
 from lgbench.training.rows import Row, encode_row
 from lgbench.training.spec import MOST_LENGTH, RunSpec, TrainedPart
@@ -72,7 +73,7 @@ class RunData:
         plan: RunSpec,
         passing: Passing,
         *,
-        source: Source | None = None,
+        source: Source | RowSource | None = None,
         changes: Iterable[DataChange] = (),
         pools: Tensor | None = None,
     ) -> None:
@@ -158,6 +159,9 @@ class RunData:
 
     def _of_source(self, step: int) -> Iterator[Batch]:
         size = self._passing["size"]
+        if isinstance(self.source, RowSource):
+            for number in count(step):
+                yield self._made(self.source.rows(number))
         for number in count(step):
             with user_code(f"The source, asked for the examples of step {number},"):
                 given = list(islice(self.source.batch(number), size + 1))  # type: ignore[union-attr]

@@ -21,6 +21,7 @@ from lgbench.util.users_code import file_sha256, load_callable
 if TYPE_CHECKING:
     from lgbench.training.batching import Batch
     from lgbench.training.record import CurvePoint
+    from lgbench.training.rows import Row
     from lgbench.training.spec import RunSpec
     from lgbench.training.trainer import Training
 
@@ -66,6 +67,18 @@ class Hook:
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave: memory-mapped, so copy what is kept."""
+
+
+class RowSource(Hook):
+    """A hook of a method that gives the examples of each step instead of the plan's mixture."""
+
+    def rows(self, step: int) -> list[Row]:
+        """The examples of a step, as many as the setting `batch` says, from its number and the hook's own state.
+
+        Args:
+            step: The step's number, from 0; each call is for the step after that of the call before.
+        """
+        raise NotImplementedError
 
 
 class KeepPoints(Hook):

@@ -13,7 +13,6 @@ from lgbench.training.planned import Division, PlannedMethod
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
-    from lgbench.training.examples import Source
     from lgbench.training.hooks import Hook
     from lgbench.training.spec import RunSpec
 
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 class Method(BaseModel):
     """How training under an arm is changed. The fields of a subclass are its options, its docstring its definition.
 
-    A method is a value without state. What it does is in the plan that `planned` gives, in the hooks that are called
-    while a run trains, and in the source of its examples. What a hook must remember over an interruption belongs into
-    its `state` and `tensors`.
+    A method is a value without state. What it does is in the plan that `planned` gives, and in the hooks that are
+    called while a run trains, one of which may be a `RowSource`. What a hook must remember over an interruption belongs
+    into its `state` and `tensors`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,10 +41,6 @@ class Method(BaseModel):
     def hooks(self, plan: RunSpec) -> Sequence[Hook]:
         """The hooks that do what a plan cannot say, made anew in each process that trains the run."""
         return ()
-
-    def source(self, plan: RunSpec) -> Source | None:
-        """What gives the examples of each step; None for the plan's mixture. It may be one of the hooks."""
-        return None
 
     @classmethod
     def definition(cls) -> str:

@@ -194,7 +194,7 @@ def changed_settings(settings: TrainingSettings, changes: Mapping[str, Any]) -> 
         LgbenchError: One cannot have the value, or they do not fit together.
     """
     try:
-        return TrainingSettings.model_validate(settings.model_dump() | changes)
+        return TrainingSettings.model_validate(settings.model_dump() | dict(changes))
     except ValidationError as error:
         first = error.errors()[0]
         name = f"The setting {first['loc'][0]} would be {first['input']!r}: " if first["loc"] else ""

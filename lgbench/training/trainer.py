@@ -23,7 +23,7 @@ from lgbench.training.batching import Passing
 from lgbench.training.curve import DevSet
 from lgbench.training.examples import RunData, Source, source_name
 from lgbench.training.hook_calls import HookCalls
-from lgbench.training.hooks import Hook
+from lgbench.training.hooks import Hook, RowSource
 from lgbench.training.method import Method
 from lgbench.training.modules import build_module, check_length
 from lgbench.training.pools import GivenExample
@@ -202,7 +202,7 @@ class Training:
             # A kill between the two files of a point leaves the record of the point before: after the last, for good.
             write_record(folder / RECORD, self.record)
         pools = None if saved is None else saved.tensors.get(POOLS)
-        own = source if method is None else method.source(plan)
+        own = next((hook for hook in of_method if isinstance(hook, RowSource)), source)
         self._data = RunData(plan, self._passing(), source=own, changes=self.record.changes, pools=pools)
         if saved is not None:
             self._hooks.load_tensors(saved.of_hooks, of=str(folder))

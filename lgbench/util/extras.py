@@ -13,6 +13,7 @@ EXTRAS = {
     "api": ("openai", "aiohttp"),
     "export": ("pyarrow",),
     "ray": ("ray",),
+    "regroup": ("torch", "safetensors", "sklearn"),
     "tensorboard": ("torch", "safetensors", "tensorboard"),
 }
 """What always needs an extra needs of it, by the names that packages are imported by."""

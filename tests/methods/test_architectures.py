@@ -82,7 +82,7 @@ def test_a_state_space_model_trains_and_is_evaluated_without_naming_its_code(lgb
     run = Path("r/copy-mqar-main_only-seed0")
     plan = json.loads((run / "training.json").read_text("utf-8"))["plan"]
     assert plan["model"] == "lgbench.models.state_space:build"
-    assert plan["model_options"] == {"layers": "1", "width": "8", "heads": "2", "state": "64"}
+    assert plan["model_options"] == {"layers": "1", "width": "8", "heads": "2", "state": "32"}
     assert not plan["settings"]["packed"]
     done = lgbench("eval", run / "checkpoint", "--task", "string_copy", "--limit", "1", "--output", "e")
     assert done.status == 0, done.err
@@ -90,7 +90,7 @@ def test_a_state_space_model_trains_and_is_evaluated_without_naming_its_code(lgb
 
 def test_a_state_space_model_has_the_preset_s_width_and_twice_its_blocks() -> None:
     plan = method_plan("state-space", changes=("layers=3", "width=32"))
-    assert plan.model_options == {"layers": "6", "width": "32", "heads": "8", "state": "64"}
+    assert plan.model_options == {"layers": "6", "width": "32", "heads": "8", "state": "32"}
     assert (plan.settings.packed, plan.settings.length_chunks) == (False, 2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import pytest
 
@@ -78,9 +79,9 @@ def test_alibi_is_a_fall_with_distance() -> None:
     """Press et al., section 3: softmax(q_i k_j + m (j - i)); for 8 heads the slopes are 1/2, 1/4, ... 1/256."""
     assert slopes(8).tolist() == [2.0**-n for n in range(1, 9)]
     model = model_of(position="alibi", heads=2, width=8).double()
-    attention = model.blocks[0].attention  # type: ignore[union-attr]
+    attention = cast(Any, model.blocks[0]).attention
     queries, keys, values = torch.randn(3, 1, 2, 6, 4, dtype=torch.float64)
-    found = attend(queries, keys, values, attention.lean(6))  # type: ignore[operator]
+    found = attend(queries, keys, values, attention.lean(6))
     for head, slope in enumerate((2**-4, 2**-8)):
         for at in range(6):
             scores = [
@@ -95,8 +96,8 @@ def test_alibi_is_a_fall_with_distance() -> None:
 def test_attention_as_analysis_writes_it_out_falls_too() -> None:
     model = model_of(position="alibi").double()
     hooked, tokens = HookedTransformer(model, PUBLISHED), tokens_of(2, 9)
-    block = model.blocks[0]
-    read = block.attention.qkv(block.attention_norm(model.embedding(tokens)))  # type: ignore[union-attr, operator]
+    block = cast(Any, model.blocks[0])
+    read = block.attention.qkv(block.attention_norm(model.embedding(tokens)))
     values = torch.unflatten(read, 2, (3, 2, 8))[:, :, 2].transpose(1, 2)
     mixed = (hooked.attention(tokens)[0] @ values).transpose(1, 2)
     torch.testing.assert_close(mixed, hooked.outputs(tokens)[0].double())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def test_what_is_kept_for_evaluation_follows_the_weight() -> None:
 
     def expected() -> Tensor:
         with torch.enable_grad():
-            return layer(x).detach()
+            found: Tensor = layer(x)
+            return found.detach()
 
     with torch.no_grad():
         first = layer(x)
@@ -157,9 +159,9 @@ def test_a_float_model_is_rounded_once_and_for_all(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "float", model, record_of(model))
     pack_checkpoint(tmp_path / "float", tmp_path / "packed", "tq1_0")
     _, found = load_module(tmp_path / "packed")
-    weight = model.blocks[0].attention.qkv.weight.detach()  # type: ignore[union-attr]
+    weight = cast(Any, model.blocks[0]).attention.qkv.weight.detach()
     scale = 1e-5 + weight.abs().mean()
-    layer = found.get_submodule("blocks.0.attention.qkv")
+    layer = cast(Any, found.get_submodule("blocks.0.attention.qkv"))
     torch.testing.assert_close(layer.weight * layer.scale, torch.round(torch.clip(weight / scale, -1, 1)) * scale)
     assert not layer.weight.requires_grad
     with pytest.raises(LgbenchError, match="is packed already"):

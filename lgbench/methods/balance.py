@@ -20,7 +20,8 @@ def gram(sums: Tensor, counts: Tensor) -> Tensor:
         counts: The numbers of its examples |S|, shape (domains,).
     """
     means = sums.flatten(1) / counts[:, None]
-    return means @ means.T
+    found: Tensor = means @ means.T
+    return found
 
 
 def balanced(products: Tensor, target: Tensor, *, strength: float, floor: float) -> Tensor:
@@ -84,7 +85,7 @@ class HeadGradients:
         weight = (1 / per_row).repeat_interleave(per_row)
         off = (logits.float().softmax(dim=-1) - F.one_hot(labels[asked], logits.shape[-1])) * weight[:, None]
         of_position = domain.repeat_interleave(per_row)
-        for number in domain.unique().tolist():
+        for number in sorted(set(order)):
             own = of_position == number
             self.sums[number].addmm_(off[own].T, hidden[own].float())
         self.counts += torch.bincount(domain, minlength=len(self.counts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lgbench.methods.positions import Positions
+from lgbench.methods.procedural import Procedural
 from lgbench.methods.rnb import RnB
 from lgbench.methods.shares import Shares
 from lgbench.methods.state_space import StateSpace
@@ -21,6 +22,7 @@ METHODS: Mapping[str, type[Method]] = {
     "ternary": Ternary,
     "positions": Positions,
     "state-space": StateSpace,
+    "procedural": Procedural,
     "rnb": RnB,
     "shares": Shares,
 }

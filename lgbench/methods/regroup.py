@@ -130,12 +130,12 @@ def _feature(module: nn.Module, head: nn.Linear, rows: Sequence[Row], features: 
     asked = (chunk.labels != IGNORED).to(logits.device)
     hidden, labels = kept[0][asked].float(), chunk.labels.to(logits.device)[asked]
     if features == "hidden":
-        return hidden.mean(dim=0).double().cpu().numpy()
+        return np.asarray(hidden.mean(dim=0).double().cpu().numpy())
     off = logits[asked].float().softmax(dim=-1) - F.one_hot(labels, logits.shape[-1])
     gradient = (off.T @ hidden / len(hidden)).flatten().cpu()
     generator = torch.Generator().manual_seed(0)
     projection = torch.randn(_PROJECTED, len(gradient), generator=generator) / len(gradient) ** 0.5
-    return (projection @ gradient).double().numpy()
+    return np.asarray((projection @ gradient).double().numpy())
 
 
 def _purity(domains: Domains, kinds: Sequence[object], cells: Sequence[Cell]) -> float:

@@ -81,7 +81,7 @@ class Balancing(RowSource):
         self._order = [numbers[place] for place in sorted_order(rows, self._settings.length_chunks)]
         return rows
 
-    def batch(self, training: Training, batch: Batch) -> None:
+    def before_step(self, training: Training, batch: Batch) -> None:
         """Have the passes of this step counted, if it is one that counts."""
         self._batch = batch
         if self._gradients is not None and self._counts(training.step):
@@ -181,6 +181,6 @@ def output_layer(module: nn.Module) -> nn.Linear:
         LgbenchError: There is none without a bias.
     """
     linear = [each for each in module.modules() if isinstance(each, nn.Linear)]
-    if not linear or linear[-1].bias is not None:
+    if not linear or getattr(linear[-1], "bias", None) is not None:
         raise LgbenchError("The method rnb needs a module whose last linear layer, its output, has no bias.")
     return linear[-1]

@@ -150,21 +150,20 @@ class RunData:
         return next((span.parts for span in spans if span.first <= step < span.end), ())
 
     def _from(self, step: int) -> Iterator[Batch]:
+        if isinstance(self.source, RowSource):
+            return (self._made(self.source.rows(number)) for number in count(step))
         if self.source is not None:
-            return self._of_source(step)
+            return self._of_source(self.source, step)
         if self._mixtures:
             return self._of_list(self.parts(step), step)
         steps = self._plan.settings.steps
         return mixture_batches(self._suite, self._plan.mixture, steps=steps, start=step, **self._passing)
 
-    def _of_source(self, step: int) -> Iterator[Batch]:
+    def _of_source(self, source: Source, step: int) -> Iterator[Batch]:
         size = self._passing["size"]
-        if isinstance(self.source, RowSource):
-            for number in count(step):
-                yield self._made(self.source.rows(number))
         for number in count(step):
             with user_code(f"The source, asked for the examples of step {number},"):
-                given = list(islice(self.source.batch(number), size + 1))  # type: ignore[union-attr]
+                given = list(islice(source.batch(number), size + 1))
             if len(given) != size:
                 many = f"more than {size}" if len(given) > size else len(given)
                 raise LgbenchError(

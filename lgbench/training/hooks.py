@@ -37,7 +37,7 @@ class Hook:
     def start(self, training: Training) -> None:
         """Called once in each process, before the first step that it takes: `training.step` is 0 in the first one."""
 
-    def batch(self, training: Training, batch: Batch) -> None:
+    def before_step(self, training: Training, batch: Batch) -> None:
         """Called before every step, with the examples that it takes."""
 
     def step(self, training: Training, loss: Tensor) -> None:

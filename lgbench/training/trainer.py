@@ -188,7 +188,8 @@ class Training:
         of_method = () if method is None else method.hooks(plan)
         self._hooks = HookCalls([*of_method, *hooks], lambda: self.step)
         self._interrupted = interrupted
-        self._beyond, self._measures = Beyond(), ()
+        self._beyond = Beyond()
+        self._measures: tuple[Measured, ...] = ()
         self._report, self._last_read = report, (math.nan, math.nan)
         self._meter = Throughput(device)
         self._stopped: str | None = None
@@ -321,7 +322,7 @@ class Training:
         meter.restart_clock()
         while True:
             batch = self._data.batch(self.step)
-            self._hooks.call("batch", self, batch)
+            self._hooks.call("before_step", self, batch)
             with self._module_code():
                 loss = take_step(
                     self.module, self.optimizer, batch, settings, step=self.step, device=self.device, forward=forward

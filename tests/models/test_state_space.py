@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import pytest
 
@@ -64,7 +65,7 @@ def recurrence(block: StateSpaceBlock, x: Tensor) -> list[list[float]]:
 
 @torch.no_grad()
 def test_a_block_is_its_recurrence() -> None:
-    block = model_of().blocks[0]  # type: ignore[union-attr, index]
+    block: StateSpaceBlock = cast(Any, model_of()).blocks[0]
     x = torch.randn(1, 6, 16, dtype=torch.float64)
     expected = x[0] + torch.tensor(recurrence(block, x[0]), dtype=torch.float64)
     torch.testing.assert_close(block(x, None)[0][0], expected)

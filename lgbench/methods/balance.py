@@ -35,7 +35,8 @@ def balanced(products: Tensor, target: Tensor, *, strength: float, floor: float)
     """
     gain = products @ target
     shares = (strength * gain / gain.norm().clamp(min=torch.finfo(gain.dtype).tiny)).softmax(dim=0)
-    return floor + (1 - floor * len(shares)) * shares
+    raised: Tensor = floor + (1 - floor * len(shares)) * shares
+    return raised
 
 
 class HeadGradients:

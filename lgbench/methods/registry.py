@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from lgbench.methods.positions import Positions
 from lgbench.methods.procedural import Procedural
 from lgbench.methods.rnb import RnB
+from lgbench.methods.self_improvement import SelfImprovement
 from lgbench.methods.shares import Shares
 from lgbench.methods.state_space import StateSpace
 from lgbench.methods.ternary import Ternary
@@ -23,6 +24,7 @@ METHODS: Mapping[str, type[Method]] = {
     "positions": Positions,
     "state-space": StateSpace,
     "procedural": Procedural,
+    "self-improvement": SelfImprovement,
     "rnb": RnB,
     "shares": Shares,
 }

@@ -66,12 +66,12 @@ class StateSpaceBlock(nn.Module):
     def forward(self, x: Tensor, before: BlockState | None) -> tuple[Tensor, BlockState]:
         """(batch, time, width) to the same shape, and what is remembered."""
         batch, time, _ = x.shape
-        parts = (self.inner, self.inner + 2 * self.state, self.heads)
+        parts = [self.inner, self.inner + 2 * self.state, self.heads]
         gate, mixed, steps = torch.split(self.read(self.norm(x)), parts, dim=-1)
         window = mixed.new_zeros(batch, _TAPS - 1, mixed.shape[2]) if before is None else before.window
         padded = torch.cat((window, mixed), dim=1)
         mixed = F.silu((padded.unfold(1, _TAPS, 1) * self.taps).sum(-1) + self.tap_bias)
-        inputs, keys, queries = torch.split(mixed, (self.inner, self.state, self.state), dim=-1)
+        inputs, keys, queries = torch.split(mixed, [self.inner, self.state, self.state], dim=-1)
         heads = torch.unflatten(inputs, 2, (self.heads, -1)).transpose(1, 2)
         exact = torch.promote_types(steps.dtype, torch.float32)
         sizes = F.softplus((steps + self.step_bias).to(exact)).transpose(1, 2)

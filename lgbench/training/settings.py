@@ -45,6 +45,10 @@ class TrainingSettings(BaseModel):
         decay: Share of the steps, at the end, in which it falls to 0 along half a cosine.
         schedule: Of the learning rate after the warm-up: `trapezoid` holds it and then decays along half a cosine;
             `cosine` and `linear` decay from the end of the warm-up on, and do not use `decay`.
+        rounds: How often, at the end of the run, the learning rate starts at its highest again; the schedule is that of
+            the steps before.
+        round_steps: Steps of such a round.
+        round_decay: Those at its end in which the learning rate falls, in a line, to a hundredth.
         batch: Examples of a step.
         optimizer: `adamw`, or `muon` for the matrices inside the model and AdamW for everything else.
         learning_rate: At its highest.
@@ -83,6 +87,9 @@ class TrainingSettings(BaseModel):
     rate_cut: Annotated[float, Field(gt=0, le=1)] = 1.0
     decay_until: Annotated[float, Field(ge=0, le=1)] = 1.0
     batch: Annotated[int, Field(ge=1, le=MOST_EXAMPLES)]
+    rounds: Natural = 0
+    round_steps: Natural = 0
+    round_decay: Natural = 0
     schedule: Literal["trapezoid", "cosine", "linear"] = "trapezoid"
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveReal
@@ -103,6 +110,11 @@ class TrainingSettings(BaseModel):
         if self.warmup + self.decay > 1:
             raise ValueError(
                 f"Warm-up ({self.warmup}) and decay ({self.decay}) are shares of the steps: together at most 1."
+            )
+        if self.rounds * self.round_steps > self.steps or self.round_decay > self.round_steps:
+            raise ValueError(
+                f"{self.rounds} rounds of {self.round_steps} steps, of which {self.round_decay} decay, must fit into "
+                f"{self.steps} steps."
             )
         self.architecture  # noqa: B018  # raises where the sizes do not
         return self
@@ -212,11 +224,15 @@ def learning_rate(settings: TrainingSettings, step: int, *, highest: float | Non
     highest = settings.learning_rate if highest is None else highest
     if 2 * step >= settings.steps:
         highest *= settings.rate_cut
-    warmup = round(settings.warmup * settings.steps)
+    steps = settings.steps - settings.rounds * settings.round_steps
+    if step >= steps:
+        left = settings.round_steps - 1 - (step - steps) % settings.round_steps  # after this one, in its round
+        return highest * min(1.0, 0.01 + 0.99 * left / max(1, settings.round_decay))
+    warmup = round(settings.warmup * steps)
     if step < warmup:
         return highest * (step + 1) / warmup
-    decay = round(settings.decay * settings.steps) if settings.schedule == "trapezoid" else settings.steps - warmup
-    into_decay = step + 1 - (settings.steps - decay)
+    decay = round(settings.decay * steps) if settings.schedule == "trapezoid" else steps - warmup
+    into_decay = step + 1 - (steps - decay)
     if into_decay <= 0:
         return highest
     if settings.schedule == "linear":

@@ -54,7 +54,7 @@ def test_other_positions_resume(options: tuple[str, ...], tmp_path: Path) -> Non
     """Random positions come from the generator whose state is saved."""
     record = assert_resumes(method_plan("positions", *options), tmp_path)
     module = load_module(tmp_path / "whole" / "checkpoint")[1]
-    assert module.shape == record.plan.settings.architecture  # type: ignore[union-attr]
+    assert module.shape == record.plan.settings.architecture
 
 
 def test_the_schedule_of_ternary_weights() -> None:

@@ -160,7 +160,7 @@ def test_hooks_of_a_method_keep_tensors_over_interruptions(tmp_path: Path) -> No
         hook = Remembering(stop)
 
         class Stopped(Noisy):
-            def hooks(self, plan: RunSpec, hook: Hook = hook) -> list[Hook]:  # type: ignore[override]
+            def hooks(self, plan: RunSpec, hook: Hook = hook) -> list[Hook]:
                 return [hook]
 
         train(plan, tmp_path / "pieces", method=Stopped(), resume=True)

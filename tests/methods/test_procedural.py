@@ -19,6 +19,7 @@ from lgbench.methods.registry import method_of
 from lgbench.methods.rules import DEEPEST, POP, RULES, Alphabet, Draw, RuleName, Text, rule_rows
 from lgbench.models.checkpoint import load_module
 from lgbench.models.tokenizer import BEGIN, END, PUBLISHED, Vocabulary
+from lgbench.training import steps
 from lgbench.training.hooks import Hook
 from lgbench.training.modules import build_module
 from lgbench.training.spec import RunSpec
@@ -226,9 +227,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
 ) -> None:
     plan = method_plan("procedural", "steps=5", "batch=4", "length=6", changes=("steps=4", "evaluate_every=4"))
     whole = train(plan, tmp_path / "whole", method=method_of(plan))
-    from lgbench.methods import pretraining
-
-    taken = pretraining.take_step
+    taken = steps.take_step
     calls = []
 
     def interrupting(*arguments: object, **named: object) -> Tensor:
@@ -240,7 +239,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
             os.kill(os.getpid(), signal.SIGINT)
         return taken(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pretraining, "take_step", interrupting)
+    monkeypatch.setattr("lgbench.methods.pretraining.take_step", interrupting)
     with pytest.raises(KeyboardInterrupt):
         train(plan, tmp_path / "pieces", method=method_of(plan))
     assert (tmp_path / "pieces" / "pretraining-identity.safetensors").exists()

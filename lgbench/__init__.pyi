@@ -12,6 +12,9 @@ from .models.tokenizer import Vocabulary as Vocabulary
 from .models.tokenizer import load_tokenizer as load_tokenizer
 from .python.board import Board as Board
 from .python.board import load_board as load_board
+from .python.comparing import compare as compare
+from .python.comparisons import ArmComparison as ArmComparison
+from .python.comparisons import SystemComparison as SystemComparison
 from .python.loops import Collate as Collate
 from .python.loops import TrainingExamples as TrainingExamples
 from .python.loops import greedy_decode as greedy_decode

@@ -15,10 +15,12 @@ def gains(system: str) -> dict[str, dict[str, str]]:
     for section in re.split("^### ", page, flags=re.MULTILINE)[1:]:
         rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line[:1] == "|"]
         (heading,) = [place for place, row in enumerate(rows) if row[0] == "transfer gain"]
-        (seeds,) = [row[1] for row in rows if row[0] == "transfer"]
+        seeds = next(row[1] for row in rows if row[0] == "transfer")
         shown = dict(zip(rows[heading], rows[heading + 2], strict=True))
         (verdict,) = re.findall(r"^Verdict: \*\*(.*)\*\*", section, flags=re.MULTILINE)
-        found[section.split("\n")[0]] = {name: text.removesuffix("†") for name, text in shown.items()} | {
+        found[section.split("\n")[0].partition(": ")[2]] = {
+            name: text.removesuffix("†") for name, text in shown.items()
+        } | {
             "seeds": seeds,
             "verdict": verdict,
         }

@@ -7,10 +7,23 @@ from typing import Any
 
 from lgbench.data.tasks import get_task
 from lgbench.submissions.checking import check
+from lgbench.submissions.system import SystemRecord
 
 Change = Callable[[Any], object]
 RUN = "mini-v1-add-multiply-main_only-seed0"
 OTHER_SEED = "mini-v1-add-multiply-main_only-seed1"
+SYSTEM = SystemRecord.model_validate(
+    {
+        "name": "mine",
+        "description": "Made up.",
+        "authors": ("A",),
+        "link": None,
+        "licence": "MIT",
+        "parameters": None,
+        "training_notes": "",
+        "reproduced_by": None,
+    }
+)
 
 
 class RightUpTo:

@@ -20,40 +20,57 @@ from lgbench.util.errors import LgbenchError, ModelError
 from lgbench.version import __version__
 
 # In the order of `--help`, each with the first paragraph of its own help: a test compares them.
-COMMANDS = {
-    "demo": "Evaluate three small bundled models, one for each arm, and compare them.",
-    "eval": "Run a model through a suite and write a result that anyone can check.",
-    "train": "Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads.",
-    "finetune": (
-        "Finetune a pretrained language model under an arm, and leave folders that `lgbench eval hf:...` reads."
-    ),
-    "retrain": "Train recorded runs again and say whether they come out the same. Rerun to resume.",
-    "reproduce": "Train and evaluate every arm and seed, then say whether transfer was seen. Rerun to resume.",
-    "sweep": "Train the arm transfer to every pair of lengths and print the generalization gaps. Rerun to resume.",
-    "ablate": "Train the arm transfer with each choice of its auxiliaries, to see which of them help. Rerun to resume.",
-    "run": "Run an experiment of your own: its runs, resumable, and its report. Rerun to resume.",
-    "plot": "Draw curves by length, training step or pretraining step, or the generalization gap of a sweep.",
-    "doctor": "Check that a model honours the contract, and project how long the suites would take.",
-    "show": "Print finished runs: a single one in full, several in a line each.",
-    "errors": "Print wrong replies, each with its prompt, its target and the first place where it is wrong.",
-    "analyze": "Look into a model, and at what goes wrong in its replies.",
-    "compare": (
-        "Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."
-    ),
-    "rescore": "Regenerate the data, rebuild every reply, and recompute every count of results.",
-    "models": "List the kinds of models that MODEL can name, with their model options and the package they come from.",
-    "methods": "List the methods that change how a model is trained, or explain one.",
-    "submit": "Check results, copy them to submissions/NAME/, and print the Git steps of a pull request.",
-    "validate": (
-        "Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."
-    ),
-    "schema": "Print the JSON Schema of result.json.",
-    "export": "Write checkpoints, the suite and results in other forms.",
-    "tasks": "List the tasks, or show examples of one.",
-    "suites": "List the suites, show one, or lock their test cells.",
-    "data": "Write the benchmark's data.",
-    "leaderboard": "Derive the leaderboard from the submissions.",
+PANELS = {
+    "Start": {
+        "demo": "Evaluate three small bundled models, one for each arm, and compare them.",
+        "doctor": "Check that a model honours the contract, and project how long the suites would take.",
+        "models": (
+            "List the kinds of models that MODEL can name, with their model options and the package they come from."
+        ),
+    },
+    "Evaluate": {
+        "eval": "Run a model through a suite and write a result that anyone can check.",
+    },
+    "Train and study": {
+        "train": "Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads.",
+        "finetune": (
+            "Finetune a pretrained language model under an arm, and leave folders that `lgbench eval hf:...` reads."
+        ),
+        "retrain": "Train recorded runs again and say whether they come out the same. Rerun to resume.",
+        "reproduce": "Train and evaluate every arm and seed, then say whether transfer was seen. Rerun to resume.",
+        "sweep": "Train the arm transfer to every pair of lengths and print the generalization gaps. Rerun to resume.",
+        "ablate": (
+            "Train the arm transfer with each choice of its auxiliaries, to see which of them help. Rerun to resume."
+        ),
+        "methods": "List the methods that change how a model is trained, or explain one.",
+        "run": "Run an experiment of your own: its runs, resumable, and its report. Rerun to resume.",
+        "analyze": "Look into a model, and at what goes wrong in its replies.",
+    },
+    "Results": {
+        "show": "Print finished runs: a single one in full, several in a line each.",
+        "errors": "Print wrong replies, each with its prompt, its target and the first place where it is wrong.",
+        "compare": "Compare systems, and say whether one is better; of a single system, its arms. Runs are re-scored.",
+        "plot": "Draw curves by length, training step or pretraining step, or the generalization gap of a sweep.",
+        "rescore": "Regenerate the data, rebuild every reply, and recompute every count of results.",
+        "export": "Write checkpoints, the suite and results in other forms.",
+    },
+    "Leaderboard": {
+        "submit": "Check results, copy them to submissions/NAME/, and print the Git steps of a pull request.",
+        "validate": (
+            "Check submissions and re-score every run. "
+            "All problems of all files are told; with any, the exit status is 1."
+        ),
+        "leaderboard": "Derive the leaderboard from the submissions.",
+    },
+    "Reference": {
+        "tasks": "List the tasks, or show examples of one.",
+        "suites": "List the suites, show one, or lock their test cells.",
+        "data": "Write the benchmark's data.",
+        "schema": "Print the JSON Schema of result.json, or of the leaderboard's board.json.",
+    },
 }
+"""The commands with their summaries, by the panel of `--help` that lists them."""
+COMMANDS = {name: summary for commands in PANELS.values() for name, summary in commands.items()}
 
 
 class _Commands(Group):
@@ -61,8 +78,9 @@ class _Commands(Group):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        for name, summary in COMMANDS.items():
-            self.add_command(LazyCommand(name, summary))
+        for panel, commands in PANELS.items():
+            for name, summary in commands.items():
+                self.add_command(LazyCommand(name, summary, panel))
 
 
 app = typer.Typer(

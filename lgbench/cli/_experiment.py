@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli._options import Cores, Device, Executor, HookOptions, Hooks, Jobs, RunsFolder
+from lgbench.cli._options import Cores, Device, Executor, HookOptions, Hooks, Jobs, Quiet, RunsFolder
 from lgbench.cli._streams import stdout_to_stderr
 from lgbench.experiments.base import Experiment
 from lgbench.experiments.options import Field, converted, fields_of
@@ -20,12 +20,12 @@ from lgbench.util.extras import require_extra
 from lgbench.util.text import LONGEST_PATH, json_text, plain
 
 if TYPE_CHECKING:
+    from lgbench.cli._live import Whole
     from lgbench.experiments.base import Report, Run
     from lgbench.experiments.launching import Outcome
     from lgbench.experiments.loading import Loaded
     from lgbench.experiments.monitor import Monitor
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress: print the report alone.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, with an estimate of the time, and end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else.")]
 Index = Annotated[
@@ -204,15 +204,15 @@ def _with_hooks(runs: Iterable[Run], how: How) -> list[Run]:
 
 def _launch(loaded: Loaded, runs: Sequence[Run], device: str, how: How) -> list[Outcome]:
     """Every run, with a line for each that ends. Ctrl-C ends the command."""
-    from lgbench.cli._live import monitor_of
+    from lgbench.cli._live import Whole, monitor_of
     from lgbench.experiments.executors import open_executor
     from lgbench.experiments.launching import launch
 
     outcomes: list[Outcome] = []
+    whole = Whole(len(runs))
 
     def monitor(run: Run) -> Monitor:
-        place = f"{min(len(outcomes) + 1, len(runs))}/{len(runs)}"
-        return monitor_of(run.name, place=place, quiet=how.quiet)
+        return monitor_of(run.name, whole=whole, quiet=how.quiet)
 
     try:
         with ExitStack() as stack:
@@ -222,13 +222,28 @@ def _launch(loaded: Loaded, runs: Sequence[Run], device: str, how: How) -> list[
             )
             for outcome in launch(loaded, runs, executor=executor, device=device, quiet=how.quiet, monitor=monitor):
                 outcomes.append(outcome)
-                if not how.quiet or outcome.failure:
-                    what = outcome.failure or outcome.state.value
-                    typer.echo(f"[{len(outcomes)}/{len(runs)}] {outcome.run.name}: {what}", err=True)
+                whole.count()
+                _tell_ended(loaded.experiment, runs, outcomes, whole, quiet=how.quiet)
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. Run the same command again to resume from the last saved steps.", err=True)
         raise typer.Exit(130) from None
     return outcomes
+
+
+def _tell_ended(
+    experiment: Experiment, runs: Sequence[Run], outcomes: Sequence[Outcome], whole: Whole, *, quiet: bool
+) -> None:
+    """A line for the run that ended last, and what it completes."""
+    from lgbench.experiments.launching import State
+
+    last = outcomes[-1]
+    if quiet and not last.failure:
+        return
+    ended = [last.failure or last.state.value] + ([whole.left] if whole.left and not quiet else [])
+    typer.echo(f"[{whole.done}/{whole.total}] {last.run.name}: {'; '.join(ended)}", err=True)
+    if last.state is State.FINISHED and not quiet:
+        for sentence in experiment.milestones(runs, [each.run for each in outcomes if each.state is State.FINISHED]):
+            typer.echo(plain(sentence, limit=2000), err=True)
 
 
 def _print(report: Report | None, outcomes: Sequence[Outcome], how: How) -> None:

@@ -44,6 +44,24 @@ def unreadable_sentence(sentences: Sequence[str]) -> str:
     return "\n".join([*sentences[:-1], f"{sentences[-1]} Make {them} readable, or name the folders beside {them}."])
 
 
+def named_folders(given: Sequence[str]) -> list[tuple[str | None, Path]]:
+    """The folders that a user names, each with the name in NAME=DIR. A folder may have `=` in its own name.
+
+    Raises:
+        LgbenchError: One side of `=` is empty.
+    """
+    named = list[tuple[str | None, Path]]()
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if equals and not Path(text).exists():
+            if not name or not folder:
+                raise LgbenchError(f"{text!r} does not read as NAME=DIR, and there is no folder of this name.")
+            named.append((name, Path(folder)))
+        else:
+            named.append((None, Path(text)))
+    return named
+
+
 def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
     """The files of this name in and below the folders, in order.
 
@@ -53,19 +71,6 @@ def files_named(name: str, folders: Sequence[Path]) -> list[Path]:
     from lgbench.evaluation import finding
 
     return finding.files_named(name, folders)
-
-
-def check_one_system(runs: Iterable[Path]) -> None:
-    """Make sure that the runs are not of several submitted systems.
-
-    Raises:
-        LgbenchError: They are.
-    """
-    from lgbench.evaluation.stored import SYSTEM_FILE
-
-    parents = dict.fromkeys(folder.resolve().parent for folder in runs)
-    if len(systems := [parent.name for parent in parents if (parent / SYSTEM_FILE).exists()]) > 1:
-        raise LgbenchError(f"These runs are of {len(systems)} systems, {plain(', '.join(systems))}: name those of one.")
 
 
 def read_result(folder: Path) -> Result:

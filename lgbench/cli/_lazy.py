@@ -18,10 +18,11 @@ class LazyCommand(typer.core.TyperCommand):
         name: Its name. The command itself is `command` or `app` of the module of this name in `lgbench.cli`, or the
             experiment of this name.
         summary: The first paragraph of its help.
+        panel: The heading of the list that it is in.
     """
 
-    def __init__(self, name: str, summary: str) -> None:
-        super().__init__(name, help=summary)
+    def __init__(self, name: str, summary: str, panel: str | None = None) -> None:
+        super().__init__(name, help=summary, rich_help_panel=panel)
         self._name = name
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:

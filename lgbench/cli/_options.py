@@ -88,7 +88,9 @@ RunsFolder = Annotated[
 ]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train seeds 0 to SEEDS - 1.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress, and no summary of what is left in files.")
+]
 ModelOptions = Annotated[
     list[str] | None,
     typer.Option("--model-option", metavar="KEY=VALUE", help="An option for the model; may be repeated."),
@@ -115,6 +117,23 @@ Lengths = Annotated[
     list[str] | None, typer.Option("--length", metavar="N", help=f"A length, {_LISTED}", show_default="all")
 ]
 
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="NAME",
+        help="What every other system is compared with: one of DIR, a folder, or a submitted system (reference-rope).",
+        show_default="none",
+    ),
+]
+ComparedArm = Annotated[
+    str | None,
+    typer.Option("--arm", help="The arm in which several systems are compared.", show_default="transfer; or open"),
+]
+AsMarkdown = Annotated[
+    bool, typer.Option("--markdown", help="Print the tables as Markdown on stdout, and nothing else.")
+]
+AllJson = Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout, and nothing else.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV on stdout, and nothing else.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout, and nothing else.")]
 
@@ -146,3 +165,17 @@ def model_options(given: list[str]) -> dict[str, str]:
         LgbenchError: One does not read so, or a key is given twice.
     """
     return key_values(given, flag="--model-option")
+
+
+def one_form(**chosen: bool) -> None:
+    """Refuse two of the options that choose the form of what is printed.
+
+    Args:
+        chosen: Whether each was given, by its name.
+
+    Raises:
+        LgbenchError: Several were.
+    """
+    if sum(chosen.values()) > 1:
+        given = " and ".join(f"--{name}" for name, value in chosen.items() if value)
+        raise LgbenchError(f"{given} are forms of the same. Choose one.")

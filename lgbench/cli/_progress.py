@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
@@ -16,6 +16,8 @@ from lgbench.cli._console import PlainConsole
 from lgbench.evaluation.loop import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BEFORE_ESTIMATES = 5.0
+"""Until then a rate says little of how long the rest takes."""
 _AGAIN = "asking some again, one by one"
 
 
@@ -37,17 +39,95 @@ def reporter(*, quiet: bool, again: bool = True) -> Iterator[Callable[[Progress]
         yield _Lines(again=again).show
 
 
+@contextlib.contextmanager
+def live(*, below: str) -> Iterator[Callable[[Progress], None]]:
+    """What shows an evaluation as one of several things in a terminal.
+
+    Args:
+        below: A line below the bar, while the model does not report what it uses.
+    """
+    with _bar(PlainConsole(err=True)) as bar:
+        bar.below = below
+        yield _Live(bar, again=True).show
+
+
+@contextlib.contextmanager
+def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """What to tell how many things are done, and of how many: a bar in a terminal; a line if it takes long elsewhere.
+
+    Args:
+        what: What is being done, as in "re-scoring runs".
+        quiet: Show nothing.
+    """
+    console = PlainConsole(err=True)
+    if quiet:
+        yield lambda done, total: None
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed}/{task.total}"),
+        )
+        with Bar(*columns, TimeLeft(), console=console, transient=True) as bar:
+            row = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(row, completed=done, total=total)
+    else:
+        yield _CountLines(what)
+
+
+class _CountLines:
+    """A line every ten seconds."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            print(f"{self._what}: {done}/{total}", file=sys.stderr, flush=True)
+
+
+class TimeLeft(TimeRemainingColumn):
+    """How long the rest will take: nothing before that can be said, and nothing once all is done."""
+
+    def render(self, task: Task) -> Text:
+        """The time left, as a clock."""
+        is_known = task.total is not None and task.completed < task.total and task.completed > 0
+        if not is_known or (task.elapsed or 0.0) < SECONDS_BEFORE_ESTIMATES:
+            return Text("")
+        return super().render(task)
+
+
+def duration(seconds: float) -> str:
+    """How long something takes, about.
+
+    Examples:
+        >>> duration(42.4), duration(150), duration(5400)
+        ('42 s', '3 min', '1 h 30 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 class _Rate:
     """Replies per second in this process, not counting those taken over from an earlier one."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has been counted long enough to say how long the rest will take."""
+        return time.monotonic() - self._begun >= SECONDS_BEFORE_ESTIMATES
+
     def __call__(self, progress: Progress) -> float:
         return (progress.done - progress.resumed) / max(time.monotonic() - self._begun, 1e-9)
 
 
-class _Bar(Bar):
+class BarWithLine(Bar):
     """A bar with a line below it, for what would not fit beside it in a narrow terminal."""
 
     below = ""
@@ -58,37 +138,38 @@ class _Bar(Bar):
             yield Text(self.below)
 
 
-def _bar(console: Console) -> _Bar:
-    return _Bar(
+def _bar(console: Console) -> BarWithLine:
+    return BarWithLine(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
-        TextColumn("{task.percentage:.0f} %"),
+        TextColumn("{task.fields[share]}"),
         TextColumn("{task.fields[rate]:,.0f}/s"),
         TextColumn("{task.fields[accuracy]}"),
-        TimeRemainingColumn(),
+        TimeLeft(),
         console=console,
         transient=True,
     )
 
 
 class _Live:
-    def __init__(self, bar: _Bar, *, again: bool) -> None:
+    def __init__(self, bar: BarWithLine, *, again: bool) -> None:
         self._bar = bar
         self._again = again
         self._rate = _Rate()
-        self._row = bar.add_task("", rate=0.0, accuracy="")
+        self._row = bar.add_task("", rate=0.0, accuracy="", share="")
 
     def show(self, progress: Progress) -> None:
         accuracy = f"{100 * progress.correct / progress.done:.1f} % right" if progress.done else ""
         if progress.usage is not None:
             self._bar.below = str(progress.usage)
+        is_again = progress.done == progress.total and self._again
+        where = f"{progress.cell.task} {progress.cell.length} ({progress.cell_number}/{progress.cell_count})"
         self._bar.update(
             self._row,
-            description=_AGAIN
-            if progress.done == progress.total and self._again
-            else f"{progress.cell.task} {progress.cell.length} ({progress.cell_number}/{progress.cell_count})",
+            description=_AGAIN if is_again else where,
             completed=progress.done,
-            total=progress.total,
+            total=None if is_again else progress.total,  # how long that takes is not known: a bar that only moves
+            share="" if is_again else f"{100 * progress.done / progress.total:.0f} %",
             rate=self._rate(progress),
             accuracy=accuracy,
         )
@@ -108,7 +189,8 @@ class _Lines:
             return
         self._last = time.monotonic()
         rate = self._rate(progress)
-        left = f", {(progress.total - progress.done) / rate:,.0f} s left" if rate else ""
+        seconds = (progress.total - progress.done) / rate if rate and self._rate.is_settled else 0.0
+        left = f", {duration(seconds)} left" if seconds else ""
         spent = "" if progress.usage is None else f"; {progress.usage}"
         of_cell = "" if done else f" (of {progress.cell_total})"
         print(

@@ -32,7 +32,6 @@ from lgbench.scoring.measures import (
     summarize,
     zone_accuracy,
 )
-from lgbench.submissions.eligibility import ineligible
 from lgbench.util.tables import Curve
 from lgbench.util.tables import Table as Drawn
 from lgbench.util.text import LONGEST_PATH, plain
@@ -215,8 +214,10 @@ def notes(result: Result) -> list[str]:
     if (check := result.batch_invariance) is not None and check.changed:
         changed = f"{check.changed} of {check.checked} replies changed when asked again one by one."
         lines.append(f"{changed} If other prompts in the batch cause it, --batch-size 1 avoids it.")
-    if problems := [f"  {problem}" for problem in ineligible(result)]:
-        lines += ["It cannot be submitted:", *problems]
+    if result.limit is not None:
+        lines.append(f"Limited to {result.limit} examples of each cell.")
+    if is_partial(result):
+        lines.append(f"Partial: {len(result.cells)} of the {len(expected_cells(result))} cells of its arm.")
     return lines
 
 

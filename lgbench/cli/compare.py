@@ -1,51 +1,80 @@
-"""`lgbench compare`: the arms of one system side by side."""
+"""`lgbench compare`: systems side by side, or the arms of one."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli._folders import check_one_system, finished_runs, fitting, read_result, why_no_arm
+from lgbench.cli._folders import named_folders
 from lgbench.cli._opening import open_named
-from lgbench.cli._options import DraftName
+from lgbench.cli._options import AsMarkdown, Baseline, ComparedArm, DraftName, Quiet, one_form
+from lgbench.cli._streams import print_csv
 from lgbench.util.errors import LgbenchError
+from lgbench.util.text import LONGEST_PATH, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lgbench.python.comparisons import ArmComparison, SystemComparison
 
 
 def command(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs of trained arms; searched.")
+        list[str],
+        typer.Argument(metavar="DIR", help="Folders of finished runs, searched; NAME=DIR says what system it is."),
     ],
+    baseline: Baseline = None,
+    arm: ComparedArm = None,
+    lengths: Annotated[bool, typer.Option("--lengths", help="As CSV, a row for each length.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the comparison as CSV on stdout, and nothing else.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the comparison as JSON on stdout, and nothing else.")
     ] = False,
+    markdown: AsMarkdown = False,
+    quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
-    """Re-score the runs of one system and compare its arms: by length, by zone, gains with intervals, a verdict."""
+    """Compare systems, and say whether one is better; of a single system, its arms. Runs are re-scored.
+
+    "Is mine better than RoPE?" is `lgbench compare runs/mine --baseline reference-rope`.
+    """
+    one_form(csv=as_csv, json=as_json, markdown=markdown)
+
+    from lgbench.cli._progress import counting
     from lgbench.cli._report import print_parts
-    from lgbench.data.suites import load_suite
-    from lgbench.evaluation.rescoring import rescore
-    from lgbench.scoring.systems import score_trained
-    from lgbench.scoring.verdicts import comparison_parts, comparison_record
+    from lgbench.python.comparing import compare_results
+    from lgbench.python.systems import read_systems
     from lgbench.util.text import json_text
 
     open_named(suite)
-    found = finished_runs(folders)
-    check_one_system(found)
-    fit = fitting({folder: read_result(folder) for folder in found}, why_no_arm)
-    if not fit:
-        raise LgbenchError(
-            "None of these runs is a complete one of a trained arm: evaluate the arms with --group and --arm, and "
-            "without --limit, --task or --length."
-        )
-    compared = [rescore(folder).result for folder in fit]
-    suites = dict.fromkeys(result.suite for result in compared)
-    scored = [score_trained(compared, load_suite(name)) for name in suites]
+    read = read_systems(named_folders(folders))
+    with counting("re-scoring runs", quiet=quiet) as report:
+        found = compare_results(read.systems, baseline=baseline, arm=arm, report=report, left_out=read.left_out)
+    for each in found.left_out:
+        typer.echo(f"Left out: {plain(each, limit=LONGEST_PATH)}.", err=True)
     if as_json:
-        typer.echo(json_text([group for scores in scored for group in comparison_record(scores)]))
-        return
-    for scores in scored:
-        if len(scored) > 1:
-            typer.echo(f"Suite {scores.suite.name}\n")
-        print_parts(comparison_parts(scores))
+        typer.echo(json_text(found.to_dict()))
+    elif as_csv:
+        print_csv(_frame(found, lengths=lengths))
+    elif markdown:
+        typer.echo(found.to_markdown(), nl=False)
+    else:
+        print_parts(found.parts())
+
+
+def _frame(found: SystemComparison | ArmComparison, *, lengths: bool) -> pd.DataFrame:
+    """The rows of `--csv`.
+
+    Raises:
+        LgbenchError: Rows for each length of the arms of one system, which `show` has.
+    """
+    from lgbench.python.comparisons import ArmComparison
+
+    if isinstance(found, ArmComparison):
+        if lengths:
+            raise LgbenchError("--lengths is for several systems. Of one, `lgbench show --lengths --csv` has the rows.")
+        return found.to_frame()
+    return found.to_frame("lengths" if lengths else "differences")

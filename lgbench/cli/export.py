@@ -11,6 +11,7 @@ import typer
 from lgbench.cli._group import Group
 from lgbench.cli._opening import open_named, opened
 from lgbench.cli._options import DraftName, Groups, SuiteName, Tasks, listed
+from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
 
 app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
@@ -112,13 +113,16 @@ def dataset(
 
 @app.command()
 def eee(
-    folder: Target,
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="The folder of a finished run.")],
+    folder: Target,
     suite: DraftName = None,
 ) -> None:
     """Write a result and all its replies in the format of Every Eval Ever."""
+    from lgbench.evaluation.folder import RESULT_FILE
     from lgbench.export.every_eval_ever import export_every_eval_ever
 
     open_named(suite)
+    if not (result / RESULT_FILE).exists() and (folder / RESULT_FILE).exists():
+        raise LgbenchError(f"{str(result)!r} holds no {RESULT_FILE}, {str(folder)!r} does. The result comes first.")
     for path in export_every_eval_ever(result, folder):
         typer.echo(f"Wrote {path}")

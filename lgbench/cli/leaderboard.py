@@ -10,6 +10,7 @@ import typer
 from lgbench.cli._group import Group
 
 MAX_LINES = 200
+Submissions = Annotated[Path, typer.Option(help="The folder of all submissions.")]
 
 app = typer.Typer(cls=Group, help="Derive the leaderboard from the submissions.", no_args_is_help=True)
 
@@ -24,18 +25,18 @@ def build(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; tell what differs, and exit with 1 where anything does.")
     ] = False,
-    submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
+    submissions: Submissions = Path("submissions"),
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the leaderboard.")] = Path(
         "leaderboard"
     ),
 ) -> None:
-    """Re-score every submission, and write leaderboard/README.md and a page with pictures for each system."""
+    """Re-score every submission, and write leaderboard/README.md, board.json, cells.csv and a page for each system."""
     from lgbench.leaderboard.build import derive_files, differences, write_files
     from lgbench.submissions.checking import read_submissions
     from lgbench.util.text import LONGEST_PATH, plain
 
     files = derive_files(read_submissions(submissions))
-    up_to_date = f"{output}/ is up to date with {submissions}/ (pages and pictures: {len(files)})."
+    up_to_date = f"{output}/ is up to date with {submissions}/ (pages, pictures and data: {len(files)})."
     if not check:
         for path in write_files(files, output):
             typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {plain(path, limit=LONGEST_PATH)}")
@@ -50,3 +51,22 @@ def build(
         typer.echo(f"{output}/ is not up to date with {submissions}/. Run: lgbench leaderboard build", err=True)
         raise typer.Exit(1)
     typer.echo(up_to_date)
+
+
+@app.command("site")
+def site(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the site; one made before is replaced.")],
+    submissions: Submissions = Path("submissions"),
+) -> None:
+    """Write the leaderboard as a web page, which needs no server: sort, filter, curves of all systems in a group.
+
+    Every submission is re-scored. Needs the extra `site`.
+    """
+    from lgbench.leaderboard.site.build import write_site
+    from lgbench.submissions.checking import read_submissions
+    from lgbench.util.extras import require_extra
+    from lgbench.util.text import LONGEST_PATH, plain
+
+    require_extra("site", purpose="The web page of the leaderboard")
+    count = write_site(read_submissions(submissions), submissions, output)
+    typer.echo(f"Wrote {count:,} files. Open {plain(output / 'index.html', limit=LONGEST_PATH)} in a browser.")

@@ -6,16 +6,22 @@ import textwrap
 
 import typer
 
+from lgbench.cli._options import AllJson
 from lgbench.cli._streams import showable
 from lgbench.util.text import plain
 
 
-def command() -> None:
+def command(as_json: AllJson = False) -> None:
     """List the kinds of models that MODEL can name, with their model options and the package they come from.
 
     An option without a default, such as `path: str`, must be given.
     """
     from lgbench.models.listing import ModelKind, kinds_of_models
+    from lgbench.util.text import json_text
+
+    if as_json:
+        typer.echo(json_text([kind._asdict() for kind in kinds_of_models()]))
+        return
 
     def show(kind: ModelKind) -> None:
         source = "" if kind.source == "lgbench" else f" ({plain(kind.source)})"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from lgbench.cli._folders import check_one_system, files_named, finished_runs, fitting, read_result, why_no_arm
+from lgbench.cli._folders import files_named, finished_runs, fitting, named_folders, read_result
 from lgbench.cli._opening import open_named
-from lgbench.cli._options import DraftName
+from lgbench.cli._options import Baseline, ComparedArm, DraftName
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.extras import require_extra
 from lgbench.util.text import LONGEST_PATH, plain
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from lgbench.training.record import TrainingRecord
 
 Found = TypeVar("Found")
@@ -23,8 +25,12 @@ KINDS = ("lengths", "training", "gap", "series")
 
 
 def command(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR", help="Folders of results or training runs; searched.")
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR",
+            help="Folders of results or training runs, searched; NAME=DIR says what system results are of.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A file that ends in .svg, .png or .pdf.")],
     kind: Annotated[
@@ -34,9 +40,14 @@ def command(
             "series: checkpoints by pretraining step."
         ),
     ] = "lengths",
+    baseline: Baseline = None,
+    arm: ComparedArm = None,
     suite: DraftName = None,
 ) -> None:
-    """Draw curves by length, training step or pretraining step, or the generalization gap of a sweep."""
+    """Draw curves by length, training step or pretraining step, or the generalization gap of a sweep.
+
+    By length, several systems are drawn over each other in one arm; of a single trained system, its arms are.
+    """
     if kind not in KINDS:
         raise UnknownNameError("kind of picture", kind, KINDS)
     require_extra("plot", purpose="A picture")
@@ -44,18 +55,33 @@ def command(
 
     from lgbench import plotting
 
-    if kind == "series":
+    if kind != "lengths" and (baseline is not None or arm is not None):
+        raise LgbenchError("--baseline and --arm are for pictures of --kind lengths.")
+    named = named_folders(given)
+    folders = [folder for _, folder in named]
+    if kind == "lengths":
+        figure = _by_length(named, baseline=baseline, arm=arm)
+    elif any(name is not None for name, _ in named):
+        raise LgbenchError("NAME=DIR is for pictures of --kind lengths. Name the folders alone.")
+    elif kind == "series":
         figure = plotting.series_curves([read_result(folder) for folder in finished_runs(folders)])
-    elif kind == "lengths":
-        runs = finished_runs(folders)
-        check_one_system(runs)
-        figure = plotting.length_curves(_drawn({folder: read_result(folder) for folder in runs}, why_no_arm))
     elif kind == "training":
         figure = plotting.training_curves(_drawn(_training_runs(folders), _no_curve))
     else:
         figure = plotting.gap_map(_drawn(_training_runs(folders), _no_gap))
     plotting.write_picture(figure, output)
     typer.echo(f"Wrote {plain(output, limit=LONGEST_PATH)}")
+
+
+def _by_length(named: Sequence[tuple[str | None, Path]], *, baseline: str | None, arm: str | None) -> Figure:
+    from lgbench.python.pictures import draw_systems
+    from lgbench.python.systems import read_systems
+
+    read = read_systems(named)
+    figure, incomplete = draw_systems(read.systems, baseline=baseline, arm=arm)
+    for each in (*read.left_out, *incomplete):
+        typer.echo(f"Left out: {plain(each, limit=LONGEST_PATH)}.", err=True)
+    return figure
 
 
 def _drawn(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) -> list[Found]:

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lgbench.cli._folders import finished_runs
 from lgbench.cli._opening import open_named
-from lgbench.cli._options import DraftName
+from lgbench.cli._options import AllJson, DraftName, Quiet
 from lgbench.util.errors import LgbenchError
 
 
 def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    as_json: AllJson = False,
+    quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
     from lgbench.cli._diagnosis import wrong_ends
+    from lgbench.cli._progress import counting
     from lgbench.evaluation.rescoring import rescore
-    from lgbench.util.text import LONGEST_PATH, plain
+    from lgbench.util.text import LONGEST_PATH, json_text, plain
 
     open_named(suite)
-    problems = []
-    for folder in finished_runs(folders):
-        try:
-            result = rescore(folder).result
-        except LgbenchError as error:
-            problems.append(str(error))
-            continue
-        total = sum(cell.counts.total for cell in result.cells)
-        place, told = plain(folder, limit=LONGEST_PATH), wrong_ends(result)
-        ends = f" {told}" if told else ""
-        typer.echo(f"{place}: all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits.{ends}")
+    runs, problems = finished_runs(folders), list[str]()
+    records = list[dict[str, Any]]()
+    with counting("re-scoring runs", quiet=quiet) as report:
+        for number, folder in enumerate(runs, 1):
+            report(number - 1, len(runs))
+            try:
+                result = rescore(folder).result
+            except LgbenchError as error:
+                problems.append(str(error))
+                records.append({"run": str(folder), "cells": None, "replies": None, "problem": str(error)})
+                continue
+            total = sum(cell.counts.total for cell in result.cells)
+            records.append({"run": str(folder), "cells": len(result.cells), "replies": total, "problem": None})
+            if not as_json and not quiet:
+                place, ends = plain(folder, limit=LONGEST_PATH), " ".join(filter(None, ["", wrong_ends(result)]))
+                cells = f"all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits"
+                typer.echo(f"{place}: {cells}.{ends}")
+    if as_json:
+        typer.echo(json_text(records))
     if problems:
         raise LgbenchError("\n".join(problems))

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli._experiment import AsJson, DryRun, How, Index, Of, Quiet, run_experiment
-from lgbench.cli._options import Cores, Device, Executor, HookOptions, Hooks, Jobs, RunsFolder
+from lgbench.cli._experiment import AsJson, DryRun, How, Index, Of, run_experiment
+from lgbench.cli._options import Cores, Device, Executor, HookOptions, Hooks, Jobs, Quiet, RunsFolder
 from lgbench.util.errors import LgbenchError
 
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli._group import Group
+from lgbench.cli._group import Group as CommandGroup
 from lgbench.cli._opening import opened
-from lgbench.cli._options import SuiteName
+from lgbench.cli._options import AllJson, SuiteName
 from lgbench.cli._streams import showable
 from lgbench.util.errors import LgbenchError
 
-app = typer.Typer(cls=Group, help="List the suites, show one, or lock their test cells.", invoke_without_command=True)
+if TYPE_CHECKING:
+    from lgbench.data.groups import Group
+    from lgbench.data.suites import Suite
+
+app = typer.Typer(
+    cls=CommandGroup, help="List the suites, show one, or lock their test cells.", invoke_without_command=True
+)
 
 
 @app.callback()
-def list_suites(context: typer.Context) -> None:
+def list_suites(context: typer.Context, as_json: AllJson = False) -> None:
     """List the suites, show one, or lock their test cells."""
     if context.invoked_subcommand is not None:
         return
     from lgbench.data.suites import SUITES
+    from lgbench.util.text import json_text
 
+    if as_json:
+        typer.echo(json_text([_record(suite) for suite in SUITES]))
+        return
     for suite in SUITES:
         cells = len(suite.cells())
         typer.echo(
@@ -34,9 +44,15 @@ def list_suites(context: typer.Context) -> None:
 def show(
     name: Annotated[str | None, typer.Argument(help="The suite.", show_default="that of --suite")] = None,
     suite: SuiteName = "mini-v1",
+    as_json: AllJson = False,
 ) -> None:
     """Print a suite's groups, their arms, lengths and cell counts."""
+    from lgbench.util.text import json_text
+
     found = opened(name or suite)
+    if as_json:
+        typer.echo(json_text(_record(found) | {"groups": [_group_record(found, group) for group in found.groups]}))
+        return
     for group in found.groups:
         cells = ", ".join(f"{arm.name} {len(found.cells(arm.name, [group.name]))}" for arm in group.arms)
         auxiliaries = ", ".join(f"{task} ≤ {group.aux_length}" for task in group.auxiliaries)
@@ -57,6 +73,29 @@ def show(
     typer.echo(f"  {'open':{width}}  not trained under an arm: every task at every length of its groups")
     count, size = len(found.cells()), found.examples_per_cell
     typer.echo(f"A cell is a task at a length, {size} examples. Open has {count} cells ({count * size:,} examples).")
+
+
+def _record(suite: Suite) -> dict[str, Any]:
+    return {
+        "suite": suite.name,
+        "groups": len(suite.groups),
+        "tasks": len(suite.tasks),
+        "cells": len(suite.cells()),
+        "examples_per_cell": suite.examples_per_cell,
+    }
+
+
+def _group_record(suite: Suite, group: Group) -> dict[str, Any]:
+    return {
+        "group": group.name,
+        "main": group.main,
+        "main_length": group.main_length,
+        "auxiliaries": list(group.auxiliaries),
+        "aux_length": group.aux_length,
+        "control": group.control,
+        "lengths": list(group.grid),
+        "cells": {arm.name: len(suite.cells(arm.name, [group.name])) for arm in group.arms},
+    }
 
 
 @app.command("lock")

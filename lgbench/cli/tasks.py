@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lgbench.cli._group import Group
 from lgbench.cli._opening import opened
-from lgbench.cli._options import SuiteName
+from lgbench.cli._options import AllJson, SuiteName
+
+if TYPE_CHECKING:
+    from lgbench.data.suites import Suite
+    from lgbench.data.task import Task
 
 app = typer.Typer(cls=Group, help="List the tasks, or show examples of one.", invoke_without_command=True)
 
 
 @app.callback()
-def list_tasks(context: typer.Context, suite: SuiteName = "mini-v1") -> None:
+def list_tasks(context: typer.Context, suite: SuiteName = "mini-v1", as_json: AllJson = False) -> None:
     """List the tasks, or show examples of one."""
     if context.invoked_subcommand is not None:
         return
@@ -23,8 +27,12 @@ def list_tasks(context: typer.Context, suite: SuiteName = "mini-v1") -> None:
     from rich.text import Text
 
     from lgbench.cli._console import wide_console
+    from lgbench.util.text import json_text
 
     found = opened(suite)
+    if as_json:
+        typer.echo(json_text([_record(found, task) for task in found.tasks]))
+        return
     example = Column("example", overflow="fold")
     groups = Column("groups (* its main task)", overflow="fold")
     table = Table("task", example, groups, box=box.SIMPLE_HEAD, pad_edge=False)
@@ -33,6 +41,17 @@ def list_tasks(context: typer.Context, suite: SuiteName = "mini-v1") -> None:
         names = ", ".join(f"{group.name}{'*' if group.main == task.name else ''}" for group in homes)
         table.add_row(task.name, Text(f"{task.example} {task.solve(task.example)}"), names)
     wide_console().print(table)
+
+
+def _record(suite: Suite, task: Task) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "version": task.version,
+        "instruction": task.instruction,
+        "example": {"prompt": task.example, "target": task.solve(task.example)},
+        "groups": [group.name for group in suite.groups if task.name in group.tasks],
+        "main_of": [group.name for group in suite.groups if group.main == task.name],
+    }
 
 
 @app.command("show")

@@ -157,26 +157,34 @@ class Display:
         quiet: Show nothing.
         tell: How right the model is at a point, in words; None for the main task's accuracy by zone.
         name: What the lines begin with.
+        below: A line below the bar: whose run it is.
     """
 
     def __init__(
-        self, plan: RunSpec, *, quiet: bool, tell: Callable[[CurvePoint], str] | None = None, name: str = ""
+        self,
+        plan: RunSpec,
+        *,
+        quiet: bool,
+        tell: Callable[[CurvePoint], str] | None = None,
+        name: str = "",
+        below: str = "",
     ) -> None:
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import BarColumn, TextColumn
 
         from lgbench.cli._console import PlainConsole
+        from lgbench.cli._progress import BarWithLine, TimeLeft
         from lgbench.training.points import zones_line
 
         console = PlainConsole(err=True)
-        where = TextColumn("{task.fields[name]}step {task.completed} of {task.total}", markup=False)
+        where = TextColumn("step {task.completed} of {task.total}")
         columns = (where, BarColumn(), TextColumn("{task.description}"))
-        self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet)
+        self._bar = BarWithLine(*columns, TimeLeft(), console=console, transient=True, disable=quiet)
+        self._bar.below = below
         self._quiet, self._name = quiet, name
         self._tell = tell or partial(zones_line, plan)
         self._terminal = console.is_terminal
         self._steps = plan.settings.steps
-        self._row = self._bar.add_task("", total=self._steps, name=name)
+        self._row = self._bar.add_task("", total=self._steps)
         if self._terminal:
             self._bar.start()
 

@@ -167,6 +167,15 @@ class Experiment(ABC):
     def prepare(self) -> None:  # noqa: B027  # most experiments need none
         """Called in every process before runs are planned or finished there: the place to load what runs refer to."""
 
+    def milestones(self, planned: Sequence[Run], finished: Sequence[Run]) -> list[str]:  # for subclasses
+        """What can be said once a run has finished, before all have: a sentence each.
+
+        Args:
+            planned: All runs.
+            finished: Those that are finished, in the order in which they were.
+        """
+        return []
+
     def notes(self) -> list[str]:
         """What a user should know before the runs start, a sentence each."""
         return []

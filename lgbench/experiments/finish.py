@@ -64,13 +64,14 @@ def train_run(
     return record
 
 
-def evaluate_run(plan: RunSpec, folder: Path, *, device: str) -> None:
+def evaluate_run(plan: RunSpec, folder: Path, *, device: str, monitor: Monitor) -> None:
     """Evaluate the checkpoint of a trained run, from wherever an earlier call left it.
 
     Args:
         plan: What was trained.
         folder: The run's folder.
         device: Where to evaluate.
+        monitor: What to report to.
 
     Raises:
         LgbenchError: Evaluation failed, or the run is not of its arm.
@@ -98,6 +99,7 @@ def evaluate_run(plan: RunSpec, folder: Path, *, device: str) -> None:
         seed=plan.seed,
         output=folder / RESULT,
         resume=True,
+        on_progress=monitor.evaluating,
     )
 
 

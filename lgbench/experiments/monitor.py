@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lgbench.util.text import plain_lines
 
 if TYPE_CHECKING:
+    from lgbench.evaluation.loop import Progress as Evaluating
     from lgbench.training.record import CurvePoint
     from lgbench.training.spec import RunSpec
     from lgbench.training.trainer import Progress
 
+SECONDS_BETWEEN_LINES = 30.0
 Tell = Callable[["RunSpec", "CurvePoint"], str]
 """How right the model of a plan is at a point of its curve, in words."""
 
@@ -28,6 +31,7 @@ class Monitor:
     def __init__(self, name: str, *, quiet: bool = False) -> None:
         self.name, self.quiet = name, quiet
         self._has_moved = False
+        self._last_line: float | None = None
 
     def say(self, sentence: str) -> None:
         """Show a sentence about the run."""
@@ -52,6 +56,18 @@ class Monitor:
         minutes = (settings.steps - progress.step) * settings.batch / progress.examples_per_second / 60
         news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(plan, progress.point)
         self.print(f"{self.name}, step {progress.step}/{settings.steps}: {progress.pace}; {news}")
+
+    def evaluating(self, progress: Evaluating) -> None:
+        """Take in a report of the evaluation: here a line when it begins, and one every half minute."""
+        now = time.monotonic()
+        if self.quiet or (self._last_line is not None and now - self._last_line < SECONDS_BETWEEN_LINES):
+            return
+        if self._last_line is not None:
+            done = f"{progress.done:,} of {progress.total:,} replies"
+            self.say(f"evaluating, {done}, {100 * progress.correct / max(progress.done, 1):.1f} % right")
+        else:
+            self.say(f"evaluating {progress.total:,} prompts ...")
+        self._last_line = now
 
     def print(self, line: str) -> None:
         """Print a line."""

@@ -31,7 +31,7 @@ class Reproduce(ArmExperiment):
             shown="main_only, transfer, control",
         ),
     ] = ()
-    seeds: Seeds = 3
+    seeds: Seeds = 5
     seed: SeedList = ()
 
     @property
@@ -70,7 +70,29 @@ class Reproduce(ArmExperiment):
         from lgbench.experiments.finish import evaluate_run
 
         super().finish(run, device, monitor)
-        evaluate_run(run.plan, run.folder, device=device)
+        evaluate_run(run.plan, run.folder, device=device, monitor=monitor)
+
+    def milestones(self, planned: Sequence[Run], finished: Sequence[Run]) -> list[str]:
+        """The verdict on each group that the last finished run completes, where more groups follow."""
+        from lgbench.evaluation.folder import RESULT_FILE
+        from lgbench.experiments.finish import RESULT
+        from lgbench.results.schema import Result
+        from lgbench.scoring.systems import score_trained
+        from lgbench.util.records import read_record
+
+        suite, done = self.opened_suite(), {run.folder for run in finished}
+        served = _arms_of_groups(suite, self.group, self.arms)
+        complete = []
+        for group in dict.fromkeys(each.group for each in served):
+            needed = {(each.run, each.arm) for each in served if each.group == group}
+            runs = {run.folder for run in planned if (run.plan.group, run.plan.arm) in needed}
+            if runs <= done and finished[-1].folder in runs:
+                complete.append(group)
+        if not complete or done >= {run.folder for run in planned}:  # then the report follows
+            return []
+        results = [read_record(run.folder / RESULT / RESULT_FILE, Result) for run in finished]
+        verdicts = score_trained(results, suite).verdicts
+        return [f"{group} is finished. So far: {verdicts[group].word}." for group in complete]
 
     def report(self, runs: Sequence[Run]) -> Report:
         """What each arm was trained on, and the arms side by side."""
@@ -80,7 +102,7 @@ class Reproduce(ArmExperiment):
         from lgbench.scoring.verdicts import comparison_parts, comparison_record
 
         scores = score_trained([rescore(run.folder / RESULT).result for run in runs], self.opened_suite())
-        parts = [*_tokens(runs), "", *comparison_parts(scores, names=self.group)]
+        parts = [*comparison_parts(scores, names=self.group), "", *_tokens(runs)]
         return Report(parts, comparison_record(scores))
 
 

@@ -1,45 +1,37 @@
-"""The front page: the systems of each suite, ranked."""
+"""The front page: the systems of each suite, ranked, and what each of them does in every group."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from fractions import Fraction
+import re
+from collections.abc import Mapping, Sequence
 
 from lgbench.data.suites import SUITES, Suite
 from lgbench.leaderboard.markdown import (
     COUNT,
-    EQUAL_SEEDS,
-    EQUAL_SEEDS_NOTE,
     GENERATED,
-    ONE_SEED,
-    ONE_SEED_NOTE,
-    count_range,
-    estimated,
-    horizons,
-    mean_percent,
+    folded,
+    notes,
     table,
 )
+from lgbench.leaderboard.matrix import matrix, open_matrix
+from lgbench.leaderboard.order import Coverage, Section, has_few_seeds
+from lgbench.leaderboard.rows import FEW_SEEDS, main_row, more_row, open_row
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.scoring.display import NONE
-from lgbench.scoring.ranking import places
+from lgbench.leaderboard.standings import Opened, Standings, standings
 from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
-from lgbench.scoring.systems import OpenScores, TrainedScores
-from lgbench.submissions.system import SystemRecord
 
-FEW_SEEDS = "\\*"
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."
 _INTRODUCTION = """Does a model solve longer inputs of a task because a related task was trained on longer inputs?
 Accuracies are exact match in %, gains are in points, both with 95 % intervals. The transfer score says how well the
 main tasks work on such inputs, and the gains whether the related tasks helped.
-[How to read this](../docs/leaderboard.md) and [how to submit](../docs/submitting.md)."""
-_NOTES = {
-    ONE_SEED: ONE_SEED_NOTE,
-    EQUAL_SEEDS: EQUAL_SEEDS_NOTE,
-    FEW_SEEDS: f"{FEW_SEEDS} Fewer than {FEWEST_SEEDS} transfer seeds in some group: listed after the others.",
-    COUNT: f"{COUNT}5) The mean is over 5 groups, or domains, only: those that have this value.",
+[How to read this](../docs/leaderboard.md) and [how to submit](../docs/submitting.md). The same as data:
+[board.json](board.json), and every count in [cells.csv](cells.csv)."""
+_COVERAGES: Mapping[Coverage, str] = {
+    "ranked": "",
+    "few_seeds": f", with fewer than {ENOUGH_SEEDS} seeds",
+    "fewer_groups": ", in fewer groups",
 }
-_Row = dict[str, str]
+_FEW_SEEDS_NOTE = f"{FEW_SEEDS} Fewer than {FEWEST_SEEDS} transfer seeds in some group"
 
 
 def front_page(scores: Sequence[SuiteScores]) -> str:
@@ -50,135 +42,86 @@ def front_page(scores: Sequence[SuiteScores]) -> str:
     """
     parts = [GENERATED, "# Leaderboard", _INTRODUCTION if scores else _EMPTY]
     for suite in SUITES:
-        of_suite = [each for each in scores if each.suite == suite]
-        if of_suite:
-            parts += [f"## {suite.name}", *_suite_section(suite, of_suite)]
+        listed = standings(suite, scores)
+        if listed.trained or listed.opened:
+            parts += [f"## {suite.name}", *_trained_sections(listed), *_matrix_section(listed)]
+            parts += _open_section(listed)
     return "\n\n".join(parts) + "\n"
 
 
-def _suite_section(suite: Suite, scores: Sequence[SuiteScores]) -> list[str]:
-    trained = [(each, each.trained) for each in scores if each.trained is not None]
-    untrained = [(each, each.untrained) for each in scores if each.untrained is not None]
-    ranked = sorted((entry for entry in trained if entry[1].is_ranked), key=_order)
-    few_seeds = [entry for entry in trained if entry[1].covers_suite and not entry[1].is_ranked]
-    elsewhere = sorted((entry for entry in trained if not entry[1].covers_suite), key=_order)
-    parts = []
-    if ranked:
-        parts += ["### Trained under the arms", *_marked(table(_ranked_rows(ranked), left=2))]
-    if few_seeds:
-        parts += [
-            f"### Trained under the arms, with fewer than {ENOUGH_SEEDS} seeds",
-            f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not.",
-            *_marked(table([_trained_row(*entry) for entry in sorted(few_seeds, key=_order)])),
-        ]
-    if elsewhere:
-        rows = [_trained_row(*entry, score="mean group score") for entry in elsewhere]
-        parts += [
-            "### Trained under the arms, in fewer groups",
+def _trained_sections(listed: Standings) -> list[str]:
+    return [part for section in listed.sections for part in _trained_section(section, listed.suite)]
+
+
+def _trained_section(section: Section, suite: Suite) -> list[str]:
+    """The main table, the rest of the figures folded, and the meaning of the marks in either."""
+    score = "mean group score" if section.coverage == "fewer_groups" else "transfer score"
+    left = 3 if section.coverage == "ranked" else 2
+    main = table([main_row(entry, score=score) for entry in section.entries], left=left)
+    more = folded("More figures", table([more_row(entry) for entry in section.entries]))
+    few_seeds_last = {has_few_seeds(entry.scores) for entry in section.entries} == {False, True}
+    return [
+        f"### {section_heading(section)}",
+        *([explained] if (explained := explanation(section, suite)) else []),
+        main,
+        more,
+        *_notes(main + more, few_seeds_last=few_seeds_last),
+    ]
+
+
+def section_heading(section: Section) -> str:
+    """What the table of a section is called."""
+    verified = "verified" if section.is_verified else "unverified"
+    return f"{section.division.capitalize()} division, {verified}{_COVERAGES[section.coverage]}"
+
+
+def explanation(section: Section, suite: Suite) -> str:
+    """Why the systems of a section have no places; empty where they have."""
+    if section.coverage == "few_seeds":
+        return f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not."
+    if section.coverage == "fewer_groups":
+        return (
             "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
-            f"is over all {len(suite.groups)} groups, so these systems are not ranked.",
-            *_marked(table(rows)),
-        ]
-    if untrained:
-        parts += _open_section(suite, sorted(untrained, key=_open_rank))
-    return parts
+            f"is over all {len(suite.groups)} groups, so these systems are not ranked."
+        )
+    return ""
 
 
-def _marked(text: str) -> list[str]:
-    """A table, and the meaning of the marks in it."""
-    return [text, *(note for mark, note in _NOTES.items() if mark in text)]
+def _notes(text: str, *, few_seeds_last: bool) -> list[str]:
+    """The meaning of the marks in a table; of those alone."""
+    found = notes(text)
+    if FEW_SEEDS in text:
+        found.append(f"{_FEW_SEEDS_NOTE}{': listed after the others' if few_seeds_last else ''}.")
+    if counts := sorted({int(count) for count in re.findall(re.escape(COUNT) + r"(\d+)\)", text)}):
+        marks, numbers = (text.join(map(str, counts)) for text in (f") and {COUNT}", " or "))
+        found.append(f"{COUNT}{marks}) The mean is over {numbers} groups or domains alone: those that have this value.")
+    return found
 
 
-def _order(entry: tuple[SuiteScores, TrainedScores]) -> tuple[int, bool, Fraction, str]:
-    on_suite, scores = entry
-    score = scores.score.value if scores.score else Fraction()
-    return -len(scores.covered), _has_few_seeds(scores), -score, on_suite.system.name
+def _matrix_section(listed: Standings) -> list[str]:
+    if not listed.trained:
+        return []
+    return ["### Group by group", *matrix(listed.suite, listed.trained)]
 
 
-def _has_few_seeds(scores: TrainedScores) -> bool:
-    return any(count < FEWEST_SEEDS for count in scores.seeds)
-
-
-def _ranked_rows(ranked: Sequence[tuple[SuiteScores, TrainedScores]]) -> list[_Row]:
-    found = places([scores.score for _, scores in ranked if scores.score is not None])
-    return [{"#": str(place)} | _trained_row(*entry) for place, entry in zip(found, ranked, strict=True)]
-
-
-def _trained_row(on_suite: SuiteScores, scores: TrainedScores, *, score: str = "transfer score") -> _Row:
-    groups = len(scores.covered)
-    domains = len({scores.suite.domain(group).name for group in scores.suite.groups})
-    few = FEW_SEEDS if _has_few_seeds(scores) else ""
-    return {
-        "system": link(on_suite.system) + few,
-        score: estimated(scores.score, of=groups),
-        "mean of domains": estimated(scores.domain_score, of=domains),
-        "transfer gain": estimated(scores.transfer_gain, of=groups, signed=True),
-        "control gain": estimated(scores.control_gain, of=groups, signed=True),
-        "transfer seen": _seen(scores),
-        "in-distribution": mean_percent(scores.mean(lambda arm: arm.zone("in_distribution")), of=groups),
-        "beyond": mean_percent(scores.mean(lambda arm: arm.zone("beyond")), of=groups),
-        "success rate": mean_percent(scores.mean(lambda arm: arm.success_rate), of=groups),
-        "best seed": mean_percent(scores.mean(lambda arm: arm.best_seed), of=groups),
-        "groups": str(groups),
-        "seeds": count_range(scores.seeds, none=NONE),
-    } | _about(on_suite)
-
-
-def _seen(scores: TrainedScores) -> str:
-    """In how many of the covered groups transfer was seen, and in how many more the runs are consistent with it."""
-    words = Counter(scores.verdicts[group.group.name].word for group in scores.covered)
-    consistent = f", {count} consistent" if (count := words["consistent with transfer"]) else ""
-    return f"{words['seen']} of {len(scores.covered)}{consistent}"
-
-
-def _open_section(suite: Suite, scores: Sequence[tuple[SuiteScores, OpenScores]]) -> list[str]:
-    ranked = [
-        {
-            "#": str(place),
-            "system": link(on_suite.system),
-            "open score": estimated(each.score, of=len(suite.main_tasks)),
-            "asked": _asked(each),
-            "seeds": str(len(each.results)),
-        }
-        | _about(on_suite)
-        for place, (on_suite, each) in enumerate(scores, start=1)
-    ]
-    by_task = [
-        {"system": link(on_suite.system)}
-        | {task.name: horizons(each.horizons_90[task.name], each.horizons_50[task.name]) for task in suite.tasks}
-        for on_suite, each in scores
-    ]
+def _open_section(listed: Standings) -> list[str]:
+    if not listed.opened:
+        return []
+    tasks = len(listed.suite.main_tasks)
     return [
         "### Not trained under an arm (`open`)",
-        f"The open score is the mean transfer-zone accuracy of the {len(suite.main_tasks)} main tasks.",
-        *_marked(table(ranked, left=2)),
-        "Horizons: the length up to which at least 90 % / 50 % of the replies are right.",
-        table(by_task),
+        f"The open score is the mean transfer-zone accuracy of the {tasks} main tasks. "
+        + _open_intervals(listed.opened),
+        table([open_row(entry, of=tasks) for entry in listed.opened], left=2),
+        *open_matrix(listed.suite, listed.opened),
     ]
 
 
-def _open_rank(entry: tuple[SuiteScores, OpenScores]) -> tuple[Fraction, str]:
-    on_suite, scores = entry
-    return -(scores.score.value if scores.score else Fraction()), on_suite.system.name
-
-
-def _asked(scores: OpenScores) -> str:
-    """How a language model was asked: its score depends on it."""
-    styles = []
-    for result in scores.results:
-        prompt = result.system.prompt
-        shots = "" if prompt is None or prompt.shots is None else f", {prompt.shots} shots"
-        styles.append(NONE if prompt is None else prompt.style + shots)
-    return "; ".join(dict.fromkeys(styles))
-
-
-def _about(on_suite: SuiteScores) -> _Row:
-    return {
-        "parameters": count_range(on_suite.parameters, none=NONE),
-        "status": "reproduced" if on_suite.system.reproduced_by else "self-reported",
-    }
-
-
-def link(system: SystemRecord) -> str:
-    """A link to the system's page. Its name holds nothing that means something in Markdown."""
-    return f"[{system.name}](systems/{system.name}.md)"
+def _open_intervals(entries: Sequence[Opened]) -> str:
+    """What the intervals of these systems are over."""
+    single = {len(entry.scores.results) == 1 for entry in entries}
+    if single == {True}:
+        return "Each system answered once, so its interval is over examples alone."
+    if single == {False}:
+        return "Intervals are over seeds."
+    return "The interval of a system that answered once is over examples alone, of the others over seeds."

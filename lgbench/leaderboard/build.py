@@ -1,8 +1,11 @@
 """The files of the leaderboard: derived, written, and compared with those that are committed.
 
-README.md                       the systems of each suite, ranked
-systems/NAME.md                 a page for each system
-systems/NAME/SUITE-GROUP.svg    the pictures on that page
+README.md                             the systems of each suite, ranked
+systems/NAME.md                       a page for each system
+systems/NAME/SUITE-GROUP.svg          the pictures on that page
+systems/NAME/SUITE-GROUP-small.svg    the small ones on the front page
+board.json, board.schema.json         the same as data, and its JSON Schema
+cells.csv                             every count
 """
 
 from __future__ import annotations
@@ -13,18 +16,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from lgbench.leaderboard.board import front_page
+from lgbench.leaderboard.cells import COLUMNS, cells_csv
+from lgbench.leaderboard.content import board_record
 from lgbench.leaderboard.markdown import GENERATED
 from lgbench.leaderboard.pages import system_page
-from lgbench.leaderboard.pictures import system_pictures
-from lgbench.leaderboard.scored import score_submission
-from lgbench.leaderboard.svg import OPENING
+from lgbench.leaderboard.pictures import SMALL_END, system_pictures
+from lgbench.leaderboard.record import schema_text
+from lgbench.leaderboard.scored import SuiteScores, score_submission
+from lgbench.leaderboard.svg import OPENING, SMALL_OPENING
 from lgbench.submissions.checked import Submission
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import is_unfinished, remove_leftovers, write_atomically, write_errors
 from lgbench.util.links import contents, is_file, is_folder, refuse_links
 
 FRONT_PAGE = "README.md"
+BOARD_FILE = "board.json"
+SCHEMA_FILE = "board.schema.json"
+CELLS_FILE = "cells.csv"
 SYSTEMS = "systems"
+_MARKS = {
+    BOARD_FILE: '{\n "format": "lgbench-board"',
+    SCHEMA_FILE: '{\n "$defs": {\n  "ArmRecord"',
+    CELLS_FILE: ",".join(COLUMNS[:3]),
+}
 # A committed file may be longer than twice the derived one by as much, and is still compared line by line. What is
 # longer costs minutes and is no edit.
 _MORE_BYTES, _MORE_LINES = 10_000, 100
@@ -32,12 +46,30 @@ _MORE_BYTES, _MORE_LINES = 10_000, 100
 
 def derive_files(submissions: Sequence[Submission]) -> dict[str, str]:
     """Every file of the leaderboard by its path in it. The same submissions give the same text."""
+    submissions = sorted(submissions, key=lambda submission: submission.system.name)
     scores = [score_submission(submission) for submission in submissions]
-    files = {FRONT_PAGE: front_page([each for of_system in scores for each in of_system])}
+    flat = [each for of_system in scores for each in of_system]
+    files = {FRONT_PAGE: front_page(flat)} | data_files(submissions, flat)
     for submission, of_system in zip(submissions, scores, strict=True):
         files[f"{SYSTEMS}/{submission.system.name}.md"] = system_page(submission, of_system)
-        files |= {f"{SYSTEMS}/{each.path}": each.svg() for scores in of_system for each in system_pictures(scores)}
+        for picture in (each for scores in of_system for each in system_pictures(scores)):
+            files[f"{SYSTEMS}/{picture.path}"] = picture.svg()
+            files |= {small.path: small.svg() for small in picture.small}
     return files
+
+
+def data_files(submissions: Sequence[Submission], scores: Sequence[SuiteScores]) -> dict[str, str]:
+    """The board as data: its files by their names.
+
+    Args:
+        submissions: The systems, by name.
+        scores: Of every system on every suite.
+    """
+    return {
+        BOARD_FILE: board_record(submissions, scores).model_dump_json(indent=1) + "\n",
+        SCHEMA_FILE: schema_text(),
+        CELLS_FILE: cells_csv(submissions),
+    }
 
 
 def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
@@ -75,8 +107,10 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
 
 
 def _mark(path: str) -> bytes:
-    """How every page or picture begins that `leaderboard build` wrote. What begins otherwise is someone's own."""
-    return (GENERATED if path.endswith(".md") else OPENING).encode()
+    """How every file begins that `leaderboard build` wrote at a path. What begins otherwise is someone's own."""
+    if path.endswith(".svg"):
+        return (SMALL_OPENING if path.endswith(SMALL_END) else OPENING).encode()
+    return _MARKS.get(path, GENERATED).encode()
 
 
 def _is_named_so(path: str) -> bool:

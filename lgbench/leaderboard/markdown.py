@@ -46,15 +46,25 @@ def table(rows: Sequence[dict[str, str]], *, left: int = 1) -> str:
     return tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True, colalign=aligned)
 
 
+def wide_table(rows: Sequence[dict[str, str]]) -> str:
+    """As `table`, without the blanks that align its columns in the source: for cells of many characters."""
+    alignment = [":---", *["---:"] * (len(rows[0]) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (rows[0], alignment, *(row.values() for row in rows)))
+
+
 def points(difference: Fraction | None) -> str:
     """A difference of shares in percentage points, with its sign where it has one."""
     if difference is None:
         return NONE
-    rounded = display.points(difference)
-    return "0.0" if rounded == "+0.0" else rounded
+    return "0.0" if difference == 0 else display.points(difference)
 
 
-def estimated(estimate: Estimate | None, *, of: int = 1, signed: bool = False) -> str:
+def folded(summary: str, content: str) -> str:
+    """Content that a click on its summary unfolds. Both are Markdown or plain text already."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
+def estimated(estimate: Estimate | None, *, of: int = 1, signed: bool = False, mark_one_seed: bool = True) -> str:
     """A mean with its interval, marked where one seed or fewer than `of` groups or tasks went into it.
 
     It has no interval, and a mark that says so, where in every arm all seeds are equal.
@@ -64,7 +74,7 @@ def estimated(estimate: Estimate | None, *, of: int = 1, signed: bool = False) -
     value = points(estimate.value) if signed else percent(estimate.value)
     if estimate.interval is None:
         return f"{value}{EQUAL_SEEDS}" + _of(estimate.count, of)
-    mark = ONE_SEED if estimate.one_seed else ""
+    mark = ONE_SEED if estimate.one_seed and mark_one_seed else ""
     return f"{value} {interval(estimate.interval, signed=signed)}{mark}" + _of(estimate.count, of)
 
 
@@ -84,10 +94,35 @@ def _of(count: int, expected: int) -> str:
     return "" if count == expected else f" {COUNT}{count})"
 
 
+def notes(text: str) -> list[str]:
+    """The meaning of the marks of intervals in a text; of those alone."""
+    return [note for mark, note in ((ONE_SEED, ONE_SEED_NOTE), (EQUAL_SEEDS, EQUAL_SEEDS_NOTE)) if mark in text]
+
+
 def count_range(counts: Sequence[int], *, none: str) -> str:
     """The smallest and the greatest of ascending counts, like `1,000 to 2,000`; `none` without any."""
     ends = [f"{count:,}" for count in dict.fromkeys((*counts[:1], *counts[-1:]))]
     return " to ".join(ends) or none
+
+
+def short_range(counts: Sequence[int], *, none: str) -> str:
+    """As `count_range`, each count in three digits.
+
+    Examples:
+        >>> short_range((678784, 1318528), none="-"), short_range((999,), none="-"), short_range((), none="-")
+        ('679K to 1.32M', '999', '-')
+    """
+    ends = [_short(count) for count in dict.fromkeys((*counts[:1], *counts[-1:]))]
+    return " to ".join(dict.fromkeys(ends)) or none
+
+
+def _short(count: int) -> str:
+    # Rounded before the unit is chosen: 999,950 is 1.00M, not 1000K.
+    rounded = float(f"{count:.3g}")
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if rounded >= size:
+            return f"{rounded / size:.3g}{unit}"
+    return str(count)
 
 
 def horizons(*values: Horizon | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lgbench.data.groups import OPEN_ARM, Group
 from lgbench.data.suites import Suite
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.svg import draw
+from lgbench.leaderboard.svg import draw, draw_small
 from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.curves import Curve, curve
 from lgbench.scoring.display import percent
@@ -16,8 +16,31 @@ from lgbench.scoring.styles import Style, arm_style
 from lgbench.scoring.systems import OpenScores
 from lgbench.submissions.system import SystemRecord
 
+SMALL_END = "-small.svg"
+"""How the names of small pictures end."""
 # Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart; one for each main task.
 _TASK_LOOKS = (Style("#0072b2"), Style("#009e73"), Style("#d55e00"), Style("#56b4e9", (2, 2)), Style("#cc79a7"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallPicture:
+    """Curves of accuracy by length, as small as a cell of a table.
+
+    Attributes:
+        path: From the front page.
+        title: What it shows, in words.
+        curves: By how they look.
+        group: Whose transfer zone is shaded.
+    """
+
+    path: str
+    title: str
+    curves: tuple[tuple[Curve, Style], ...]
+    group: Group
+
+    def svg(self) -> str:
+        """The picture as an SVG file."""
+        return draw_small(self.curves, title=self.title, group=self.group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +52,14 @@ class Picture:
         title: What stands above the curves.
         curves: By how they look.
         group: Whose zones and training lengths are shown, if any.
+        small: Its small pictures, for the front page.
     """
 
     path: str
     title: str
     curves: tuple[tuple[Curve, Style], ...]
     group: Group | None
+    small: tuple[SmallPicture, ...]
 
     @property
     def text(self) -> str:
@@ -70,6 +95,7 @@ def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Pi
         title=f"{group.name} on {suite.name}: exact match of {group.main} in %",
         curves=tuple(curves),
         group=group,
+        small=(_small(system, suite, group.name, tuple(curves), group),),
     )
 
 
@@ -79,13 +105,30 @@ def open_picture(system: SystemRecord, suite: Suite, scores: OpenScores) -> Pict
         (curve(task, scores.results, task, suite.grid(task)), look)
         for task, look in zip(suite.main_tasks, itertools.cycle(_TASK_LOOKS), strict=False)
     ]
+    small = [
+        _small(system, suite, f"{OPEN_ARM}-{drawn.name}", ((drawn, _TASK_LOOKS[0]),), suite.home_group(drawn.name))
+        for drawn, _ in curves
+    ]
     return Picture(
         path=_path(system, suite, OPEN_ARM),
         title=f"Main tasks of {suite.name}: exact match in %",
         curves=tuple(curves),
         group=None,
+        small=tuple(small),
     )
 
 
 def _path(system: SystemRecord, suite: Suite, name: str) -> str:
     return f"{system.name}/{suite.name}-{name}.svg"
+
+
+def small_path(system: SystemRecord, suite: Suite, name: str) -> str:
+    """Where the small picture of a group, or of a main task under `open`, lies: from the front page."""
+    return f"systems/{system.name}/{suite.name}-{name}{SMALL_END}"
+
+
+def _small(
+    system: SystemRecord, suite: Suite, name: str, curves: tuple[tuple[Curve, Style], ...], group: Group
+) -> SmallPicture:
+    title = f"{system.name} on {name}: accuracy by length"
+    return SmallPicture(path=small_path(system, suite, name), title=title, curves=curves, group=group)

@@ -8,6 +8,8 @@ from lgbench.data.suites import SUITES, Suite
 from lgbench.scoring.systems import OpenScores, TrainedScores, score_open, score_trained
 from lgbench.submissions.checked import Submission
 from lgbench.submissions.system import SystemRecord
+from lgbench.submissions.tiers import Standing, Tier, standing
+from lgbench.training.spec import Division
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,7 @@ class SuiteScores:
         parameters: As the submission has them.
         trained: The scores of its trained arms; None where it has no such run.
         untrained: The scores of its runs of arm `open`; None where it has none.
+        standing: Division and tier of its runs of trained arms, and what they lack.
     """
 
     system: SystemRecord
@@ -27,6 +30,17 @@ class SuiteScores:
     parameters: tuple[int, ...]
     trained: TrainedScores | None
     untrained: OpenScores | None
+    standing: Standing
+
+    @property
+    def division(self) -> Division:
+        """How its trained arms were trained."""
+        return self.standing.division
+
+    @property
+    def tier(self) -> Tier:
+        """How far the results of its trained arms are verified."""
+        return self.standing.tier
 
 
 def score_submission(submission: Submission) -> tuple[SuiteScores, ...]:
@@ -43,6 +57,7 @@ def score_submission(submission: Submission) -> tuple[SuiteScores, ...]:
                     parameters=submission.parameters,
                     trained=trained if trained.groups else None,
                     untrained=score_open(results, suite),
+                    standing=standing(submission, suite),
                 )
             )
     return tuple(scores)

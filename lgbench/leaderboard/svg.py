@@ -16,16 +16,19 @@ from xml.etree import ElementTree as ET
 
 from lgbench.data.groups import Group
 from lgbench.scoring.curves import Curve, axis_ends, zone_spans
-from lgbench.scoring.styles import ZONE_SHADES, Style
+from lgbench.scoring.styles import ARM_STYLES, ZONE_SHADES, Style
 
 # Pixels, from the upper left corner.
 _WIDTH, _HEIGHT = 720, 330
+_SMALL_WIDTH, _SMALL_HEIGHT = 80, 36
 OPENING = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
 """How every picture begins."""
+SMALL_OPENING = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_SMALL_WIDTH} {_SMALL_HEIGHT}" role="img"'
+"""How every small picture begins."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 494, 58, 282
 _LEGEND, _SWATCH, _ROW = 508, 24, 20
 _MARGIN = 7  # so that a line at 0 or 100 % does not lie on the frame
-_MEAN, _SEED = 2.4, 0.9  # widths of lines
+_MEAN, _SEED, _SMALL_LINE = 2.4, 0.9, 1.6  # widths of lines
 _LEAST_TICK = 16  # between the lengths written below the axis
 _INK, _GRID = "#333333", "#d5d5d5"
 _TITLE, _TEXT, _NOTE = 13, 12, 11  # sizes of text; the narrowest place holds a wide font too
@@ -69,6 +72,34 @@ def draw(curves: Sequence[tuple[Curve, Style]], *, title: str, description: str,
     for curve, look in curves:
         svg.extend(_curve(axis, curve, look))
     svg.extend(_legend(curves, group))
+    ET.indent(svg)
+    return ET.tostring(svg, encoding="unicode") + "\n"
+
+
+def draw_small(curves: Sequence[tuple[Curve, Style]], *, title: str, group: Group) -> str:
+    """The text of a small SVG file: the means alone, over the shaded transfer zone, on whatever page.
+
+    Args:
+        curves: From the lowest to the topmost.
+        title: What it shows, in words.
+        group: The zones.
+    """
+    lengths = sorted({length for curve, _ in curves for length in curve.lengths})
+    first, last = axis_ends(lengths)
+
+    def x(length: float) -> float:
+        return 1 + (length - first) / (last - first) * (_SMALL_WIDTH - 2)
+
+    svg = _element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {_SMALL_WIDTH} {_SMALL_HEIGHT}", role="img")
+    svg.attrib |= {"width": str(_SMALL_WIDTH), "height": str(_SMALL_HEIGHT)}
+    svg.append(_element("title", title))
+    for zone, left, right in zone_spans(group):
+        if zone == "transfer":
+            shade = {"fill": ARM_STYLES["transfer"].color, "fill_opacity": "0.18"}
+            svg.append(_element("rect", x=x(left), y=0, width=x(right) - x(left), height=_SMALL_HEIGHT, **shade))
+    for curve, look in curves:
+        ys = [_SMALL_HEIGHT - 3 - share * (_SMALL_HEIGHT - 6) for share in curve.mean]
+        svg.append(_line([x(length) for length in curve.lengths], ys, look, _SMALL_LINE))
     ET.indent(svg)
     return ET.tostring(svg, encoding="unicode") + "\n"
 

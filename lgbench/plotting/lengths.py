@@ -45,7 +45,7 @@ def length_curves(results: Sequence[Result]) -> Figure:
 
 
 def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Result]) -> None:
-    _shade_zones(axes, group)
+    shade_zones(axes, group)
     for arm in (each.name for each in group.arms):
         own = serving(results, suite, arm, group)
         if not own:
@@ -64,7 +64,8 @@ def _draw_lengths(axes: Axes, suite: Suite, group: Group, results: Sequence[Resu
     legend(axes, columns=2)
 
 
-def _shade_zones(axes: Axes, group: Group) -> None:
+def shade_zones(axes: Axes, group: Group) -> None:
+    """Shade the zones of a group, with their names above and dashed lines at its training lengths."""
     for zone, left, right in zone_spans(group):
         axes.axvspan(left, right, color=ZONE_SHADES[zone], linewidth=0)
         look: dict[str, Any] = {"fontsize": 7, "color": "#555555", "ha": "center", "va": "top"}

@@ -18,6 +18,8 @@ from lgbench.scoring.frames import result_frame
 from lgbench.scoring.measures import TaskSummary, counts_by_task, summarize
 from lgbench.scoring.styles import Style, arm_style
 from lgbench.util.errors import LgbenchError
+from lgbench.util.tables import Curve as DrawnCurve
+from lgbench.util.tables import Table
 from lgbench.util.text import plain
 
 if TYPE_CHECKING:
@@ -116,6 +118,20 @@ def _is_whole(result: Result, group: Group) -> bool:
 def _picture(drawn: Sequence[tuple[Curve, Style]], title: str, group: Group | None) -> str:
     shares = "; ".join(f"{each.label}: {', '.join(map(percent, each.mean))}" for each, _ in drawn)
     return draw(drawn, title=title, description=f"{title}. {shares}", group=group)
+
+
+def parts_html(parts: Sequence[Table | str]) -> str:
+    """A report: its tables, and its lines as paragraphs. Drawn curves are left out."""
+    blocks = []
+    for part in parts:
+        if isinstance(part, str):
+            style = " style='margin: 0 0 0 2em'" if part.startswith("  ") else ""
+            blocks += [f"<p{style}>{html.escape(plain(part))}</p>"] if part else []
+            continue
+        width = len(part.columns) - any(isinstance(row[-1], DrawnCurve) for row in part.rows)
+        rows = [["-" if cell is None else str(cell) for cell in row[:width]] for row in part.rows]
+        blocks.append(_table(part.columns[:width], rows, caption=part.title))
+    return "".join(blocks)
 
 
 def _zone_row(task: TaskSummary) -> list[str]:

@@ -99,8 +99,11 @@ class BarMonitor(Monitor):
         """Take in a report of training."""
         self._shown.set_postfix_str(f"loss {progress.loss:.3f}", refresh=False)
         self._shown.update(self._before + progress.step - self._shown.n)
-        if progress.step == self._steps:
-            self._shown.set_description(f"{self.name}, evaluation")
+
+    def evaluating(self, progress: Evaluating) -> None:
+        """Take in a report of the evaluation: the bar counts steps, so it is said beside it."""
+        share = 100 * progress.done / progress.total
+        self._shown.set_description(f"{self.name}, evaluation {share:.0f} %")
 
     def close(self) -> None:
         """Count what the run did not have to do as done."""

@@ -125,6 +125,11 @@ class Result(ResultRecord):
         return error_frame(wrong_replies_of(self, self._folder, wanted))
 
     @property
+    def given_label(self) -> str | None:
+        """The label, unless it is only the model's name."""
+        return self._label
+
+    @property
     def labelled(self) -> Labelled:
         """The result with its labels, as frames take it."""
         return Labelled(self, self.label, None if self._folder is None else str(self._folder))
@@ -217,12 +222,19 @@ def with_every_count(result: Result) -> Result:
 
 def _label(folder: Path) -> str | None:
     """The system of a run: as a submission names it, or the folder in which `reproduce` keeps a system's runs."""
+    home = home_of(folder)
+    if home is None:
+        return None
+    submitted = home / SYSTEM_FILE
+    return read_record(submitted, SystemRecord).name if submitted.exists() else Path(os.path.realpath(home)).name
+
+
+def home_of(folder: Path) -> Path | None:
+    """The folder that a run shares with the others of its system: a submission, or what `reproduce` leaves."""
     above = folder.absolute().parent
     if (above / SYSTEM_FILE).exists():
-        return read_record(above / SYSTEM_FILE, SystemRecord).name
-    if folder.name == "result" and (above / _TRAINING_RECORD).exists():
-        return Path(os.path.realpath(above.parent)).name
-    return None
+        return above
+    return above.parent if folder.name == "result" and (above / _TRAINING_RECORD).exists() else None
 
 
 def temporary_folder() -> Path:

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lgbench.data.groups import OPEN_ARM
 from lgbench.data.suites import Suite
@@ -162,14 +162,41 @@ def load_results(*folders: str | Path, label: str | None = None, rescore: bool =
     """
     if not folders:
         raise LgbenchError("load_results needs a folder, as in lgbench.load_results('runs').")
-    found = find_runs([Path(folder) for folder in folders])
-    problems = list(found.unreadable)
-    problems += [f"{str(folder)!r} holds an evaluation that is not finished." for folder in found.unfinished]
-    results = []
+    found = read_runs([Path(folder) for folder in folders], label=label, rescore=rescore)
+    problems = [
+        *found.problems,
+        *(f"{str(folder)!r} holds an evaluation that is not finished." for folder in found.unfinished),
+    ]
+    results = found.results
+    tell_left_out(problems, f"{len(results)} other result", function="load_results", skip=skip)
+    return Results(results)
+
+
+class Read(NamedTuple):
+    """What was read of folders.
+
+    Attributes:
+        results: In the order of the folders.
+        problems: A sentence for each folder or result that cannot be read.
+        unfinished: The folders of evaluations that can be resumed.
+    """
+
+    results: list[Result]
+    problems: list[str]
+    unfinished: tuple[Path, ...]
+
+
+def read_runs(folders: Sequence[Path], *, label: str | None = None, rescore: bool = False) -> Read:
+    """The results in and below folders, and what keeps others from being read.
+
+    Raises:
+        LgbenchError: A folder does not exist, or holds no finished evaluation.
+    """
+    found = find_runs(folders)
+    results, problems = list[Result](), list(found.unreadable)
     for folder in found.finished:
         try:
             results.append(read_result(folder, label=label, rescore=rescore))
         except LgbenchError as error:
             problems.append(str(error))
-    tell_left_out(problems, f"{len(results)} other result", function="load_results", skip=skip)
-    return Results(results)
+    return Read(results, problems, found.unfinished)

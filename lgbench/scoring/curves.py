@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -35,6 +35,10 @@ class Curve:
     def mean(self) -> tuple[Fraction, ...]:
         """The mean over seeds: shape (lengths,)."""
         return tuple(statistics.mean(shares) for shares in zip(*self.seeds, strict=True))
+
+    def renamed(self, name: str) -> Curve:
+        """The same under another name."""
+        return replace(self, name=name)
 
     @property
     def label(self) -> str:

@@ -20,5 +20,19 @@ def one_decimal(share: Fraction | float) -> str:
 
 
 def points(difference: Fraction | float) -> str:
-    """A difference of shares in percentage points, with its sign and one decimal."""
-    return f"{float(100 * difference):+z.1f}"
+    """A difference of shares in percentage points, with its sign and one decimal, which only an exact 0 lacks."""
+    if difference == 0:
+        return "0"
+    rounded = f"{float(100 * difference):+z.1f}"
+    return rounded.removeprefix("+") if rounded == "+0.0" else rounded
+
+
+def points_between(low: Fraction | float, high: Fraction | float) -> str:
+    """The ends of a 95 % interval of a difference.
+
+    Examples:
+        >>> points_between(0.248, 0.853), points_between(-0.0001, 0.0002)
+        ('95 % interval +24.8 to +85.3', '95 % interval within 0.1 of it')
+    """
+    ends = points(low), points(high)
+    return "95 % interval within 0.1 of it" if ends == ("0.0", "0.0") else f"95 % interval {ends[0]} to {ends[1]}"

@@ -39,11 +39,14 @@ DIAGNOSTICS = (
 )
 """The counts of a cell beside `correct` and `total`: columns of a frame of cells."""
 _MAY_MISS = frozenset(
-    ("seed", "limit", "empty", "early", "valid_moves", "right_endpoint", "horizon_90", "horizon_50"),
+    (
+        *("seed", "limit", "empty", "early", "valid_moves", "right_endpoint", "horizon_90", "horizon_50"),
+        *("first_seeds", "second_seeds"),
+    ),
 )
 """Columns of whole numbers that some results lack: of one type, whether these do or not."""
 _WHOLE = _MAY_MISS.union(("length", "correct", "total", *DIAGNOSTICS, "seeds", "step", "first_wrong"))
-_TEXT = frozenset(("group", "run", "baseline"))
+_TEXT = frozenset(("group", "task", "run", "baseline", "verdict"))
 
 
 class Labelled(NamedTuple):

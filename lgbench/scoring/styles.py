@@ -24,6 +24,13 @@ ARM_STYLES: Mapping[str, Style] = {
 }
 _OTHER_STYLES = (Style("#e7298a"), Style("#66a61e"), Style("#e6ab02"), Style("#a6761d"))
 
+# Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart.
+SYSTEM_STYLES = (
+    *(Style("#0072b2"), Style("#d55e00"), Style("#009e73"), Style("#cc79a7"), Style("#e69f00"), Style("#56b4e9")),
+    *(Style("#0072b2", (2, 2)), Style("#d55e00", (2, 2)), Style("#009e73", (2, 2)), Style("#cc79a7", (2, 2))),
+)
+"""Systems in one picture, by their order."""
+
 
 def arm_style(arms: Sequence[Arm], name: str) -> Style:
     """How an arm of a group is drawn: a published one always alike, a draft suite's own by its place among them."""

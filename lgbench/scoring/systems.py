@@ -30,6 +30,7 @@ from lgbench.scoring.measures import (
     mean_of_known,
     open_score,
     summarize_zone,
+    zone_accuracy,
     zone_lengths,
 )
 from lgbench.scoring.seen import ENOUGH_SEEDS, Verdict, decide
@@ -125,6 +126,10 @@ class OpenScores:
     score: Estimate | None
     horizons_90: Mapping[str, Horizon | None]
     horizons_50: Mapping[str, Horizon | None]
+
+    def transfer(self, task: str) -> Fraction | None:
+        """The accuracy of a task in the transfer zone of its home group, mean over seeds."""
+        return mean_of_known(zone_accuracy(result, task, "transfer") for result in self.results)
 
 
 def score_trained(results: Iterable[Result], suite: Suite) -> TrainedScores:

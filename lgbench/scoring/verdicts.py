@@ -9,7 +9,7 @@ from typing import Any
 
 from lgbench.data.groups import ZONES, Group
 from lgbench.scoring.comparison import ArmScores, GroupScores
-from lgbench.scoring.display import percent, points
+from lgbench.scoring.display import percent, points, points_between
 from lgbench.scoring.estimates import Estimate
 from lgbench.scoring.measures import SUCCESS, counts_by_task
 from lgbench.scoring.seen import Verdict, p_text
@@ -18,7 +18,7 @@ from lgbench.util.tables import Curve, Table
 
 
 def comparison_parts(scores: TrainedScores, *, names: Sequence[str] = ()) -> list[Table | str]:
-    """For each group its tasks by length, its zones and gains, and last the verdict on each.
+    """The verdict on each group with the gains that it rests on, then for each its tasks by length, zones, other gains.
 
     Args:
         scores: The scored runs.
@@ -29,13 +29,15 @@ def comparison_parts(scores: TrainedScores, *, names: Sequence[str] = ()) -> lis
     parts: list[Table | str] = []
     if scores.suite.draft is not None:
         parts += [f"{scores.suite.name} is a draft suite: no result of it counts on the leaderboard.", ""]
-    for group in shown:
+    lines = [line for group in shown for line in verdict_lines(group.group.name, scores.verdicts[group.group.name])]
+    parts += ["Was transfer seen?", *lines, ""] if lines else []
+    for number, group in enumerate(shown):
+        parts += [""] if number else []
         parts.append(_by_length(group))
         if (others := _others_by_length(group)).rows:
             parts.append(others)
-        parts += [_by_zone(group), *_gains(group), ""]
-    lines = [line for group in shown for line in verdict_lines(group.group.name, scores.verdicts[group.group.name])]
-    return [*parts, *(["Was transfer seen?"] if lines else []), *lines]
+        parts += [_by_zone(group), *_gains(group)]
+    return parts
 
 
 def _by_length(scores: GroupScores) -> Table:
@@ -81,24 +83,22 @@ def _by_zone(scores: GroupScores) -> Table:
 
 
 def _gains(scores: GroupScores) -> list[str]:
-    titles = {"transfer": "Transfer gain", "control": "Control gain"}
-    own = [(f"{titles.get(arm, f'Gain of {arm}')} ({arm} - {base})", gain) for arm, base, gain in scores.gains]
-    over = [
-        ("Gain over the control (transfer - control)", scores.gain_over("control")),
-        ("Gain over the short auxiliaries (transfer - short_aux)", scores.gain_over("short_aux")),
-    ]
-    lines = [f"{name}: {_points(gain)}" for name, gain in (*own, *over) if gain is not None]
+    """The gains that the verdict does not rest on, and what arms leave open whose seeds are all equal."""
+    titles = {"control": "Control gain"}
+    others = [each for each in scores.gains if (each.arm, each.baseline) != ("transfer", "main_only")]
+    lines = [f"{titles.get(arm, f'Gain of {arm}')} ({arm} - {base}): {_points(gain)}" for arm, base, gain in others]
     if scores.recovered_share is not None:
         lines.append(f"Recovered share of what direct training gains: {percent(scores.recovered_share)} %")
     return lines + [_passed(name, arm) for name, arm in scores.arms.items() if _seeds_are_equal(arm)]
 
 
-def _points(gain: Estimate) -> str:
+def _points(gain: Estimate, *notes: str) -> str:
+    """A gain with its interval, and what else stands in the brackets."""
     if gain.interval is None:
-        return f"{points(gain.value)} points (no interval: in each arm all seeds are equal)"
-    low, high = map(points, gain.interval)
-    alone = ", one seed: over examples alone" if gain.one_seed else ""
-    return f"{points(gain.value)} points (95 % interval {low} to {high}{alone})"
+        about = "no interval: in each arm all seeds are equal"
+    else:
+        about = points_between(*gain.interval) + (", one seed: over examples alone" if gain.one_seed else "")
+    return f"{points(gain.value)} points ({', '.join([about, *notes])})"
 
 
 def _seeds_are_equal(arm: ArmScores) -> bool:
@@ -184,10 +184,11 @@ def _share(share: Fraction | None) -> float | None:
 
 def verdict_lines(group: str, verdict: Verdict) -> list[str]:
     """A verdict in a line, and below it what it rests on and what a reader should know."""
-    gains = [f"{points(each.gain.value)} points over {each.baseline}" for each in verdict.contrasts]
-    if verdict.word != "too few seeds":  # whose p says nothing
-        gains = [f"{gain} ({p_text(each.p)})" for gain, each in zip(gains, verdict.contrasts, strict=True)]
+    shows_p = verdict.word != "too few seeds"  # whose p says nothing
+    gains = []
+    for each in verdict.contrasts:
+        gains.append(f"over {each.baseline}: {_points(each.gain, *([p_text(each.p)] if shows_p else []))}")
     if verdict.corrected_p is not None and verdict.tests > 1:
         gains.append(f"{p_text(verdict.corrected_p)} after Holm's correction for {verdict.tests} groups")
-    below = [", ".join(gains), verdict.reason, *verdict.caveats]
+    below = [*gains, verdict.reason, *verdict.caveats]
     return [f"{group}: {verdict.word}", *(f"  {line}" for line in below if line)]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lgbench.results.schema import Result
 from lgbench.submissions.likeness import WrongReplies
 from lgbench.submissions.system import SystemRecord
+from lgbench.training.record import TrainingRecord
 from lgbench.util.records import Problem
 from lgbench.util.text import LONGEST_PATH, plain
 
@@ -31,12 +32,14 @@ class SubmittedRun(NamedTuple):
         result: The result.
         wrong: What is compared of its wrong replies with those of other runs; None where something is wrong with it.
         is_repeated: Whether it repeats another run of its system, so that it was not re-scored.
+        training: The record of its training, if that was submitted.
     """
 
     folder: str
     result: Result
     wrong: WrongReplies | None = None
     is_repeated: bool = False
+    training: TrainingRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

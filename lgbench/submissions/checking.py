@@ -1,8 +1,9 @@
 """Everything that can be wrong with a submission, told at once, each problem with its file and field.
 
 A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
-`system.json` and one folder for each run; a run's folder holds `result.json` and `replies.jsonl.gz`. Nothing else, but
-for what `lgbench submit` holds among the systems while it runs, which is passed over.
+`system.json` and one folder for each run; a run's folder holds `result.json`, `replies.jsonl.gz` and, if its training
+was recorded, `training.json`. Nothing else, but for what `lgbench submit` holds among the systems while it runs, which
+is passed over.
 
 What one submission can cost is bounded: what is too large is not read, and of too many runs or problems the rest is
 only counted.
@@ -25,6 +26,7 @@ from lgbench.submissions.names import check_portable, twins
 from lgbench.submissions.problems import Report
 from lgbench.submissions.runs import check_files
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SystemRecord, check_system_name
+from lgbench.training.record import RECORD
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
 from lgbench.util.records import InvalidFileError, Problem, read_record
@@ -205,8 +207,8 @@ class _Checker:
             except ValueError as error:
                 self.report.add(folder, "", f"is not a name for a run: {error}.")
         for entry in self._entries(folder):
-            if entry.name not in (RESULT_FILE, REPLIES_FILE):
-                self._unexpected(folder / entry.name, f"{RESULT_FILE} and {REPLIES_FILE}")
+            if entry.name not in (RESULT_FILE, REPLIES_FILE, RECORD):
+                self._unexpected(folder / entry.name, f"{RESULT_FILE}, {REPLIES_FILE} and {RECORD}")
         return check_files(folder, self.report, repeats or Repeats())
 
     def _system_record(self, path: Path) -> SystemRecord | None:

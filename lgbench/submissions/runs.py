@@ -14,6 +14,8 @@ from lgbench.submissions.eligibility import ineligible
 from lgbench.submissions.likeness import wrong_replies
 from lgbench.submissions.plausible import implausible
 from lgbench.submissions.problems import Report
+from lgbench.submissions.recorded import contradictions
+from lgbench.training.record import RECORD, TrainingRecord
 from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_record
 
 
@@ -44,8 +46,24 @@ def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun 
     rescored = _rescored(folder, result, replies, report)
     if report.count == before and replies.oddity is not None:  # last, as whoever corrects the lines packs them again
         report.add_all(replies.path, [replies.oddity])
+    training = _training(folder, result, report)
     wrong = wrong_replies(result, rescored.wrong) if report.count == before else None
-    return SubmittedRun(folder.name, rescored.result, wrong)
+    return SubmittedRun(folder.name, rescored.result, wrong, training=training)
+
+
+def _training(folder: Path, result: Result, report: Report) -> TrainingRecord | None:
+    """The record of a run's training, if it is there and can be that of its result."""
+    path = folder / RECORD
+    if not (path.exists() or path.is_symlink()):
+        return None
+    try:
+        record = read_record(path, TrainingRecord, max_bytes=MAX_RECORD_BYTES)
+    except InvalidFileError as error:
+        report.add_error(error)
+        return None
+    found = list(contradictions(result, record))
+    report.add_all(path, found)
+    return None if found else record
 
 
 def _rescored(folder: Path, result: Result, replies: StoredRepliesReader, report: Report) -> Rescored:

@@ -16,7 +16,7 @@ from lgbench.util.errors import LgbenchError
 from lgbench.util.users_code import split_place
 
 Division = Literal["closed", "open"]
-"""Closed: trained on the arm's stream alone, from fresh weights. Open: anything else."""
+"""Whether a run trains on its arm's published stream, in order, from fresh weights, or in any other way."""
 
 
 class PlannedHook(BaseModel):

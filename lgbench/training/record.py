@@ -26,7 +26,7 @@ from lgbench.results.schema import Text
 from lgbench.scoring.measures import wilson_interval
 from lgbench.training.changes import DataChange, MixtureChange
 from lgbench.training.settings import Natural, Positive
-from lgbench.training.spec import RunSpec
+from lgbench.training.spec import Division, RunSpec
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import read_record
 from lgbench.version import __version__
@@ -218,6 +218,11 @@ class TrainingRecord(_Record):
     def is_of_its_arm(self) -> bool:
         """Whether the run trained what the suite's arm does: with a sweep, an ablation or a hook it may not have."""
         return self.plan.is_of_its_arm and not self.data_changed
+
+    @property
+    def division(self) -> Division:
+        """That of its plan, unless the run trained on something else."""
+        return "open" if self.data_changed else self.plan.division
 
     @property
     def flops(self) -> int | None:

@@ -24,7 +24,8 @@ from lgbench.data.suites import Suite, load_suite
 from lgbench.models.loading import check_texts
 from lgbench.results.schema import Draft, Seed, Text
 from lgbench.training.method import ChosenMethod
-from lgbench.training.planned import Division, PlannedHook, PlannedMethod, Start, hooks_difference
+from lgbench.training.planned import Division as Division  # for the board, which knows plans
+from lgbench.training.planned import PlannedHook, PlannedMethod, Start, hooks_difference
 from lgbench.training.settings import DEFAULT_PRESET, Natural, TrainingSettings, changed_settings, preset_settings
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.users_code import file_sha256, split_place
@@ -167,9 +168,10 @@ class RunSpec(BaseModel):
 
     @property
     def division(self) -> Division:
-        """`closed` where it trains on its arm's stream alone, from fresh weights; else `open`."""
-        is_open = self.method is not None and self.method.division == "open"
-        return "open" if is_open or self.start is not None or not self.is_of_its_arm else "closed"
+        """`closed` where the run trains on its arm's own stream from fresh weights, else `open`."""
+        if self.method is not None and self.method.division == "open":
+            return "open"
+        return "closed" if self.is_of_its_arm and self.start is None and not self.is_pretrained else "open"
 
     def with_settings(self, **changes: Any) -> RunSpec:
         """The same plan with other settings.

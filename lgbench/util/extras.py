@@ -14,6 +14,7 @@ EXTRAS = {
     "export": ("pyarrow",),
     "ray": ("ray",),
     "regroup": ("torch", "safetensors", "sklearn"),
+    "site": ("jinja2", "plotly"),
     "tensorboard": ("torch", "safetensors", "tensorboard"),
 }
 """What always needs an extra needs of it, by the names that packages are imported by."""

@@ -141,9 +141,9 @@ def test_an_output_may_lie_behind_a_link_and_be_none(lgbench: Shell, tmp_path: P
     [
         (("data", "export", "--task", "mqar", "--output", "link"), "link"),
         (("export", "lm-eval", "link", "--task", "mqar"), "link"),
-        (("export", "eee", "link", "run"), "link"),
-        (("demo", "--json", "link", "-q"), "link"),
-        (("demo", "--json", "out", "-q"), "out/main_only"),
+        (("export", "eee", "run", "link"), "link"),
+        (("demo", "--output", "link", "-q"), "link"),
+        (("demo", "--output", "out", "-q"), "out/main_only"),
         (("reproduce", "--output", "link"), "link"),
     ],
 )

@@ -1,6 +1,7 @@
 """The board: its order, its numbers by another route, its text escaped."""
 
 import html
+import json
 import random
 import re
 import statistics
@@ -44,7 +45,8 @@ def everywhere(right: Mapping[str, Sequence[int]]) -> list[Result]:
 
 
 def tables(text: str) -> list[list[dict[str, str]]]:
-    """Every table of a page as rows by column, read from the Markdown source."""
+    """Every table of a page as rows by column, read from the Markdown source. No-break spaces become blanks."""
+    text = text.replace("\N{NO-BREAK SPACE}", " ")
     found: list[list[list[str]]] = [[]]
     for line in text.splitlines():
         if line.startswith("|"):
@@ -56,7 +58,13 @@ def tables(text: str) -> list[list[dict[str, str]]]:
 
 def test_the_empty_board_says_so() -> None:
     files = derive_files([])
-    assert set(files) == {"README.md"}
+    assert set(files) == {"README.md", "board.json", "board.schema.json", "cells.csv"}
+    assert json.loads(files["board.json"]) == {
+        "format": "lgbench-board",
+        "schema_version": 1,
+        "systems": [],
+        "suites": [],
+    }
     assert "No system has been submitted yet. [Submit the first](../docs/submitting.md)." in files["README.md"]
 
 
@@ -81,15 +89,27 @@ def test_systems_are_ranked_from_five_seeds_on_by_score_in_places_that_a_test_te
         "two-seeds": everywhere({"main_only": [0], "transfer": [256, 255]}),
         "fewer-groups": [run for run in five(200) if run.group != GROUPS[0]],
     }
-    page = derive_files([made_up(name, runs) for name, runs in systems.items()])["README.md"]
-    ranked, few_seeds, elsewhere = tables(page)
+    files = derive_files([made_up(name, runs) for name, runs in systems.items()])
+    page = files["README.md"]
+    ranked, _, few_seeds, more, elsewhere, more_elsewhere, by_group = tables(page)
     assert names(ranked) == ["best", "not-told-apart", "tied-a", "tied-b"]
     assert [row["#"] for row in ranked] == ["1", "2-4", "2-4", "2-4"]
     assert names(few_seeds) == ["four-seeds-in-one-group", "three-seeds", "two-seeds"]
     assert [row["system"].endswith(r"\*") for row in few_seeds] == [False, False, True]
-    assert [row["seeds"] for row in few_seeds] == ["4 to 5", "3", "2"]
+    assert [row["seeds"] for row in more] == ["4 to 5", "3", "2"]
     assert names(elsewhere) == ["fewer-groups"]
-    assert elsewhere[0]["groups"] == "6"
+    assert more_elsewhere[0]["groups"] == "6"
+    assert names(by_group) == [*names(ranked), *names(few_seeds), *names(elsewhere)]
+    assert by_group[-1][GROUPS[0]] == "-"
+    listed = json.loads(files["board.json"])["suites"][0]["trained"]
+    assert [(each["system"], each["coverage"], each["first_place"], each["last_place"]) for each in listed] == [
+        ("best", "ranked", 1, 1),
+        ("not-told-apart", "ranked", 2, 4),
+        ("tied-a", "ranked", 2, 4),
+        ("tied-b", "ranked", 2, 4),
+        *((name, "few_seeds", None, None) for name in names(few_seeds)),
+        ("fewer-groups", "fewer_groups", None, None),
+    ]
     assert not {"#"} & {*few_seeds[0], *elsewhere[0]}
     assert "fewer groups" in page
     assert "with fewer than 5 seeds" in page
@@ -98,8 +118,9 @@ def test_systems_are_ranked_from_five_seeds_on_by_score_in_places_that_a_test_te
 def test_the_numbers_of_a_row_by_hand() -> None:
     runs = everywhere({"main_only": [0, 64], "transfer": [256, 128, 231]})
     runs += group_results("add-carry", {"control": [96]}) + group_results("maze-path", {"control": [32]})
-    page = derive_files([made_up("mine", runs, parameters=1234567, reproduced_by="B")])["README.md"]
-    ((row,),) = tables(page)
+    page = derive_files([made_up("mine", runs, parameters=1234567)])["README.md"]
+    (row,), (more,), (cells,) = tables(page)
+    row |= more
     mean = 100 * statistics.mean([256, 128, 231]) / 256
     # Seven groups alike: Welch and Satterthwaite's degrees are 7 * 2, where Student's t has 2.145 at 97.5 %.
     reach = 2.145 * 100 * statistics.stdev([1, 0.5, 231 / 256]) / 3**0.5 / 7**0.5
@@ -112,10 +133,13 @@ def test_the_numbers_of_a_row_by_hand() -> None:
     assert row["success rate"] == "66.7"
     assert row["best seed"] == "100"
     assert (row["groups"], row["seeds"], row["transfer seen"]) == ("7", "3", "0 of 7")
-    assert (row["parameters"], row["status"]) == ("1,234,567", "reproduced")
+    assert (row["parameters"], row["tier"]) == ("1.23M", "self-reported")
+    words = cells["add-carry"].split("<br>")[1:]
+    assert words == [f"{mean:.1f}", f"+{mean - 12.5:.1f}", "few seeds"]
     assert "† Some arm has one seed" in page
     assert "‡" not in page
-    assert "(n=5) The mean is over 5 groups" in page
+    assert "(n=2) The mean is over 2 groups or domains alone" in page
+    assert not re.findall(r"\(n=[^2]", page), "a note on another number"
 
 
 @pytest.mark.parametrize(("seeds", "seen"), [(3, "0 of 7, 6 consistent"), (5, "6 of 7")])
@@ -123,8 +147,11 @@ def test_the_front_page_counts_the_groups_where_transfer_was_seen(seeds: int, se
     low, high = [10 + seed for seed in range(seeds)], [200 + seed for seed in range(seeds)]
     runs = everywhere({"main_only": low, "transfer": high, "control": low})
     runs = [run for run in runs if (run.group, run.arm) != ("copy-mqar", "control")]
-    ((row,),) = tables(derive_files([made_up("mine", runs)])["README.md"])
-    assert row["transfer seen"] == seen
+    page = derive_files([made_up("mine", runs)])["README.md"]
+    assert tables(page)[0][0]["transfer seen"] == seen
+    word = "**seen**" if seeds == 5 else "consistent"
+    verdicts = [cell.rpartition("<br>")[2] for cell in list(tables(page)[-1][0].values())[1:]]
+    assert verdicts == [word] * 3 + ["not testable"] + [word] * 3
 
 
 def test_the_page_of_a_system_has_a_verdict_for_each_group() -> None:
@@ -158,9 +185,9 @@ def test_the_page_of_a_system_has_a_verdict_for_each_group() -> None:
             "- the gain over control is below 5 points",
         ],
         [
-            "‡",
             "Verdict: **not testable** (p = 0.167 over `main_only`).",
             "- neither control nor short_aux ran, so long inputs alone may be why",
+            "‡",
         ],
     ]
     assert ["gain over short_aux" in section for section in sections] == [True, False, False, False]
@@ -185,8 +212,9 @@ def test_parameters_are_counted_where_they_are_not_stated(
         for arm in ("main_only", "transfer")
     ]
     files = derive_files([made_up("mine", runs, parameters=stated)])
-    ((row,),) = tables(files["README.md"])
-    assert row["parameters"] == shown
+    row = tables(files["README.md"])[0][0]
+    short = {"300 to 2,000": "300 to 2K", "1,000": "1K"}
+    assert row["parameters"] == short.get(shown, shown)
     assert f"Parameters: {'unknown' if shown == '-' else shown}." in files["systems/mine.md"]
 
 
@@ -194,15 +222,17 @@ def test_an_open_system() -> None:
     right = {"reverse_add": 256, "string_copy": 128}
     run = make_result(lambda cell: right.get(cell.task, 0) if cell.length < 20 else 0)
     files = derive_files([made_up("opened", [run]), made_up("better", [make_result(lambda cell: 200)])])
-    ranked, horizons = tables(files["README.md"])
+    ranked, by_task = tables(files["README.md"])
+    assert not {"†", "seed", "\\*"} & {mark for mark in ("†", "seed", "\\*") if mark in files["README.md"]}
     assert [row["system"] for row in ranked] == ["[better](systems/better.md)", "[opened](systems/opened.md)"]
     assert ranked[1]["open score"].startswith("30.0 [")
-    assert ranked[1]["open score"].endswith("†")
-    assert horizons[1]["reverse_add"] == "18 / 18"
-    assert horizons[1]["string_copy"] == "<2 / 18"
-    assert horizons[1]["node_list"] == "<4 / <4"
-    assert horizons[0]["node_list"] == "<4 / ≥24"
+    assert list(by_task[0]) == ["system", *MINI.main_tasks]
+    assert [cell.split("<br>")[1:] for cell in list(by_task[1].values())[1:3]] == [
+        ["100", "18 / 18"],
+        ["50.0", "<2 / 18"],
+    ]
     of_tasks, by_length, _ = tables(files["systems/opened.md"])
+    assert {row["task"]: row["H90 / H50"] for row in of_tasks}["node_list"] == "<4 / <4"
     ends = {"wrong": "0 of 1,024", "empty": "0", "early": "0", "late": "0"}
     assert of_tasks[0] == {"task": "reverse_add", "H90 / H50": "18 / 18"} | ends
     assert by_length[0]["18"] == "100"
@@ -222,6 +252,7 @@ def test_the_board_says_how_a_language_model_was_asked() -> None:
     ]
     files = derive_files(made)
     ranked, _ = tables(files["README.md"])
+    assert [row["#"] for row in ranked] == ["1", "1", "1"], "equal scores"
     assert [row["asked"] for row in ranked] == ["-", "raw", "instruct, 2 shots"]
     pages = [html.unescape(files[f"systems/model-{number}.md"].replace("\\", "")) for number in range(3)]
     asked = [re.findall(r"^Asked in (.*)$", page, flags=re.MULTILINE) for page in pages]
@@ -236,7 +267,9 @@ def test_every_accuracy_by_length_stands_on_the_system_page() -> None:
         for seed in (0, 3)
     ]
     page = derive_files([made_up("mine", runs)])["systems/mine.md"]
-    arms, gains, by_length, _ = tables(page)
+    overview, arms, gains, _, by_length, _ = tables(page)
+    assert overview[0]["group"] == "[capitalize-reverse](#mini-v1-capitalize-reverse)"
+    assert "### mini-v1: capitalize-reverse" in page
     shown = {
         (row["task"], row["arm"], row["seed"], length): row[length] for row in by_length for length in list(row)[3:]
     }

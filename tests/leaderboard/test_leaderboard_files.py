@@ -22,8 +22,11 @@ def test_files_are_written_compared_and_removed(submissions: Path, tmp_path: Pat
     board = tmp_path / "leaderboard"
     files = derive_files(read_submissions(submissions))
     picture = board / "systems" / "my-system" / "mini-v1-add-multiply.svg"
-    assert set(files) == {"README.md", "systems/my-system.md", "systems/my-system/mini-v1-add-multiply.svg"}
-    assert write_files(files, board) == [board / "README.md", board / "systems" / "my-system.md", picture]
+    small = picture.with_name("mini-v1-add-multiply-small.svg")
+    data = [board / name for name in ("board.json", "board.schema.json", "cells.csv")]
+    page = board / "systems" / "my-system.md"
+    assert {board / path for path in files} == {board / "README.md", *data, page, small, picture}
+    assert write_files(files, board) == [board / "README.md", *data, page, small, picture]
     assert list(differences(files, board)) == []
     for folder in (board, board / "systems", picture.parent):
         (folder / ".page.md.x.lgbench-tmp").write_text("left by a process that was killed", encoding="utf-8")
@@ -153,6 +156,10 @@ def test_what_a_killed_build_left_is_drift_and_removed(submissions: Path, tmp_pa
         "README.md",
         "systems/thesis.md",
         "systems/mine/thesis.svg",
+        "systems/mine/thesis-small.svg",
+        "board.json",
+        "board.schema.json",
+        "cells.csv",
         "thesis.tex",
         "thesis.md",
         "systems/thesis.tex",
@@ -164,7 +171,7 @@ def test_what_is_no_part_of_a_board_is_not_removed(path: str, tmp_path: Path) ->
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text("years of work", encoding="utf-8")
     (tmp_path / ".run.x.lgbench-tmp").write_text("of a run that is being written", encoding="utf-8")
-    with pytest.raises(LgbenchError, match=r"(thesis|README).* is no part of a leaderboard"):
+    with pytest.raises(LgbenchError, match=r"(thesis|README|board|cells).* is no part of a leaderboard"):
         write_files(derive_files([]), tmp_path)
     found = {each for each in tmp_path.rglob("*") if each.is_file()}
     assert found == {tmp_path / path, tmp_path / ".run.x.lgbench-tmp"}
@@ -185,7 +192,7 @@ def test_build_and_check_as_typed(submissions: Path, monkeypatch: pytest.MonkeyP
     assert lgbench("leaderboard", "build")[0] == 0
     assert lgbench("leaderboard", "build", "--check") == (
         0,
-        "leaderboard/ is up to date with submissions/ (pages and pictures: 3).\n",
+        "leaderboard/ is up to date with submissions/ (pages, pictures and data: 7).\n",
     )
     edit(submissions / "my-system" / "system.json", lambda record: record.update(description="Adds more."))
     status, out = lgbench("leaderboard", "build", "--check")

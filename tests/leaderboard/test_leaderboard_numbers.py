@@ -29,7 +29,7 @@ def test_only_what_is_all_right_or_all_wrong_lacks_a_decimal(usual: int, other: 
         return make_result(correct, arm="main_only", group="add-carry", seed=seed)
 
     page = derive_files([made_up("mine", [seed_run(seed) for seed in range(10)])])["systems/mine.md"]
-    row = tables(page)[0][0]
+    row = tables(page)[1][0]
     assert (row["in-distribution"], row["transfer"].partition(" ")[0].strip("‡")) == (usually, zone)
     assert f": {usually} at 2," in page
     assert f" {zone} at 10," in page, "the picture in words"

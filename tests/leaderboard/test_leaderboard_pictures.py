@@ -137,7 +137,12 @@ def test_pages_show_their_pictures_with_these_words() -> None:
     }
     names = {"mine/mini-v1-add-carry.svg", "mine/mini-v1-copy-mqar.svg", "mine/mini-v1-open.svg"}
     assert set(shown) == names
-    assert set(files) == {"README.md", "systems/mine.md", *(f"systems/{name}" for name in names)}
+    drawn = {path.removeprefix("systems/") for path in files if path.endswith(".svg")}
+    small = re.findall(
+        r'<img src="systems/([^"]*)"', MarkdownIt("commonmark").enable("table").render(files["README.md"])
+    )
+    assert len(small) == len(set(small)) == 2 + len(MINI.main_tasks)
+    assert drawn == names | set(small)
 
 
 @pytest.mark.parametrize("suite", ["mini-v1", "standard-v1"])
@@ -179,6 +184,22 @@ def test_the_bytes_depend_on_the_input_alone() -> None:
         system_pictures(scored(falling(1, "transfer")))[0].svg()
         != system_pictures(scored(falling(2, "transfer")))[0].svg()
     )
+
+
+def test_small_pictures_show_the_means_over_the_transfer_zone() -> None:
+    (picture,) = system_pictures(scored(falling(2, "main_only", "transfer")))
+    (small,) = picture.small
+    svg = ET.fromstring(small.svg())
+    assert svg.findtext(f"{SVG}title") == "mine on copy-mqar: accuracy by length"
+    lines = list(svg.iter(f"{SVG}polyline"))
+    assert [line.attrib["stroke"] for line in lines] == [ARM_STYLES[arm].color for arm in ("main_only", "transfer")]
+    for line, share in zip(lines, (1 - 1.5 / 32, 1 - 3.5 / 32), strict=True):
+        assert heights(line) == pytest.approx([3] * 4 + [33 - 30 * share] * 6, abs=0.06)
+    (zone,) = svg.iter(f"{SVG}rect")
+    xs = [float(point.partition(",")[0]) for point in lines[0].attrib["points"].split()]
+    edges = [float(zone.attrib["x"]), float(zone.attrib["x"]) + float(zone.attrib["width"])]
+    assert edges == pytest.approx([xs[GROUP.grid.index(8)], xs[GROUP.grid.index(16)]], abs=0.11)
+    assert len(small.svg()) < 2000
 
 
 def test_pictures_are_small() -> None:

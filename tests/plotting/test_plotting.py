@@ -307,5 +307,5 @@ def test_a_shared_main_only_run_is_drawn_in_both_groups() -> None:
 def test_the_pictures_in_docs_are_what_plot_draws(name: str, folder: str, kind: str, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     drawn = tmp_path / f"{name}.svg"
-    plot([root / folder], drawn, kind)
+    plot([str(root / folder)], drawn, kind)
     assert drawn.read_bytes() == (root / "docs" / f"{name}.svg").read_bytes()

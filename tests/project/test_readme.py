@@ -46,7 +46,7 @@ def test_the_shown_scores_are_what_the_example_prints(tmp_path: Path) -> None:
 
 
 def test_the_shown_demo_is_what_its_committed_results_give() -> None:
-    (shown,) = [block for block in blocks("") if block.startswith("capitalize-reverse: ")]
+    (shown,) = [block for block in blocks("") if block.startswith("Was transfer seen?")]
     results = ROOT / "lgbench" / "checkpoints" / "results"
     folders = [str(results / arm) for arm in ("main_only", "transfer", "control")]
     done = subprocess.run(
@@ -57,7 +57,7 @@ def test_the_shown_demo_is_what_its_committed_results_give() -> None:
 
 def test_the_readme_shows_lines_of_the_demo() -> None:
     (shown,) = blocks("", README)
-    (demo,) = [block for block in blocks("") if block.startswith("capitalize-reverse: ")]
+    (demo,) = [block for block in blocks("") if block.startswith("Was transfer seen?")]
     lines = [line.rstrip() for line in shown.splitlines()]
     every = [line.rstrip() for line in demo.splitlines()]
     place = every.index(lines[0])
@@ -67,8 +67,8 @@ def test_the_readme_shows_lines_of_the_demo() -> None:
 
 def test_the_demo_prints_what_is_shown_and_gives_the_committed_replies(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    (shown,) = [block for block in blocks("") if block.startswith("capitalize-reverse: ")]
-    command = [sys.executable, "-m", "lgbench", "demo", "--json", str(tmp_path)]
+    (shown,) = [block for block in blocks("") if block.startswith("Was transfer seen?")]
+    command = [sys.executable, "-m", "lgbench", "demo", "--output", str(tmp_path)]
     first = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     *printed, where = normal(first.stdout)
     assert (printed, where) == (normal(shown), f"Results: {tmp_path}")

@@ -13,7 +13,7 @@ from lgbench.cli import _report as report
 from lgbench.cli._report import print_parts
 from lgbench.data.suites import Cell
 from lgbench.results.schema import Result
-from lgbench.scoring.display import percent
+from lgbench.scoring.display import percent, points
 from lgbench.scoring.estimates import Estimate, Sample
 from lgbench.scoring.measures import Interval, wilson_interval
 from lgbench.scoring.systems import TrainedScores, score_trained
@@ -55,25 +55,29 @@ def printed(
     return capsys.readouterr().out.splitlines()
 
 
-def test_the_verdict_comes_last_with_its_gains_and_caveats(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verdict_comes_first_with_its_gains_and_caveats(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed({"main_only": 0, "transfer": 0.75, "control": 0.25}, 5, capsys, control={"repeat_first": 0.25})
-    place = lines.index("Was transfer seen?")
-    assert lines[place + 1 :] == [
+    assert lines[: lines.index("")] == [
+        "Was transfer seen?",
         "capitalize-reverse: seen",
-        "  +74.2 points over main_only (p = 0.004), +50.0 points over control (p = 0.004)",
+        "  over main_only: +74.2 points (95 % interval +73.5 to +75.0, p = 0.004)",
+        "  over control: +50.0 points (95 % interval +49.1 to +50.9, p = 0.004)",
         "  control did not learn repeat_first (25.0 % up to length 16): the gain over it says less",
     ]
+    assert not [line for line in lines if line.startswith(("Transfer gain", "Gain over"))], "each gain once"
     lines = printed({"main_only": 0, "transfer": 0.75, "control": 0.25, "short_aux": 0}, 3, capsys)
-    assert lines[lines.index("Was transfer seen?") + 1 :] == [
+    assert [line for line in lines[: lines.index("")] if "over main_only" not in line] == [
+        "Was transfer seen?",
         "capitalize-reverse: consistent with transfer",
-        "  +74.6 points over main_only (p = 0.050), +50.0 points over control (p = 0.050), "
-        "+74.6 points over short_aux (p = 0.050)",
+        "  over control: +50.0 points (95 % interval +49.1 to +50.9, p = 0.050)",
+        "  over short_aux: +74.6 points (95 % interval +73.6 to +75.6, p = 0.050)",
         "  3 seeds in every arm: 5 are needed for 'seen'",
     ]
     lines = printed({"main_only": 0, "transfer": 0}, 3, capsys)
-    assert lines[lines.index("Was transfer seen?") + 1 :] == [
+    assert lines[: lines.index("")] == [
+        "Was transfer seen?",
         "capitalize-reverse: not testable",
-        "  +0.0 points over main_only (p = 1.000)",
+        "  over main_only: 0 points (no interval: in each arm all seeds are equal, p = 1.000)",
         "  neither control nor short_aux ran, so long inputs alone may be why",
     ]
 
@@ -94,12 +98,13 @@ def test_a_correction_for_several_groups_is_shown(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     place = lines.index("copy-mqar: seen")
     assert lines[place - 1] == "Was transfer seen?"
-    assert lines[place + 1] == (
-        "  +100.0 points over main_only (p = 0.004), +100.0 points over control (p = 0.004), "
-        "p = 0.008 after Holm's correction for 2 groups"
-    )
-    gain = "Transfer gain (transfer - main_only): +100.0 points (no interval: in each arm all seeds are equal)"
-    assert lines.count(gain) == 2
+    gain = "+100.0 points (no interval: in each arm all seeds are equal, p = 0.004)"
+    assert lines[place + 1 : place + 4] == [
+        f"  over main_only: {gain}",
+        f"  over control: {gain}",
+        "  p = 0.008 after Holm's correction for 2 groups",
+    ]
+    assert lines.count(f"  over main_only: {gain}") == 2
     equal = "all 5 seeds are equal; 0 of 5 reach 90 %, so 0 to 52.2 % of all seeds may"
     assert lines.count(f"main_only: {equal}") == 2
     equal = "all 5 seeds are equal; 5 of 5 reach 90 %, so 47.8 to 100 % of all seeds may"
@@ -139,7 +144,8 @@ def test_the_accuracy_of_another_task_is_the_mean_of_its_seeds() -> None:
 def test_a_loss_that_rounds_to_nothing_has_no_minus() -> None:
     sample = Sample((Fraction(1, 10000),), Interval(0.0001, 0.0001))
     loss = Estimate({sample: Fraction(-1)})
-    assert _points(loss) == "+0.0 points (95 % interval +0.0 to +0.0, one seed: over examples alone)"
+    assert _points(loss) == "0.0 points (95 % interval within 0.1 of it, one seed: over examples alone)"
+    assert points(Fraction()) == "0"
 
 
 def test_only_what_is_all_right_is_shown_as_100(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,7 +191,7 @@ def test_the_tasks_beside_the_main_task_have_a_row_each(capsys: pytest.CaptureFi
     runs += [run("transfer", seed, 0, others={"capitalize": share}) for seed, share in enumerate((0.25, 0.5))]
     scores = score_trained(runs, MINI)
     print_comparison(scores)
-    heading, table = re.split("^capitalize-reverse: ", capsys.readouterr().out, flags=re.MULTILINE)[2].split("\n", 1)
+    heading, table = re.split("^capitalize-reverse: ", capsys.readouterr().out, flags=re.MULTILINE)[3].split("\n", 1)
     assert heading == "auxiliary and control tasks by length (trained to 16), exact match in %, mean over seeds"
     assert [line.split() for line in table.splitlines() if re.match(r" \w", line)] == [
         ["arm", "task", *map(str, GROUP.grid), "curve"],

@@ -1,0 +1,99 @@
+"""The rows of the front page's tables. A table fits the page of a repository: about 100 characters."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from lgbench.leaderboard.markdown import count_range, estimated, mean_percent, short_range
+from lgbench.leaderboard.order import Entry, has_few_seeds
+from lgbench.leaderboard.standings import Opened
+from lgbench.scoring.display import NONE
+from lgbench.scoring.systems import OpenScores, TrainedScores
+from lgbench.submissions.system import SystemRecord
+
+FEW_SEEDS = "\\*"
+Row = dict[str, str]
+
+
+def main_row(entry: Entry, *, score: str) -> Row:
+    """What a system reached, and who says so.
+
+    Args:
+        entry: The system.
+        score: What its score is called.
+    """
+    scores, groups = entry.scores, len(entry.scores.covered)
+    few = FEW_SEEDS if has_few_seeds(scores) else ""
+    return ({} if entry.place is None else {"#": str(entry.place)}) | {
+        "system": link(entry.on_suite.system) + few,
+        "tier": str(entry.on_suite.tier),
+        score: _unbroken(estimated(scores.score, of=groups)),
+        "transfer gain": _unbroken(estimated(scores.transfer_gain, of=groups, signed=True)),
+        "transfer seen": ", ".join(filter(None, seen(scores))),
+        "parameters": short_range(entry.on_suite.parameters, none=NONE),
+    }
+
+
+def more_row(entry: Entry) -> Row:
+    """The figures beside the score and the gain."""
+    scores, groups = entry.scores, len(entry.scores.covered)
+    domains = len({scores.suite.domain(group).name for group in scores.suite.groups})
+    return {
+        "system": link(entry.on_suite.system),
+        "mean of domains": _unbroken(estimated(scores.domain_score, of=domains)),
+        "control gain": _unbroken(estimated(scores.control_gain, of=groups, signed=True)),
+        "in-distribution": mean_percent(scores.mean(lambda arm: arm.zone("in_distribution")), of=groups),
+        "beyond": mean_percent(scores.mean(lambda arm: arm.zone("beyond")), of=groups),
+        "success rate": mean_percent(scores.mean(lambda arm: arm.success_rate), of=groups),
+        "best seed": mean_percent(scores.mean(lambda arm: arm.best_seed), of=groups),
+        "groups": str(groups),
+        "seeds": count_range(scores.seeds, none=NONE),
+    }
+
+
+def open_row(entry: Opened, *, of: int) -> Row:
+    """A system of arm `open`: its score, and how it was asked.
+
+    Args:
+        entry: The system.
+        of: How many main tasks the suite has.
+    """
+    return {
+        "#": str(entry.place),
+        "system": link(entry.on_suite.system),
+        "open score": _unbroken(estimated(entry.scores.score, of=of, mark_one_seed=False)),
+        "asked": asked(entry.scores),
+        "parameters": short_range(entry.on_suite.parameters, none=NONE),
+    }
+
+
+def _unbroken(figure: str) -> str:
+    """A figure whose interval no line of a narrow column breaks."""
+    return figure.replace(", ", ",\N{NO-BREAK SPACE}")
+
+
+def seen(scores: TrainedScores) -> tuple[str, str]:
+    """In how many of the covered groups transfer was seen, and in how many more the runs are consistent with it."""
+    words = Counter(scores.verdicts[group.group.name].word for group in scores.covered)
+    consistent = f"{count} consistent" if (count := words["consistent with transfer"]) else ""
+    return f"{words['seen']} of {len(scores.covered)}", consistent
+
+
+def asked(scores: OpenScores) -> str:
+    """How a language model was asked: its score depends on it."""
+    styles = []
+    for result in scores.results:
+        prompt = result.system.prompt
+        shots = "" if prompt is None or prompt.shots is None else f", {prompt.shots} shots"
+        styles.append(NONE if prompt is None else prompt.style + shots)
+    return "; ".join(dict.fromkeys(styles))
+
+
+def link(system: SystemRecord, anchor: str = "") -> str:
+    """A link to the system's page. Its name holds nothing that means something in Markdown."""
+    return f"[{system.name}]({page(system, anchor)})"
+
+
+def page(system: SystemRecord, anchor: str = "") -> str:
+    """Where the system's page lies, or the section of it that is called so."""
+    return f"systems/{system.name}.md{'#' if anchor else ''}{anchor}"

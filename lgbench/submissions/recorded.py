@@ -1,0 +1,107 @@
+"""What the training records of a system must show so that it is *recorded*. The rules: docs/rules.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lgbench.data.groups import Group
+from lgbench.data.suites import Suite
+from lgbench.results.schema import Result
+from lgbench.scoring.comparison import serving
+from lgbench.submissions.checked import SubmittedRun
+from lgbench.training.record import RECORD, TrainingRecord
+from lgbench.training.spec import RunSpec
+from lgbench.util.records import Problem
+
+_MOST_NAMED, _MOST_SEEDS = 3, 10
+_OF_THE_MACHINE = {"workers", "evaluate_every", "packed", "length_chunks", "compile"}
+"""Settings that change how a step is computed, and neither its examples nor its gradient."""
+
+
+def contradictions(result: Result, record: TrainingRecord) -> Iterator[Problem]:
+    """Where the record of a training cannot be that of the run whose result lies beside it."""
+    plan = record.plan
+    for name in ("suite", "group", "arm", "seed"):
+        if (said := getattr(plan, name)) != (scored := getattr(result, name)):
+            yield Problem(f"plan.{name}", f"is {said!r}, but the result beside it is of {name} {scored!r}.")
+    counted = result.system.parameters
+    if counted is not None and counted != record.parameters:
+        yield Problem("parameters", f"is {record.parameters:,}, but the result's model has {counted:,}.")
+    if not record.finished:
+        steps = f"{record.steps_done:,} of {plan.settings.steps:,} steps are done"
+        yield Problem("steps_done", f"{steps}: only the last checkpoint of a finished run is scored.")
+
+
+def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite) -> Iterator[str]:
+    """What keeps a system's runs of trained arms in a suite from being *recorded*, in sentences."""
+    if without := [run.folder for run in runs if run.training is None]:
+        yield f"There is no {RECORD} with {_named(without)}."
+    for group in suite.groups:
+        arms = _arms(runs, suite, group)
+        yield from _wrong_seeds(group.name, arms)
+        yield from _unequal_recipes(group.name, [run for served in arms.values() for run in served])
+
+
+def _arms(runs: Sequence[SubmittedRun], suite: Suite, group: Group) -> dict[str, list[SubmittedRun]]:
+    """The runs that serve a group that the system has a run of, by arm."""
+    by_result = {id(run.result): run for run in runs}
+    results = [run.result for run in runs]
+    if not any(result.group == group.name for result in results):
+        return {}
+    served = {arm.name: serving(results, suite, arm.name, group) for arm in group.arms}
+    return {arm: [by_result[id(result)] for result in own] for arm, own in served.items() if own}
+
+
+def _wrong_seeds(group: str, arms: Mapping[str, Sequence[SubmittedRun]]) -> Iterator[str]:
+    """Seeds that may have been chosen, and arms with more of them than others."""
+    for arm, runs in arms.items():
+        seeds = sorted(-1 if run.result.seed is None else run.result.seed for run in runs)
+        if seeds != list(range(len(seeds))):
+            given = ", ".join("none" if seed < 0 else str(seed) for seed in seeds[:_MOST_SEEDS])
+            expected = "is seed 0" if len(seeds) == 1 else f"are seeds 0 to {len(seeds) - 1}"
+            yield f"Arm {arm} of {group} has the seeds {given}: {_count(len(seeds), 'run')} {expected}."
+    counts = {arm: len(runs) for arm, runs in arms.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+        yield f"The arms of {group} have different numbers of seeds ({told}): all must have the same."
+
+
+def _unequal_recipes(group: str, runs: Sequence[SubmittedRun]) -> Iterator[str]:
+    """That runs of a group were not trained alike but for their data and seed: the first two that differ."""
+    plans = [run.training.plan for run in runs if run.training is not None]
+    for other in plans[1:]:
+        if (name := next(_differing(plans[0], other), None)) is not None:
+            one, two = (_recipe(plan)[name] for plan in (plans[0], other))
+            yield (
+                f"In {group}, {name} is {one!r} in arm {plans[0].arm}, seed {plans[0].seed}, and {two!r} in arm "
+                f"{other.arm}, seed {other.seed}: all runs of a group must be trained alike."
+            )
+            return
+
+
+def _differing(one: RunSpec, other: RunSpec) -> Iterator[str]:
+    mine, its = _recipe(one), _recipe(other)
+    return (name for name in mine if mine[name] != its[name])
+
+
+def _recipe(plan: RunSpec) -> dict[str, Any]:
+    """All that a run depends on beside its data and its seed."""
+    start = None if plan.start is None else plan.start.identity
+    return plan.settings.model_dump(exclude=_OF_THE_MACHINE) | {
+        "model": plan.model_sha256 or plan.model,
+        "model_options": plan.model_options,
+        "lora_rank": plan.lora_rank,
+        "hooks": [hook.identity for hook in plan.hooks],
+        "start": start,
+        "method": None if plan.method is None else plan.method.identity,
+    }
+
+
+def _named(folders: Sequence[str]) -> str:
+    more = f" and {len(folders) - _MOST_NAMED} more" if len(folders) > _MOST_NAMED else ""
+    return ", ".join(folders[:_MOST_NAMED]) + more
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

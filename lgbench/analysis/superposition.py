@@ -189,6 +189,7 @@ def _rounded(value: Any) -> float:
 def _mixed(model: HookedTransformer, tags: list[int], share: float) -> Iterator[None]:
     """Have the tag's embedding be a mixture of two in the block."""
     embedding = model.module.get_submodule("embedding")
+    assert isinstance(embedding, torch.nn.Embedding)
     one, two = embedding.weight[tags]
 
     def mix(_: torch.nn.Module, __: Any, output: Tensor) -> Tensor:
@@ -215,7 +216,7 @@ def _written(
     asked = [each._replace(task=task) for each in examples]
     order, found, sizes, own, others = [], [], [], [], []
     for rows in make_rows(model, asked):
-        logits = model._forward(rows.tokens, rows.start - 1)
+        logits = model.module(rows.tokens)[:, rows.start - 1 :]
         scores = score(rows, logits[None])
         logs = logits.float().log_softmax(dim=-1).double().cpu()
         for at, place in enumerate(rows.places.tolist()):

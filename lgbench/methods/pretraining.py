@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from lgbench.data.groups import OPEN_ARM
 from lgbench.data.task import Stream
-from lgbench.methods.procedural import PARTS, PartName
+from lgbench.methods.parts import TABLES, PartName, is_of
 from lgbench.methods.rules import Alphabet, RuleName, rule_rows
 from lgbench.models.checkpoint import save_checkpoint
 from lgbench.models.tensors import packed, read_tensors
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from lgbench.methods.procedural import Procedural
 
 _SAVE_EVERY, _TELL_EVERY = 200, 500
-_TABLES = ("embedding.weight", "head.weight")
 
 
 class Pretraining(Hook):
@@ -59,9 +57,9 @@ class Pretraining(Hook):
         own = training.module.state_dict()
         with torch.no_grad():
             for rule, parts, weights in taken:
-                kept = {name: each for name, each in weights.items() if _is_of(name, parts)}
+                kept = {name: each for name, each in weights.items() if is_of(name, parts)}
                 for name, tensor in self._controlled(kept, rule).items():
-                    rows = sorted(alphabet.tokens) if name in _TABLES else slice(None)
+                    rows = sorted(alphabet.tokens) if name in TABLES else slice(None)
                     own[name][rows] = tensor[rows].to(own[name].device)
 
     def _controlled(self, weights: Mapping[str, Tensor], rule: RuleName) -> dict[str, Tensor]:
@@ -83,10 +81,6 @@ class Pretraining(Hook):
         if training.record.finished:
             for rule, _ in self._method.sources:
                 _state_path(training, rule).unlink(missing_ok=True)
-
-
-def _is_of(name: str, parts: PartName) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in PARTS[parts])
 
 
 def _state_path(training: Training, rule: RuleName) -> Path:

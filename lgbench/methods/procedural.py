@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from lgbench.methods.parts import PartName
 from lgbench.methods.rules import RuleName
 from lgbench.training.method import Method
 from lgbench.training.planned import Division
@@ -16,15 +17,6 @@ from lgbench.util.errors import LgbenchError
 if TYPE_CHECKING:
     from lgbench.training.hooks import Hook
 
-PartName = Literal["all", "attention", "feed_forward", "norms", "embedding"]
-PARTS: dict[PartName, tuple[str, ...]] = {
-    "all": ("*",),
-    "attention": ("blocks.*.attention.*",),
-    "feed_forward": ("blocks.*.feed_forward.*",),
-    "norms": ("blocks.*_norm.weight", "norm.weight"),
-    "embedding": ("embedding.weight", "head.weight"),
-}
-"""The parameters of a part, by the patterns of their names."""
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 

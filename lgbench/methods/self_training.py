@@ -171,7 +171,7 @@ class SelfTraining(Hook):
 
     def tensors(self) -> dict[str, Tensor]:
         """The models that vote, with their optimizers."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for number, (module, optimizer) in enumerate(self._voters, start=1):
             found |= {f"voter{number}.model.{name}": each for name, each in module.state_dict().items()}
             for place, moments in optimizer.moments().items():

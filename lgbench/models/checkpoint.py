@@ -24,7 +24,7 @@ from pydantic import (
 from torch import Tensor, nn
 
 from lgbench.models.architecture import Architecture
-from lgbench.models.construction import load_build
+from lgbench.models.construction import is_own, load_build
 from lgbench.models.folders import MODEL
 from lgbench.models.packing import packed_names, packed_weights, unpacked
 from lgbench.models.tensors import first_nonfinite, packed, read_shapes, read_tensors
@@ -41,7 +41,6 @@ from lgbench.util.users_code import user_code
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
 _LEFT_OUT = ("vocabulary", "build_options")
-_OWN_MODULES = "lgbench.models."  # their code is lgbench's own: it runs without being named
 _PLAIN = {"position_range": 0, "weights": "float"}
 """What most architectures have, and leave out."""
 _COPY_AGAIN = "Copy the whole checkpoint folder again, or train again; pickled weights are not read."
@@ -241,7 +240,7 @@ def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.M
             f"The checkpoint {folder} holds weights that `lgbench finetune` trained of {record.build}. Its model for "
             f"evaluation lies beside it: hf:{folder.parent / MODEL}"
         )
-    if build is None and record.build is not None and record.build.startswith(_OWN_MODULES):
+    if build is None and record.build is not None and is_own(record.build):
         build = load_build(record.build, record.build_options)
     if build is None:
         raise LgbenchError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from lgbench.models.construction import is_own
 from lgbench.models.devices import fast_bfloat16
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
@@ -171,6 +172,8 @@ def _with_module(plan: RunSpec, model: str | None) -> RunSpec:
     if plan.other_model is None:
         if model is not None:
             raise LgbenchError("The run is of the reference model: leave --model out.")
+        return plan
+    if model is None and is_own(plan.model):
         return plan
     if model is None:
         raise LgbenchError(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lgbench.data.suites import load_suite
-from lgbench.methods.procedural import PARTS
+from lgbench.methods.parts import PARTS
 from lgbench.methods.registry import method_of
 from lgbench.methods.rules import DEEPEST, POP, RULES, Alphabet, Draw, RuleName, Text, rule_rows
 from lgbench.models.checkpoint import load_module

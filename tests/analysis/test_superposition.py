@@ -20,15 +20,17 @@ from lgbench.models.transformer import Transformer
 from lgbench.util.errors import LgbenchError
 from tests.cli.test_cli import Shell, lgbench  # noqa: F401  # a fixture
 
+OPENED = open_model("tiny:transfer")
+
 
 @pytest.fixture(scope="module", name="record")
 def analyzed() -> SuperpositionRecord:
-    return analyze_superposition(open_model("tiny:transfer"), others=["reverse"], lengths=[6], examples=16)
+    return analyze_superposition(OPENED, others=["reverse"], lengths=[6], examples=16)
 
 
 def by_hand(share: float, prompt: str, target: str) -> float:
     """The probability of a whole target: token by token, from the layers of the model."""
-    model = open_model("tiny:transfer").hooked.module
+    model = OPENED.hooked.module
     assert isinstance(model, Transformer)
     row = [*PUBLISHED.encode_prompt("capitalize_reverse", prompt)]
     probability = 1.0
@@ -48,8 +50,7 @@ def by_hand(share: float, prompt: str, target: str) -> float:
 
 @pytest.mark.parametrize("place", [0, 4, 5])
 def test_probabilities_are_those_of_a_forward_pass_written_out(place: int, record: SuperpositionRecord) -> None:
-    suite = open_model("tiny:transfer").suite
-    asked = draw_questions(suite, ["capitalize_reverse", "reverse"], 6, 16).examples
+    asked = draw_questions(OPENED.suite, ["capitalize_reverse", "reverse"], 6, 16).examples
     point = record.pairs[0].points[place]
     ones = [by_hand(SHARES[place], each.prompt, each.target) for each in asked["capitalize_reverse"]]
     twos = [by_hand(SHARES[place], each.prompt, each.target) for each in asked["reverse"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -339,3 +340,22 @@ def test_the_python_interface_takes_one(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_find_method_gives_classes() -> None:
     assert all(find_method(name) is method for name, method in METHODS.items())
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_works(lgbench: Shell) -> None:
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    (code,) = re.findall(r"<!-- file: warmer.py -->\n```python\n(.*?)```", page, re.S)
+    Path("warmer.py").write_text(code, encoding="utf-8")
+    (command,) = re.findall(r"\$ lgbench (train .*warmer.*)", page)
+    done = lgbench(*command.split(), *SMALL)
+    assert done.status == 0, done.err
+    record = read_training_record(Path("runs/warmer"))
+    assert record.plan.settings.learning_rate == 3e-3
+    assert [each.step for each in record.measures] == [1, 2, 3, 4]
+
+
+def test_the_page_has_every_method_with_its_division() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    rows = re.findall(r"^\| \[`([\w-]+)`\]\(#[\w-]+\) \| (closed|open) \|", page, re.M)
+    assert dict(rows) == {name: method.division for name, method in METHODS.items()}

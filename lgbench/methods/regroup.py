@@ -42,7 +42,7 @@ class Clusters(NamedTuple):
     purity_by_length: float
 
 
-def regroup(
+def find_clusters(
     suite: Suite, parts: Parts, module: nn.Module, head: nn.Linear, *, features: Features, each: int
 ) -> Clusters:
     """Cluster the cells of a list by what a model makes of their examples.

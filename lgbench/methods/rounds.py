@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lgbench.data.suites import Cell
 from lgbench.methods.balance import HeadGradients, balanced, gram, sorted_order
 from lgbench.methods.domains import DomainQueues, Domains, by_task, picked, stream_of_cells
-from lgbench.methods.regroup import regroup
+from lgbench.methods.regroup import find_clusters
 from lgbench.training.batching import Batch
 from lgbench.training.hooks import RowSource
 from lgbench.training.rows import Row
@@ -104,7 +104,7 @@ class Balancing(RowSource):
 
     def _regroup(self, training: Training) -> None:
         head = output_layer(training.module)
-        found = regroup(
+        found = find_clusters(
             self._suite, self._parts, training.module, head, features=self._method.features, each=_EXAMPLES_OF_A_CELL
         )
         if len(found.domains) * self._method.floor >= 1:

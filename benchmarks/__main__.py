@@ -82,6 +82,18 @@ def train(
 
 
 @app.command()
+def methods(
+    preset: Annotated[str, typer.Option(help="fast, mini or paper.")] = "fast",
+    group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
+) -> None:
+    """The training step with each method of `lgbench methods` against the plain one."""
+    require_extra("torch", purpose="`python -m benchmarks methods`")
+    from benchmarks import methods as measured
+
+    _print(measured.steps(preset, group))
+
+
+@app.command()
 def decode() -> None:
     """Greedy decoding against transformers' generate, on the same weights and prompts."""
     require_extra("torch", purpose="`python -m benchmarks decode`")

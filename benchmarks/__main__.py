@@ -71,12 +71,24 @@ def memory() -> None:
 
 @app.command()
 def train(
-    preset: Annotated[str, typer.Option(help="fast, mini or paper.")] = "fast",
+    preset: Annotated[str, typer.Option(help="tuned, mini or paper.")] = "tuned",
     group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
 ) -> None:
     """The training step of a preset against a plain loop around transformers' Llama, and the data loader's share."""
     require_extra("torch", purpose="`python -m benchmarks train`")
     from benchmarks import train as measured
+
+    _print(measured.steps(preset, group))
+
+
+@app.command()
+def methods(
+    preset: Annotated[str, typer.Option(help="fast, mini or paper.")] = "fast",
+    group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
+) -> None:
+    """The training step with each method of `lgbench methods` against the plain one."""
+    require_extra("torch", purpose="`python -m benchmarks methods`")
+    from benchmarks import methods as measured
 
     _print(measured.steps(preset, group))
 

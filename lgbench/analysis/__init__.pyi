@@ -6,5 +6,7 @@ from .opening import open_model as open_model
 from .records import read_analysis as read_analysis
 from .reuse import analyze_reuse as analyze_reuse
 from .reuse_record import ReuseRecord as ReuseRecord
+from .superposition import SuperpositionRecord as SuperpositionRecord
+from .superposition import analyze_superposition as analyze_superposition
 
 __all__: list[str]

@@ -184,6 +184,8 @@ class HookedTransformer(HookedModel):
         if turn is not None:
             queries, keys = rotate(queries, turn), rotate(keys, turn)
         scores = queries @ keys.transpose(2, 3) * self.size**-0.5
+        if (lean := self._attentions[0].lean(time)) is not None:  # all layers fall alike
+            scores = scores + lean
         future = torch.ones(time, time, dtype=torch.bool, device=projected.device).triu(1)
         weights: Tensor = scores.masked_fill(future, -torch.inf).softmax(dim=-1)
         return weights

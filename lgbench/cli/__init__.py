@@ -42,6 +42,7 @@ PANELS = {
         "ablate": (
             "Train the arm transfer with each choice of its auxiliaries, to see which of them help. Rerun to resume."
         ),
+        "methods": "List the methods that change how a model is trained, or explain one.",
         "run": "Run an experiment of your own: its runs, resumable, and its report. Rerun to resume.",
         "analyze": "Look into a model, and at what goes wrong in its replies.",
     },

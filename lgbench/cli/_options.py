@@ -65,6 +65,19 @@ HookOptions = Annotated[
     list[str] | None,
     typer.Option("--hook-option", metavar="NAME.KEY=VALUE", help="An option for that hook; may be repeated."),
 ]
+MethodName = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="Change the training by a method: one of `lgbench methods`, or FILE.py:CLASS.",
+        show_default="none",
+    ),
+]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option("--method-option", metavar="KEY=VALUE", help="An option for that method; may be repeated."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 RunFolder = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="one in runs/")

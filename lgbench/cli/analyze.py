@@ -155,6 +155,43 @@ def reuse(
         _say_written(output)
 
 
+@app.command()
+def superposition(
+    model: Checkpoint,
+    task: Tasks = None,
+    length: Lengths = None,
+    examples: Examples = 128,
+    output: Output = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    suite: DraftName = None,
+) -> None:
+    """Mix the tag of the main task with another's, and see which target a model writes."""
+    require_extra("torch", purpose="`lgbench analyze superposition`")
+    if output is not None:
+        require_extra("plot", purpose="A picture")
+    open_named(suite)
+    from lgbench.analysis.opening import open_model
+    from lgbench.analysis.superposition import analyze_superposition, tabulate_superposition
+    from lgbench.cli._report import print_parts
+
+    record = analyze_superposition(
+        open_model(model, device=device),
+        others=listed(task),
+        lengths=listed_lengths(length),
+        examples=examples,
+        report=_reporter(quiet=quiet),
+    )
+    print_parts(tabulate_superposition(record))
+    if output is not None:
+        from lgbench.analysis.superposition_pictures import superposition_curves
+        from lgbench.plotting import write_picture
+
+        _write(output, "superposition", record, {"mixtures": record.frame()})
+        write_picture(superposition_curves(record), output / "superposition.svg")
+        _say_written(output)
+
+
 def _reporter(*, quiet: bool) -> Report:
     """A line on stderr for each part."""
 

@@ -45,6 +45,37 @@ def bfloat16(checkpoint: Source, folder: Target) -> None:
     typer.echo(f"Wrote {folder}")
 
 
+@app.command()
+def ternary(
+    checkpoint: Source,
+    folder: Target,
+    packing: Annotated[
+        str, typer.Option(help="tq2_0 (2.0625 bits a weight) or tq1_0 (1.6875), as in llama.cpp.")
+    ] = "tq2_0",
+) -> None:
+    """Write the checkpoint with the matrices of its blocks as packed ternary weights.
+
+    A model that was trained with weights=ternary replies as before. Another one is rounded, and may reply nothing
+    right.
+    """
+    require_extra("torch", purpose="`lgbench export ternary`")
+    from lgbench.models.checkpoint import WEIGHTS, pack_checkpoint
+    from lgbench.models.folders import checkpoint_folder
+    from lgbench.models.trits import BLOCK_BYTES, bits_a_weight
+    from lgbench.util.errors import UnknownNameError
+
+    named = next((known for known in BLOCK_BYTES if known == packing), None)
+    if named is None:
+        raise UnknownNameError("packing", packing, BLOCK_BYTES)
+    place = checkpoint_folder(checkpoint)
+    record = pack_checkpoint(place, folder, named)
+    before, after = ((each / WEIGHTS).stat().st_size for each in (place, folder))
+    typer.echo(f"Wrote {folder}: {after:,} bytes instead of {before:,}, {bits_a_weight(named)} bits a packed weight.")
+    if record.architecture is not None and record.architecture.weights == "float":
+        typer.echo("The model was not trained with ternary weights: its replies will differ.")
+    typer.echo(f"Evaluate it with:\n  lgbench eval {shlex.quote(str(folder))}")
+
+
 @app.command("lm-eval")
 def lm_eval(
     folder: Target,

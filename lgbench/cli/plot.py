@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lgbench.training.record import TrainingRecord
 
 Found = TypeVar("Found")
-KINDS = ("lengths", "training", "gap", "series")
+KINDS = ("lengths", "training", "gap", "series", "measures")
 
 
 def command(
@@ -37,7 +37,7 @@ def command(
         str,
         typer.Option(
             help="lengths: accuracy by length. training: accuracy by step. gap: a sweep's heat map. "
-            "series: checkpoints by pretraining step."
+            "series: checkpoints by pretraining step. measures: what a method took down, by step."
         ),
     ] = "lengths",
     baseline: Baseline = None,
@@ -67,6 +67,8 @@ def command(
         figure = plotting.series_curves([read_result(folder) for folder in finished_runs(folders)])
     elif kind == "training":
         figure = plotting.training_curves(_drawn(_training_runs(folders), _no_curve))
+    elif kind == "measures":
+        figure = plotting.measure_curves(_drawn(_training_runs(folders), _no_measures))
     else:
         figure = plotting.gap_map(_drawn(_training_runs(folders), _no_gap))
     plotting.write_picture(figure, output)
@@ -102,6 +104,10 @@ def _no_curve(record: TrainingRecord) -> str | None:
     if not record.is_of_its_arm:
         return "it was not trained as the suite's arm is: by a sweep or an ablation, or on data that a hook changed"
     return None if record.curve else "it has no point of its curve yet"
+
+
+def _no_measures(record: TrainingRecord) -> str | None:
+    return None if record.measures else "it has no method that took something down"
 
 
 def _no_gap(record: TrainingRecord) -> str | None:

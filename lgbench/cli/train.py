@@ -21,6 +21,8 @@ from lgbench.cli._options import (
     GroupName,
     HookOptions,
     Hooks,
+    MethodName,
+    MethodOptions,
     ModelOptions,
     Preset,
     Quiet,
@@ -45,10 +47,12 @@ def command(
     arm: ArmName,
     suite: SuiteName = "mini-v1",
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the model's initial weights.")] = 0,
-    preset: Preset = "fast",
+    preset: Preset = "tuned",
     change: Changes = None,
     model: Build = None,
     model_option: ModelOptions = None,
+    method: MethodName = None,
+    method_option: MethodOptions = None,
     start: Start = None,
     start_parts: StartParts = None,
     hook: Hooks = None,
@@ -63,6 +67,7 @@ def command(
     if not quiet:
         typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
 
+    from lgbench.methods.registry import choose_method
     from lgbench.models.devices import choose_device
     from lgbench.training.costs import cost
     from lgbench.training.hooks import make_hooks, planned_hooks
@@ -80,13 +85,23 @@ def command(
         model_options=model_options(model_option or []),
         start=planned_start(start, start_parts or []),
         hooks=planned_hooks(hook or [], hook_option or []),
+        method=choose_method(method, method_option or []),
         device=chosen,
     )
     plan = recipe.plan(group, arm, seed)
     folder = output or Path("runs") / "training" / f"{found.name}-{group}-{arm}-seed{seed}"
     build, hooks = planned_build(plan), make_hooks(plan)
     with shown(plan, folder, resume=resume, quiet=quiet) as report:
-        record = train(plan, folder, build=build, device=chosen, resume=resume, report=report, hooks=hooks)
+        record = train(
+            plan,
+            folder,
+            build=build,
+            device=chosen,
+            resume=resume,
+            report=report,
+            hooks=hooks,
+            method=None if recipe.method is None else recipe.method.method,
+        )
     if quiet:
         return
     typer.echo(cost(record))

@@ -231,7 +231,7 @@ class SuiteExperiment(Experiment):
 class ArmExperiment(SuiteExperiment):
     """An experiment that trains arms of a suite's groups, from a preset of hyperparameters."""
 
-    preset: Annotated[str, Option("Hyperparameters to start from: fast, mini or paper.")] = "fast"
+    preset: Annotated[str, Option("Hyperparameters to start from: tuned, mini or paper.")] = "tuned"
     change: Changes = ()
     model: Annotated[
         str | None,
@@ -244,6 +244,16 @@ class ArmExperiment(SuiteExperiment):
     model_option: Annotated[
         tuple[str, ...],
         Option("An option for the function of --model; may be repeated.", metavar="KEY=VALUE", flag="--model-option"),
+    ] = ()
+    method: Annotated[
+        str | None,
+        Option(
+            "Change the training by a method: one of `lgbench methods`, or FILE.py:CLASS.", metavar="NAME", shown="none"
+        ),
+    ] = None
+    method_option: Annotated[
+        tuple[str, ...],
+        Option("An option for that method; may be repeated.", metavar="KEY=VALUE", flag="--method-option"),
     ] = ()
     start: Annotated[
         str | None,
@@ -269,6 +279,7 @@ class ArmExperiment(SuiteExperiment):
         Raises:
             LgbenchError: There is no such suite, or the user's own is not sound.
         """
+        from lgbench.methods.registry import choose_method
         from lgbench.training.planned import planned_start
         from lgbench.training.spec import Recipe
         from lgbench.util.text import key_values
@@ -280,12 +291,16 @@ class ArmExperiment(SuiteExperiment):
             model=self.model,
             model_options=key_values(self.model_option, flag="--model-option"),
             start=planned_start(self.start, self.start_parts),
+            method=choose_method(self.method, self.method_option),
             device=device,
         )
 
     @property
     def needs_output(self) -> str | None:
         """With other settings the runs are not those of the preset, whose folder they would share."""
-        if self.change or self.model is not None or self.start is not None:
-            return "With --set, --model or --start the runs are not the preset's: name their folder with --output."
+        if self.change or any(each is not None for each in (self.model, self.method, self.start)):
+            return (
+                "With --set, --model, --method or --start the runs are not the preset's: name their folder with "
+                "--output."
+            )
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lgbench.evaluation.evaluator import evaluate
 from lgbench.evaluation.folder import RESULT_FILE
 from lgbench.experiments.monitor import Monitor, Tell
+from lgbench.methods.registry import method_of
 from lgbench.models.checkpoint import Build
 from lgbench.models.devices import choose_device
 from lgbench.models.folders import CHECKPOINT
@@ -56,6 +57,7 @@ def train_run(
         resume=True,
         report=lambda progress: monitor.training(run.plan, progress, tell),
         hooks=[*make_hooks(run.plan), *hooks],
+        method=method_of(run.plan),
     )
     if not record.finished and not hooks:
         raise LgbenchError(f"A hook stopped the run after step {record.steps_done} of {run.plan.settings.steps}.")

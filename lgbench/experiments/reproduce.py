@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from lgbench.data.suites import Suite
     from lgbench.experiments.monitor import Monitor
 
+_LEARNED = Fraction(95, 100)
 USUAL_ARMS = ("main_only", "transfer", "control")
 
 
@@ -133,4 +135,20 @@ def _tokens(runs: Sequence[Run]) -> list[str]:
         record = run.record()
         read = f"{record.tokens:,} tokens, of which {record.target_tokens:,} in targets"
         lines.append(f"{group} {arm}: trained on {read}")
+        if run.plan.method is not None:
+            lines += _of_method([each for each in runs if (each.plan.group, each.plan.arm) == (group, arm)])
+    return lines
+
+
+def _of_method(runs: Sequence[Run]) -> list[str]:
+    """What a method took beyond the plain runs of an arm, and how soon they learned the main task."""
+    from lgbench.training.costs import beyond_plain
+    from lgbench.training.points import steps_to
+
+    records = [run.record() for run in runs]
+    steps = [steps_to(record, _LEARNED) for record in records]
+    told = ", ".join("never" if step is None else f"{step:,}" for step in steps)
+    lines = [f"  95 % in distribution on dev examples at step {told}"]
+    if beyond := beyond_plain(records[0]):
+        lines.append(f"  {beyond}")
     return lines

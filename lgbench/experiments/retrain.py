@@ -36,6 +36,10 @@ class Retrain(Experiment):
         tuple[str, ...],
         Option("A hook of your own that the runs had; may be repeated.", metavar="FILE.py:CLASS", shown="none"),
     ] = ()
+    method: Annotated[
+        str | None,
+        Option("The method that the runs had, if it is your own.", metavar="FILE.py:CLASS", shown="the recorded one"),
+    ] = None
     start: Annotated[
         str | None,
         Option("The checkpoint that the runs started from, if any.", metavar="FOLDER", shown="none"),
@@ -67,8 +71,18 @@ class Retrain(Experiment):
             name = source.name if names[source.name] == 1 else f"{source.parent.name}-{source.name}"
             recorded = read_training_record(source)
             check_output(root / name, source)
-            plan = plan_again(recorded, model=self.model, hooks=self.hook, start=self.start)
+            plan = plan_again(
+                recorded, model=self.model, hooks=self.hook, start=self.start, method=self._own_method(recorded.plan)
+            )
             yield Run(plan, root / name, name, recorded)
+
+    def _own_method(self, plan: RunSpec) -> str | None:
+        """What the user gave to `--method`, which lgbench's own methods do not need."""
+        from lgbench.methods.registry import METHODS
+
+        if plan.method is not None and plan.method.name in METHODS:
+            return plan.method.name if self.method is None else self.method
+        return self.method
 
     def notes(self) -> list[str]:
         """What equal curves will not say."""

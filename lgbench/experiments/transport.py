@@ -136,7 +136,8 @@ def _packed(executor: Executor, call: partial[None], run: Run) -> Job:
 
 def _references(call: partial[None], run: Run) -> list[str]:
     """All that may name a file of the user's."""
-    return [*texts_in(call.args), run.plan.model, *(hook.name for hook in run.plan.hooks)]
+    method = [] if run.plan.method is None else [run.plan.method.name]
+    return [*texts_in(call.args), run.plan.model, *method, *(hook.name for hook in run.plan.hooks)]
 
 
 def _sent_start(run: Run) -> Start | None:

@@ -8,6 +8,7 @@ that `lgbench finetune` trained are opened where it left the whole model, in the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,10 +24,13 @@ from pydantic import (
 from torch import Tensor, nn
 
 from lgbench.models.architecture import Architecture
+from lgbench.models.construction import is_own, load_build
 from lgbench.models.folders import MODEL
+from lgbench.models.packing import packed_names, packed_weights, unpacked
 from lgbench.models.tensors import first_nonfinite, packed, read_shapes, read_tensors
 from lgbench.models.tokenizer import MARKS, MOST_TOKENS, PUBLISHED, VOCABULARY_VERSION, Vocabulary
 from lgbench.models.transformer import Transformer
+from lgbench.models.trits import Packing
 from lgbench.results.schema import Seed, Text
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import atomic_folder, remove_leftovers, write_atomically
@@ -37,6 +41,8 @@ from lgbench.util.users_code import user_code
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
 _LEFT_OUT = ("vocabulary", "build_options")
+_PLAIN = {"position_range": 0, "weights": "float"}
+"""What most architectures have, and leave out."""
 _COPY_AGAIN = "Copy the whole checkpoint folder again, or train again; pickled weights are not read."
 
 Build = Callable[[int], nn.Module]
@@ -90,6 +96,9 @@ class CheckpointRecord(BaseModel):
     @model_serializer(mode="wrap")
     def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         record: dict[str, Any] = dump(self)
+        if (shape := record["architecture"]) is not None:
+            plain = [name for name, value in _PLAIN.items() if shape[name] == value]
+            record["architecture"] = {name: value for name, value in shape.items() if name not in plain}
         return {name: value for name, value in record.items() if name not in _LEFT_OUT or value}
 
     @property
@@ -139,6 +148,27 @@ def round_checkpoint(source: Path, folder: Path) -> None:
         _write(unfinished, rounded, record)
 
 
+def pack_checkpoint(source: Path, folder: Path, packing: Packing) -> CheckpointRecord:
+    """Write a checkpoint of a reference model with the matrices of its blocks as packed trits.
+
+    Those of a model that was trained with ternary weights reply as it does. Those of any other model are rounded for
+    the first time, which is known as post-training quantization.
+
+    Raises:
+        LgbenchError: The source is damaged or no reference model, or the folder is not empty or cannot be written.
+    """
+    record, module = load_module(source)
+    if record.architecture is None:
+        raise LgbenchError(f"{str(source)!r} is a module of a user's: only reference models have weights to pack.")
+    if record.architecture.weights == "trits":
+        raise LgbenchError(f"{str(source)!r} is packed already. Pack the checkpoint that it was made of.")
+    assert isinstance(module, Transformer)
+    shape = replace(record.architecture, weights="trits")
+    with atomic_folder(folder) as unfinished:
+        _write(unfinished, packed_weights(module, packing), record.model_copy(update={"architecture": shape}))
+    return record
+
+
 def load_module(folder: Path, *, build: Build | None = None) -> tuple[CheckpointRecord, nn.Module]:
     """What `checkpoint.json` says, and the module of a checkpoint, in float32.
 
@@ -153,8 +183,11 @@ def load_module(folder: Path, *, build: Build | None = None) -> tuple[Checkpoint
     if record.architecture is not None:
         _check_shapes(folder, record.architecture, record.vocabulary_size)
     module = _module(folder, record, build)
+    weights = read_weights(folder)
+    if record.architecture is not None and record.architecture.weights == "trits":
+        weights = unpacked(weights, module)
     try:
-        module.load_state_dict(read_weights(folder))
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise _unfit(folder, str(error).splitlines()[-1].strip()) from None
     if (name := first_nonfinite(module.float())) is not None:
@@ -172,10 +205,13 @@ def _check_shapes(folder: Path, architecture: Architecture, vocabulary_size: int
     if architecture.layers > len(found):  # even without its weights, a model of 100,000 layers takes a gigabyte
         raise _unfit(folder, f"it has {architecture.layers:,} layers, the file {len(found):,} tensors.")
     with torch.device("meta"):
-        described = reference_model(architecture, vocabulary_size).state_dict()
+        module = reference_model(architecture, vocabulary_size)
+    described, blocks = module.state_dict(), packed_names(module)
     for name, tensor in described.items():
         if name not in found:
             raise _unfit(folder, f"{name} is missing.")
+        if name in blocks:  # checked when it is unpacked: no larger than the matrix
+            continue
         if found[name] != tuple(tensor.shape):
             raise _unfit(folder, f"{name} has shape {found[name]}, not {tuple(tensor.shape)}.")
     if unknown := sorted(found.keys() - described.keys()):
@@ -204,6 +240,8 @@ def _module(folder: Path, record: CheckpointRecord, build: Build | None) -> nn.M
             f"The checkpoint {folder} holds weights that `lgbench finetune` trained of {record.build}. Its model for "
             f"evaluation lies beside it: hf:{folder.parent / MODEL}"
         )
+    if build is None and record.build is not None and is_own(record.build):
+        build = load_build(record.build, record.build_options)
     if build is None:
         raise LgbenchError(
             f"The checkpoint {folder} holds weights of a module that {record.build!r} builds. lgbench runs no code "

@@ -124,6 +124,11 @@ def _but_for_none(wanted: Any) -> Any:
     return kinds[0] if get_origin(wanted) in (Union, UnionType) and len(kinds) == 1 else wanted
 
 
+def is_own(name: str) -> bool:
+    """Whether a function that builds a module is lgbench's own, so that its code runs without being named anew."""
+    return name.startswith("lgbench.models.")
+
+
 def load_build(name: str, options: Mapping[str, str] | None = None) -> Callable[[int], Any]:
     """The function that builds a module to train.
 

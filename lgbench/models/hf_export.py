@@ -31,9 +31,10 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
     """
     record = read_checkpoint_record(checkpoint)
     shape, vocabulary = record.architecture, record.tokens
-    if shape is None or shape.position != "rope":
+    if shape is None or shape.position != "rope" or shape.position_range or shape.weights != "float":
         raise LgbenchError(
-            f"{str(checkpoint)!r} has no form as LlamaForCausalLM: only reference models with position=rope have."
+            f"{str(checkpoint)!r} has no form as LlamaForCausalLM: only reference models with position=rope and float "
+            "weights have, at positions that are not random."
         )
     _, module = load_module(checkpoint)
     weights = _renamed(module.state_dict(), shape)

@@ -26,10 +26,14 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `torch.nn.Linear`, but for rounding where it decodes in float32 on a CPU."""
+        return self.product(x, self.weight)
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The map by a matrix, shape (outputs, inputs)."""
         rows = x.numel() // self.in_features
         decodes = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()
         if _ONE_DNN is None or not decodes or rows < _LEAST_ROWS:
-            return super().forward(x)
+            return F.linear(x, weight)
         padded = F.pad(x.reshape(rows, -1), (0, 0, 0, -rows % _ROWS))
-        product: Tensor = _ONE_DNN(padded, self.weight, None, "none", [], "")
+        product: Tensor = _ONE_DNN(padded, weight, None, "none", [], "")
         return product[:rows].view(*x.shape[:-1], -1)

@@ -44,6 +44,8 @@ def packed_logits(model: Transformer, chunks: Sequence[Tensor], wanted: Tensor) 
 
 def _turn(model: Transformer, x: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor] | None:
     """The rotation of every token, cosines and sines of shape (tokens, 1, 1, head size)."""
+    if model.shape.position_range:
+        return _drawn_turn(model, x, shapes)
     turn = model.rotation(0, max(time for _, time in shapes), x.device, x.dtype)
     if turn is None:
         return None
@@ -51,10 +53,23 @@ def _turn(model: Transformer, x: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor
     return cosines, sines
 
 
+def _drawn_turn(model: Transformer, x: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor]:
+    """The same where each row has positions of its own."""
+    cosines: list[Tensor] = []
+    sines: list[Tensor] = []
+    for rows, time in shapes:
+        turn = model.rotation(0, time, x.device, x.dtype, rows=rows)
+        assert turn is not None
+        for each, found in zip(turn, (cosines, sines), strict=True):
+            found.append(each.expand(rows, 1, time, -1).reshape(rows * time, 1, 1, -1))
+    return torch.cat(cosines), torch.cat(sines)
+
+
 def _attention(attention: Attention, x: Tensor, turn: tuple[Tensor, Tensor] | None, shapes: Shapes) -> Tensor:
     """What the heads read, before the output projection, shape (tokens, heads * head size)."""
     heads = attention.qkv(x).view(len(x), 3, attention.heads, attention.size)
-    mixed: Tensor = _Attend.apply(heads, turn, shapes)  # type: ignore[no-untyped-call]
+    lean = attention.lean(max(time for _, time in shapes))
+    mixed: Tensor = _Attend.apply(heads, turn, shapes, lean)  # type: ignore[no-untyped-call]
     return mixed.flatten(1)
 
 
@@ -90,14 +105,16 @@ class _Norm(torch.autograd.Function):
 
 
 class _Attend(torch.autograd.Function):
-    """`rotate` and `attend` chunk by chunk, in float32 or better.
+    """`rotate` and `attend` chunk by chunk, in float32 or better; `lean` is as there.
 
     Queries, keys and values of shape (tokens, 3, heads, head size) to (tokens, heads, head size). Written out, which
     takes two thirds of the time of PyTorch's kernel for rows as short as these, backwards included.
     """
 
     @staticmethod
-    def forward(ctx: Any, heads: Tensor, turn: tuple[Tensor, Tensor] | None, shapes: Shapes) -> Tensor:
+    def forward(
+        ctx: Any, heads: Tensor, turn: tuple[Tensor, Tensor] | None, shapes: Shapes, lean: Tensor | None
+    ) -> Tensor:
         exact = torch.promote_types(heads.dtype, torch.float32)
         turned = torch.empty_like(heads, dtype=exact)
         mixed = turned.new_empty(turned.shape[0], 1, *turned.shape[2:])
@@ -105,11 +122,15 @@ class _Attend(torch.autograd.Function):
         turned[:, 0] *= heads.shape[-1] ** -0.5
         longest = max(time for _, time in shapes)
         later = torch.full((longest, longest), -torch.inf, dtype=exact, device=heads.device).triu(1)
+        if lean is not None:
+            later = later + lean  # of each head
         saved = []
         with torch.autocast(heads.device.type, enabled=False):
-            for (_, time), part, into in zip(shapes, _rows(turned, shapes), _rows(mixed, shapes), strict=True):
+            for (rows, time), part, into in zip(shapes, _rows(turned, shapes), _rows(mixed, shapes), strict=True):
                 queries, keys, values = part.flatten(1, 2)  # copied, as products need them
-                weights = torch.baddbmm(later[:time, :time], queries, keys.mT).softmax(dim=-1)
+                mask = later[..., :time, :time]
+                mask = mask if lean is None else mask.repeat(rows, 1, 1)
+                weights = torch.baddbmm(mask, queries, keys.mT).softmax(dim=-1)
                 into[0] = torch.bmm(weights, values).view(into.shape[1:])
                 saved += [queries, keys, values, weights]
         ctx.save_for_backward(*saved)
@@ -117,7 +138,7 @@ class _Attend(torch.autograd.Function):
         return mixed[:, 0]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         saved = ctx.saved_tensors
         of_turned = gradient.new_empty(gradient.shape[0], 3, *gradient.shape[1:])
         given, found = _rows(gradient[:, None], ctx.shapes), _rows(of_turned, ctx.shapes)
@@ -133,7 +154,7 @@ class _Attend(torch.autograd.Function):
         of_turned[:, 0] *= gradient.shape[-1] ** -0.5
         of_heads = torch.empty_like(of_turned)
         _rotate(of_turned, None if ctx.turn is None else (ctx.turn[0], -ctx.turn[1]), of_heads)
-        return of_heads.to(ctx.type), None, None
+        return of_heads.to(ctx.type), None, None, None
 
 
 def _rows(x: Tensor, shapes: Shapes) -> list[Tensor]:

@@ -2,8 +2,8 @@
 
 Pre-norm blocks of causal self-attention and a gated feed-forward layer: RMSNorm (Zhang and Sennrich, 2019), rotary
 position embedding (RoPE; Su et al., 2021) and SwiGLU (Shazeer, 2020), no biases, embedding and output not tied. With
-`position="nope"` nothing tells the positions but the causal mask. Weights exported by `lgbench export hf` give the same
-logits in `transformers`' LlamaForCausalLM.
+`position="nope"` nothing tells the positions but the causal mask; others are in `lgbench.models.positions`. Weights
+exported by `lgbench export hf` give the same logits in `transformers`' LlamaForCausalLM.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from lgbench.models.architecture import Architecture
 from lgbench.models.linear import Linear
+from lgbench.models.positions import evaluated_positions, frequencies, random_positions, slopes
+from lgbench.models.ternary import matrix
 
 NORM_EPSILON = 1e-6
 # Tokens. The CPU's kernels for softmax and small matrices are fast from 16 numbers on, and at multiples of them.
@@ -95,15 +97,21 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPSILON)
 
 
-def rotation(positions: Tensor, size: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary angles, each of shape (time, size), the sines of the first half negated.
+def rotation(
+    positions: Tensor, size: int, theta: float, dtype: torch.dtype, *, half: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary angles, each of shape (..., size), the sines of the first half negated.
 
-    Pair i of a vector, made of entries i and i + size/2, turns by position / theta^(2i/size).
+    Args:
+        positions: Shape (...).
+        size: Of a vector.
+        theta: Base of the wavelengths.
+        dtype: Of the angles.
+        half: Whether only half of the vector turns: see `frequencies`.
     """
-    exponents = torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size
-    angles = torch.outer(positions.to(dtype), theta**-exponents)
-    sines = angles.sin()
-    return angles.cos().repeat(1, 2), torch.cat((-sines, sines), dim=-1)
+    angles = positions.to(dtype)[..., None] * frequencies(size, theta, dtype, device=positions.device, half=half)
+    cosines, sines = angles.cos(), angles.sin()
+    return torch.cat((cosines, cosines), dim=-1), torch.cat((-sines, sines), dim=-1)
 
 
 def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
@@ -113,8 +121,21 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return x * cosines + torch.cat((second, first), dim=-1) * sines
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Causal attention of every position to itself and those before it, shapes (batch, heads, time, size)."""
+def attend(queries: Tensor, keys: Tensor, values: Tensor, lean: Tensor | None = None) -> Tensor:
+    """Causal attention of every position to itself and those before it, shapes (batch, heads, time, size).
+
+    Args:
+        queries: What each position looks for.
+        keys: What it can be found by.
+        values: What is read.
+        lean: What each key's score gains, shape (heads, 1, time); None for nothing.
+    """
+    if lean is not None:
+        exact = torch.promote_types(keys.dtype, torch.float32)
+        later = torch.full((keys.shape[2],) * 2, -torch.inf, dtype=exact, device=keys.device).triu(1)
+        with torch.autocast(keys.device.type, enabled=False):
+            queries, keys, values = queries.to(exact), keys.to(exact), values.to(exact)
+            return F.scaled_dot_product_attention(queries, keys, values, attn_mask=lean.to(exact) + later)
     if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         # PyTorch's CPU kernel for bfloat16 takes seven times as long backwards as the one for float32.
         with torch.autocast("cpu", enabled=False):
@@ -123,7 +144,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
 
 
-def attend_last(queries: Tensor, keys: Tensor, values: Tensor, filled: int) -> Tensor:
+def attend_last(queries: Tensor, keys: Tensor, values: Tensor, filled: int, lean: Tensor | None = None) -> Tensor:
     """Attention of the last position, shape (batch, heads, 1, size), to the tokens in a cache.
 
     Written out, which is faster than the fused kernel for so few numbers. The cache's memory is read to its end, under
@@ -134,8 +155,11 @@ def attend_last(queries: Tensor, keys: Tensor, values: Tensor, filled: int) -> T
         keys: The cache's memory, shape (batch, heads, capacity, size).
         values: The same shape.
         filled: Tokens in the cache.
+        lean: What each key's score gains, shape (heads, 1, filled); None for nothing.
     """
     scores: Tensor = queries * float(queries.shape[3]) ** -0.5 @ keys.transpose(2, 3)
+    if lean is not None:
+        scores[..., :filled] += lean
     scores[..., filled:] = -torch.inf
     return scores.softmax(dim=-1) @ values
 
@@ -146,8 +170,20 @@ class Attention(nn.Module):
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
         self.heads, self.size = shape.heads, shape.size_per_head
-        self.qkv = Linear(shape.width, 3 * self.heads * self.size)
-        self.out = Linear(self.heads * self.size, shape.width)
+        self.qkv = matrix(shape, shape.width, 3 * self.heads * self.size)
+        self.out = matrix(shape, self.heads * self.size, shape.width)
+        self.slopes: Tensor | None
+        self.register_buffer("slopes", slopes(self.heads) if shape.position == "alibi" else None, persistent=False)
+
+    def lean(self, time: int) -> Tensor | None:
+        """ALiBi: what the scores of the first `time` keys gain, shape (heads, 1, time); None without it.
+
+        A head's score falls by its slope for each token between query and key. Softmax does not change when all scores
+        of a query do, so this is the same as a gain of the slope times the key's position.
+        """
+        if self.slopes is None:
+            return None
+        return (self.slopes[:, None] * torch.arange(time, device=self.slopes.device))[:, None]
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
         """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
@@ -159,9 +195,10 @@ class Attention(nn.Module):
         if cache is not None:
             memory = cache.extend(layer, keys, values)
         if cache is not None and (time == 1 or cache.ends_with(layer)):  # after the last only one position is asked for
-            mixed = attend_last(queries[:, :, -1:], *memory, cache.length + time)
+            filled = cache.length + time
+            mixed = attend_last(queries[:, :, -1:], *memory, filled, self.lean(filled))
         else:
-            mixed = attend(queries, keys, values)
+            mixed = attend(queries, keys, values, self.lean(time))
         projected: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return projected
 
@@ -171,8 +208,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        self.gate_up = Linear(shape.width, 2 * shape.hidden)
-        self.down = Linear(shape.hidden, shape.width)
+        self.gate_up = matrix(shape, shape.width, 2 * shape.hidden)
+        self.down = matrix(shape, shape.hidden, shape.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) to the same shape."""
@@ -229,7 +266,7 @@ class Transformer(nn.Module):
         assert cache is None or cache.length == 0 or tokens.shape[1] == 1
         start, time = cache.length if cache is not None else 0, tokens.shape[1]
         x = self.embedding(tokens)
-        turn = self.rotation(start, time, tokens.device, x.dtype)
+        turn = self.rotation(start, time, tokens.device, x.dtype, rows=tokens.shape[0])
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, cache, layer)
         if cache is not None:
@@ -237,10 +274,20 @@ class Transformer(nn.Module):
         logits: Tensor = self.head(self.norm(x))
         return logits
 
-    def rotation(self, start: int, time: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
-        """The rotation of positions `start` to `start + time`, in `dtype` or float32; None where there is none."""
-        if self.shape.position == "nope":
+    def rotation(
+        self, start: int, time: int, device: torch.device, dtype: torch.dtype, *, rows: int | None = None
+    ) -> tuple[Tensor, Tensor] | None:
+        """The rotation of positions `start` to `start + time`, in `dtype` or float32; None where there is none.
+
+        Each of shape (time, head size), or in training at random positions (rows, 1, time, head size).
+        """
+        shape, exact = self.shape, torch.promote_types(dtype, torch.float32)
+        if shape.position not in ("rope", "half-rope"):
             return None
-        positions = torch.arange(start, start + time, device=device)
-        exact = torch.promote_types(dtype, torch.float32)
-        return rotation(positions, self.shape.size_per_head, self.shape.theta, exact)
+        if not shape.position_range:
+            positions = torch.arange(start, start + time, device=device)
+        elif self.training and rows is not None:
+            positions = random_positions(rows, time, shape.position_range, device=device)[:, None]
+        else:
+            positions = evaluated_positions(start, time, shape.position_range, device=device)
+        return rotation(positions, shape.size_per_head, shape.theta, exact, half=shape.position == "half-rope")

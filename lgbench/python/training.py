@@ -37,10 +37,12 @@ def train(
     *,
     suite: str | Suite = "mini-v1",
     seed: int = 0,
-    preset: str = "fast",
+    preset: str = "tuned",
     settings: Mapping[str, object] | None = None,
     model: str | Build | None = None,
     model_options: Mapping[str, str] | None = None,
+    method: str | None = None,
+    method_options: Mapping[str, object] | None = None,
     start: str | Path | None = None,
     start_parts: Sequence[str] = (),
     hooks: Sequence[Hook] = (),
@@ -57,11 +59,13 @@ def train(
         arm: A trained arm of the group.
         suite: A suite or its name.
         seed: Of the model's initial weights.
-        preset: The hyperparameters to start from: `fast`, `mini` or `paper`.
+        preset: The hyperparameters to start from: `tuned`, `mini` or `paper`.
         settings: Those to change, by the names in docs/training.md.
         model: A function from the vocabulary's size to a module, or its name as in `file.py:build`; None for the
             reference model. It must be found by its name: a lambda cannot be recorded.
         model_options: Arguments of that function, as text.
+        method: What changes the training: one of `lgbench methods`, or `file.py:attribute`; None for the plain run.
+        method_options: Its options.
         start: Start from the weights of this checkpoint; None for fresh weights.
         start_parts: Only from parameters with such names, as in `blocks.*`.
         hooks: Called while it trains.
@@ -80,6 +84,7 @@ def train(
     """
     require_extra("torch", purpose="lgbench.train")
 
+    from lgbench.methods.registry import choose_method
     from lgbench.models.devices import choose_device
     from lgbench.training.modules import planned_build
     from lgbench.training.planned import planned_start
@@ -90,10 +95,11 @@ def train(
     recipe = Recipe(
         opened,
         preset=preset,
-        changes=_changes(settings),
+        changes=_texts(settings),
         model=model_name(model),
         model_options=dict(model_options or {}),
         start=planned_start(None if start is None else str(start), start_parts),
+        method=choose_method(method, _texts(method_options)),
         device=chosen,
     )
     plan = recipe.plan(group, arm, seed)
@@ -106,7 +112,14 @@ def train(
                 on_progress(moved)
 
         return run(
-            plan, folder, build=planned_build(plan), device=chosen, resume=resume, report=report, hooks=list(hooks)
+            plan,
+            folder,
+            build=planned_build(plan),
+            device=chosen,
+            resume=resume,
+            report=report,
+            hooks=list(hooks),
+            method=None if recipe.method is None else recipe.method.method,
         )
 
 
@@ -116,10 +129,12 @@ def reproduce(
     arms: str | Sequence[str] = (),
     seeds: int | Sequence[int] = 3,
     suite: str | Suite = "mini-v1",
-    preset: str = "fast",
+    preset: str = "tuned",
     settings: Mapping[str, object] | None = None,
     model: str | Build | None = None,
     model_options: Mapping[str, str] | None = None,
+    method: str | None = None,
+    method_options: Mapping[str, object] | None = None,
     device: str = "auto",
     jobs: int = 1,
     output: str | Path | None = None,
@@ -132,10 +147,12 @@ def reproduce(
         arms: Arms; empty for `main_only`, `transfer` and `control`. `direct` and `short_aux` join these.
         seeds: How many, or which.
         suite: A suite or its name.
-        preset: The hyperparameters to start from: `fast`, `mini` or `paper`.
+        preset: The hyperparameters to start from: `tuned`, `mini` or `paper`.
         settings: Those to change.
         model: As for `train`. With `jobs` above 1 it must be in a file.
         model_options: As for `train`.
+        method: As for `train`.
+        method_options: As for `train`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         jobs: Runs at a time, each with its share of the cores.
         output: The folder of the runs' folders; None for one in runs/.
@@ -156,9 +173,11 @@ def reproduce(
     experiment = Reproduce(
         suite=suite if isinstance(suite, str) else open_suite(suite).name,
         preset=preset,
-        change=tuple(_changes(settings)),
+        change=tuple(_texts(settings)),
         model=model_name(model),
         model_option=tuple(f"{name}={text}" for name, text in (model_options or {}).items()),
+        method=method,
+        method_option=tuple(_texts(method_options)),
         group=(groups,) if isinstance(groups, str) else tuple(groups),
         arm=(arms,) if isinstance(arms, str) else tuple(arms),
         seeds=seeds if isinstance(seeds, int) else 1,
@@ -166,7 +185,7 @@ def reproduce(
     )
     if output is None and experiment.needs_output is not None:
         raise LgbenchError(
-            "With settings or a model of yours the runs are not the preset's: name their folder by output."
+            "With settings, a method or a model of yours the runs are not the preset's: name their folder by output."
         )
     if jobs < 1 or (isinstance(seeds, int) and seeds < 1) or seeds == ():
         raise LgbenchError(f"jobs={jobs} and seeds={seeds!r} must each be at least 1.")
@@ -221,8 +240,9 @@ def _executor(jobs: int, device: str) -> Iterator[Executor | None]:
         yield executor
 
 
-def _changes(settings: Mapping[str, object] | None) -> list[str]:
-    return [f"{name}={value}" for name, value in (settings or {}).items()]
+def _texts(options: Mapping[str, object] | None) -> list[str]:
+    """Settings or options as the command line has them."""
+    return [f"{name}={value}" for name, value in (options or {}).items()]
 
 
 def model_name(model: str | Callable[..., Any] | None) -> str | None:

@@ -94,6 +94,7 @@ def _recipe(plan: RunSpec) -> dict[str, Any]:
         "lora_rank": plan.lora_rank,
         "hooks": [hook.identity for hook in plan.hooks],
         "start": start,
+        "method": None if plan.method is None else plan.method.identity,
     }
 
 

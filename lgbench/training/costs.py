@@ -10,9 +10,21 @@ def cost(record: TrainingRecord) -> str:
     """What a run has cost so far."""
     examples = record.steps_done * record.plan.settings.batch
     memory = "" if record.peak_memory is None else f", with {record.peak_memory / 1e6:,.0f} MB of memory at most"
-    return (
+    trained = (
         f"Trained {record.parameters:,} parameters on {examples:,} examples ({record.tokens:,} tokens, of which "
         f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s{_utilization(record)}{memory}."
+    )
+    return trained if record.beyond is None else f"{trained}\n{beyond_plain(record)}"
+
+
+def beyond_plain(record: TrainingRecord) -> str:
+    """What the method of a run took beyond the plain run, in a sentence; empty where that is nothing."""
+    if record.beyond is None or record.plan.method is None:
+        return ""
+    steps, examples, tokens = record.beyond.steps, record.beyond.examples, record.beyond.tokens
+    return (
+        f"Beyond the plain run, the method {record.plan.method.name} took {steps:,} steps and {examples:,} examples of "
+        f"{tokens:,} tokens."
     )
 
 

@@ -16,6 +16,7 @@ from lgbench.data.task import Example, Stream
 from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.training.batching import Batch, Passing, make_batch, mixture_batches, stream_rows
 from lgbench.training.changes import DataChange, MixtureChange, PoolChange, PooledPart, Triple, triples_sha256
+from lgbench.training.hooks import RowSource
 from lgbench.training.pools import GivenExample, Pools
 from lgbench.training.rows import Row, encode_row
 from lgbench.training.spec import MOST_LENGTH, RunSpec, TrainedPart
@@ -72,7 +73,7 @@ class RunData:
         plan: RunSpec,
         passing: Passing,
         *,
-        source: Source | None = None,
+        source: Source | RowSource | None = None,
         changes: Iterable[DataChange] = (),
         pools: Tensor | None = None,
     ) -> None:
@@ -149,18 +150,20 @@ class RunData:
         return next((span.parts for span in spans if span.first <= step < span.end), ())
 
     def _from(self, step: int) -> Iterator[Batch]:
+        if isinstance(self.source, RowSource):
+            return (self._made(self.source.rows(number)) for number in count(step))
         if self.source is not None:
-            return self._of_source(step)
+            return self._of_source(self.source, step)
         if self._mixtures:
             return self._of_list(self.parts(step), step)
         steps = self._plan.settings.steps
         return mixture_batches(self._suite, self._plan.mixture, steps=steps, start=step, **self._passing)
 
-    def _of_source(self, step: int) -> Iterator[Batch]:
+    def _of_source(self, source: Source, step: int) -> Iterator[Batch]:
         size = self._passing["size"]
         for number in count(step):
             with user_code(f"The source, asked for the examples of step {number},"):
-                given = list(islice(self.source.batch(number), size + 1))  # type: ignore[union-attr]
+                given = list(islice(source.batch(number), size + 1))
             if len(given) != size:
                 many = f"more than {size}" if len(given) > size else len(given)
                 raise LgbenchError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from lgbench.training.hooks import Hook
 from lgbench.util.errors import LgbenchError
@@ -53,6 +55,29 @@ class HookCalls:
                 states[name] = hook.state()
         return {name: state for name, state in states.items() if state}
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the hooks that have some, each named `HOOK/NAME`.
+
+        Raises:
+            ModelError: One raised.
+        """
+        found: dict[str, Tensor] = {}
+        for name, hook in self._hooks.items():
+            with self._code_of(name, "tensors"):
+                found |= {f"{name}/{key}": tensor for key, tensor in hook.tensors().items()}
+        return found
+
+    def load_tensors(self, tensors: Mapping[str, Tensor], *, of: str) -> None:
+        """Give each hook its tensors. Arguments and errors as for `load_states`."""
+        given: dict[str, dict[str, Tensor]] = {}
+        for place, tensor in tensors.items():
+            name, _, key = place.partition("/")
+            given.setdefault(name, {})[key] = tensor
+        self._check_known(given, of)
+        for name, own in given.items():
+            with self._code_of(name, "load_tensors"):
+                self._hooks[name].load_tensors(own)
+
     def load_states(self, states: Mapping[str, dict[str, Any]], *, of: str) -> None:
         """Give each hook its state.
 
@@ -64,14 +89,17 @@ class HookCalls:
             LgbenchError: There is no hook to give one to.
             ModelError: One raised.
         """
-        if missing := [name for name in states if name not in self._hooks]:
+        self._check_known(states, of)
+        for name, state in states.items():
+            with self._code_of(name, "load_state"):
+                self._hooks[name].load_state(state)
+
+    def _check_known(self, names: Iterable[str], of: str) -> None:
+        if missing := [name for name in names if name not in self._hooks]:
             raise LgbenchError(
                 f"{of!r} holds a run with the hook {missing[0]!r}, whose state was saved. Resume it "
                 "with the same hooks."
             )
-        for name, state in states.items():
-            with self._code_of(name, "load_state"):
-                self._hooks[name].load_state(state)
 
     def _code_of(self, name: str, method: str) -> contextlib.AbstractContextManager[None]:
         return user_code(f"The hook {name}, in {method} at step {self._step()},")

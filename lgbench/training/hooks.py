@@ -19,7 +19,9 @@ from lgbench.util.links import refuse_links
 from lgbench.util.users_code import file_sha256, load_callable
 
 if TYPE_CHECKING:
+    from lgbench.training.batching import Batch
     from lgbench.training.record import CurvePoint
+    from lgbench.training.rows import Row
     from lgbench.training.spec import RunSpec
     from lgbench.training.trainer import Training
 
@@ -34,6 +36,9 @@ class Hook:
 
     def start(self, training: Training) -> None:
         """Called once in each process, before the first step that it takes: `training.step` is 0 in the first one."""
+
+    def before_step(self, training: Training, batch: Batch) -> None:
+        """Called before every step, with the examples that it takes."""
 
     def step(self, training: Training, loss: Tensor) -> None:
         """Called after every step.
@@ -55,6 +60,25 @@ class Hook:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Likewise, what must outlive an interruption as tensors, by name."""
+        return {}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave: memory-mapped, so copy what is kept."""
+
+
+class RowSource(Hook):
+    """A hook of a method that gives the examples of each step instead of the plan's mixture."""
+
+    def rows(self, step: int) -> list[Row]:
+        """The examples of a step, as many as the setting `batch` says, from its number and the hook's own state.
+
+        Args:
+            step: The step's number, from 0; each call is for the step after that of the call before.
+        """
+        raise NotImplementedError
 
 
 class KeepPoints(Hook):

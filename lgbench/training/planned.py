@@ -1,11 +1,11 @@
-"""The parts of a plan that name files of the user's: hooks, and the checkpoint that a run starts from."""
+"""The parts of a plan that name files of the user's: hooks, a method, and the checkpoint that a run starts from."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,9 @@ from lgbench.models.loading import check_texts
 from lgbench.results.schema import Sha256, Text
 from lgbench.util.errors import LgbenchError
 from lgbench.util.users_code import split_place
+
+Division = Literal["closed", "open"]
+"""Whether a run trains on its arm's published stream, in order, from fresh weights, or in any other way."""
 
 
 class PlannedHook(BaseModel):
@@ -34,6 +37,33 @@ class PlannedHook(BaseModel):
     @property
     def identity(self) -> tuple[Any, ...]:
         """What makes two hooks the same, however the path of the file is spelled."""
+        return (self.name if self.sha256 is None else split_place(self.name)[1], self.options, self.sha256)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{key}={text}" for key, text in self.options.items())
+        return f"{self.name} ({options})" if options else self.name
+
+
+class PlannedMethod(BaseModel):
+    """A method by name.
+
+    Attributes:
+        name: One of `lgbench.methods.registry.METHODS`, or the user's, as given to `--method`.
+        options: Every option as text, defaults included.
+        division: The division that it declares.
+        sha256: Of the user's file, where it is `file.py:attribute`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Text
+    options: dict[str, Text] = {}
+    division: Division
+    sha256: Sha256 | None = None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes two methods the same, however the path of the file is spelled."""
         return (self.name if self.sha256 is None else split_place(self.name)[1], self.options, self.sha256)
 
     def __str__(self) -> str:

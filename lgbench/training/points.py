@@ -34,6 +34,15 @@ def zones_line(plan: RunSpec, point: CurvePoint) -> str:
     return f"{plan.suite_group.main} {shares}"
 
 
+def steps_to(record: TrainingRecord, share: Fraction) -> int | None:
+    """The step of the first point at which the main task reaches an accuracy in distribution; None where none does."""
+    for point in record.curve:
+        reached = zone_accuracies(record.plan, point)["in_distribution"]
+        if reached is not None and reached >= share:
+            return point.step
+    return None
+
+
 class Gap(NamedTuple):
     """The generalization gap of a run, on dev examples: the paper's Figure 10 in one number.
 

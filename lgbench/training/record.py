@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 RECORD = "training.json"
 _MAX_BYTES = 100_000_000
+_LEFT_OUT = ("changes", "source", "beyond", "measures")
 
 
 class _Record(BaseModel):
@@ -93,6 +94,32 @@ class Machine(_Record):
         )
 
 
+class Beyond(_Record):
+    """What a method took beyond the steps of the plain run: pretraining, voters, answers to its own questions.
+
+    Attributes:
+        steps: Optimizer steps of any model.
+        examples: Examples that they trained on, and prompts that were answered.
+        tokens: Tokens read and written, without padding.
+    """
+
+    steps: Natural = 0
+    examples: Natural = 0
+    tokens: Natural = 0
+
+
+class Measured(_Record):
+    """Numbers that a method took down on the way.
+
+    Attributes:
+        step: Steps done.
+        values: Each by its name; a slash separates a family from its member, as in `zeros/blocks.0.attention.qkv`.
+    """
+
+    step: Natural
+    values: dict[Text, Annotated[float, Field(allow_inf_nan=False)]]
+
+
 class TrainingRecord(_Record):
     """The content of `training.json`.
 
@@ -109,6 +136,8 @@ class TrainingRecord(_Record):
         curve: Points at intervals.
         changes: What hooks changed of the data on the way; left out where they changed nothing.
         source: The class of a user's own source of examples; left out where they are the plan's.
+        beyond: What the plan's method took beyond the plain run; left out where that is nothing.
+        measures: What the plan's method took down; left out where that is nothing.
     """
 
     plan: RunSpec
@@ -122,12 +151,14 @@ class TrainingRecord(_Record):
     curve: tuple[CurvePoint, ...] = ()
     changes: tuple[DataChange, ...] = ()
     source: Text | None = None
+    beyond: Beyond | None = None
+    measures: tuple[Measured, ...] = ()
 
     @model_serializer(mode="wrap")
     def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What few runs have is left out of the others: their records stay as they always were."""
         record: dict[str, Any] = dump(self)
-        return {name: value for name, value in record.items() if value or name not in ("changes", "source")}
+        return {name: value for name, value in record.items() if value or name not in _LEFT_OUT}
 
     @model_validator(mode="after")
     def _has_the_points_of_its_plan(self) -> Self:
@@ -178,8 +209,10 @@ class TrainingRecord(_Record):
 
     @property
     def data_changed(self) -> bool:
-        """Whether it trained on something else than its plan says."""
-        return self.source is not None or any(isinstance(each, MixtureChange) for each in self.changes)
+        """Whether it trained on something else than its plan says; an open method's changes are its plan's."""
+        is_open = self.plan.method is not None and self.plan.method.division == "open"
+        changed = any(isinstance(each, MixtureChange) for each in self.changes)
+        return self.source is not None or (changed and not is_open)
 
     @property
     def is_of_its_arm(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from lgbench.models.construction import is_own
 from lgbench.models.devices import fast_bfloat16
 from lgbench.models.loading import check_texts
 from lgbench.models.parallel import limited_threads
@@ -47,7 +48,12 @@ def check_output(folder: Path, recorded: Path) -> None:
 
 
 def plan_again(
-    record: TrainingRecord, *, model: str | None, hooks: Sequence[str] = (), start: str | None = None
+    record: TrainingRecord,
+    *,
+    model: str | None,
+    hooks: Sequence[str] = (),
+    start: str | None = None,
+    method: str | None = None,
 ) -> RunSpec:
     """The plan to train a recorded run again by: the recorded one, of the files that the user names.
 
@@ -56,6 +62,7 @@ def plan_again(
         model: What the user gave to `--model`: of a user's module lgbench runs no code that only a record names.
         hooks: What the user gave to `--hook`: likewise. Hooks of lgbench's own, and all options, are the recorded ones.
         start: What the user gave to `--start`: the checkpoint that the run started from, if it did.
+        method: The method of the run, as the user or lgbench itself names it.
 
     Raises:
         LgbenchError: The run cannot be trained again here, or what the user named is not what was trained with.
@@ -69,7 +76,7 @@ def plan_again(
     if not record.curve:
         raise LgbenchError("The record has no point of a curve yet: there is nothing to compare with.")
     _check_data(record)
-    return _with_start(_with_hooks(_with_module(record.plan, model), hooks), start)
+    return _with_method(_with_start(_with_hooks(_with_module(record.plan, model), hooks), start), method)
 
 
 def _check_data(record: TrainingRecord) -> None:
@@ -77,7 +84,7 @@ def _check_data(record: TrainingRecord) -> None:
         raise LgbenchError(
             f"The run's examples came from {record.source}, which a Python program gave to it: train it again there."
         )
-    if record.changes and not record.plan.hooks:
+    if record.changes and not record.plan.hooks and record.plan.method is None:
         raise LgbenchError(
             "The run's data was changed by a hook that a Python program gave to it, which no record holds: train it "
             "again there."
@@ -129,6 +136,27 @@ def _with_start(plan: RunSpec, folder: str | None) -> RunSpec:
     return plan.model_copy(update={"start": again})
 
 
+def _with_method(plan: RunSpec, named: str | None) -> RunSpec:
+    """A plan with the user's method as the user names it."""
+    if plan.method is None:
+        if named is not None:
+            raise LgbenchError("The run had no method: leave --method out.")
+        return plan
+    if named is None:
+        raise LgbenchError(
+            f"The run had the method {plan.method.name!r}. lgbench runs no code because a record names it: name it "
+            "yourself with --method FILE.py:CLASS."
+        )
+    check_texts({"--method": named})
+    again = plan.method.model_copy(update={"name": named, "sha256": file_sha256(named)})
+    if again.identity != plan.method.identity:
+        raise LgbenchError(
+            f"{named!r} is not the method of the run, {plan.method.name!r}: the SHA-256 of its file is "
+            f"{again.sha256 or 'not known'}, recorded is {plan.method.sha256 or 'none'}."
+        )
+    return plan.model_copy(update={"method": again})
+
+
 def _check_tasks(plan: RunSpec) -> None:
     for part in (part for parts in (plan.parts, *(stage.parts for stage in plan.stages)) for part in parts):
         task = plan.loaded_suite.task(part.task)
@@ -144,6 +172,8 @@ def _with_module(plan: RunSpec, model: str | None) -> RunSpec:
     if plan.other_model is None:
         if model is not None:
             raise LgbenchError("The run is of the reference model: leave --model out.")
+        return plan
+    if model is None and is_own(plan.model):
         return plan
     if model is None:
         raise LgbenchError(

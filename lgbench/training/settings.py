@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lgbench.data.task import Domain, Family
-from lgbench.models.architecture import Architecture
+from lgbench.models.architecture import Architecture, Position
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
 Positive = Annotated[int, Field(ge=1)]
@@ -32,14 +32,23 @@ class TrainingSettings(BaseModel):
         width: Size of a token's vector between blocks.
         hidden: Size of the feed-forward layer's inner vector.
         theta: Base of the rotary wavelengths.
-        position: `rope` or `nope`.
+        position: `rope`, `half-rope`, `alibi` or `nope`.
+        position_range: In training each row's positions are random increasing numbers below this, with `rope` and
+            `half-rope`; 0 for 0, 1, 2, ...
+        weights: Of the blocks' matrices: `float`, or `ternary` for weights that are -s, 0 or s.
         head_size: Size of a head's queries, keys and values; `width / heads` if null, which `--set` takes as well.
         initial_std: Standard deviation of the reference model's fresh matrices.
         steps: Optimizer steps.
         warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
+        rate_cut: What the learning rate is multiplied by from half of the steps on.
+        decay_until: Share of the steps after which weights no longer decay.
         decay: Share of the steps, at the end, in which it falls to 0 along half a cosine.
         schedule: Of the learning rate after the warm-up: `trapezoid` holds it and then decays along half a cosine;
             `cosine` and `linear` decay from the end of the warm-up on, and do not use `decay`.
+        rounds: How often, at the end of the run, the learning rate starts at its highest again; the schedule is that of
+            the steps before.
+        round_steps: Steps of such a round.
+        round_decay: Those at its end in which the learning rate falls, in a line, to a hundredth.
         batch: Examples of a step.
         optimizer: `adamw`, or `muon` for the matrices inside the model and AdamW for everything else.
         learning_rate: At its highest.
@@ -67,13 +76,20 @@ class TrainingSettings(BaseModel):
     width: Positive
     hidden: Positive
     theta: PositiveReal = 10_000.0
-    position: Literal["rope", "nope"] = "rope"
+    position: Position = "rope"
+    position_range: Natural = 0
+    weights: Literal["float", "ternary"] = "float"
     head_size: Annotated[Positive | None, BeforeValidator(lambda given: None if given == "null" else given)] = None
     initial_std: PositiveReal = 0.02
     steps: Positive
     warmup: Share = 0.1
     decay: Share = 0.4
+    rate_cut: Annotated[float, Field(gt=0, le=1)] = 1.0
+    decay_until: Annotated[float, Field(ge=0, le=1)] = 1.0
     batch: Annotated[int, Field(ge=1, le=MOST_EXAMPLES)]
+    rounds: Natural = 0
+    round_steps: Natural = 0
+    round_decay: Natural = 0
     schedule: Literal["trapezoid", "cosine", "linear"] = "trapezoid"
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveReal
@@ -95,6 +111,11 @@ class TrainingSettings(BaseModel):
             raise ValueError(
                 f"Warm-up ({self.warmup}) and decay ({self.decay}) are shares of the steps: together at most 1."
             )
+        if self.rounds * self.round_steps > self.steps or self.round_decay > self.round_steps:
+            raise ValueError(
+                f"{self.rounds} rounds of {self.round_steps} steps, of which {self.round_decay} decay, must fit into "
+                f"{self.steps} steps."
+            )
         self.architecture  # noqa: B018  # raises where the sizes do not
         return self
 
@@ -114,8 +135,25 @@ _MINI: Mapping[Family, TrainingSettings] = {
     ),
     "mazes": _MINI_STRINGS.model_copy(update={"layers": 6, "initial_std": 0.06, "steps": 4500, "workers": 1}),
 }
-_FAST: Mapping[Family, TrainingSettings] = {
-    family: settings.model_copy(update={"packed": True, "length_chunks": 8}) for family, settings in _MINI.items()
+_PACKED = {"packed": True, "length_chunks": 8}
+_TUNED: Mapping[Family, TrainingSettings] = {
+    # Chosen by the second study of strings: studies/README.md.
+    "strings": _MINI_STRINGS.model_copy(
+        update={
+            "layers": 2,
+            "batch": 32,
+            "steps": 4200,
+            "evaluate_every": 420,
+            "learning_rate": 1.5e-3,
+            "schedule": "linear",
+            "warmup": 0.1,
+            "initial_std": 0.04,
+        }
+        | _PACKED
+    ),
+    # No study of these has run yet.
+    "arithmetic": _MINI["arithmetic"].model_copy(update=_PACKED),
+    "mazes": _MINI["mazes"].model_copy(update=_PACKED),
 }
 _PAPER = TrainingSettings(
     layers=6,
@@ -133,11 +171,11 @@ _PAPER = TrainingSettings(
     compile=True,
 )
 PRESETS: Mapping[str, Mapping[Family, TrainingSettings]] = {
-    "fast": _FAST,
+    "tuned": _TUNED,
     "mini": _MINI,
     "paper": {"strings": _PAPER, "arithmetic": _PAPER, "mazes": _PAPER},
 }
-DEFAULT_PRESET = "fast"
+DEFAULT_PRESET = "tuned"
 
 
 def preset_settings(
@@ -178,6 +216,20 @@ def preset_settings(
         raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={usual}.") from None
 
 
+def changed_settings(settings: TrainingSettings, changes: Mapping[str, Any]) -> TrainingSettings:
+    """The settings with some changed, validated again.
+
+    Raises:
+        LgbenchError: One cannot have the value, or they do not fit together.
+    """
+    try:
+        return TrainingSettings.model_validate(settings.model_dump() | dict(changes))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"The setting {first['loc'][0]} would be {first['input']!r}: " if first["loc"] else ""
+        raise LgbenchError(f"{name}{first['msg'].removeprefix('Value error, ')}".rstrip(".") + ".") from None
+
+
 def learning_rate(settings: TrainingSettings, step: int, *, highest: float | None = None) -> float:
     """The learning rate of step number `step`, from 0: linear warm-up, then as `settings.schedule` says.
 
@@ -187,11 +239,17 @@ def learning_rate(settings: TrainingSettings, step: int, *, highest: float | Non
         highest: The rate at the end of the warm-up; `settings.learning_rate` if None.
     """
     highest = settings.learning_rate if highest is None else highest
-    warmup = round(settings.warmup * settings.steps)
+    if 2 * step >= settings.steps:
+        highest *= settings.rate_cut
+    steps = settings.steps - settings.rounds * settings.round_steps
+    if step >= steps:
+        left = settings.round_steps - 1 - (step - steps) % settings.round_steps  # after this one, in its round
+        return highest * min(1.0, 0.01 + 0.99 * left / max(1, settings.round_decay))
+    warmup = round(settings.warmup * steps)
     if step < warmup:
         return highest * (step + 1) / warmup
-    decay = round(settings.decay * settings.steps) if settings.schedule == "trapezoid" else settings.steps - warmup
-    into_decay = step + 1 - (settings.steps - decay)
+    decay = round(settings.decay * steps) if settings.schedule == "trapezoid" else steps - warmup
+    into_decay = step + 1 - (steps - decay)
     if into_decay <= 0:
         return highest
     if settings.schedule == "linear":

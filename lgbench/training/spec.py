@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -23,18 +23,18 @@ from lgbench.data.mixtures import Mixture, Part, Parts, Stage
 from lgbench.data.suites import Suite, load_suite
 from lgbench.models.loading import check_texts
 from lgbench.results.schema import Draft, Seed, Text
-from lgbench.training.planned import PlannedHook, Start, hooks_difference
-from lgbench.training.settings import DEFAULT_PRESET, Natural, TrainingSettings, preset_settings
+from lgbench.training.method import ChosenMethod
+from lgbench.training.planned import Division as Division  # for the board, which knows plans
+from lgbench.training.planned import PlannedHook, PlannedMethod, Start, hooks_difference
+from lgbench.training.settings import DEFAULT_PRESET, Natural, TrainingSettings, changed_settings, preset_settings
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.users_code import file_sha256, split_place
 
 MOST_LENGTH = 10_000
 """The longest examples that a run may train on: more than a hundred times the suites' own."""
-Division = Literal["closed", "open"]
-"""Whether a run trains on its arm's published stream, in order, from fresh weights, or in any other way."""
 _MOST_SHARES = 1000
 _REFERENCE = "reference"
-_LEFT_OUT = ("draft", "stages", "model_options", "start", "hooks")
+_LEFT_OUT = ("draft", "stages", "model_options", "start", "hooks", "method")
 
 
 class TrainedPart(BaseModel):
@@ -86,6 +86,7 @@ class RunSpec(BaseModel):
         lora_rank: Of the adapters that are trained on a pretrained model; 0 where all its weights are.
         start: The checkpoint whose weights it starts from; null where all are fresh.
         hooks: Those named on the command line. What a Python program passes to `train` beside them is not recorded.
+        method: The method that changes the run; left out where there is none. Settings are those with its changes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,6 +106,7 @@ class RunSpec(BaseModel):
     lora_rank: Natural = 0
     start: Start | None = None
     hooks: tuple[PlannedHook, ...] = ()
+    method: PlannedMethod | None = None
 
     @field_validator("suite")
     @classmethod
@@ -167,7 +169,17 @@ class RunSpec(BaseModel):
     @property
     def division(self) -> Division:
         """`closed` where the run trains on its arm's own stream from fresh weights, else `open`."""
+        if self.method is not None and self.method.division == "open":
+            return "open"
         return "closed" if self.is_of_its_arm and self.start is None and not self.is_pretrained else "open"
+
+    def with_settings(self, **changes: Any) -> RunSpec:
+        """The same plan with other settings.
+
+        Raises:
+            LgbenchError: A setting cannot have the value, or they do not fit together.
+        """
+        return self.model_copy(update={"settings": changed_settings(self.settings, changes)})
 
     @property
     def other_model(self) -> str | None:
@@ -207,6 +219,7 @@ class Recipe:
         model_options: As in `RunSpec`.
         start: As in `RunSpec`.
         hooks: As in `RunSpec`.
+        method: What changes the runs; None for plain ones.
         device: Decides what the precision `auto` is.
     """
 
@@ -218,6 +231,7 @@ class Recipe:
     model_options: Mapping[str, str] = field(default_factory=dict)
     start: Start | None = None
     hooks: Sequence[PlannedHook] = ()
+    method: ChosenMethod | None = None
     device: str = "cpu"
 
     def plan(self, group: str, arm: str, seed: int) -> RunSpec:
@@ -231,7 +245,7 @@ class Recipe:
         Raises:
             UnknownNameError: No such group, arm, preset or setting.
             LgbenchError: A value that a setting cannot have, the shape of another model, options of the reference
-                model, or a module's name that could not be recorded.
+                model, a module's name that could not be recorded, or a method that does not fit.
         """
         options = dict(self.model_options)
         if self.model is not None:
@@ -243,7 +257,7 @@ class Recipe:
             )
         found, draft = self.suite.group(group), self.suite.draft
         mixture = found.mixture(arm)
-        return RunSpec(
+        plain = RunSpec(
             draft=None if draft is None else Draft(reference=draft.reference, sha256=draft.sha256),
             suite=self.suite.name,
             group=group,
@@ -260,6 +274,7 @@ class Recipe:
             start=self.start,
             hooks=tuple(self.hooks),
         )
+        return plain if self.method is None else self.method.apply(plain)
 
     def _trained(self, parts: Parts) -> tuple[TrainedPart, ...]:
         return tuple(
@@ -296,6 +311,9 @@ def difference(old: RunSpec, new: RunSpec) -> str | None:
         before["draft"] = after["draft"]  # however it was named
     before["hooks"], after["hooks"] = ([hook.identity for hook in plan.hooks] for plan in (old, new))
     before["start"], after["start"] = (None if plan.start is None else plan.start.identity for plan in (old, new))
+    before["method"], after["method"] = (None if plan.method is None else plan.method.identity for plan in (old, new))
+    if before["method"] != after["method"]:  # the settings that it changed are its doing
+        return _method_difference(old.method, new.method)
     name = next((name for name in before | after if before.get(name) != after.get(name)), None)
     if name == "model_sha256":
         return f"the file of {new.model} has changed since"
@@ -308,3 +326,9 @@ def difference(old: RunSpec, new: RunSpec) -> str | None:
     if name in ("parts", "stages"):
         return f"it trains {old.mixture} there and {new.mixture} here"
     return None if name is None else f"{name} is {before.get(name)!r} there and {after.get(name)!r} here"
+
+
+def _method_difference(old: PlannedMethod | None, new: PlannedMethod | None) -> str:
+    if old is not None and new is not None and (*old.identity[:2],) == (*new.identity[:2],):
+        return f"the file of the method {new.name} has changed since"
+    return f"its method is {old or 'none'} there and {new or 'none'} here"

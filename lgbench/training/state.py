@@ -27,6 +27,8 @@ STATE = "state.safetensors"
 _START_ANEW = "It is damaged: delete the folder and train again."
 POOLS = "pools"
 """The tensor that holds what is in the pools of examples."""
+HOOKS = "hooks."
+"""What the names of the hooks' tensors begin with."""
 _GENERATOR, _CUDA_GENERATOR = "generator", "cuda_generator"
 
 
@@ -35,13 +37,18 @@ class SavedState(NamedTuple):
 
     Attributes:
         record: Of the run, up to the steps whose state it is.
-        tensors: Weights, moments of the optimizer, the state of the generator, and the pools of examples.
+        tensors: Weights, moments of the optimizer, the state of the generator, the pools of examples, and the hooks'.
         progress: What else the next step depends on: sums of the meter, and the states of the hooks.
     """
 
     record: TrainingRecord
     tensors: dict[str, Tensor]
     progress: dict[str, Any]
+
+    @property
+    def of_hooks(self) -> dict[str, Tensor]:
+        """The tensors of the hooks."""
+        return {name.removeprefix(HOOKS): each for name, each in self.tensors.items() if name.startswith(HOOKS)}
 
 
 def save_state(
@@ -51,6 +58,7 @@ def save_state(
     record: TrainingRecord,
     progress: Mapping[str, Any],
     pools: Tensor | None = None,
+    of_hooks: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write the state after `record.steps_done` steps, then `training.json`.
 
@@ -61,6 +69,7 @@ def save_state(
         record: The run's record.
         progress: As in `SavedState`: anything that JSON can hold.
         pools: What is in the pools of examples, if there are any.
+        of_hooks: The tensors of the hooks.
 
     Raises:
         LgbenchError: It cannot be written; the state before is intact.
@@ -73,6 +82,7 @@ def save_state(
         tensors[_CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
     if pools is not None:
         tensors[POOLS] = pools
+    tensors |= {f"{HOOKS}{name}": tensor for name, tensor in (of_hooks or {}).items()}
     try:
         metadata = {"record": record.model_dump_json(), "progress": _as_json(progress)}
         write_atomically(folder / STATE, packed(tensors, metadata))

@@ -41,6 +41,8 @@ class Optimizers:
         for part, highest in self._parts:
             for group in part.param_groups:
                 group["lr"] = learning_rate(settings, step, highest=highest)
+                if step >= settings.decay_until * settings.steps:
+                    group["weight_decay"] = 0.0
             part.step()
             part.zero_grad(set_to_none=True)
 

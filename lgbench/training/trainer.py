@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,11 @@ from lgbench.training.batching import Passing
 from lgbench.training.curve import DevSet
 from lgbench.training.examples import RunData, Source, source_name
 from lgbench.training.hook_calls import HookCalls
-from lgbench.training.hooks import Hook
+from lgbench.training.hooks import Hook, RowSource
+from lgbench.training.method import Method
 from lgbench.training.modules import build_module, check_length
 from lgbench.training.pools import GivenExample
-from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord
+from lgbench.training.record import RECORD, Beyond, CurvePoint, Machine, Measured, TrainingRecord
 from lgbench.training.resuming import finished_before, saved_state
 from lgbench.training.settings import learning_rate
 from lgbench.training.spec import RunSpec
@@ -82,6 +83,7 @@ def train(
     report: Callable[[Progress], None] = lambda _: None,
     hooks: Sequence[Hook] = (),
     source: Source | None = None,
+    method: Method | None = None,
 ) -> TrainingRecord:
     """Train one model and leave `training.json` and the folder `checkpoint` in `folder`.
 
@@ -97,6 +99,7 @@ def train(
         report: Called every few steps.
         hooks: Called while it trains. A resumed run needs the same. Those that the plan names are made by `make_hooks`.
         source: Gives the examples of each step instead of the plan. The run is then of no arm.
+        method: The method that the plan names, as `lgbench.methods.registry.method_of` gives it.
 
     Returns:
         The run's record. It is not finished if a hook stopped the run; then the state is kept, but no checkpoint is
@@ -107,6 +110,7 @@ def train(
             or the loss is not a number.
         ModelError: The user's module or a hook raised. The last state that was saved is kept.
     """
+    _check_method(plan, method, source)
     with owned_folder(folder, _FILES):
         if (done := finished_before(plan, folder, resume=resume, source=source_name(source))) is not None:
             return done
@@ -114,10 +118,33 @@ def train(
         reset_peak_memory()
         with interruptible() as interrupted:
             training = Training(
-                plan, folder, build=build, device=device, resume=resume, hooks=hooks, source=source, report=report
+                plan,
+                folder,
+                build=build,
+                device=device,
+                resume=resume,
+                hooks=hooks,
+                source=source,
+                method=method,
+                report=report,
+                interrupted=interrupted,
             )
-            training.run(interrupted)
+            training.run()
         return training.record
+
+
+def _check_method(plan: RunSpec, method: Method | None, source: Source | None) -> None:
+    """Refuse to train a plan without its method, which would be another run by the same name."""
+    if plan.method is None:
+        if method is not None:
+            raise LgbenchError(f"The method {method!r:.100} is given, but the plan names none: give it to Recipe.")
+        return
+    if method is None:
+        raise LgbenchError(f"The plan names the method {plan.method}. Give it to train, as method_of(plan) makes it.")
+    if (own := method.texts()) != plan.method.options:
+        raise LgbenchError(f"The plan names the method {plan.method}, but one with other options is given: {own}.")
+    if source is not None:
+        raise LgbenchError(f"The run has the method {plan.method}: a source of other examples does not go with it.")
 
 
 class Training:
@@ -143,7 +170,9 @@ class Training:
         resume: bool,
         hooks: Sequence[Hook],
         source: Source | None,
+        method: Method | None,
         report: Callable[[Progress], None],
+        interrupted: threading.Event,
     ) -> None:
         self.plan, self.folder, self.device = plan, folder, device
         saved = saved_state(plan, folder, resume=resume, source=source_name(source))
@@ -156,7 +185,11 @@ class Training:
         self.record = TrainingRecord(
             plan=plan, machine=Machine.current(device), parameters=parameters, source=source_name(source)
         )
-        self._hooks = HookCalls(hooks, lambda: self.step)
+        of_method = () if method is None else method.hooks(plan)
+        self._hooks = HookCalls([*of_method, *hooks], lambda: self.step)
+        self._interrupted = interrupted
+        self._beyond = Beyond()
+        self._measures: tuple[Measured, ...] = ()
         self._report, self._last_read = report, (math.nan, math.nan)
         self._meter = Throughput(device)
         self._stopped: str | None = None
@@ -165,18 +198,26 @@ class Training:
             self.record = saved.record.model_copy(update={"machine": self.record.machine})
             self.step = self.record.steps_done
             restore(saved.tensors, self.module, self.optimizer)
+            self._beyond, self._measures = self.record.beyond or Beyond(), self.record.measures
             self._meter.load_state(saved.progress.get("meter", {}))
             # A kill between the two files of a point leaves the record of the point before: after the last, for good.
             write_record(folder / RECORD, self.record)
         pools = None if saved is None else saved.tensors.get(POOLS)
-        self._data = RunData(plan, self._passing(), source=source, changes=self.record.changes, pools=pools)
+        own = next((hook for hook in of_method if isinstance(hook, RowSource)), source)
+        self._data = RunData(plan, self._passing(), source=own, changes=self.record.changes, pools=pools)
         if saved is not None:
+            self._hooks.load_tensors(saved.of_hooks, of=str(folder))
             self._hooks.load_states(saved.progress.get("hooks", {}), of=str(folder))
 
     @property
     def learning_rate(self) -> float:
         """That of the next step."""
         return learning_rate(self.plan.settings, self.step)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed. A hook at long work saves what it has in the folder of the run, and returns."""
+        return self._interrupted.is_set()
 
     def stop(self, reason: str) -> None:
         """End the run after the step or point at work. Its state is saved, so that it can be resumed."""
@@ -195,7 +236,7 @@ class Training:
         """
         wanted = tuple(parts)
         if self._data.set_parts(wanted, self.step):
-            self._tell(f"from step {self.step} on it trains {', '.join(map(str, wanted))}")
+            self.tell(f"from step {self.step} on it trains {', '.join(map(str, wanted))}")
 
     def add_examples(self, pool: str, examples: Iterable[GivenExample]) -> None:
         """Add examples to a pool, from which a part of the mixture may draw: see `set_mixture`.
@@ -209,11 +250,26 @@ class Training:
                 test or dev cells.
         """
         if count := self._data.add(pool, examples, self.step):
-            self._tell(f"{count:,} examples were added to the pool {pool} after step {self.step}")
+            self.tell(f"{count:,} examples were added to the pool {pool} after step {self.step}")
 
     def held_out(self, task: str) -> frozenset[str]:
         """The prompts of a task that no example may have: those of its test and dev cells."""
         return self._data.pools.held_out(task)
+
+    def count_beyond(self, *, steps: int = 0, examples: int = 0, tokens: int = 0) -> None:
+        """Add to what the method took beyond the plain run. Arguments as the attributes of `Beyond`."""
+        before = self._beyond
+        self._beyond = Beyond(
+            steps=before.steps + steps, examples=before.examples + examples, tokens=before.tokens + tokens
+        )
+
+    def measure(self, values: Mapping[str, float]) -> None:
+        """Take numbers down in the record, each with a name, as of the steps that are done."""
+        self._measures = (*self._measures, Measured(step=self.step, values=dict(values)))
+
+    def tell(self, news: str) -> None:
+        """Report something in words."""
+        self._report(Progress(self.step, *self._last_read, None, news))
 
     def keep_weights(self, name: str) -> Path:
         """Write the weights as they are now as a checkpoint. Returns its folder, `points/NAME` in the run's.
@@ -228,24 +284,30 @@ class Training:
         return self._save_weights(self.folder / POINTS / name)
 
     def _save_weights(self, place: Path) -> Path:
-        record = checkpoint_record(self.plan, steps=self.step, data_changed=self._data.is_changed)
+        changed = self._data.is_changed and not self._is_open
+        record = checkpoint_record(self.plan, steps=self.step, data_changed=changed)
         save_checkpoint(place, self.module, record)
         return place
 
-    def run(self, interrupted: threading.Event) -> None:
+    @property
+    def _is_open(self) -> bool:
+        """Whether its method may change the data: then the plan says that it does."""
+        return self.plan.method is not None and self.plan.method.division == "open"
+
+    def run(self) -> None:
         """Take all steps that remain, and write the checkpoint.
 
-        Args:
-            interrupted: Once it is set, the state is saved and `KeyboardInterrupt` raised.
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed, and the state is saved.
         """
         if self.step < self.plan.settings.steps:
-            self._take_steps(interrupted)
+            self._take_steps()
         self._hooks.call("end", self)
         if self.record.finished:
             self._save_weights(self.folder / CHECKPOINT)
             (self.folder / STATE).unlink(missing_ok=True)
 
-    def _take_steps(self, interrupted: threading.Event) -> None:
+    def _take_steps(self) -> None:
         plan, settings, meter = self.plan, self.plan.settings, self._meter
         dev = DevSet(plan.loaded_suite, plan.suite_group, plan.mixture.tasks, device=self.device)
         if plan.is_pretrained:  # what evaluation asks beyond its positions counts as capped
@@ -255,9 +317,12 @@ class Training:
         # With shapes that vary, PyTorch 2.13 compiles a backward pass of ours that fails at the second of them.
         forward = torch.compile(self.module, dynamic=False) if settings.compile else self.module
         self._hooks.call("start", self)
+        if self.is_interrupted:
+            raise KeyboardInterrupt
         meter.restart_clock()
         while True:
             batch = self._data.batch(self.step)
+            self._hooks.call("before_step", self, batch)
             with self._module_code():
                 loss = take_step(
                     self.module, self.optimizer, batch, settings, step=self.step, device=self.device, forward=forward
@@ -274,13 +339,13 @@ class Training:
                 self._report(Progress(self.step, mean, rate, point))
             if self.step == settings.steps:
                 return
-            if self._stopped is not None or interrupted.is_set():
+            if self._stopped is not None or self.is_interrupted:
                 if self._stopped is not None:
-                    self._tell(f"a hook stopped it: {self._stopped}")
+                    self.tell(f"a hook stopped it: {self._stopped}")
                 if self.record.steps_done < self.step:
                     self._save()
-                    self._tell(f"the state after step {self.step} was saved")
-                if interrupted.is_set():
+                    self.tell(f"the state after step {self.step} was saved")
+                if self.is_interrupted:
                     raise KeyboardInterrupt
                 return
 
@@ -288,9 +353,6 @@ class Training:
         """Around the module's work: what a user's module raises is reported as such."""
         own = self.plan.other_model is not None
         return user_code("The module, in training,") if own else contextlib.nullcontext()
-
-    def _tell(self, news: str) -> None:
-        self._report(Progress(self.step, *self._last_read, None, news))
 
     def _passing(self) -> Passing:
         settings = self.plan.settings
@@ -341,10 +403,13 @@ class Training:
                 "peak_memory": max(filter(None, (record.peak_memory, peak_memory())), default=None),
                 "curve": (*record.curve, *new),
                 "changes": self._data.changes,
+                "beyond": None if self._beyond == Beyond() else self._beyond,
+                "measures": self._measures,
             }
         )
         progress = {"meter": self._meter.state(), "hooks": self._hooks.states()}
-        save_state(self.folder, self.module, self.optimizer, self.record, progress, self._data.pools.state())
+        pools, of_hooks = self._data.pools.state(), self._hooks.tensors()
+        save_state(self.folder, self.module, self.optimizer, self.record, progress, pools, of_hooks)
 
 
 def is_pinned(device: str) -> bool:

@@ -13,6 +13,7 @@ EXTRAS = {
     "api": ("openai", "aiohttp"),
     "export": ("pyarrow",),
     "ray": ("ray",),
+    "regroup": ("torch", "safetensors", "sklearn"),
     "site": ("jinja2", "plotly"),
     "tensorboard": ("torch", "safetensors", "tensorboard"),
 }

@@ -42,7 +42,11 @@ def loss_and_gradient(loss: Tensor, module: nn.Module) -> list[Tensor | None]:
 
 @pytest.mark.parametrize("chunks", [1, 3, 20])
 @pytest.mark.parametrize(
-    "change", ["heads=1", "heads=2", "heads=8", "position=nope", "layers=1", "theta=100", "head_size=6"]
+    "change",
+    [
+        *("heads=1", "heads=2", "heads=8", "layers=1", "theta=100", "head_size=6", "weights=ternary"),
+        *("position=nope", "position=alibi", "position=half-rope"),
+    ],
 )
 @pytest.mark.parametrize("group", ["capitalize-reverse", "maze-trace"])
 def test_loss_and_every_gradient_are_those_of_the_plain_step_on_the_whole_batch(

@@ -1,0 +1,180 @@
+"""The stage of a run before its first step: a model trained on procedural data, and parts of it taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from lgbench.data.groups import OPEN_ARM
+from lgbench.data.task import Stream
+from lgbench.methods.parts import TABLES, PartName, is_of
+from lgbench.methods.rules import Alphabet, RuleName, rule_rows
+from lgbench.models.checkpoint import save_checkpoint
+from lgbench.models.tensors import packed, read_tensors
+from lgbench.models.tokenizer import suite_vocabulary
+from lgbench.training.batching import make_batch
+from lgbench.training.hooks import Hook
+from lgbench.training.modules import build_module
+from lgbench.training.settings import TrainingSettings, changed_settings
+from lgbench.training.state import restore
+from lgbench.training.steps import Optimizers, make_optimizer, take_step
+from lgbench.training.trainer import POINTS, Training, checkpoint_record
+from lgbench.util.files import write_atomically
+from lgbench.util.links import refuse_links
+
+if TYPE_CHECKING:
+    from lgbench.methods.procedural import Procedural
+
+_SAVE_EVERY, _TELL_EVERY = 200, 500
+
+
+class Pretraining(Hook):
+    """Pretrains before the first step, from wherever an earlier process left it.
+
+    Args:
+        method: The options.
+    """
+
+    def __init__(self, method: Procedural) -> None:
+        self._method = method
+
+    def start(self, training: Training) -> None:
+        """Pretrain, and put the parts that are kept into the run's module."""
+        if training.step:
+            return
+        taken: list[tuple[RuleName, PartName, dict[str, Tensor]]] = []
+        for rule, parts in self._method.sources:
+            stage = _Stage(self._method, rule, training)
+            if not stage.run():
+                return  # Ctrl-C: the state is saved, and the trainer ends before its first step
+            taken.append((rule, parts, stage.weights()))
+        alphabet = Alphabet.of(suite_vocabulary(training.plan.loaded_suite))
+        own = training.module.state_dict()
+        with torch.no_grad():
+            for rule, parts, weights in taken:
+                kept = {name: each for name, each in weights.items() if is_of(name, parts)}
+                for name, tensor in self._controlled(kept, rule).items():
+                    rows = sorted(alphabet.tokens) if name in TABLES else slice(None)
+                    own[name][rows] = tensor[rows].to(own[name].device)
+
+    def _controlled(self, weights: Mapping[str, Tensor], rule: RuleName) -> dict[str, Tensor]:
+        """The weights, without their structure where that is asked for."""
+        generator = torch.Generator().manual_seed(int(Stream("lgbench", "control", rule).words(1)[0] >> 1))
+        found = {}
+        for name, tensor in weights.items():
+            if self._method.control == "shuffle":
+                order = torch.randperm(tensor.numel(), generator=generator)
+                tensor = tensor.flatten()[order].view(tensor.shape)
+            elif self._method.control == "noise":
+                noise = torch.randn(tensor.shape, generator=generator)
+                tensor = tensor + self._method.noise * tensor.std(correction=0) * noise
+            found[name] = tensor
+        return found
+
+    def end(self, training: Training) -> None:
+        """Remove what only an interrupted pretraining needs."""
+        if training.record.finished:
+            for rule, _ in self._method.sources:
+                _state_path(training, rule).unlink(missing_ok=True)
+
+
+def _state_path(training: Training, rule: RuleName) -> Path:
+    return training.folder / f"pretraining-{rule}.safetensors"
+
+
+class _Stage:
+    """The pretraining on one rule."""
+
+    def __init__(self, method: Procedural, rule: RuleName, training: Training) -> None:
+        self._method, self._rule, self._training = method, rule, training
+        self._path = _state_path(training, rule)
+        self._done = self._tokens = 0
+
+    def run(self) -> bool:
+        """Take the steps that remain; whether all are done, and Ctrl-C was not pressed. The run's generator is kept."""
+        training, method = self._training, self._method
+        vocabulary = suite_vocabulary(training.plan.loaded_suite)
+        alphabet, settings = Alphabet.of(vocabulary), self._settings(training.plan.settings)
+        refuse_links(training.folder, [self._path.name])
+        with torch.random.fork_rng():
+            module = build_module(
+                settings, None, seed=training.plan.seed, device=training.device, vocabulary_size=len(vocabulary)
+            )
+            optimizer = make_optimizer(module, settings)
+            self._restore(module, optimizer)
+            while self._done < method.steps:
+                rows = rule_rows(
+                    self._rule,
+                    alphabet,
+                    step=self._done,
+                    count=method.batch,
+                    longest=method.length,
+                    shuffled=method.control == "data",
+                )
+                batch = make_batch(rows, settings.length_chunks)
+                loss = take_step(
+                    module, optimizer, batch, settings, step=self._done, device=training.device, forward=module
+                )
+                self._done, self._tokens = self._done + 1, self._tokens + batch.tokens
+                if self._done % _TELL_EVERY == 0 or self._done == method.steps:
+                    training.tell(f"pretraining on {self._rule}, step {self._done}/{method.steps}: loss {loss:.3f}")
+                stop = training.is_interrupted
+                if stop or self._done % _SAVE_EVERY == 0 or self._done == method.steps:
+                    self._save(module, optimizer)
+                if stop:
+                    training.tell(f"the state of the pretraining after step {self._done} was saved")
+                    return False
+        training.count_beyond(steps=self._done, examples=self._done * method.batch, tokens=self._tokens)
+        self._keep(module)
+        return True
+
+    def _settings(self, settings: TrainingSettings) -> TrainingSettings:
+        method = self._method
+        return changed_settings(
+            settings,
+            {
+                "steps": method.steps,
+                "batch": method.batch,
+                "learning_rate": method.learning_rate,
+                "weight_decay": method.weight_decay,
+                "optimizer": "adamw",
+                "schedule": "trapezoid",
+                "warmup": 0.0,
+                "decay": 0.0,
+                "rate_cut": 1.0,
+                "decay_until": 1.0,
+                "compile": False,
+            },
+        )
+
+    def _save(self, module: nn.Module, optimizer: Optimizers) -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+        for number, moments in optimizer.moments().items():
+            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        tensors["generator"] = torch.get_rng_state()
+        write_atomically(self._path, packed(tensors, {"steps": str(self._done), "tokens": str(self._tokens)}))
+
+    def _restore(self, module: nn.Module, optimizer: Optimizers) -> None:
+        if not self._path.is_file():
+            return
+        tensors = read_tensors(self._path, advice="Delete it, and pretraining begins again.")
+        with safe_open(self._path, "pt") as file:
+            found = file.metadata() or {}
+        restore(tensors, module, optimizer)
+        self._done, self._tokens = int(found.get("steps", 0)), int(found.get("tokens", 0))
+
+    def _keep(self, module: nn.Module) -> None:
+        """Write the model as a checkpoint, from which other runs can start."""
+        record = checkpoint_record(self._training.plan, steps=self._done, data_changed=True)
+        place = self._training.folder / POINTS / f"pretrained-{self._rule}"
+        save_checkpoint(place, module, record.model_copy(update={"arm": OPEN_ARM}))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that came out, on the CPU."""
+        tensors = read_tensors(self._path, advice="Delete it, and pretraining begins again.")
+        return {name.removeprefix("model."): each for name, each in tensors.items() if name.startswith("model.")}

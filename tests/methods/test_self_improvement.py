@@ -105,9 +105,9 @@ def test_a_run_resumes(options: tuple[str, ...], tmp_path: Path) -> None:
     rounds = 0 if "labels=none" in options else 2
     assert [(each.step, each.examples) for each in pools] == [(5, 20), (9, 20)][:rounds]
     assert [each.step for each in mixtures] == [5, 9][:rounds]
-    assert record.beyond is not None
+    assert record.extra_cost is not None
     others = 2 if "filter=vote" in options else 0
-    assert record.beyond.steps == 13 * others + 8, "the rounds, and all steps of the others"
+    assert record.extra_cost.steps == 13 * others + 8, "the rounds, and all steps of the others"
     assert record.plan.division == "open"
     assert [each.values["labels/right"] for each in record.measures if "labels/right" in each.values] == [1.0] * rounds
 

@@ -71,7 +71,7 @@ def memory() -> None:
 
 @app.command()
 def train(
-    preset: Annotated[str, typer.Option(help="fast, mini or paper.")] = "fast",
+    preset: Annotated[str, typer.Option(help="tuned, mini or paper.")] = "tuned",
     group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
 ) -> None:
     """The training step of a preset against a plain loop around transformers' Llama, and the data loader's share."""

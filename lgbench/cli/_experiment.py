@@ -163,6 +163,7 @@ def run_experiment(
     if finished and not how.quiet:
         where = finished[0].folder if len(runs) == 1 else root
         typer.echo(f"The run{'s are' if len(runs) > 1 else ' is'} in {plain(where, limit=LONGEST_PATH)}.", err=True)
+        typer.echo("Writing the report ...", err=True)  # which may score every run again
     report = experiment.report(finished) if finished else None
     _print(report, outcomes, how)
     _tell_left(by_state[State.ELSEWHERE], quiet=how.quiet)

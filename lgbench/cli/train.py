@@ -47,7 +47,7 @@ def command(
     arm: ArmName,
     suite: SuiteName = "mini-v1",
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the model's initial weights.")] = 0,
-    preset: Preset = "fast",
+    preset: Preset = "tuned",
     change: Changes = None,
     model: Build = None,
     model_option: ModelOptions = None,

@@ -231,7 +231,7 @@ class SuiteExperiment(Experiment):
 class ArmExperiment(SuiteExperiment):
     """An experiment that trains arms of a suite's groups, from a preset of hyperparameters."""
 
-    preset: Annotated[str, Option("Hyperparameters to start from: fast, mini or paper.")] = "fast"
+    preset: Annotated[str, Option("Hyperparameters to start from: tuned, mini or paper.")] = "tuned"
     change: Changes = ()
     model: Annotated[
         str | None,

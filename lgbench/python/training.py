@@ -37,7 +37,7 @@ def train(
     *,
     suite: str | Suite = "mini-v1",
     seed: int = 0,
-    preset: str = "fast",
+    preset: str = "tuned",
     settings: Mapping[str, object] | None = None,
     model: str | Build | None = None,
     model_options: Mapping[str, str] | None = None,
@@ -59,7 +59,7 @@ def train(
         arm: A trained arm of the group.
         suite: A suite or its name.
         seed: Of the model's initial weights.
-        preset: The hyperparameters to start from: `fast`, `mini` or `paper`.
+        preset: The hyperparameters to start from: `tuned`, `mini` or `paper`.
         settings: Those to change, by the names in docs/training.md.
         model: A function from the vocabulary's size to a module, or its name as in `file.py:build`; None for the
             reference model. It must be found by its name: a lambda cannot be recorded.
@@ -129,7 +129,7 @@ def reproduce(
     arms: str | Sequence[str] = (),
     seeds: int | Sequence[int] = 3,
     suite: str | Suite = "mini-v1",
-    preset: str = "fast",
+    preset: str = "tuned",
     settings: Mapping[str, object] | None = None,
     model: str | Build | None = None,
     model_options: Mapping[str, str] | None = None,
@@ -147,7 +147,7 @@ def reproduce(
         arms: Arms; empty for `main_only`, `transfer` and `control`. `direct` and `short_aux` join these.
         seeds: How many, or which.
         suite: A suite or its name.
-        preset: The hyperparameters to start from: `fast`, `mini` or `paper`.
+        preset: The hyperparameters to start from: `tuned`, `mini` or `paper`.
         settings: Those to change.
         model: As for `train`. With `jobs` above 1 it must be in a file.
         model_options: As for `train`.

@@ -15,6 +15,7 @@ from lgbench.cli import train
 from lgbench.data.suites import load_suite
 from lgbench.experiments import ArmExperiment
 from lgbench.training.settings import DEFAULT_PRESET, TrainingSettings, preset_settings
+from studies.strings_second import Strings
 
 MINI = load_suite("mini-v1")
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
@@ -43,21 +44,37 @@ def _cells(line: str) -> list[str]:
 def column(preset: str, group: str) -> str:
     if preset == "paper":
         return "`paper`"
-    return f"`mini`, {'arithmetic' if 'add' in group else 'mazes' if 'maze' in group else 'strings'}"
+    return f"`{preset}`, {'arithmetic' if 'add' in group else 'mazes' if 'maze' in group else 'strings'}"
 
 
-@pytest.mark.parametrize("preset", ["mini", "paper"])
-@pytest.mark.parametrize("group", [group.name for group in MINI.groups])
+@pytest.mark.parametrize(
+    ("preset", "group"),
+    [
+        *((preset, group.name) for preset in ("mini", "paper") for group in MINI.groups),
+        ("tuned", "copy-mqar"),
+        ("tuned", "capitalize-reverse"),
+    ],
+)
 def test_the_table_shows_every_setting_of_every_preset(preset: str, group: str) -> None:
     shown = table()[column(preset, group)]
     assert sorted(shown) == sorted(TrainingSettings.model_fields)
     assert TrainingSettings.model_validate(shown) == preset_settings(preset, MINI.domain(MINI.group(group)))
 
 
-@pytest.mark.parametrize("group", [group.name for group in MINI.groups])
-def test_fast_is_mini_with_the_packed_step(group: str) -> None:
+@pytest.mark.parametrize("group", ["add-carry", "add-subtract", "add-multiply", "maze-trace", "maze-path"])
+def test_tuned_is_mini_with_the_packed_step_where_nothing_was_tuned(group: str) -> None:
     domain = MINI.domain(MINI.group(group))
-    assert preset_settings("fast", domain) == preset_settings("mini", domain, ["packed=true", "length_chunks=8"])
+    assert preset_settings("tuned", domain) == preset_settings("mini", domain, ["packed=true", "length_chunks=8"])
+
+
+@pytest.mark.parametrize("group", ["copy-mqar", "capitalize-reverse"])
+def test_tuned_is_what_the_study_of_strings_chose(group: str) -> None:
+    root = Path(__file__).parents[2] / "studies" / "records" / "strings-second"
+    trial = Strings().choice(root)
+    assert trial is not None
+    changes = [f"steps={trial.steps}", "evaluate_every=420", *Strings.step, *trial.changes]
+    domain = MINI.domain(MINI.group(group))
+    assert preset_settings("tuned", domain) == preset_settings("mini", domain, changes)
 
 
 def test_the_default_is_the_same_everywhere() -> None:

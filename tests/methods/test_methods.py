@@ -26,11 +26,12 @@ from lgbench.training.spec import Recipe, RunSpec, difference
 from lgbench.training.trainer import Training, train
 from lgbench.util.errors import LgbenchError
 from tests.cli.test_cli import Shell
-from tests.cli.test_training_commands import SMALL
+from tests.cli.test_training_commands import SMALL as SHAPE
 from tests.methods.method_runs import assert_neutral, assert_resumes, assert_same_weights, method_plan, trained
 from tests.tiny_training import MINI, TINY
 
 ROOT = Path(__file__).parents[2]
+SMALL = [*SHAPE, "--set", "learning_rate=1e-3"]
 OWN = '''
 from typing import ClassVar
 from pydantic import Field

@@ -33,7 +33,9 @@ SMALL = ("rounds=2", "round_steps=4", "round_decay=2", "base_steps=5", "question
 
 
 def test_the_rate_rises_again_in_each_round() -> None:
-    settings = method_plan("self-improvement", *SMALL, changes=("learning_rate=1e-3", "warmup=0", "decay=0.4")).settings
+    settings = method_plan(
+        "self-improvement", *SMALL, changes=("learning_rate=1e-3", "schedule=trapezoid", "warmup=0", "decay=0.4")
+    ).settings
     rates = [learning_rate(settings, step) / 1e-3 for step in range(13)]
     assert rates[:3] == [1, 1, 1]
     assert rates[4] == pytest.approx(0.25), "half a cosine over the base's last two steps"

@@ -18,7 +18,7 @@ from lgbench.training.spec import Recipe, RunSpec
 from lgbench.training.trainer import Training, train
 
 SUITE, ARM = "mini-v1", "transfer"
-STEPS, WARM, ROUNDS = 60, 10, 2
+STEPS, WARM, ROUNDS = 50, 10, 2
 _VARIANTS = (
     ("ternary",),
     ("positions", "encoding=alibi"),

@@ -142,13 +142,13 @@ def _tokens(runs: Sequence[Run]) -> list[str]:
 
 def _of_method(runs: Sequence[Run]) -> list[str]:
     """What a method took beyond the plain runs of an arm, and how soon they learned the main task."""
-    from lgbench.training.costs import beyond_plain
+    from lgbench.training.costs import extra_cost
     from lgbench.training.points import steps_to
 
     records = [run.record() for run in runs]
     steps = [steps_to(record, _LEARNED) for record in records]
     told = ", ".join("never" if step is None else f"{step:,}" for step in steps)
     lines = [f"  95 % in distribution on dev examples at step {told}"]
-    if beyond := beyond_plain(records[0]):
-        lines.append(f"  {beyond}")
+    if extra := extra_cost(records[0]):
+        lines.append(f"  {extra}")
     return lines

@@ -129,7 +129,7 @@ class _Stage:
                 if stop:
                     training.tell(f"the state of the pretraining after step {self._done} was saved")
                     return False
-        training.count_beyond(steps=self._done, examples=self._done * method.batch, tokens=self._tokens)
+        training.count_extra(steps=self._done, examples=self._done * method.batch, tokens=self._tokens)
         self._keep(module)
         return True
 

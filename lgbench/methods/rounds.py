@@ -124,7 +124,7 @@ class Balancing(RowSource):
             f"{found.purity_by_task:.0%}"
         )
         examples = _EXAMPLES_OF_A_CELL * sum(map(len, found.domains.values()))
-        training.count_beyond(examples=examples)
+        training.count_extra(examples=examples)
 
     def _end_round(self, training: Training) -> None:
         gradients, names = self._gradients, list(self._domains)

@@ -84,7 +84,7 @@ class SelfTraining(Hook):
             )
         models = len(self._voters) + (training.step >= self._base)
         size = self._plan.settings.batch
-        training.count_beyond(steps=models, examples=models * size, tokens=models * batch.tokens)
+        training.count_extra(steps=models, examples=models * size, tokens=models * batch.tokens)
 
     def step(self, training: Training, loss: Tensor) -> None:
         """Begin the next round, if it is time."""
@@ -142,7 +142,7 @@ class SelfTraining(Hook):
         written = sum(
             len(vocabulary.encode(reply)) + 1 for own in replies for reply in own if _is_text(vocabulary.tokens, reply)
         )
-        training.count_beyond(examples=len(replies) * len(prompts), tokens=len(replies) * sum(read) + written)
+        training.count_extra(examples=len(replies) * len(prompts), tokens=len(replies) * sum(read) + written)
         found: list[str | None] = majority(replies, method.agreement) if method.votes else list(replies[0])
         found = [label if label is not None and _is_text(vocabulary.tokens, label) else None for label in found]
         if method.filter.endswith("length"):

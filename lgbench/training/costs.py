@@ -14,14 +14,14 @@ def cost(record: TrainingRecord) -> str:
         f"Trained {record.parameters:,} parameters on {examples:,} examples ({record.tokens:,} tokens, of which "
         f"{record.target_tokens:,} in targets) in {record.seconds:,.0f} s{_utilization(record)}{memory}."
     )
-    return trained if record.beyond is None else f"{trained}\n{beyond_plain(record)}"
+    return trained if record.extra_cost is None else f"{trained}\n{extra_cost(record)}"
 
 
-def beyond_plain(record: TrainingRecord) -> str:
+def extra_cost(record: TrainingRecord) -> str:
     """What the method of a run took beyond the plain run, in a sentence; empty where that is nothing."""
-    if record.beyond is None or record.plan.method is None:
+    if record.extra_cost is None or record.plan.method is None:
         return ""
-    steps, examples, tokens = record.beyond.steps, record.beyond.examples, record.beyond.tokens
+    steps, examples, tokens = record.extra_cost.steps, record.extra_cost.examples, record.extra_cost.tokens
     return (
         f"Beyond the plain run, the method {record.plan.method.name} took {steps:,} steps and {examples:,} examples of "
         f"{tokens:,} tokens."

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 RECORD = "training.json"
 _MAX_BYTES = 100_000_000
-_LEFT_OUT = ("changes", "source", "beyond", "measures")
+_LEFT_OUT = ("changes", "source", "extra_cost", "measures")
 
 
 class _Record(BaseModel):
@@ -94,7 +94,7 @@ class Machine(_Record):
         )
 
 
-class Beyond(_Record):
+class ExtraCost(_Record):
     """What a method took beyond the steps of the plain run: pretraining, voters, answers to its own questions.
 
     Attributes:
@@ -136,7 +136,7 @@ class TrainingRecord(_Record):
         curve: Points at intervals.
         changes: What hooks changed of the data on the way; left out where they changed nothing.
         source: The class of a user's own source of examples; left out where they are the plan's.
-        beyond: What the plan's method took beyond the plain run; left out where that is nothing.
+        extra_cost: What the plan's method took beyond the plain run; left out where that is nothing.
         measures: What the plan's method took down; left out where that is nothing.
     """
 
@@ -151,7 +151,7 @@ class TrainingRecord(_Record):
     curve: tuple[CurvePoint, ...] = ()
     changes: tuple[DataChange, ...] = ()
     source: Text | None = None
-    beyond: Beyond | None = None
+    extra_cost: ExtraCost | None = None
     measures: tuple[Measured, ...] = ()
 
     @model_serializer(mode="wrap")

@@ -27,7 +27,7 @@ from lgbench.training.hooks import Hook, RowSource
 from lgbench.training.method import Method
 from lgbench.training.modules import build_module, check_length
 from lgbench.training.pools import GivenExample
-from lgbench.training.record import RECORD, Beyond, CurvePoint, Machine, Measured, TrainingRecord
+from lgbench.training.record import RECORD, CurvePoint, ExtraCost, Machine, Measured, TrainingRecord
 from lgbench.training.resuming import finished_before, saved_state
 from lgbench.training.settings import learning_rate
 from lgbench.training.spec import RunSpec
@@ -188,7 +188,7 @@ class Training:
         of_method = () if method is None else method.hooks(plan)
         self._hooks = HookCalls([*of_method, *hooks], lambda: self.step)
         self._interrupted = interrupted
-        self._beyond = Beyond()
+        self._extra_cost = ExtraCost()
         self._measures: tuple[Measured, ...] = ()
         self._report, self._last_read = report, (math.nan, math.nan)
         self._meter = Throughput(device)
@@ -198,7 +198,7 @@ class Training:
             self.record = saved.record.model_copy(update={"machine": self.record.machine})
             self.step = self.record.steps_done
             restore(saved.tensors, self.module, self.optimizer)
-            self._beyond, self._measures = self.record.beyond or Beyond(), self.record.measures
+            self._extra_cost, self._measures = self.record.extra_cost or ExtraCost(), self.record.measures
             self._meter.load_state(saved.progress.get("meter", {}))
             # A kill between the two files of a point leaves the record of the point before: after the last, for good.
             write_record(folder / RECORD, self.record)
@@ -256,10 +256,10 @@ class Training:
         """The prompts of a task that no example may have: those of its test and dev cells."""
         return self._data.pools.held_out(task)
 
-    def count_beyond(self, *, steps: int = 0, examples: int = 0, tokens: int = 0) -> None:
-        """Add to what the method took beyond the plain run. Arguments as the attributes of `Beyond`."""
-        before = self._beyond
-        self._beyond = Beyond(
+    def count_extra(self, *, steps: int = 0, examples: int = 0, tokens: int = 0) -> None:
+        """Add to what the method took beyond the plain run. Arguments as the attributes of `ExtraCost`."""
+        before = self._extra_cost
+        self._extra_cost = ExtraCost(
             steps=before.steps + steps, examples=before.examples + examples, tokens=before.tokens + tokens
         )
 
@@ -403,7 +403,7 @@ class Training:
                 "peak_memory": max(filter(None, (record.peak_memory, peak_memory())), default=None),
                 "curve": (*record.curve, *new),
                 "changes": self._data.changes,
-                "beyond": None if self._beyond == Beyond() else self._beyond,
+                "extra_cost": None if self._extra_cost == ExtraCost() else self._extra_cost,
                 "measures": self._measures,
             }
         )

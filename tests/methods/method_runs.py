@@ -69,4 +69,4 @@ def assert_neutral(name: str, *options: str, folder: Path, changes: tuple[str, .
     neutral = trained(method_plan(name, *options, changes=changes), folder / "neutral")
     assert_same_weights(folder / "plain", folder / "neutral")
     assert neutral.curve == plain.curve
-    assert (neutral.tokens, neutral.beyond) == (plain.tokens, None)
+    assert (neutral.tokens, neutral.extra_cost) == (plain.tokens, None)

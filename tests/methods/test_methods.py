@@ -26,11 +26,12 @@ from lgbench.training.spec import Recipe, RunSpec, difference
 from lgbench.training.trainer import Training, train
 from lgbench.util.errors import LgbenchError
 from tests.cli.test_cli import Shell
-from tests.cli.test_training_commands import SMALL
+from tests.cli.test_training_commands import SMALL as SHAPE
 from tests.methods.method_runs import assert_neutral, assert_resumes, assert_same_weights, method_plan, trained
 from tests.tiny_training import MINI, TINY
 
 ROOT = Path(__file__).parents[2]
+SMALL = [*SHAPE, "--set", "learning_rate=1e-3"]
 OWN = '''
 from typing import ClassVar
 from pydantic import Field
@@ -79,7 +80,7 @@ class Remembering(Hook):
     def step(self, training: Training, loss: Tensor) -> None:
         with torch.no_grad():
             next(training.module.parameters()).add_(1e-6 * self._noise)
-        training.count_beyond(steps=1, tokens=7)
+        training.count_extra(steps=1, tokens=7)
         training.measure({"noise": float(self._noise)})
         if training.step == self._stop:
             training.stop("asked to")
@@ -133,13 +134,13 @@ def test_without_a_method_nothing_of_methods_is_recorded(tmp_path: Path) -> None
     trained(method_plan(None), tmp_path)
     written = json.loads((tmp_path / "training.json").read_text("utf-8"))
     assert "method" not in written["plan"]
-    assert not {"beyond", "measures"} & written.keys()
+    assert not {"extra_cost", "measures"} & written.keys()
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("docs/runs/*/*-seed0/training.json"))[:6], ids=str)
 def test_published_records_read_as_ever_and_are_closed(path: Path) -> None:
     record = read_training_record(path.parent)
-    assert (record.plan.method, record.beyond, record.measures) == (None, None, ())
+    assert (record.plan.method, record.extra_cost, record.measures) == (None, None, ())
     assert record.plan.division == "closed"
     assert TrainingRecord.model_validate_json(record.model_dump_json()) == record
 
@@ -155,7 +156,7 @@ def test_a_plan_knows_its_division() -> None:
 def test_hooks_of_a_method_keep_tensors_over_interruptions(tmp_path: Path) -> None:
     plan = noisy_plan()
     whole = train(plan, tmp_path / "whole", method=Noisy())
-    assert (whole.beyond.steps, whole.beyond.tokens) == (13, 91)  # type: ignore[union-attr]
+    assert (whole.extra_cost.steps, whole.extra_cost.tokens) == (13, 91)  # type: ignore[union-attr]
     assert len(whole.measures) == 13
     for stop in (3, 11):
         hook = Remembering(stop)
@@ -167,7 +168,7 @@ def test_hooks_of_a_method_keep_tensors_over_interruptions(tmp_path: Path) -> No
         train(plan, tmp_path / "pieces", method=Stopped(), resume=True)
     pieces = train(plan, tmp_path / "pieces", method=Noisy(), resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "pieces")
-    assert (pieces.beyond, pieces.measures, pieces.curve) == (whole.beyond, whole.measures, whole.curve)
+    assert (pieces.extra_cost, pieces.measures, pieces.curve) == (whole.extra_cost, whole.measures, whole.curve)
 
 
 def test_a_plan_is_not_trained_without_its_method(tmp_path: Path) -> None:

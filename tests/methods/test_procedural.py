@@ -201,8 +201,8 @@ def test_two_rules_give_a_part_each(tmp_path: Path) -> None:
     one, two = (load_module(tmp_path / "points" / f"pretrained-{rule}")[1].state_dict() for rule in ("set", "eca-110"))
     assert torch.equal(begun["blocks.0.attention.qkv.weight"], one["blocks.0.attention.qkv.weight"])
     assert torch.equal(begun["blocks.0.feed_forward.down.weight"], two["blocks.0.feed_forward.down.weight"])
-    assert training.record.beyond is not None
-    assert (training.record.beyond.steps, training.record.beyond.examples) == (6, 24)
+    assert training.record.extra_cost is not None
+    assert (training.record.extra_cost.steps, training.record.extra_cost.examples) == (6, 24)
 
 
 def test_controls(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
     pieces = train(plan, tmp_path / "pieces", method=method_of(plan), resume=True)
     assert len(calls) == 5, "no step was taken twice"
     assert_same_weights(tmp_path / "whole", tmp_path / "pieces")
-    assert (pieces.curve, pieces.beyond) == (whole.curve, whole.beyond)
+    assert (pieces.curve, pieces.extra_cost) == (whole.curve, whole.extra_cost)
     assert not (tmp_path / "pieces" / "pretraining-identity.safetensors").exists()
     assert weights(tmp_path / "pieces")
 

@@ -158,7 +158,7 @@ def test_a_run_resumes_and_takes_its_shares_down(options: tuple[str, ...], tmp_p
         found = next(each for each in record.measures if "clusters" in each.values)
         assert found.step == 5
         assert 0 < found.values["purity/task"] <= 1
-        assert record.beyond is not None
+        assert record.extra_cost is not None
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,9 @@ SMALL = ("rounds=2", "round_steps=4", "round_decay=2", "base_steps=5", "question
 
 
 def test_the_rate_rises_again_in_each_round() -> None:
-    settings = method_plan("self-improvement", *SMALL, changes=("learning_rate=1e-3", "warmup=0", "decay=0.4")).settings
+    settings = method_plan(
+        "self-improvement", *SMALL, changes=("learning_rate=1e-3", "schedule=trapezoid", "warmup=0", "decay=0.4")
+    ).settings
     rates = [learning_rate(settings, step) / 1e-3 for step in range(13)]
     assert rates[:3] == [1, 1, 1]
     assert rates[4] == pytest.approx(0.25), "half a cosine over the base's last two steps"
@@ -105,9 +107,9 @@ def test_a_run_resumes(options: tuple[str, ...], tmp_path: Path) -> None:
     rounds = 0 if "labels=none" in options else 2
     assert [(each.step, each.examples) for each in pools] == [(5, 20), (9, 20)][:rounds]
     assert [each.step for each in mixtures] == [5, 9][:rounds]
-    assert record.beyond is not None
+    assert record.extra_cost is not None
     others = 2 if "filter=vote" in options else 0
-    assert record.beyond.steps == 13 * others + 8, "the rounds, and all steps of the others"
+    assert record.extra_cost.steps == 13 * others + 8, "the rounds, and all steps of the others"
     assert record.plan.division == "open"
     assert [each.values["labels/right"] for each in record.measures if "labels/right" in each.values] == [1.0] * rounds
 

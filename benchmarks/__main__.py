@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -83,7 +84,7 @@ def train(
 
 @app.command()
 def methods(
-    preset: Annotated[str, typer.Option(help="tuned, mini or paper.")] = "tuned",
+    preset: Annotated[str, typer.Option(help="fast, mini or paper.")] = "fast",
     group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
 ) -> None:
     """The training step with each method of `lgbench methods` against the plain one."""
@@ -116,6 +117,24 @@ def hf(
     from benchmarks import huggingface
 
     _print(huggingface.harnesses(model, lengths=listed_lengths(length), batch_size=batch_size, rounds=rounds))
+
+
+@app.command()
+def board(
+    systems: Annotated[int, typer.Option(min=1, help="How many are made up.")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, help="Of each of three arms in every group.")] = 3,
+    distinct: Annotated[int, typer.Option(min=1, help="Systems whose results differ.")] = 100,
+    submissions: Annotated[
+        Path | None, typer.Option(help="Also check these, by one process and by two.", show_default=False)
+    ] = None,
+) -> None:
+    """The leaderboard with many systems: time, memory, and the sizes of its pages."""
+    require_extra("site", purpose="`python -m benchmarks board`")
+    from benchmarks import board as measured
+
+    _print(measured.many(systems, seeds=seeds, distinct=distinct))
+    if submissions is not None:
+        _print(measured.checks(submissions))
 
 
 @app.command()

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lgbench.cli._group import Group
 
+if TYPE_CHECKING:
+    from lgbench.submissions.checked import Submission
+
 MAX_LINES = 200
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Processes that check systems.", show_default="one for each core")
+]
+Full = Annotated[
+    bool, typer.Option("--full", help="Score every reply again, also of runs that this version scored before.")
+]
 Submissions = Annotated[Path, typer.Option(help="The folder of all submissions.")]
 
 app = typer.Typer(cls=Group, help="Derive the leaderboard from the submissions.", no_args_is_help=True)
@@ -29,13 +38,14 @@ def build(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the leaderboard.")] = Path(
         "leaderboard"
     ),
+    jobs: Jobs = None,
+    full: Full = False,
 ) -> None:
     """Re-score every submission, and write leaderboard/README.md, board.json, cells.csv and a page for each system."""
     from lgbench.leaderboard.build import derive_files, differences, write_files
-    from lgbench.submissions.checking import read_submissions
     from lgbench.util.text import LONGEST_PATH, plain
 
-    files = derive_files(read_submissions(submissions))
+    files = derive_files(_read(submissions, jobs=jobs, full=full))
     up_to_date = f"{output}/ is up to date with {submissions}/ (pages, pictures and data: {len(files)})."
     if not check:
         for path in write_files(files, output):
@@ -57,16 +67,26 @@ def build(
 def site(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the site; one made before is replaced.")],
     submissions: Submissions = Path("submissions"),
+    jobs: Jobs = None,
+    full: Full = False,
 ) -> None:
     """Write the leaderboard as a web page, which needs no server: sort, filter, curves of all systems in a group.
 
     Every submission is re-scored. Needs the extra `site`.
     """
     from lgbench.leaderboard.site.build import write_site
-    from lgbench.submissions.checking import read_submissions
     from lgbench.util.extras import require_extra
     from lgbench.util.text import LONGEST_PATH, plain
 
     require_extra("site", purpose="The web page of the leaderboard")
-    count = write_site(read_submissions(submissions), submissions, output)
+    count = write_site(_read(submissions, jobs=jobs, full=full), submissions, output)
     typer.echo(f"Wrote {count:,} files. Open {plain(output / 'index.html', limit=LONGEST_PATH)} in a browser.")
+
+
+def _read(submissions: Path, *, jobs: int | None, full: bool) -> tuple[Submission, ...]:
+    from lgbench.submissions.checking import read_submissions
+    from lgbench.submissions.kept import KeptScores, default_folder
+    from lgbench.util.processes import cores
+
+    kept = None if full else KeptScores(default_folder())
+    return read_submissions(submissions, jobs=jobs or cores(), kept=kept)

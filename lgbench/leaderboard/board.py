@@ -31,6 +31,8 @@ _COVERAGES: Mapping[Coverage, str] = {
     "few_seeds": f", with fewer than {ENOUGH_SEEDS} seeds",
     "fewer_groups": ", in fewer groups",
 }
+MOST_ROWS = 100
+"""Rows of a table. A page of a thousand systems is more than a repository shows."""
 _FEW_SEEDS_NOTE = f"{FEW_SEEDS} Fewer than {FEWEST_SEEDS} transfer seeds in some group"
 
 
@@ -57,8 +59,9 @@ def _trained_section(section: Section, suite: Suite) -> list[str]:
     """The main table, the rest of the figures folded, and the meaning of the marks in either."""
     score = "mean group score" if section.coverage == "fewer_groups" else "transfer score"
     left = 3 if section.coverage == "ranked" else 2
-    main = table([main_row(entry, score=score) for entry in section.entries], left=left)
-    more = folded("More figures", table([more_row(entry) for entry in section.entries]))
+    shown = section.entries[:MOST_ROWS]
+    main = table([main_row(entry, score=score) for entry in shown], left=left)
+    more = folded("More figures", table([more_row(entry) for entry in shown]))
     few_seeds_last = {has_few_seeds(entry.scores) for entry in section.entries} == {False, True}
     return [
         f"### {section_heading(section)}",
@@ -66,7 +69,15 @@ def _trained_section(section: Section, suite: Suite) -> list[str]:
         main,
         more,
         *_notes(main + more, few_seeds_last=few_seeds_last),
+        *_left_out(section.entries),
     ]
+
+
+def _left_out(entries: Sequence[object]) -> list[str]:
+    """That a table shows some of its systems only."""
+    if len(entries) <= MOST_ROWS:
+        return []
+    return [f"These are the first {MOST_ROWS} of {len(entries):,} systems. [board.json](board.json) has all of them."]
 
 
 def section_heading(section: Section) -> str:
@@ -101,7 +112,7 @@ def _notes(text: str, *, few_seeds_last: bool) -> list[str]:
 def _matrix_section(listed: Standings) -> list[str]:
     if not listed.trained:
         return []
-    return ["### Group by group", *matrix(listed.suite, listed.trained)]
+    return ["### Group by group", *matrix(listed.suite, listed.trained[:MOST_ROWS]), *_left_out(listed.trained)]
 
 
 def _open_section(listed: Standings) -> list[str]:
@@ -112,8 +123,9 @@ def _open_section(listed: Standings) -> list[str]:
         "### Not trained under an arm (`open`)",
         f"The open score is the mean transfer-zone accuracy of the {tasks} main tasks. "
         + _open_intervals(listed.opened),
-        table([open_row(entry, of=tasks) for entry in listed.opened], left=2),
-        *open_matrix(listed.suite, listed.opened),
+        table([open_row(entry, of=tasks) for entry in listed.opened[:MOST_ROWS]], left=2),
+        *open_matrix(listed.suite, listed.opened[:MOST_ROWS]),
+        *_left_out(listed.opened),
     ]
 
 

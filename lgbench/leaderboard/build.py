@@ -19,6 +19,7 @@ from lgbench.leaderboard.board import front_page
 from lgbench.leaderboard.cells import COLUMNS, cells_csv
 from lgbench.leaderboard.content import board_record
 from lgbench.leaderboard.markdown import GENERATED
+from lgbench.leaderboard.matrix import small_pictures
 from lgbench.leaderboard.pages import system_page
 from lgbench.leaderboard.pictures import SMALL_END, system_pictures
 from lgbench.leaderboard.record import schema_text
@@ -50,11 +51,12 @@ def derive_files(submissions: Sequence[Submission]) -> dict[str, str]:
     scores = [score_submission(submission) for submission in submissions]
     flat = [each for of_system in scores for each in of_system]
     files = {FRONT_PAGE: front_page(flat)} | data_files(submissions, flat)
+    shown = small_pictures(files[FRONT_PAGE])
     for submission, of_system in zip(submissions, scores, strict=True):
         files[f"{SYSTEMS}/{submission.system.name}.md"] = system_page(submission, of_system)
         for picture in (each for scores in of_system for each in system_pictures(scores)):
             files[f"{SYSTEMS}/{picture.path}"] = picture.svg()
-            files |= {small.path: small.svg() for small in picture.small}
+            files |= {small.path: small.svg() for small in picture.small if small.path in shown}
     return files
 
 

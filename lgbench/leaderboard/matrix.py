@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from lgbench.data.suites import Suite
 from lgbench.leaderboard.markdown import horizons, points, wide_table
 from lgbench.leaderboard.order import Entry
-from lgbench.leaderboard.pictures import small_path
+from lgbench.leaderboard.pictures import SMALL_END, small_path
 from lgbench.leaderboard.rows import link, page
 from lgbench.leaderboard.standings import Opened
 from lgbench.scoring.display import NONE, percent
@@ -27,6 +28,11 @@ _COLORS = {
     "short_aux": "dashed purple",
     "direct": "green",
 }
+
+
+def small_pictures(page: str) -> set[str]:
+    """The small pictures that a page shows, by their paths."""
+    return set(re.findall(rf"\((systems/[^)]*{re.escape(SMALL_END)})\)", page))
 
 
 def matrix(suite: Suite, entries: Sequence[Entry]) -> list[str]:

@@ -11,9 +11,13 @@ only counted.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
@@ -21,6 +25,7 @@ from lgbench.evaluation.stored import SYSTEM_FILE
 from lgbench.results.schema import Result
 from lgbench.submissions.checked import Checked, Submission, SubmittedRun
 from lgbench.submissions.copies import Repeats, copied, described, same_training, timed_alike
+from lgbench.submissions.kept import KeptScores
 from lgbench.submissions.likeness import near_copies
 from lgbench.submissions.names import check_portable, twins
 from lgbench.submissions.problems import Report
@@ -29,6 +34,7 @@ from lgbench.submissions.system import SUBMISSIONS_FOLDER, SystemRecord, check_s
 from lgbench.training.record import RECORD
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
+from lgbench.util.processes import begin_work
 from lgbench.util.records import InvalidFileError, Problem, read_record
 
 README_FILE = "README.md"
@@ -42,13 +48,21 @@ _Results = Mapping[str, Mapping[str, Result]]  # by system, then run
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def check(paths: Iterable[Path]) -> Checked:
+def check(paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = None) -> Checked:
     """Check folders: of submissions, of a system or of a run.
 
     A folder called `submissions` is one of submissions, whatever it holds. One that is named twice, or lies in another
     that is named, is checked once.
+
+    Args:
+        paths: The folders.
+        jobs: Processes that check the systems of a folder of submissions. What is found does not depend on it.
+        kept: What was found in runs before, and need not be found again.
+
+    Raises:
+        LgbenchError: One of these processes ended before its work was done.
     """
-    checker = _Checker()
+    checker = _Checker(jobs, kept)
     for path in sorted(paths, key=_level):  # a run is checked with its system, and a system with its folder
         checker.check(path)
     checker.compare_systems()
@@ -56,15 +70,20 @@ def check(paths: Iterable[Path]) -> Checked:
     return Checked(submissions, len(checker.systems), checker.runs, checker.report.problems)
 
 
-def read_submissions(folder: Path) -> tuple[Submission, ...]:
+def read_submissions(folder: Path, *, jobs: int = 1, kept: KeptScores | None = None) -> tuple[Submission, ...]:
     """Every system in a folder of submissions, by name, with every count re-scored.
+
+    Args:
+        folder: The folder.
+        jobs: As `check` has it.
+        kept: As `check` has it.
 
     Raises:
         LgbenchError: Something is wrong with one of them, with all problems; or the folder is a system or a run itself.
     """
     if any((folder / name).exists() for name in (SYSTEM_FILE, RESULT_FILE)):
         raise LgbenchError(f"{str(folder)!r} is a system or a run. Name the folder of all systems.")
-    checked = check([folder])
+    checked = check([folder], jobs=jobs, kept=kept)
     if checked.problems:
         raise LgbenchError("\n".join(map(str, checked.problems)))
     return checked.submissions
@@ -90,9 +109,16 @@ def _level(path: Path) -> int:
 
 
 class _Checker:
-    """Walks a tree from above and never leaves it, gathering what is good and what is not."""
+    """Walks a tree from above and never leaves it, gathering what is good and what is not.
 
-    def __init__(self) -> None:
+    Args:
+        jobs: Processes that check systems.
+        kept: What was found before.
+    """
+
+    def __init__(self, jobs: int = 1, kept: KeptScores | None = None) -> None:
+        self.jobs = jobs
+        self.kept = kept
         self.report = Report()
         self.runs = 0
         # By their folders: two folders of submissions may hold systems of one name.
@@ -140,6 +166,10 @@ class _Checker:
         entries = self._entries(folder)
         if not entries and self.report.count == before and _name(folder) != SUBMISSIONS_FOLDER:
             self.report.add(folder, "", "holds no run, no system and no folder of systems.")
+        own = [entry for entry in entries if entry.name != LOCK_FILE and not is_unfinished(entry.name)]
+        checked = _checked_ahead(
+            [folder / each.name for each in own if each.is_dir(follow_symlinks=False)], self.jobs, self.kept
+        )
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if entry.name == LOCK_FILE or is_unfinished(entry.name):
@@ -147,9 +177,17 @@ class _Checker:
                     message = "is what `lgbench submit` holds while it runs, and none runs here: remove it."
                     self.report.add(folder / entry.name, "", message)
             elif is_folder:
-                self._system(folder / entry.name)
+                self._take(next(checked))
             elif entry.name != README_FILE or not entry.is_file(follow_symlinks=False):
                 self._unexpected(folder / entry.name, f"one folder for each system, and {README_FILE}")
+
+    def _take(self, other: _Checker) -> None:
+        """Take in what another found in one system."""
+        self.report.merge(other.report)
+        self.runs += other.runs
+        self.systems |= other.systems
+        self.submissions |= other.submissions
+        self._checked |= other._checked
 
     def _system(self, folder: Path) -> None:
         self._checked.add((_SYSTEM, _place(folder)))
@@ -209,7 +247,7 @@ class _Checker:
         for entry in self._entries(folder):
             if entry.name not in (RESULT_FILE, REPLIES_FILE, RECORD):
                 self._unexpected(folder / entry.name, f"{RESULT_FILE}, {REPLIES_FILE} and {RECORD}")
-        return check_files(folder, self.report, repeats or Repeats())
+        return check_files(folder, self.report, repeats or Repeats(), self.kept)
 
     def _system_record(self, path: Path) -> SystemRecord | None:
         try:
@@ -233,3 +271,30 @@ class _Checker:
     def _unexpected(self, path: Path, expected: str) -> None:
         what = "is a link" if path.is_symlink() else "does not belong here"
         self.report.add(path, "", f"{what}. This folder holds {expected}, and nothing else.")
+
+
+def _checked_ahead(systems: Sequence[Path], jobs: int, kept: KeptScores | None) -> Iterator[_Checker]:
+    """What is found in each of these systems, in their order, by as many processes.
+
+    Raises:
+        LgbenchError: One of them ended before its work was done.
+    """
+    if jobs == 1 or len(systems) < 2:
+        yield from (_check_alone(system, kept) for system in systems)
+        return
+    pool = ProcessPoolExecutor(min(jobs, len(systems)), multiprocessing.get_context("spawn"), initializer=begin_work)
+    try:
+        yield from pool.map(partial(_check_alone, kept=kept), systems)
+    except BrokenProcessPool:
+        raise LgbenchError(
+            "A process that checks systems has ended; without a message above it was killed, perhaps for want of "
+            "memory. Try again with --jobs 1."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _check_alone(system: Path, kept: KeptScores | None) -> _Checker:
+    checker = _Checker(kept=kept)
+    checker._system(system)
+    return checker

@@ -38,6 +38,12 @@ class Report:
         """Take in the problems of a file that cannot be read."""
         self.add_all(error.path, error.problems)
 
+    def merge(self, other: Report) -> None:
+        """Take in those of another report, after its own."""
+        left = MAX_REPORTED - len(self._kept)
+        self._kept += other._kept[:left]
+        self.count += other.count
+
     @property
     def problems(self) -> tuple[FileProblem, ...]:
         """Those that are kept, and a last one for how many more there are."""

@@ -11,6 +11,7 @@ from lgbench.results.schema import Result
 from lgbench.submissions.checked import SubmittedRun
 from lgbench.submissions.copies import Repeats
 from lgbench.submissions.eligibility import ineligible
+from lgbench.submissions.kept import Found, KeptScores
 from lgbench.submissions.likeness import wrong_replies
 from lgbench.submissions.plausible import implausible
 from lgbench.submissions.problems import Report
@@ -19,13 +20,14 @@ from lgbench.training.record import RECORD, TrainingRecord
 from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_record
 
 
-def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun | None:
+def check_files(folder: Path, report: Report, repeats: Repeats, kept: KeptScores | None = None) -> SubmittedRun | None:
     """Check the result and the replies of a run. One that is there already is not re-scored.
 
     Args:
         folder: The run.
         report: Where the problems go.
         repeats: Of its system.
+        kept: What was found in runs before, and need not be found again.
 
     Returns:
         The run, for comparison with others, as soon as its result can be read.
@@ -43,9 +45,14 @@ def check_files(folder: Path, report: Report, repeats: Repeats) -> SubmittedRun 
     if (problem := repeats.problem(folder.name, result)) is not None:
         report.add_all(folder / RESULT_FILE, [problem])
         return SubmittedRun(folder.name, result, is_repeated=True)
+    key = kept.key(folder) if kept and report.count == before else None
+    if kept and key and (found := kept.get(key)) is not None:
+        return SubmittedRun(folder.name, found.result, found.wrong, training=_training(folder, result, report))
     rescored = _rescored(folder, result, replies, report)
     if report.count == before and replies.oddity is not None:  # last, as whoever corrects the lines packs them again
         report.add_all(replies.path, [replies.oddity])
+    if kept and key and report.count == before:
+        kept.put(key, Found(rescored.result, wrong_replies(result, rescored.wrong)))
     training = _training(folder, result, report)
     wrong = wrong_replies(result, rescored.wrong) if report.count == before else None
     return SubmittedRun(folder.name, rescored.result, wrong, training=training)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from lgbench.leaderboard import board
 from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.markdown import escape, table
 from lgbench.results.schema import PromptStyle, Result, SystemInfo
@@ -140,6 +141,20 @@ def test_the_numbers_of_a_row_by_hand() -> None:
     assert "‡" not in page
     assert "(n=2) The mean is over 2 groups or domains alone" in page
     assert not re.findall(r"\(n=[^2]", page), "a note on another number"
+
+
+def test_a_front_page_shows_the_first_rows_of_a_long_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "MOST_ROWS", 2)
+    runs = group_results("copy-mqar", {"main_only": [1], "transfer": [2]})
+    opened = make_result(lambda cell: 3)
+    files = derive_files([made_up(name, [*runs, opened]) for name in ("a", "b", "c")])
+    assert [len(rows) for rows in tables(files["README.md"])] == [2] * 5
+    assert files["README.md"].count("These are the first 2 of 3 systems.") == 3
+    assert [name for name in files if name.endswith("-small.svg")] == [
+        name for name in files if name.endswith("-small.svg") and name.startswith(("systems/a/", "systems/b/"))
+    ]
+    assert "systems/c/mini-v1-copy-mqar.svg" in files
+    assert [each["system"] for each in json.loads(files["board.json"])["suites"][0]["trained"]] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(("seeds", "seen"), [(3, "0 of 7, 6 consistent"), (5, "6 of 7")])

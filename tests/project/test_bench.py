@@ -175,6 +175,25 @@ def test_decoding(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.slow
+def test_a_board_of_made_up_systems(bench: Bench) -> None:
+    pytest.importorskip("plotly")
+    sizes = "# s of one core: # kB, # kB packed"
+    bench(
+        "board",
+        *("--systems", "3", "--seeds", "1", "--distinct", "2"),
+        prints=[
+            "3 systems made up, 63 runs; peak memory # MB",
+            "scored in # s of one core, # ms a system",
+            "board derived in # s of one core (scoring included): # files, # MB",
+            "README.md # kB, board.json # MB",
+            f"front page of the site in {sizes}; # kB packed with style and scripts",
+            f"page of a group in {sizes}",
+            "peak memory # MB",
+        ],
+    )
+
+
 def test_requests(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openai")
     pytest.importorskip("aiohttp")

@@ -51,7 +51,7 @@ def site_files(submissions: Sequence[Submission], folder: Path) -> Iterator[tupl
     scores = {each.system.name: score_submission(each) for each in ordered}
     flat = [each for of_system in scores.values() for each in of_system]
     listed = [found for suite in SUITES if (found := standings(suite, flat)).trained or found.opened]
-    render = _renderer([each.suite for each in listed])
+    render = renderer([each.suite for each in listed])
     yield "index.html", render("index.html", "", **front.front(listed))
     for each in listed:
         for group in each.suite.groups:
@@ -77,7 +77,7 @@ def _system(
         yield f"systems/{path}", svg.encode()
 
 
-def _renderer(suites: Sequence[Any]) -> Any:
+def renderer(suites: Sequence[Any]) -> Any:
     """A function that renders a template, given the way to the site's root and the template's variables."""
     environment = _environment()
 

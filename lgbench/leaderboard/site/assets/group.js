@@ -51,7 +51,7 @@ document.addEventListener("DOMContentLoaded", () => {
       yaxis: { ...axis, title: { text: "exact match, %" }, range: [-3, 103] },
       font: { color: style("--ink"), family: "system-ui, Segoe UI, Helvetica, Arial, sans-serif" },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 55, r: 10, t: 30, b: 45 }, legend: { orientation: "h", y: -0.2 }, showlegend: true,
+      margin: { l: 55, r: 10, t: 30, b: 45 }, legend: { orientation: "h", y: -0.3 }, showlegend: true,
     };
   }
 

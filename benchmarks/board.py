@@ -21,7 +21,7 @@ from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.scored import score_submission
 from lgbench.leaderboard.site import front, groups
 from lgbench.leaderboard.site.build import renderer
-from lgbench.leaderboard.standings import standings
+from lgbench.leaderboard.standings import list_systems
 from lgbench.results.schema import CellCounts, CellResult, Environment, FirstWrong, Result, SystemInfo
 from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.checking import read_submissions
@@ -129,9 +129,9 @@ def many(count: int, *, seeds: int, distinct: int) -> Iterator[str]:
     yield f"board derived in {_since(begun)} (scoring included): {len(files):,} files, {size:,.1f} MB"
     yield f"README.md {len(files['README.md']) / 1e3:,.0f} kB, board.json {len(files['board.json']) / 1e6:,.1f} MB"
     begun = time.process_time()
-    listed = standings(MINI, scores)
+    listed = list_systems(MINI, scores)
     render = renderer([MINI])
-    page = render("index.html", "", **front.front([listed]))
+    page = render("index.html", "", **front.front_page([listed]))
     yield f"front page of the site in {_since(begun)}: {_sizes(page)}; {_with_assets(page)} with style and scripts"
     begun = time.process_time()
     group = MINI.groups[0]

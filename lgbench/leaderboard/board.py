@@ -13,11 +13,11 @@ from lgbench.leaderboard.markdown import (
     notes,
     table,
 )
-from lgbench.leaderboard.matrix import matrix, open_matrix
+from lgbench.leaderboard.matrix import group_matrix, open_matrix
 from lgbench.leaderboard.order import Coverage, Section, has_few_seeds
 from lgbench.leaderboard.rows import FEW_SEEDS, main_row, more_row, open_row
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.standings import Opened, Standings, standings
+from lgbench.leaderboard.standings import Opened, Standings, list_systems
 from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
 
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."
@@ -44,7 +44,7 @@ def front_page(scores: Sequence[SuiteScores]) -> str:
     """
     parts = [GENERATED, "# Leaderboard", _INTRODUCTION if scores else _EMPTY]
     for suite in SUITES:
-        listed = standings(suite, scores)
+        listed = list_systems(suite, scores)
         if listed.trained or listed.opened:
             parts += [f"## {suite.name}", *_trained_sections(listed), *_matrix_section(listed)]
             parts += _open_section(listed)
@@ -112,7 +112,7 @@ def _notes(text: str, *, few_seeds_last: bool) -> list[str]:
 def _matrix_section(listed: Standings) -> list[str]:
     if not listed.trained:
         return []
-    return ["### Group by group", *matrix(listed.suite, listed.trained[:MOST_ROWS]), *_left_out(listed.trained)]
+    return ["### Group by group", *group_matrix(listed.suite, listed.trained[:MOST_ROWS]), *_left_out(listed.trained)]
 
 
 def _open_section(listed: Standings) -> list[str]:

@@ -11,7 +11,7 @@ from lgbench.data.suites import SUITES, Suite
 from lgbench.leaderboard import record
 from lgbench.leaderboard.order import Entry, Section
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.standings import Opened, standings
+from lgbench.leaderboard.standings import Opened, list_systems
 from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.estimates import Estimate
 from lgbench.scoring.measures import Horizon
@@ -48,7 +48,7 @@ def _system(submission: Submission) -> record.SystemInfo:
 
 
 def _suite(suite: Suite, scores: Sequence[SuiteScores]) -> record.SuiteRecord:
-    listed = standings(suite, scores)
+    listed = list_systems(suite, scores)
     return record.SuiteRecord(
         name=suite.name,
         examples_per_cell=suite.examples_per_cell,

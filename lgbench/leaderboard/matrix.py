@@ -35,7 +35,7 @@ def small_pictures(page: str) -> set[str]:
     return set(re.findall(rf"\((systems/[^)]*{re.escape(SMALL_END)})\)", page))
 
 
-def matrix(suite: Suite, entries: Sequence[Entry]) -> list[str]:
+def group_matrix(suite: Suite, entries: Sequence[Entry]) -> list[str]:
     """A row for each trained system and a column for each group of the suite, and what a cell holds."""
     drawn = {arm for entry in entries for group in entry.scores.groups for arm in group.arms}
     colors = ", ".join(f"{color} `{arm}`" for arm, color in _COLORS.items() if arm in drawn)

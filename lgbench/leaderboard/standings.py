@@ -47,7 +47,7 @@ class Standings:
         return tuple(entry for section in self.sections for entry in section.entries)
 
 
-def standings(suite: Suite, scores: Sequence[SuiteScores]) -> Standings:
+def list_systems(suite: Suite, scores: Sequence[SuiteScores]) -> Standings:
     """The systems of a suite as the board lists them.
 
     Args:

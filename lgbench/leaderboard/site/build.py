@@ -19,7 +19,7 @@ from lgbench.data.suites import SUITES
 from lgbench.leaderboard.build import BOARD_FILE, CELLS_FILE, SCHEMA_FILE, data_files
 from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.leaderboard.site import front, groups, systems
-from lgbench.leaderboard.standings import standings
+from lgbench.leaderboard.standings import list_systems
 from lgbench.submissions.checked import Submission
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
@@ -50,9 +50,9 @@ def site_files(submissions: Sequence[Submission], folder: Path) -> Iterator[tupl
     ordered = sorted(submissions, key=lambda submission: submission.system.name)
     scores = {each.system.name: score_submission(each) for each in ordered}
     flat = [each for of_system in scores.values() for each in of_system]
-    listed = [found for suite in SUITES if (found := standings(suite, flat)).trained or found.opened]
+    listed = [found for suite in SUITES if (found := list_systems(suite, flat)).trained or found.opened]
     render = renderer([each.suite for each in listed])
-    yield "index.html", render("index.html", "", **front.front(listed))
+    yield "index.html", render("index.html", "", **front.front_page(listed))
     for each in listed:
         for group in each.suite.groups:
             name = f"{each.suite.name}-{group.name}"

@@ -26,7 +26,7 @@ _WIDTH, _HEIGHT = 72, 30
 _TEXT, _NUMBER = "left", "number"
 
 
-def front(listed: Sequence[Standings]) -> dict[str, Any]:
+def front_page(listed: Sequence[Standings]) -> dict[str, Any]:
     """The variables of the template.
 
     Args:

@@ -13,7 +13,7 @@ from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.sections import seed_text
 from lgbench.leaderboard.site.cells import figure, json_script
 from lgbench.leaderboard.site.mistakes import Mistakes
-from lgbench.leaderboard.site.trainings import trainings
+from lgbench.leaderboard.site.trainings import training_curves
 from lgbench.results.schema import Result
 from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.display import NONE, percent
@@ -32,7 +32,7 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores], folder: P
         folder: Where its runs lie.
     """
     mistakes = Mistakes({id(run.result): folder / run.folder for run in submission.runs})
-    curves = trainings(submission)
+    curves = training_curves(submission)
     return {
         "system": submission.system,
         "parameters": count_range(submission.parameters, none="unknown"),

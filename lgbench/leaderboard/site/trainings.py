@@ -14,7 +14,7 @@ _MOST_POINTS = 200
 _DEV_EXAMPLES = 64
 
 
-def trainings(submission: Submission) -> dict[str, list[dict[str, Any]]]:
+def training_curves(submission: Submission) -> dict[str, list[dict[str, Any]]]:
     """A line for each run with a record, by suite and group; empty where no run has one."""
     found: dict[str, list[dict[str, Any]]] = {}
     for run in submission.runs:

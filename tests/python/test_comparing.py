@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def results(group: str, *right: int, label: str | None = None) -> list[Result]:
     return [Result.of(each, folder=None, label=label) for each in group_results(group, {"transfer": right})]
 
 
-def model(name: str, right: Callable[[Cell], int] = lambda cell: 9, **fields: object) -> Result:
+def model(name: str, right: Callable[[Cell], int] = lambda cell: 9, **fields: Any) -> Result:
     """A result of arm `open`."""
     system = SystemInfo(model=name, kind="file")
     return Result.of(make_result(right, system=system, **fields), folder=None)

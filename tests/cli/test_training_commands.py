@@ -165,13 +165,16 @@ def test_a_module_whose_file_has_changed_does_not_go_on(lgbench: Shell, monkeypa
     assert lgbench(*command, "--resume").status == 0, "it is the same file, however its path is spelled"
 
 
-def test_reproduce_ends_with_a_verdict(lgbench: Shell) -> None:
+def test_reproduce_begins_with_a_verdict(lgbench: Shell) -> None:
     arguments = ["reproduce", "--group", "add-multiply", "--seeds", "1", *SMALL, "--output", "r"]
     done = lgbench(*arguments)
     assert done.status == 0, done.err
     assert "[3/3] add-multiply control seed 0: done" in done.err
-    assert re.match(r"add-multiply main_only: trained on \d+ tokens, of which \d+ in targets", done.out)
-    told = done.out[done.out.index("add-multiply: too few seeds") :]
+    assert "add-multiply control seed 0: evaluating " in done.err
+    assert "is finished. So far" not in done.err, "the report follows"
+    assert re.search(r"^add-multiply main_only: trained on \d+ tokens, of which \d+ in targets", done.out, re.M)
+    assert done.out.startswith("Was transfer seen?\nadd-multiply: too few seeds\n")
+    told = done.out
     assert "main_only did not learn reverse_add (0 % up to length 4)" in " ".join(told.split())
     assert {path.name for path in Path("r").iterdir()} == {
         f"add-multiply-{arm}-seed0" for arm in ("main_only", "transfer", "control")

@@ -147,7 +147,7 @@ def test_own_labels_are_asked_for_at_the_next_length_and_filtered(
 
 def test_a_round_without_a_right_label_stops_with_its_number(tmp_path: Path) -> None:
     plan = method_plan("self-improvement", *SMALL, arm="main_only")
-    with pytest.raises(LgbenchError, match=r"Round 1, length 9: of 20 replies 20 passed .* none of these is right"):
+    with pytest.raises(LgbenchError, match=r"Round 1, length 9: of 20 replies \d+ passed .* none of these is right"):
         train(plan, tmp_path, method=method_of(plan))
 
 

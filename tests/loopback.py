@@ -120,3 +120,44 @@ def ask(model: Model, count: int = 3) -> list[str]:
 
 
 RIGHT = ["c", "cba", "cbaba"]
+
+
+class Files:
+    """Serves files by GET: their content, or an answer of the test's own.
+
+    Attributes:
+        content: By path, as `/a.safetensors`. A number is a status; a text, where the server sends on to.
+        asked: The paths that were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes | int | str] = {}
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                found = outer.content.get(self.path, 404)
+                self.send_response(found if isinstance(found, int) else 302 if isinstance(found, str) else 200)
+                if isinstance(found, str):
+                    self.send_header("location", found)
+                content = found if isinstance(found, bytes) else b""
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):  # a client that has seen enough leaves
+                    self.wfile.write(content)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -40,8 +40,9 @@ class RightUpTo:
 
 
 def problems(folder: Path) -> dict[tuple[str, str], str]:
-    """Every problem found, as {(path below the folder, field): messages}; none may be told twice."""
-    found = check([folder]).problems
+    """Every problem and alarm found, as {(path below the folder, field): messages}; none may be told twice."""
+    checked = check([folder])
+    found = (*checked.problems, *checked.alarms)
     assert len(set(found)) == len(found)
     told: dict[tuple[str, str], str] = {}
     for path, (field, message) in found:

@@ -60,6 +60,7 @@ PANELS = {
             "Check submissions and re-score every run. "
             "All problems of all files are told; with any, the exit status is 1."
         ),
+        "audit": "Have a system's weights answer fresh examples, and write the outcome to audits/. For maintainers.",
         "leaderboard": "Derive the leaderboard from the submissions.",
     },
     "Reference": {

@@ -25,9 +25,29 @@ def command(
         str | None,
         typer.Option(help="How it was trained.", show_default="where it has none, what `lgbench reproduce` recorded"),
     ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trainings that were tried before these, to choose settings.", min=0)
+    ] = None,
+    selected_on: Annotated[
+        str | None, typer.Option(help="What they were chosen on: nothing, in_distribution, transfer_zone or test.")
+    ] = None,
+    tuned_arms: Annotated[
+        list[str] | None, typer.Option("--tuned-arm", help="An arm that the trials trained; may be repeated.")
+    ] = None,
+    tuning_seeds: Annotated[
+        list[int] | None, typer.Option("--tuning-seed", help="A seed of the trials; may be repeated.")
+    ] = None,
+    open_data: Annotated[
+        str | None, typer.Option(help="Open division: what it was trained on beside the arm's stream, and how much.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Where the weights can be had: an http(s) address, with {run} for the run's name."),
+    ] = None,
     submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
 ) -> None:
     """Check results, copy them to submissions/NAME/, and print the Git steps of a pull request."""
+    from lgbench.submissions.declaration import declared
     from lgbench.submissions.submitting import Details, submit
     from lgbench.submissions.system import SUBMISSIONS_FOLDER
 
@@ -42,7 +62,16 @@ def command(
         training_notes=training_notes or drafted,
     )
     is_clone = submissions.exists()
-    submitted = submit(runs, name=name, details=details, submissions=submissions)
+    declaration = declared(
+        trials=trials,
+        selected_on=selected_on,
+        tuned_arms=tuned_arms,
+        tuning_seeds=tuning_seeds,
+        open_data=open_data,
+    )
+    submitted = submit(
+        runs, name=name, details=details, submissions=submissions, declaration=declaration, weights=weights
+    )
     for run in submitted.runs:
         typer.echo(f"Added {plain(run, limit=LONGEST_PATH)}")
     for run in submitted.there:
@@ -58,6 +87,8 @@ def command(
         typer.echo(
             f"\nThere was no folder {submissions} here, so one was made. The steps below need a clone of lgbench."
         )
+    if declaration is None and not (submissions / name / "declaration.json").exists():
+        typer.echo("\nFor the tier recorded, declare how its settings were chosen: --trials, and the options after it.")
     folder = plain(shlex.quote(str(submitted.folder)), limit=LONGEST_PATH)
     is_usual = submissions == Path(SUBMISSIONS_FOLDER)
     elsewhere = "" if is_usual else f" --submissions {plain(shlex.quote(str(submissions)), limit=LONGEST_PATH)}"

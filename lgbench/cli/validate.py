@@ -51,8 +51,16 @@ def command(
     checked = check(paths or [Path("submissions")])
     found = (*of_changes, *checked.problems)
     if as_json:
-        problems = [{"path": str(path), "field": problem.field, "message": problem.message} for path, problem in found]
-        typer.echo(json_text({"systems": checked.systems, "runs": checked.runs, "problems": problems}))
+        typer.echo(
+            json_text(
+                {
+                    "systems": checked.systems,
+                    "runs": checked.runs,
+                    "problems": _records(found),
+                    "alarms": _records(checked.alarms),
+                }
+            )
+        )
     else:
         if compared:
             typer.echo(compared)
@@ -62,6 +70,10 @@ def command(
             typer.echo(_RULE)
         outcome = f"{_count(len(found), 'problem')} in " if found else ""
         typer.echo(f"{outcome}{_size(checked.systems, checked.runs)}{'.' if found else ': all good'}")
+        _print_tiers(checked.submissions)
+        if checked.alarms:
+            typer.echo("\nFor reviewers (docs/reviewing.md), not refused:")
+            _print_by_file(checked.alarms)
         _print_claims(checked.submissions)
         for note in perfect_twins(checked.submissions):
             typer.echo(f"Note: {plain(note)}")
@@ -78,6 +90,26 @@ def _compare(base: str, *, by_maintainer: bool) -> tuple[str, list[FileProblem]]
     base, head, changes = compare_with(base, here)
     problems = check_changes(changes, lambda system: reproduced_by(system, head, here), by_maintainer=by_maintainer)
     return f"HEAD ({head[:12]}) compared with {base[:12]}: {describe(changes)}.", problems
+
+
+def _records(found: Iterable[FileProblem]) -> list[dict[str, str]]:
+    return [{"path": str(path), "field": problem.field, "message": problem.message} for path, problem in found]
+
+
+def _print_tiers(submissions: Iterable[Submission]) -> None:
+    """Division and tier of each system on each suite, and what the next tier needs."""
+    from lgbench.data.suites import SUITES
+    from lgbench.submissions.tiers import standing, trained_runs
+    from lgbench.util.text import plain
+
+    for submission in submissions:
+        for suite in SUITES:
+            if trained_runs(submission, suite):
+                found = standing(submission, suite)
+                told = f"{submission.system.name} on {suite.name}: {found.division} division, {found.tier}"
+                typer.echo(f"{told}. For the next tier:" if found.missing else f"{told}.")
+                for each in found.missing:
+                    typer.echo(f"  {plain(each, limit=2000)}")
 
 
 def _print_claims(submissions: Iterable[Submission]) -> None:

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lgbench.evaluation.stored import SYSTEM_FILE
+from lgbench.submissions.audits import AUDITS_FOLDER
 from lgbench.submissions.checked import FileProblem
 from lgbench.submissions.system import SUBMISSIONS_FOLDER
 from lgbench.util.records import MAX_PROBLEMS, Problem
 from lgbench.util.text import plain
 
 LEADERBOARD_FOLDER = "leaderboard"
-MAINTAINED_FOLDERS = ("audits",)
-"""Folders that only maintainers change, wherever they exist."""
 ABSENT, PLAIN_FILE = "000000", "100644"
-_GUARDED = frozenset({SUBMISSIONS_FOLDER, LEADERBOARD_FOLDER, *MAINTAINED_FOLDERS})
+_GUARDED = frozenset({SUBMISSIONS_FOLDER, LEADERBOARD_FOLDER, AUDITS_FOLDER})
 _KINDS = {"100755": "is executable", "120000": "is a link", "160000": "is a repository of its own (a submodule)"}
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lgbench.results.schema import Result
+from lgbench.submissions.audit_record import AuditRecord
+from lgbench.submissions.declaration import Declaration, WeightsRecord
 from lgbench.submissions.likeness import WrongReplies
 from lgbench.submissions.system import SystemRecord
 from lgbench.training.record import TrainingRecord
@@ -33,6 +35,7 @@ class SubmittedRun(NamedTuple):
         wrong: What is compared of its wrong replies with those of other runs; None where something is wrong with it.
         is_repeated: Whether it repeats another run of its system, so that it was not re-scored.
         training: The record of its training, if that was submitted.
+        weights: Where its weights can be had, if that was submitted.
     """
 
     folder: str
@@ -40,6 +43,7 @@ class SubmittedRun(NamedTuple):
     wrong: WrongReplies | None = None
     is_repeated: bool = False
     training: TrainingRecord | None = None
+    weights: WeightsRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +53,14 @@ class Submission:
     Attributes:
         system: Its record.
         runs: Its runs, by folder.
+        declaration: How its settings were chosen, if it says so.
+        audits: What maintainers found.
     """
 
     system: SystemRecord
     runs: tuple[SubmittedRun, ...]
+    declaration: Declaration | None = None
+    audits: tuple[AuditRecord, ...] = ()
 
     @property
     def parameters(self) -> tuple[int, ...]:
@@ -70,9 +78,11 @@ class Checked(NamedTuple):
         systems: How many were found.
         runs: How many runs were found.
         problems: All of them, in the order of files; those between systems last.
+        alarms: Signs that a run is of no trained model, or another's copy. They are for reviewers, and refuse nothing.
     """
 
     submissions: tuple[Submission, ...]
     systems: int
     runs: int
     problems: tuple[FileProblem, ...]
+    alarms: tuple[FileProblem, ...] = ()

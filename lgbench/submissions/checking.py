@@ -1,9 +1,9 @@
 """Everything that can be wrong with a submission, told at once, each problem with its file and field.
 
 A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
-`system.json` and one folder for each run; a run's folder holds `result.json`, `replies.jsonl.gz` and, if its training
-was recorded, `training.json`. Nothing else, but for what `lgbench submit` holds among the systems while it runs, which
-is passed over.
+`system.json` and one folder for each run, and may hold `declaration.json`; a run's folder holds `result.json` and
+`replies.jsonl.gz`, and may hold `training.json` and `weights.json`. Nothing else, but for what `lgbench submit` holds
+among the systems while it runs, which is passed over.
 
 What one submission can cost is bounded: what is too large is not read, and of too many runs or problems the rest is
 only counted.
@@ -19,12 +19,18 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.evaluation.stored import SYSTEM_FILE
-from lgbench.results.schema import Result
-from lgbench.submissions.checked import Checked, Submission, SubmittedRun
+from lgbench.submissions.audit_record import AuditRecord
+from lgbench.submissions.audits import audits_beside, read_audits
+from lgbench.submissions.checked import Checked, FileProblem, Submission, SubmittedRun
 from lgbench.submissions.copies import Repeats, copied, described, same_training, timed_alike
+from lgbench.submissions.declaration import DECLARATION_FILE, MAX_DECLARATION_BYTES, WEIGHTS_FILE, Declaration
+from lgbench.submissions.forensics import alarms
 from lgbench.submissions.kept import KeptScores
 from lgbench.submissions.likeness import near_copies
 from lgbench.submissions.names import check_portable, twins
@@ -37,14 +43,16 @@ from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
 from lgbench.util.processes import begin_work
 from lgbench.util.records import InvalidFileError, Problem, read_record
 
+_Record = TypeVar("_Record", bound=BaseModel)
 README_FILE = "README.md"
 MAX_SYSTEM_BYTES = 100_000
 MAX_RUNS = 1000
 """Of one system. Both suites have 56 of trained arms for each seed."""
 _MOST_SPOILED = 10
 """Runs with problems of one system, each of which can take a second; those after them are only counted."""
+_OF_A_RUN = (RESULT_FILE, REPLIES_FILE, RECORD, WEIGHTS_FILE)
+_OF_A_SYSTEM = (SYSTEM_FILE, DECLARATION_FILE)
 _ROOT, _SYSTEM, _RUN = range(3)  # what a folder is, from above
-_Results = Mapping[str, Mapping[str, Result]]  # by system, then run
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -67,7 +75,7 @@ def check(paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = Non
         checker.check(path)
     checker.compare_systems()
     submissions = tuple(checker.submissions.values())
-    return Checked(submissions, len(checker.systems), checker.runs, checker.report.problems)
+    return Checked(submissions, len(checker.systems), checker.runs, checker.report.problems, checker.alarms())
 
 
 def read_submissions(folder: Path, *, jobs: int = 1, kept: KeptScores | None = None) -> tuple[Submission, ...]:
@@ -125,6 +133,7 @@ class _Checker:
         self.systems: dict[str, dict[str, SubmittedRun]] = {}
         self.submissions: dict[str, Submission] = {}
         self._checked: set[tuple[int, str]] = set()
+        self._read_audits: dict[Path, Mapping[str, tuple[AuditRecord, ...]]] = {}
 
     def check(self, path: Path) -> None:
         """Check a folder of submissions, of a system or of a run, unless that was done."""
@@ -136,14 +145,24 @@ class _Checker:
         """Drop the systems that hold a copy of a run, each copy with one problem. To be called when all are checked."""
         results = {system: {name: run.result for name, run in runs.items()} for system, runs in self.systems.items()}
         told = {(system, run) for system, runs in self.systems.items() for run in runs if runs[run].is_repeated}
-        for find in (copied, self._near_copies, timed_alike):
+        for find in (copied, timed_alike):
             for system, run, problem in list(find(results)):
                 if (system, run) not in told:
                     told.add((system, run))
                     self.report.add_all(Path(system, run, RESULT_FILE), [problem])
                     self.submissions.pop(system, None)
 
-    def _near_copies(self, results: _Results) -> Iterator[tuple[str, str, Problem]]:
+    def alarms(self) -> tuple[FileProblem, ...]:
+        """What reviewers should look at. To be called when all are checked."""
+        found = Report()
+        for system, run, problem in self._near_copies():
+            found.add_all(Path(system, run, RESULT_FILE), [problem])
+        for folder, submission in self.submissions.items():
+            for run, message in alarms(submission):
+                found.add(Path(folder, run, RESULT_FILE), "cells", message)
+        return found.problems
+
+    def _near_copies(self) -> Iterator[tuple[str, str, Problem]]:
         runs = [(system, run) for system, of_system in self.systems.items() for run in of_system.values() if run.wrong]
         owners = [system for system, _ in runs]
 
@@ -162,6 +181,8 @@ class _Checker:
 
     def _root(self, folder: Path) -> None:
         self._checked.add((_ROOT, _place(folder)))
+        if _name(folder) == SUBMISSIONS_FOLDER:
+            self._audits(folder)
         before = self.report.count
         entries = self._entries(folder)
         if not entries and self.report.count == before and _name(folder) != SUBMISSIONS_FOLDER:
@@ -200,19 +221,32 @@ class _Checker:
         entries = self._entries(folder)
         folders = [folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         for entry in entries:
-            if entry.name != SYSTEM_FILE and not entry.is_dir(follow_symlinks=False):
-                self._unexpected(folder / entry.name, f"{SYSTEM_FILE} and one folder for each run")
-        for twin, other in twins([SYSTEM_FILE, *(run.name for run in folders)]):
+            if entry.name not in _OF_A_SYSTEM and not entry.is_dir(follow_symlinks=False):
+                self._unexpected(folder / entry.name, f"{', '.join(_OF_A_SYSTEM)} and one folder for each run")
+        for twin, other in twins([*_OF_A_SYSTEM, *(run.name for run in folders)]):
             self.report.add(folder / twin, "", f"is {other!r} where upper and lower case are the same: rename one.")
         runs = self._runs(folder, folders)
-        system = self._system_record(folder / SYSTEM_FILE)
+        system = self._record(folder / SYSTEM_FILE, SystemRecord, MAX_SYSTEM_BYTES)
+        declaration = None
+        if any(entry.name == DECLARATION_FILE for entry in entries):
+            declaration = self._record(folder / DECLARATION_FILE, Declaration, MAX_DECLARATION_BYTES)
         if system and system.name != name:
             self.report.add(folder / SYSTEM_FILE, "name", f"is {system.name!r}, but the folder is called {name!r}.")
         if not folders:
             self.report.add(folder, "", "has no run: a system needs at least one.")
         self.systems[str(folder)] = {run.folder: run for run in runs}
         if system and self.report.count == before:
-            self.submissions[str(folder)] = Submission(system=system, runs=tuple(runs))
+            audits = self._audits(folder.absolute().parent).get(system.name, ())
+            self.submissions[str(folder)] = Submission(
+                system=system, runs=tuple(runs), declaration=declaration, audits=audits
+            )
+
+    def _audits(self, submissions: Path) -> Mapping[str, tuple[AuditRecord, ...]]:
+        """The audits that lie beside a folder of submissions."""
+        folder = audits_beside(submissions)
+        if folder not in self._read_audits:
+            self._read_audits[folder] = read_audits(folder, self.report)
+        return self._read_audits[folder]
 
     def _runs(self, system: Path, folders: Sequence[Path]) -> list[SubmittedRun]:
         """Check the runs of a system, up to the tenth that has problems."""
@@ -245,13 +279,13 @@ class _Checker:
             except ValueError as error:
                 self.report.add(folder, "", f"is not a name for a run: {error}.")
         for entry in self._entries(folder):
-            if entry.name not in (RESULT_FILE, REPLIES_FILE, RECORD):
-                self._unexpected(folder / entry.name, f"{RESULT_FILE}, {REPLIES_FILE} and {RECORD}")
+            if entry.name not in _OF_A_RUN:
+                self._unexpected(folder / entry.name, f"{', '.join(_OF_A_RUN[:-1])} and {_OF_A_RUN[-1]}")
         return check_files(folder, self.report, repeats or Repeats(), self.kept)
 
-    def _system_record(self, path: Path) -> SystemRecord | None:
+    def _record(self, path: Path, kind: type[_Record], most: int) -> _Record | None:
         try:
-            return read_record(path, SystemRecord, max_bytes=MAX_SYSTEM_BYTES)
+            return read_record(path, kind, max_bytes=most)
         except InvalidFileError as error:
             self.report.add_error(error)
             return None

@@ -10,8 +10,10 @@ from lgbench.data.suites import Suite
 from lgbench.results.schema import Result
 from lgbench.scoring.comparison import serving
 from lgbench.submissions.checked import SubmittedRun
+from lgbench.submissions.declaration import DECLARATION_FILE, Declaration, WeightsRecord
 from lgbench.training.record import RECORD, TrainingRecord
 from lgbench.training.spec import RunSpec
+from lgbench.training.token_counts import stream_tokens
 from lgbench.util.records import Problem
 
 _MOST_NAMED, _MOST_SEEDS = 3, 10
@@ -31,12 +33,44 @@ def contradictions(result: Result, record: TrainingRecord) -> Iterator[Problem]:
     if not record.finished:
         steps = f"{record.steps_done:,} of {plan.settings.steps:,} steps are done"
         yield Problem("steps_done", f"{steps}: only the last checkpoint of a finished run is scored.")
+    if record.division == "closed":
+        yield from _wrong_tokens(record)
 
 
-def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite) -> Iterator[str]:
+def _wrong_tokens(record: TrainingRecord) -> Iterator[Problem]:
+    """That a record counts other tokens than the stream of its arm holds."""
+    plan = record.plan
+    examples = record.steps_done * plan.settings.batch
+    span = stream_tokens(plan.loaded_suite, plan.mixture.parts, examples)
+    if span is None:
+        return
+    for name in ("tokens", "target_tokens"):
+        least, most, said = getattr(span.least, name), getattr(span.most, name), getattr(record, name)
+        if not least <= said <= most:
+            held = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+            message = f"is {said:,}, but the first {examples:,} examples of the stream of {plan.mixture} hold {held}."
+            yield Problem(name, message)
+
+
+def wrong_weights(result: Result, weights: WeightsRecord) -> Iterator[Problem]:
+    """That other weights are offered than were evaluated, as far as the result names them."""
+    hashes = result.system.source_sha256
+    if result.system.kind == "checkpoint" and hashes and weights.sha256 not in hashes:
+        yield Problem("sha256", f"is not that of the weights that the result is of, {hashes[0]}.")
+
+
+def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite, declaration: Declaration | None) -> Iterator[str]:
     """What keeps a system's runs of trained arms in a suite from being *recorded*, in sentences."""
+    if declaration is None:
+        yield f"There is no {DECLARATION_FILE}, which says how its settings were chosen."
+    elif declaration.selected_on == "test":
+        yield "Its settings were chosen on test examples."
+    if any(run.training and run.training.division == "open" for run in runs) and not (
+        declaration and declaration.open_data
+    ):
+        yield f"It is in the open division, and no open_data in {DECLARATION_FILE} says what it was trained on."
     if without := [run.folder for run in runs if run.training is None]:
-        yield f"There is no {RECORD} with {_named(without)}."
+        yield f"There is no {RECORD} with {named(without)}."
     for group in suite.groups:
         arms = _arms(runs, suite, group)
         yield from _wrong_seeds(group.name, arms)
@@ -98,9 +132,10 @@ def _recipe(plan: RunSpec) -> dict[str, Any]:
     }
 
 
-def _named(folders: Sequence[str]) -> str:
-    more = f" and {len(folders) - _MOST_NAMED} more" if len(folders) > _MOST_NAMED else ""
-    return ", ".join(folders[:_MOST_NAMED]) + more
+def named(things: Sequence[str]) -> str:
+    """The first three of some things, and how many more there are."""
+    more = f" and {len(things) - _MOST_NAMED} more" if len(things) > _MOST_NAMED else ""
+    return ", ".join(things[:_MOST_NAMED]) + more
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
 from lgbench.evaluation.rescoring import Rescored, check_cells, check_result
@@ -10,14 +15,17 @@ from lgbench.evaluation.stored import SUBMITTED_CAPS, StoredRepliesReader
 from lgbench.results.schema import Result
 from lgbench.submissions.checked import SubmittedRun
 from lgbench.submissions.copies import Repeats
+from lgbench.submissions.declaration import MAX_WEIGHTS_BYTES, WEIGHTS_FILE, WeightsRecord
 from lgbench.submissions.eligibility import ineligible
 from lgbench.submissions.kept import Found, KeptScores
 from lgbench.submissions.likeness import wrong_replies
 from lgbench.submissions.plausible import implausible
 from lgbench.submissions.problems import Report
-from lgbench.submissions.recorded import contradictions
+from lgbench.submissions.recorded import contradictions, wrong_weights
 from lgbench.training.record import RECORD, TrainingRecord
-from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_record
+from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, Problem, read_record
+
+_Beside = TypeVar("_Beside", bound=BaseModel)
 
 
 def check_files(folder: Path, report: Report, repeats: Repeats, kept: KeptScores | None = None) -> SubmittedRun | None:
@@ -46,29 +54,31 @@ def check_files(folder: Path, report: Report, repeats: Repeats, kept: KeptScores
         report.add_all(folder / RESULT_FILE, [problem])
         return SubmittedRun(folder.name, result, is_repeated=True)
     key = kept.key(folder) if kept and report.count == before else None
+    training = _beside(folder / RECORD, TrainingRecord, MAX_RECORD_BYTES, report, partial(contradictions, result))
+    weights = _beside(folder / WEIGHTS_FILE, WeightsRecord, MAX_WEIGHTS_BYTES, report, partial(wrong_weights, result))
     if kept and key and (found := kept.get(key)) is not None:
-        return SubmittedRun(folder.name, found.result, found.wrong, training=_training(folder, result, report))
+        return SubmittedRun(folder.name, found.result, found.wrong, training=training, weights=weights)
     rescored = _rescored(folder, result, replies, report)
     if report.count == before and replies.oddity is not None:  # last, as whoever corrects the lines packs them again
         report.add_all(replies.path, [replies.oddity])
     if kept and key and report.count == before:
         kept.put(key, Found(rescored.result, wrong_replies(result, rescored.wrong)))
-    training = _training(folder, result, report)
     wrong = wrong_replies(result, rescored.wrong) if report.count == before else None
-    return SubmittedRun(folder.name, rescored.result, wrong, training=training)
+    return SubmittedRun(folder.name, rescored.result, wrong, training=training, weights=weights)
 
 
-def _training(folder: Path, result: Result, report: Report) -> TrainingRecord | None:
-    """The record of a run's training, if it is there and can be that of its result."""
-    path = folder / RECORD
+def _beside(
+    path: Path, kind: type[_Beside], most: int, report: Report, wrong: Callable[[_Beside], Iterable[Problem]]
+) -> _Beside | None:
+    """A record that a run may have beside its result; None where it has none, or one with problems."""
     if not (path.exists() or path.is_symlink()):
         return None
     try:
-        record = read_record(path, TrainingRecord, max_bytes=MAX_RECORD_BYTES)
+        record = read_record(path, kind, max_bytes=most)
     except InvalidFileError as error:
         report.add_error(error)
         return None
-    found = list(contradictions(result, record))
+    found = list(wrong(record))
     report.add_all(path, found)
     return None if found else record
 

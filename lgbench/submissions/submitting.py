@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +17,37 @@ from lgbench.results.schema import Result
 from lgbench.submissions.checked import FileProblem
 from lgbench.submissions.checking import check
 from lgbench.submissions.copies import copied
+from lgbench.submissions.declaration import (
+    DECLARATION_FILE,
+    MAX_WEIGHTS_BYTES,
+    WEIGHTS_FILE,
+    Declaration,
+    WeightsRecord,
+)
 from lgbench.submissions.system import check_system_name
+from lgbench.training.notes import record_beside
+from lgbench.training.planned import weights_sha256
+from lgbench.training.record import RECORD
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import TEMPORARY, owned_folder, write_atomically, write_errors
 from lgbench.util.links import contents, refuse_links
-from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, Problem, parse_json, read_capped, read_record
+from lgbench.util.records import (
+    MAX_RECORD_BYTES,
+    InvalidFileError,
+    Problem,
+    parse_json,
+    read_capped,
+    read_record,
+    write_record,
+)
+
+_CAPS = {
+    RESULT_FILE: MAX_RECORD_BYTES,
+    REPLIES_FILE: SUBMITTED_CAPS.packed,
+    RECORD: MAX_RECORD_BYTES,
+    WEIGHTS_FILE: MAX_WEIGHTS_BYTES,
+}
+"""The files of a run, and the most bytes of each."""
 
 
 class Details(NamedTuple):
@@ -62,17 +88,23 @@ def submit(
     name: str,
     details: Details,
     submissions: Path,
+    declaration: Declaration | None = None,
+    weights: str | None = None,
 ) -> Submitted:
     """Check results and copy them to `submissions/NAME/`: all of them, or with any problem none.
+
+    With each goes the record of its training, if `lgbench train` or `reproduce` left it beside the result.
 
     What an existing `system.json` says is kept, and the details fill what it left empty; else one is written from them.
     A run that the system has already, with the same content, is left as it is.
 
     Args:
-        folders: The folders of finished runs. Only their results and replies are copied.
+        folders: The folders of finished runs. Only their results, replies and training records are copied.
         name: The system.
         details: Of the system, as far as its `system.json` does not say them.
         submissions: The folder of all submissions; made where there is none.
+        declaration: How the settings of the system were chosen, if that is to be written.
+        weights: Where the weights of each run can be had, with `{run}` for the name of its folder.
 
     Raises:
         LgbenchError: A result or a detail is not as it must be, with every problem; the system has another run of the
@@ -92,7 +124,8 @@ def submit(
             owned_folder(submissions),  # two at once would each add to what the other checks
             tempfile.TemporaryDirectory(prefix=f".{name}-", suffix=TEMPORARY, dir=submissions) as temporary,
         ):
-            return _submit(folders, target, details.given(), staging=Path(temporary) / name)
+            staging = Path(temporary) / name
+            return _submit(folders, target, details.given(), staging=staging, declaration=declaration, weights=weights)
 
 
 def has_notes(system: Path) -> bool:
@@ -103,15 +136,24 @@ def has_notes(system: Path) -> bool:
         return True  # for the check to tell
 
 
-def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, staging: Path) -> Submitted:
+def _submit(
+    folders: Sequence[Path],
+    target: Path,
+    given: Mapping[str, Any],
+    *,
+    staging: Path,
+    declaration: Declaration | None,
+    weights: str | None,
+) -> Submitted:
     """Build the system as it would be in `staging`, check it there, then move what is new to `target`."""
     if target.exists():
         shutil.copytree(target, staging, symlinks=True)
     else:
         staging.mkdir()
     is_told = _tell(staging / SYSTEM_FILE, target / SYSTEM_FILE, given)
-    problems, sources, there = _stage(folders, target, staging)
-    if there and not sources and not is_told:
+    is_declared = declaration is not None and _declare(staging / DECLARATION_FILE, target, declaration)
+    problems, sources, there = _stage(folders, target, staging, weights)
+    if there and not sources and not is_told and not is_declared:
         runs = "this run" if len(there) == 1 else f"these {len(there)} runs"
         raise LgbenchError(f"There is nothing new: {str(target)!r} has {runs} already.")
     to_mend: list[FileProblem] = []
@@ -126,14 +168,41 @@ def _submit(folders: Sequence[Path], target: Path, given: Mapping[str, Any], *, 
         staging.rename(target)
     else:
         for run in sources:
-            (staging / run).rename(target / run)
+            _move(staging / run, target / run)
         if is_told:
             (staging / SYSTEM_FILE).replace(target / SYSTEM_FILE)
+        if is_declared:
+            (staging / DECLARATION_FILE).replace(target / DECLARATION_FILE)
     return Submitted(target, tuple(target / run for run in sources), tuple(there), tuple(to_mend))
 
 
+def _move(staged: Path, target: Path) -> None:
+    """Move a run, or of one that is there the files that it lacks."""
+    if not target.exists():
+        staged.rename(target)
+        return
+    for file in staged.iterdir():
+        if not (target / file.name).exists():
+            file.replace(target / file.name)
+
+
+def _declare(staged: Path, target: Path, declaration: Declaration) -> bool:
+    """Write a declaration to `staged`; gives whether the system has none, or the same.
+
+    Raises:
+        LgbenchError: It declares something else.
+    """
+    path = target / DECLARATION_FILE
+    if path.exists():
+        if read_record(path, Declaration) == declaration:
+            return False
+        raise LgbenchError(f"{str(path)!r} declares something else already. A maintainer may correct it.")
+    write_record(staged, declaration)
+    return True
+
+
 def _stage(
-    folders: Sequence[Path], target: Path, staging: Path
+    folders: Sequence[Path], target: Path, staging: Path, weights: str | None
 ) -> tuple[list[FileProblem], dict[str, Path], list[Path]]:
     """Copy runs to `staging`.
 
@@ -146,21 +215,23 @@ def _stage(
     for folder in folders:
         try:
             run = _run_name(read_record(folder / RESULT_FILE, Result))
-            content = _content(folder)
+            content = _content(folder, None if weights is None else weights.replace("{run}", run))
         except InvalidFileError as error:
             problems += [FileProblem(error.path, problem) for problem in error.problems]
             continue
-        if run not in sources and (target / run).is_dir() and _content(target / run) == content:
+        before = _submitted(target / run) if run not in sources and (target / run).is_dir() else {}
+        if before and before.items() >= content.items():
             there.append(target / run)
             continue
-        if (staging / run).exists():
+        is_extended = bool(before) and before.items() < content.items()
+        if not is_extended and (staging / run).exists():
             other = str(sources.get(run, target / run))
             same = f"{str(folder)!r} is another run of the same arm, group and seed as {other!r}."
             raise LgbenchError(f"Nothing was submitted. {same}")
-        (staging / run).mkdir()
+        (staging / run).mkdir(exist_ok=is_extended)
         sources[run] = folder
-        for file, written in content.items():
-            write_atomically(staging / run / file, written)
+        for file in content.keys() - before.keys():
+            write_atomically(staging / run / file, content[file])
     return problems, sources, there
 
 
@@ -177,14 +248,29 @@ def _copies(sources: Mapping[str, Path], target: Path) -> Iterator[FileProblem]:
             yield FileProblem(sources[run] / RESULT_FILE, problem)
 
 
-def _content(folder: Path) -> dict[str, bytes]:
+def _content(folder: Path, weights: str | None) -> dict[str, bytes]:
     """The files of a run that are submitted, as far as there are any: `check` tells what lacks.
+
+    Args:
+        folder: The run's.
+        weights: Where its weights can be had.
 
     Raises:
         InvalidFileError: One cannot be read, or is too large.
+        LgbenchError: The weights are offered, but are not beside the result.
     """
-    caps = {RESULT_FILE: MAX_RECORD_BYTES, REPLIES_FILE: SUBMITTED_CAPS.packed}
-    return {file: read_capped(folder / file, most) for file, most in caps.items() if (folder / file).exists()}
+    content = _submitted(folder, (RESULT_FILE, REPLIES_FILE))
+    if record_beside(folder) is not None:
+        content[RECORD] = read_capped(folder.parent / RECORD, MAX_RECORD_BYTES)
+    if weights is not None:
+        record = WeightsRecord(url=weights, sha256=weights_sha256(str(folder.parent)))
+        content[WEIGHTS_FILE] = record.model_dump_json(indent=1).encode() + b"\n"
+    return content
+
+
+def _submitted(folder: Path, files: Iterable[str] = _CAPS) -> dict[str, bytes]:
+    """Those of some files of a submitted run that a folder has."""
+    return {file: read_capped(folder / file, _CAPS[file]) for file in files if (folder / file).exists()}
 
 
 def _run_name(result: Result) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from lgbench.data.groups import OPEN_ARM
 from lgbench.data.suites import Suite
+from lgbench.submissions.agreement import disagreements, is_among_seeds
+from lgbench.submissions.audit_record import AuditRecord, training_digest
 from lgbench.submissions.checked import Submission, SubmittedRun
-from lgbench.submissions.recorded import missing_for_recorded
+from lgbench.submissions.recorded import missing_for_recorded, named
 from lgbench.training.spec import Division
 
 
@@ -55,10 +58,50 @@ def standing(submission: Submission, suite: Suite) -> Standing:
     """Where a system stands in a suite with its runs of trained arms."""
     runs = trained_runs(submission, suite)
     division: Division = "open" if any(run.training and run.training.division == "open" for run in runs) else "closed"
-    missing = tuple(missing_for_recorded(runs, suite))
-    if missing:
-        return Standing(division=division, tier=Tier.SELF_REPORTED, missing=missing)
-    return Standing(division=division, tier=Tier.RECORDED)
+    audits = [audit for audit in submission.audits if audit.suite == suite.name]
+    needs = (
+        (Tier.SELF_REPORTED, missing_for_recorded(runs, suite, submission.declaration)),
+        (Tier.RECORDED, _missing_for_audited(runs, audits)),
+        (Tier.AUDITED, _missing_for_reproduced(runs, audits)),
+    )
+    for tier, missing in needs:
+        if found := tuple(missing):
+            return Standing(division=division, tier=tier, missing=found)
+    return Standing(division=division, tier=Tier.REPRODUCED)
+
+
+def _missing_for_audited(runs: Sequence[SubmittedRun], audits: Sequence[AuditRecord]) -> Iterator[str]:
+    """Runs whose weights nobody asked, and what audits found that does not agree with the posted results."""
+    by_run = {(run.folder, run.result.replies_sha256): run for run in runs}
+    seen: set[str] = set()
+    for audit in audits:
+        pairs = [(by_run[key], each) for each in audit.audited if (key := (each.run, each.replies_sha256)) in by_run]
+        yield from disagreements([(run.result, each) for run, each in pairs])
+        seen |= {run.folder for run, _ in pairs}
+    if unseen := [run.folder for run in runs if run.folder not in seen]:
+        yield f"No maintainer had the weights of {named(unseen)} answer fresh examples."
+
+
+def _missing_for_reproduced(runs: Sequence[SubmittedRun], audits: Sequence[AuditRecord]) -> Iterator[str]:
+    """Arms of which no run was trained again, and runs that did not come out the same."""
+    records = {run.folder: run.training for run in runs if run.training is not None}
+    done: set[tuple[str, str]] = set()
+    for each in (retrained for audit in audits for retrained in audit.retrained):
+        record = records.get(each.run)
+        if record is None or training_digest(record) != each.training_sha256:
+            continue
+        arm = (record.plan.group, record.plan.arm)
+        seeds = [other for other in records.values() if (other.plan.group, other.plan.arm) == arm]
+        if not each.differing or (
+            each.elsewhere and each.zone_correct is not None and is_among_seeds(each.zone_correct, seeds)
+        ):
+            done.add(arm)
+        else:
+            where = ", on another kind of machine" if each.elsewhere else ""
+            yield f"{each.run} was trained again{where}: {each.differing} of {each.points} points came out otherwise."
+    wanted = dict.fromkeys((run.result.group or "", run.result.arm) for run in runs)
+    if left := [f"{arm} of {group}" for group, arm in wanted if (group, arm) not in done]:
+        yield f"No maintainer trained a run again of {named(left)}."
 
 
 def trained_runs(submission: Submission, suite: Suite) -> tuple[SubmittedRun, ...]:

@@ -238,12 +238,16 @@ def test_submit_and_validate_as_typed(
         "2 problems in 1 system, 2 runs.",
     ]
     edit(empty / "mine" / "system.json", lambda record: record.update(description="Adds.", licence="MIT"))
-    assert lgbench("validate", "submissions/mine") == (0, "1 system, 2 runs: all good\n")
+    status, out = lgbench("validate", "submissions/mine")
+    assert (status, out.splitlines()[:2]) == (
+        0,
+        ["1 system, 2 runs: all good", "mine on mini-v1: closed division, self-reported. For the next tier:"],
+    )
 
 
 def test_validate_for_programs(submissions: Path) -> None:
     status, out = lgbench("validate", submissions, "--json")
-    assert (status, json.loads(out)) == (0, {"systems": 1, "runs": 2, "problems": []})
+    assert (status, json.loads(out)) == (0, {"systems": 1, "runs": 2, "problems": [], "alarms": []})
     (submissions / "my-system" / "x").write_text("", encoding="utf-8")
     status, out = lgbench("validate", submissions, "--json")
     assert status == 1

@@ -48,7 +48,7 @@ def test_a_readme_beside_the_systems_is_allowed(submissions: Path) -> None:
 def test_what_a_submit_holds_while_it_runs_is_passed_over(submissions: Path) -> None:
     with owned_folder(submissions):
         shutil.copytree(submissions / "my-system", submissions / f".my-system-x{TEMPORARY}" / "my-system")
-        assert check([submissions])[1:] == (1, 2, ())
+        assert check([submissions])[1:] == (1, 2, (), ())
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "link to a folder", "pipe"])
@@ -460,7 +460,7 @@ def test_a_folder_is_checked_once_however_it_is_named(submissions: Path, tmp_pat
         assert (checked.submissions, checked.systems, checked.runs) == ((), 1, 2)
         assert len(checked.problems) == len({(each.path.name, each.problem.field) for each in checked.problems})
     good = [system / OTHER_SEED, system / OTHER_SEED]
-    assert check(good)[1:] == (0, 1, ())
+    assert check(good)[1:] == (0, 1, (), ())
 
 
 def test_a_folder_without_anything_is_not_good(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from lgbench.submissions.checked import Submission, SubmittedRun
+from lgbench.submissions.declaration import Declaration
 from lgbench.submissions.tiers import Standing, Tier, standing
 from lgbench.training.record import TrainingRecord
 from lgbench.training.spec import RunSpec, TrainedPart, TrainedStage
@@ -22,6 +24,7 @@ GROUP = MINI.group("capitalize-reverse")
 
 
 RUNS = ROOT / "docs" / "runs" / "reference-rope"
+DECLARED = Declaration(trials=0, selected_on="nothing", tuned_arms=(), tuning_seeds=(), open_data=None)
 Change = Callable[[str, int, TrainingRecord], TrainingRecord | None]
 
 
@@ -43,7 +46,7 @@ def recorded(
         record = committed(arm, seed % 3)
         record = record.model_copy(update={"plan": record.plan.model_copy(update={"seed": seed})})
         runs.append(SubmittedRun(f"{arm}-{seed}", result, training=change(arm, seed, record)))
-    return Submission(system=SYSTEM, runs=tuple(runs))
+    return Submission(system=SYSTEM, runs=tuple(runs), declaration=DECLARED)
 
 
 def with_settings(record: TrainingRecord, **settings: Any) -> TrainingRecord:
@@ -96,7 +99,7 @@ def test_what_breaks_the_rules_is_told_and_keeps_a_system_self_reported(submissi
 
 def test_arms_must_have_the_same_number_of_seeds() -> None:
     whole = recorded()
-    fewer = Submission(system=SYSTEM, runs=tuple(run for run in whole.runs if run.folder != "control-2"))
+    fewer = replace(whole, runs=tuple(run for run in whole.runs if run.folder != "control-2"))
     assert found(fewer).missing == (
         "The arms of capitalize-reverse have different numbers of seeds (main_only 3, transfer 3, control 2): "
         "all must have the same.",

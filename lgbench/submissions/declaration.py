@@ -1,0 +1,95 @@
+"""What `declaration.json` and `weights.json` of a submission hold: how settings were chosen, and where weights are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from lgbench.data.groups import TRAINED_ARMS
+from lgbench.results.schema import Count, Seed, Sha256
+from lgbench.submissions.system import Link
+from lgbench.submissions.visible_text import check_visible
+from lgbench.util.errors import LgbenchError
+
+DECLARATION_FILE = "declaration.json"
+WEIGHTS_FILE = "weights.json"
+MAX_DECLARATION_BYTES, MAX_WEIGHTS_BYTES = 20_000, 2_000
+_MostTold = StringConstraints(min_length=1, max_length=4000)
+_Paragraphs = Annotated[str, _MostTold, AfterValidator(lambda text: check_visible(text, allowed="\n"))]
+Selection = Literal["nothing", "in_distribution", "transfer_zone", "test"]
+"""What settings were chosen on: nothing at all, dev examples up to the main task's training length, dev examples of the
+transfer zone, or test examples, which no rule allows."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Declaration(_Record):
+    """How the settings of a system were chosen, and what it was trained on: the content of `declaration.json`.
+
+    Attributes:
+        schema_version: Of this format.
+        trials: Trainings that were tried before the submitted ones, those stopped early included.
+        selected_on: What the settings were chosen on, among these trials; `nothing` without any.
+        tuned_arms: The arms that the trials trained.
+        tuning_seeds: Their seeds.
+        open_data: In the open division, what was used beside the arm's stream, and how much of it; else null.
+    """
+
+    schema_version: Literal[1] = 1
+    trials: Count
+    selected_on: Selection
+    tuned_arms: Annotated[tuple[Literal[TRAINED_ARMS], ...], Field(max_length=len(TRAINED_ARMS))]  # type: ignore[valid-type]
+    tuning_seeds: Annotated[tuple[Seed, ...], Field(max_length=1000)]
+    open_data: _Paragraphs | None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.trials == 0) != (self.selected_on == "nothing"):
+            raise ValueError("selected_on is 'nothing' exactly where trials is 0: whatever was tried, something chose")
+        if self.trials and not (self.tuned_arms and self.tuning_seeds):
+            raise ValueError("trials need tuned_arms and tuning_seeds: those that they trained")
+        if not self.trials and (self.tuned_arms or self.tuning_seeds):
+            raise ValueError("tuned_arms and tuning_seeds are empty where trials is 0")
+        for name in ("tuned_arms", "tuning_seeds"):
+            given = getattr(self, name)
+            if len(set(given)) < len(given):
+                raise ValueError(f"{name} names one twice")
+        return self
+
+
+class WeightsRecord(_Record):
+    """Where the weights of a run can be had: the content of `weights.json`.
+
+    Attributes:
+        schema_version: Of this format.
+        url: Of a safetensors file, by http or https.
+        sha256: Of that file.
+    """
+
+    schema_version: Literal[1] = 1
+    url: Link
+    sha256: Sha256
+
+
+def declared(**given: Any) -> Declaration | None:
+    """The declaration that a submitter's options make; None without any.
+
+    Raises:
+        LgbenchError: An option is missing, or they do not fit together.
+    """
+    stated = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    if all(value is None for value in stated.values()):
+        return None
+    if stated["trials"] is None:
+        raise LgbenchError("A declaration begins with --trials, the number of trainings tried; 0 if there were none.")
+    usual = {"selected_on": None if stated["trials"] else "nothing", "tuned_arms": (), "tuning_seeds": ()}
+    try:
+        filled = {name: usual.get(name) if value is None else value for name, value in stated.items()}
+        return Declaration.model_validate(filled)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = f"--{'-'.join(str(first['loc'][0]).split('_'))}: " if first["loc"] else ""
+        raise LgbenchError(f"{field}{first['msg'].removeprefix('Value error, ')}.") from None

@@ -1,0 +1,219 @@
+"""Training records, declarations and weights of a submission: what is refused, with path and field."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lgbench.data.stream import TrainingData
+from lgbench.data.suites import SUITES, load_suite
+from lgbench.models.tokenizer import PUBLISHED
+from lgbench.submissions.checking import check
+from lgbench.submissions.declaration import Declaration, declared
+from lgbench.submissions.recorded import contradictions
+from lgbench.submissions.tiers import Tier, standing
+from lgbench.training.record import TrainingRecord
+from lgbench.training.token_counts import EVERY, stream_tokens
+from lgbench.util.errors import LgbenchError
+from tests.submitted import edit, problems
+
+ROOT = Path(__file__).parents[2]
+SUBMITTED = ROOT / "submissions" / "reference-rope"
+GROUP = "capitalize-reverse"
+RUN = f"mini-v1-{GROUP}-transfer-seed0"
+COUNTED = "mini-v1-add-carry-transfer-seed0"
+DECLARED = {
+    "schema_version": 1,
+    "trials": 2,
+    "selected_on": "in_distribution",
+    "tuned_arms": ["main_only"],
+    "tuning_seeds": [100],
+    "open_data": None,
+}
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Path:
+    """A system of one group with a declaration, as the committed records have it."""
+    folder = tmp_path / "submissions" / "mine"
+    folder.mkdir(parents=True)
+    for run in SUBMITTED.glob(f"mini-v1-{GROUP}-*"):
+        shutil.copytree(run, folder / run.name)
+    shutil.copy(SUBMITTED / "system.json", folder)
+    edit(folder / "system.json", lambda record: record.update(name="mine"))
+    (folder / "declaration.json").write_text(json.dumps(DECLARED), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_system_with_true_records_is_recorded(system: Path) -> None:
+    (submission,) = check([system]).submissions
+    assert standing(submission, SUITES[0]).tier == Tier.RECORDED
+    (system / "declaration.json").unlink()
+    (submission,) = check([system]).submissions
+    assert standing(submission, SUITES[0]).missing == (
+        "There is no declaration.json, which says how its settings were chosen.",
+    )
+
+
+def test_every_committed_record_has_the_tokens_of_its_stream() -> None:
+    """The table was counted from the stream, the records by the trainer."""
+    exact = 0
+    for path in sorted(ROOT.glob("submissions/*/*/training.json")):
+        record = TrainingRecord.model_validate_json(path.read_text("utf-8"))
+        span = stream_tokens(load_suite("mini-v1"), record.plan.mixture.parts, record.steps_done * 64)
+        assert span is not None
+        assert span.least.tokens <= record.tokens <= span.most.tokens, path
+        assert span.least.target_tokens <= record.target_tokens <= span.most.target_tokens, path
+        exact += span.is_exact
+    assert exact > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["add-carry", "copy-mqar"])
+def test_the_tables_are_the_sums_of_the_stream_by_another_route(group: str) -> None:
+    suite = load_suite("mini-v1")
+    parts = suite.group(group).mixture("transfer").parts
+    lengths = []
+    for example in TrainingData(suite, parts).block(0)[: 2 * EVERY]:
+        target = len(PUBLISHED.encode(example.target)) + 1
+        lengths.append((len(PUBLISHED.encode_prompt(example.task, example.prompt)) + target, target))
+    for examples in (EVERY, 2 * EVERY):
+        span = stream_tokens(suite, parts, examples)
+        assert span is not None
+        assert span.is_exact
+        assert span.least == tuple(map(sum, zip(*lengths[:examples], strict=True)))
+    between = stream_tokens(suite, parts, EVERY + 700)
+    assert between is not None
+    assert not between.is_exact
+    assert between.least.tokens <= sum(size for size, _ in lengths[: EVERY + 700]) <= between.most.tokens
+    assert between.most.tokens - between.least.tokens < 0.1 * between.most.tokens
+
+
+FORGED: list[tuple[str, Callable[[Any], object], str]] = [
+    ("tokens", lambda record: record.update(tokens=record["tokens"] + 1), "hold"),
+    ("target_tokens", lambda record: record.update(target_tokens=record["target_tokens"] - 1), "hold"),
+    ("parameters", lambda record: record.update(parameters=7), "the result's model has"),
+    ("plan.seed", lambda record: record["plan"].update(seed=1), "but the result beside it is of seed 0"),
+    ("plan.arm", lambda record: record["plan"].update(arm="control"), ""),
+]
+
+
+@pytest.mark.parametrize(("field", "change", "words"), FORGED)
+def test_a_record_edited_by_hand_is_refused(field: str, change: Callable[[Any], object], words: str) -> None:
+    from lgbench.results.schema import Result
+
+    result = Result.model_validate_json((SUBMITTED / COUNTED / "result.json").read_text("utf-8"))
+    record = json.loads((SUBMITTED / COUNTED / "training.json").read_text("utf-8"))
+    change(record)
+    found = list(contradictions(result, TrainingRecord.model_validate(record)))
+    assert field in [problem.field for problem in found]
+    assert words in " ".join(problem.message for problem in found)
+
+
+def test_more_steps_in_one_arm_need_more_tokens() -> None:
+    from lgbench.results.schema import Result
+
+    result = Result.model_validate_json((SUBMITTED / COUNTED / "result.json").read_text("utf-8"))
+    record = json.loads((SUBMITTED / COUNTED / "training.json").read_text("utf-8"))
+    record["plan"]["settings"].update(steps=9000, evaluate_every=9000)
+    record.update(steps_done=9000, curve=[record["curve"][-1] | {"step": 9000}])
+    found = list(contradictions(result, TrainingRecord.model_validate(record)))
+    assert [problem.field for problem in found] == ["tokens", "target_tokens"]
+
+
+HOSTILE = {
+    "no JSON": b"{",
+    "another kind": b"[]",
+    "repeated keys": b'{"schema_version": 1, "schema_version": 1}',
+    "NaN": b'{"seconds": NaN}',
+    "nested": b"[" * 100_000,
+    "numbers": b"[" + b"9," * 300_000 + b"9]",
+    "digits": b'{"trials": ' + b"9" * 100_000 + b"}",
+    "large": b" " * 2_000_000,
+    "not UTF-8": b"\xff\xfe{}",
+    "empty": b"",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["declaration.json", f"{RUN}/training.json", f"{RUN}/weights.json"])
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files_are_refused_with_their_path_quickly(system: Path, file: str, content: bytes) -> None:
+    for run in system.glob("mini-v1-*"):
+        if run.name != RUN:
+            shutil.rmtree(run)
+    (system / file).write_bytes(content)
+    begun = time.process_time()
+    found = problems(system)
+    assert {path for path, _ in found} == {file}
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("file", ["declaration.json", f"{RUN}/training.json", f"{RUN}/weights.json"])
+def test_a_link_a_folder_and_a_pipe_are_no_records(system: Path, file: str, tmp_path: Path) -> None:
+    for run in system.glob("mini-v1-*"):
+        if run.name != RUN:
+            shutil.rmtree(run)
+    path = system / file
+    path.unlink(missing_ok=True)
+    path.symlink_to(tmp_path / "nowhere")
+    assert (file, "") in problems(system)
+    path.unlink()
+    os.mkfifo(path)
+    assert (file, "") in problems(system)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trials": 0}, "selected_on is 'nothing' exactly where trials is 0"),
+        ({"selected_on": "nothing"}, "exactly where trials is 0"),
+        ({"tuning_seeds": []}, "trials need tuned_arms and tuning_seeds"),
+        ({"tuned_arms": ["transfer", "transfer"]}, "names one twice"),
+        ({"tuned_arms": ["open"]}, "Input should be"),
+        ({"open_data": "a\u200bb"}, "cannot be seen"),
+        ({"trials": -1}, "greater than or equal to 0"),
+        ({"trials": True}, "integer"),
+        ({"more": 1}, "Extra inputs"),
+    ],
+)
+def test_a_declaration_that_cannot_be_true_is_refused(system: Path, changes: dict[str, object], words: str) -> None:
+    for run in list(system.glob("mini-v1-*"))[1:]:
+        shutil.rmtree(run)
+    (system / "declaration.json").write_text(json.dumps(DECLARED | changes), encoding="utf-8")
+    found = {field: message for (path, field), message in problems(system).items() if path == "declaration.json"}
+    assert words in " ".join(found.values())
+
+
+def test_weights_of_another_hash_than_the_result_names_are_refused(system: Path) -> None:
+    for run in system.glob("mini-v1-*"):
+        if run.name != RUN:
+            shutil.rmtree(run)
+    offered = {"schema_version": 1, "url": "https://example.org/w.safetensors", "sha256": "0" * 64}
+    (system / RUN / "weights.json").write_text(json.dumps(offered), encoding="utf-8")
+    assert "is not that of the weights that the result is of" in problems(system)[f"{RUN}/weights.json", "sha256"]
+    offered["url"] = "file:///etc/passwd"
+    (system / RUN / "weights.json").write_text(json.dumps(offered), encoding="utf-8")
+    assert (f"{RUN}/weights.json", "url") in problems(system)
+
+
+def test_options_make_a_declaration() -> None:
+    none = {"trials": None, "selected_on": None, "tuned_arms": None, "tuning_seeds": None, "open_data": None}
+    assert declared(**none) is None
+    assert declared(**none | {"trials": 0}) == Declaration(
+        trials=0, selected_on="nothing", tuned_arms=(), tuning_seeds=(), open_data=None
+    )
+    with pytest.raises(LgbenchError, match="A declaration begins with --trials"):
+        declared(**none | {"open_data": "x"})
+    with pytest.raises(LgbenchError, match="--selected-on"):
+        declared(**none | {"trials": 3})
+    with pytest.raises(LgbenchError, match="trials need tuned_arms and tuning_seeds"):
+        declared(**none | {"trials": 3, "selected_on": "transfer_zone"})

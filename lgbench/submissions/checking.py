@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -74,6 +75,7 @@ def check(paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = Non
     for path in sorted(paths, key=_level):  # a run is checked with its system, and a system with its folder
         checker.check(path)
     checker.compare_systems()
+    checker.take_audits()
     submissions = tuple(checker.submissions.values())
     return Checked(submissions, len(checker.systems), checker.runs, checker.report.problems, checker.alarms())
 
@@ -236,10 +238,13 @@ class _Checker:
             self.report.add(folder, "", "has no run: a system needs at least one.")
         self.systems[str(folder)] = {run.folder: run for run in runs}
         if system and self.report.count == before:
-            audits = self._audits(folder.absolute().parent).get(system.name, ())
-            self.submissions[str(folder)] = Submission(
-                system=system, runs=tuple(runs), declaration=declaration, audits=audits
-            )
+            self.submissions[str(folder)] = Submission(system=system, runs=tuple(runs), declaration=declaration)
+
+    def take_audits(self) -> None:
+        """Give each system what maintainers found of it. To be called when all are checked."""
+        for folder, submission in self.submissions.items():
+            found = self._audits(Path(folder).absolute().parent).get(submission.system.name, ())
+            self.submissions[folder] = replace(submission, audits=found)
 
     def _audits(self, submissions: Path) -> Mapping[str, tuple[AuditRecord, ...]]:
         """The audits that lie beside a folder of submissions."""

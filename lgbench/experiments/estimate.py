@@ -57,7 +57,8 @@ def _step_seconds(plan: RunSpec, build: Build | None, device: str) -> float:
     settings = plan.settings
     suite = plan.loaded_suite
     size = len(suite_vocabulary(suite))
-    module = build_module(settings, build, seed=plan.seed, device=device, vocabulary_size=size)
+    tag = plan.architecture.main_tag
+    module = build_module(settings, build, seed=plan.seed, device=device, vocabulary_size=size, main_tag=tag)
     optimizer = make_optimizer(module, settings)
     parts = plan.mixture.schedule[-1].parts
     stream = batches(suite, parts, size=settings.batch, chunks=settings.length_chunks)

@@ -41,7 +41,7 @@ from lgbench.util.users_code import user_code
 WEIGHTS = "model.safetensors"
 RECORD = "checkpoint.json"
 _LEFT_OUT = ("vocabulary", "build_options")
-_PLAIN = {"position_range": 0, "weights": "float"}
+_PLAIN = {"position_range": 0, "weights": "float", "task_heads": "all", "task_units": "all", "main_tag": None}
 """What most architectures have, and leave out."""
 _COPY_AGAIN = "Copy the whole checkpoint folder again, or train again; pickled weights are not read."
 
@@ -115,6 +115,9 @@ class CheckpointRecord(BaseModel):
             raise ValueError("architecture and build are both null, so that nothing says how to build the module")
         if self.architecture is not None and self.build is not None:
             raise ValueError("architecture and build are both given; a reference model has no build")
+        shape = self.architecture
+        if shape is not None and (shape.main_tag is not None) != shape.needs_main_tag:
+            raise ValueError("main_tag must be given where task_heads or task_units is disjoint, and only there")
         return self
 
 

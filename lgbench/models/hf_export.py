@@ -26,8 +26,8 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
     part of the text that it is given.
 
     Raises:
-        LgbenchError: The checkpoint is damaged or no reference model with rotary positions, which Llama has; or the
-            folder is not empty, or cannot be written.
+        LgbenchError: The checkpoint is damaged or no reference model with rotary positions and parts that all tasks
+            use, which Llama has; or the folder is not empty, or cannot be written.
     """
     record = read_checkpoint_record(checkpoint)
     shape, vocabulary = record.architecture, record.tokens
@@ -35,6 +35,11 @@ def export_hf(checkpoint: Path, folder: Path) -> None:
         raise LgbenchError(
             f"{str(checkpoint)!r} has no form as LlamaForCausalLM: only reference models with position=rope and float "
             "weights have, at positions that are not random."
+        )
+    if not shape.is_shared:
+        raise LgbenchError(
+            f"{str(checkpoint)!r} has no form as LlamaForCausalLM: its tasks use some of the heads or feed-forward "
+            f"units only (task_heads={shape.task_heads}, task_units={shape.task_units}), which Llama cannot express."
         )
     _, module = load_module(checkpoint)
     weights = _renamed(module.state_dict(), shape)

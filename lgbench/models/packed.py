@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lgbench.models.task_masks import Unused, unused
 from lgbench.models.transformer import NORM_EPSILON, Attention, FeedForward, RMSNorm, Transformer
 
 Shapes = Sequence[tuple[int, int]]
@@ -30,14 +31,16 @@ def packed_logits(model: Transformer, chunks: Sequence[Tensor], wanted: Tensor) 
     x = model.embedding(torch.cat([chunk.flatten() for chunk in chunks]))
     shapes = [(chunk.shape[0], chunk.shape[1]) for chunk in chunks]
     turn = _turn(model, x, shapes)
+    off = _unused(model, chunks)
     last = len(model.blocks) - 1
     block: Any
     for layer, block in enumerate(model.blocks):
-        mixed = _attention(block.attention, _norm(block.attention_norm, x), turn, shapes)
+        mixed = _attention(block.attention, _norm(block.attention_norm, x), turn, shapes, off)
         if layer == last:
             x, mixed = x[wanted], mixed[wanted]
+            off = None if off is None else off.of_rows(wanted)
         x = x + block.attention.out(mixed)
-        x = x + _feed_forward(block.feed_forward, _norm(block.feed_forward_norm, x))
+        x = x + _feed_forward(block.feed_forward, _norm(block.feed_forward_norm, x), off)
     logits: Tensor = model.head(_norm(model.norm, x))
     return logits
 
@@ -65,11 +68,24 @@ def _drawn_turn(model: Transformer, x: Tensor, shapes: Shapes) -> tuple[Tensor, 
     return torch.cat(cosines), torch.cat(sines)
 
 
-def _attention(attention: Attention, x: Tensor, turn: tuple[Tensor, Tensor] | None, shapes: Shapes) -> Tensor:
+def _unused(model: Transformer, chunks: Sequence[Tensor]) -> Unused | None:
+    """What each token does not use: that of its row."""
+    off = unused(model.shape, torch.cat([chunk[:, :2] for chunk in chunks]))  # begin and tag
+    if off is None:
+        return None
+    times = torch.cat([torch.full((len(chunk),), chunk.shape[1], device=chunk.device) for chunk in chunks])
+    return off.of_rows(torch.arange(len(times), device=times.device).repeat_interleave(times))
+
+
+def _attention(
+    attention: Attention, x: Tensor, turn: tuple[Tensor, Tensor] | None, shapes: Shapes, off: Unused | None
+) -> Tensor:
     """What the heads read, before the output projection, shape (tokens, heads * head size)."""
     heads = attention.qkv(x).view(len(x), 3, attention.heads, attention.size)
     lean = attention.lean(max(time for _, time in shapes))
     mixed: Tensor = _Attend.apply(heads, turn, shapes, lean)  # type: ignore[no-untyped-call]
+    if off is not None and off.heads is not None:
+        mixed = mixed.masked_fill(off.heads[:, :, None], 0)
     return mixed.flatten(1)
 
 
@@ -78,8 +94,10 @@ def _norm(norm: RMSNorm, x: Tensor) -> Tensor:
     return normal
 
 
-def _feed_forward(feed_forward: FeedForward, x: Tensor) -> Tensor:
+def _feed_forward(feed_forward: FeedForward, x: Tensor, off: Unused | None) -> Tensor:
     gated: Tensor = _Gate.apply(feed_forward.gate_up(x))  # type: ignore[no-untyped-call]
+    if off is not None and off.units is not None:
+        gated = gated.masked_fill(off.units, 0)
     projected: Tensor = feed_forward.down(gated)
     return projected
 

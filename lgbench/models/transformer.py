@@ -2,7 +2,8 @@
 
 Pre-norm blocks of causal self-attention and a gated feed-forward layer: RMSNorm (Zhang and Sennrich, 2019), rotary
 position embedding (RoPE; Su et al., 2021) and SwiGLU (Shazeer, 2020), no biases, embedding and output not tied. With
-`position="nope"` nothing tells the positions but the causal mask; others are in `lgbench.models.positions`. Weights
+`position="nope"` nothing tells the positions but the causal mask; others are in `lgbench.models.positions`. With
+`task_heads` or `task_units` a row uses only some heads or feed-forward units, which its task's tag decides. Weights
 exported by `lgbench export hf` give the same logits in `transformers`' LlamaForCausalLM.
 """
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from lgbench.models.architecture import Architecture
 from lgbench.models.linear import Linear
 from lgbench.models.positions import evaluated_positions, frequencies, random_positions, slopes
+from lgbench.models.task_masks import Unused, unused
 from lgbench.models.ternary import matrix
 
 NORM_EPSILON = 1e-6
@@ -27,10 +29,15 @@ class KeyValueCache:
 
     Args:
         layers: Number of layers.
+
+    Attributes:
+        length: Tokens read.
+        unused: What the rows do not use, which their beginning decides.
     """
 
     def __init__(self, layers: int) -> None:
         self.length = 0
+        self.unused: Unused | None = None
         self._capacity = _BLOCK
         self._stored: list[Tensor | None] = [None] * layers
         self._memory: list[Tensor | None] = [None] * layers
@@ -83,6 +90,7 @@ class KeyValueCache:
     def keep(self, rows: Tensor) -> None:
         """Drop every row of the batch but these, shape (kept,)."""
         self._stored = [None if stored is None else stored[:, rows] for stored in self._stored]
+        self.unused = None if self.unused is None else self.unused.of_rows(rows)
 
 
 class RMSNorm(nn.Module):
@@ -185,7 +193,14 @@ class Attention(nn.Module):
             return None
         return (self.slopes[:, None] * torch.arange(time, device=self.slopes.device))[:, None]
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor] | None,
+        cache: KeyValueCache | None,
+        layer: int,
+        off: Unused | None = None,
+    ) -> Tensor:
         """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
         batch, time, _ = x.shape
         heads = self.qkv(x).view(batch, time, 3, self.heads, self.size)
@@ -199,6 +214,8 @@ class Attention(nn.Module):
             mixed = attend_last(queries[:, :, -1:], *memory, filled, self.lean(filled))
         else:
             mixed = attend(queries, keys, values, self.lean(time))
+        if off is not None and off.heads is not None:
+            mixed = mixed.masked_fill(off.heads[:, :, None, None], 0)
         projected: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return projected
 
@@ -211,10 +228,13 @@ class FeedForward(nn.Module):
         self.gate_up = matrix(shape, shape.width, 2 * shape.hidden)
         self.down = matrix(shape, shape.hidden, shape.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., width) to the same shape."""
+    def forward(self, x: Tensor, off: Unused | None = None) -> Tensor:
+        """(batch, time, width) to the same shape."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        projected: Tensor = self.down(F.silu(gate) * up)
+        units = F.silu(gate) * up
+        if off is not None and off.units is not None:
+            units = units.masked_fill(off.units[:, None], 0)
+        projected: Tensor = self.down(units)
         return projected
 
 
@@ -228,11 +248,18 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(shape.width)
         self.feed_forward = FeedForward(shape)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None, layer: int) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor] | None,
+        cache: KeyValueCache | None,
+        layer: int,
+        off: Unused | None = None,
+    ) -> Tensor:
         """(batch, time, width) to the same shape, or with a cache in the last layer to (batch, 1, width)."""
-        mixed = self.attention(self.attention_norm(x), turn, cache, layer)
+        mixed = self.attention(self.attention_norm(x), turn, cache, layer, off)
         x = x[:, -mixed.shape[1] :] + mixed
-        added: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        added: Tensor = x + self.feed_forward(self.feed_forward_norm(x), off)
         return added
 
 
@@ -267,10 +294,12 @@ class Transformer(nn.Module):
         start, time = cache.length if cache is not None else 0, tokens.shape[1]
         x = self.embedding(tokens)
         turn = self.rotation(start, time, tokens.device, x.dtype, rows=tokens.shape[0])
+        off = unused(self.shape, tokens) if start == 0 else cache.unused if cache is not None else None
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, cache, layer)
+            x = block(x, turn, cache, layer, off)
         if cache is not None:
             cache.length += time
+            cache.unused = off
         logits: Tensor = self.head(self.norm(x))
         return logits
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,13 @@ def planned_build(plan: RunSpec) -> Build | None:
 
 
 def build_module(
-    settings: TrainingSettings, build: Build | None, *, seed: int, device: str, vocabulary_size: int = len(PUBLISHED)
+    settings: TrainingSettings,
+    build: Build | None,
+    *,
+    seed: int,
+    device: str,
+    vocabulary_size: int = len(PUBLISHED),
+    main_tag: int | None = None,
 ) -> nn.Module:
     """A module with fresh weights that depend on the seed, in training mode.
 
@@ -42,6 +50,7 @@ def build_module(
         seed: Of the initial weights.
         device: Where to put it.
         vocabulary_size: Tokens that it reads and writes.
+        main_tag: Of the main task, as in `RunSpec.architecture`.
 
     Raises:
         LgbenchError: The user's module does not map tokens to logits, or the model does not fit into the memory.
@@ -49,7 +58,8 @@ def build_module(
     # PyTorch's initialisers draw from its global generator, and a user's module knows no other.
     torch.manual_seed(int(Stream("lgbench", "weights", seed).words(1)[0] >> 1))
     if build is None:
-        return reference_model(settings.architecture, vocabulary_size, settings.initial_std).to(device)
+        shape = replace(settings.architecture, main_tag=main_tag)
+        return reference_model(shape, vocabulary_size, settings.initial_std).to(device)
     module = call_build(build, vocabulary_size)
     with user_code(f"The module, moved to {device},"):
         module = module.to(device)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lgbench.data.task import Domain, Family
-from lgbench.models.architecture import Architecture, Position
+from lgbench.models.architecture import Architecture, Position, Use
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
 Positive = Annotated[int, Field(ge=1)]
@@ -19,7 +19,7 @@ PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 # More is a mistake, or a stranger's record that would keep whoever trains it again busy for ever.
 MOST_EXAMPLES, MOST_WORKERS = 2**20, 256
-_SHAPE = tuple(field.name for field in fields(Architecture))
+_SHAPE = tuple(field.name for field in fields(Architecture) if field.name != "main_tag")
 _OF_THE_REFERENCE_MODEL = (*_SHAPE, "initial_std")
 
 
@@ -37,6 +37,9 @@ class TrainingSettings(BaseModel):
             `half-rope`; 0 for 0, 1, 2, ...
         weights: Of the blocks' matrices: `float`, or `ternary` for weights that are -s, 0 or s.
         head_size: Size of a head's queries, keys and values; `width / heads` if null, which `--set` takes as well.
+        task_heads: Which heads of each layer the tasks use: `all`; `half`, every task the first half; or `disjoint`,
+            the main task the first half and every other task the second, so that they share none.
+        task_units: Likewise which units of each feed-forward layer.
         initial_std: Standard deviation of the reference model's fresh matrices.
         steps: Optimizer steps.
         warmup: Share of the steps, at the start, in which the learning rate rises linearly from 0.
@@ -80,6 +83,8 @@ class TrainingSettings(BaseModel):
     position_range: Natural = 0
     weights: Literal["float", "ternary"] = "float"
     head_size: Annotated[Positive | None, BeforeValidator(lambda given: None if given == "null" else given)] = None
+    task_heads: Use = "all"
+    task_units: Use = "all"
     initial_std: PositiveReal = 0.02
     steps: Positive
     warmup: Share = 0.1
@@ -121,7 +126,7 @@ class TrainingSettings(BaseModel):
 
     @property
     def architecture(self) -> Architecture:
-        """The reference model's shape."""
+        """The reference model's shape, without the main task's tag, which is the group's."""
         return Architecture(**{name: getattr(self, name) for name in _SHAPE})
 
 

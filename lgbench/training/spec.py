@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Annotated, Any, Self
 
@@ -21,7 +21,9 @@ from pydantic import (
 from lgbench.data.groups import TRAINED_ARMS, Group
 from lgbench.data.mixtures import Mixture, Part, Parts, Stage
 from lgbench.data.suites import Suite, load_suite
+from lgbench.models.architecture import Architecture
 from lgbench.models.loading import check_texts
+from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.results.schema import Draft, Seed, Text
 from lgbench.training.method import ChosenMethod
 from lgbench.training.planned import Division as Division  # for the board, which knows plans
@@ -160,6 +162,14 @@ class RunSpec(BaseModel):
     def suite_group(self) -> Group:
         """The group as the suite defines it."""
         return self.loaded_suite.group(self.group)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The reference model's shape, with the main task's tag where heads or units are divided by it."""
+        shape = self.settings.architecture
+        if not shape.needs_main_tag:
+            return shape
+        return replace(shape, main_tag=suite_vocabulary(self.loaded_suite).task_tag(self.suite_group.main))
 
     @property
     def is_of_its_arm(self) -> bool:

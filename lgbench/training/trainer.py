@@ -177,7 +177,14 @@ class Training:
         self.plan, self.folder, self.device = plan, folder, device
         saved = saved_state(plan, folder, resume=resume, source=source_name(source))
         vocabulary = suite_vocabulary(plan.loaded_suite)
-        self.module = build_module(plan.settings, build, seed=plan.seed, device=device, vocabulary_size=len(vocabulary))
+        self.module = build_module(
+            plan.settings,
+            build,
+            seed=plan.seed,
+            device=device,
+            vocabulary_size=len(vocabulary),
+            main_tag=plan.architecture.main_tag,
+        )
         if saved is None and plan.start is not None:
             start_from(plan.start, self.module, vocabulary)
         self.optimizer = make_optimizer(self.module, plan.settings)
@@ -424,7 +431,7 @@ def checkpoint_record(plan: RunSpec, *, steps: int, data_changed: bool) -> Check
         vocabulary_version=VOCABULARY_VERSION,
         vocabulary_size=len(vocabulary),
         vocabulary=None if vocabulary is PUBLISHED else vocabulary.tokens,
-        architecture=plan.settings.architecture if plan.other_model is None else None,
+        architecture=plan.architecture if plan.other_model is None else None,
         build=plan.other_model,
         build_options=plan.model_options,
         suite=plan.suite,

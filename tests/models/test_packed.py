@@ -25,7 +25,8 @@ def settings_of(*changes: str) -> TrainingSettings:
 
 
 def module_of(settings: TrainingSettings) -> Transformer:
-    module = build_module(settings, None, seed=0, device="cpu")
+    tag = PUBLISHED.task_tag(STRINGS.main) if settings.architecture.needs_main_tag else None
+    module = build_module(settings, None, seed=0, device="cpu", main_tag=tag)
     assert isinstance(module, Transformer)
     for parameter in module.parameters():  # scales too, which are one at first
         nn.init.normal_(parameter, mean=float(parameter.ndim < 2), std=0.3)
@@ -46,13 +47,15 @@ def loss_and_gradient(loss: Tensor, module: nn.Module) -> list[Tensor | None]:
     [
         *("heads=1", "heads=2", "heads=8", "layers=1", "theta=100", "head_size=6", "weights=ternary"),
         *("position=nope", "position=alibi", "position=half-rope"),
+        "task_heads=disjoint task_units=half",
+        "task_heads=half task_units=disjoint",
     ],
 )
 @pytest.mark.parametrize("group", ["capitalize-reverse", "maze-trace"])
 def test_loss_and_every_gradient_are_those_of_the_plain_step_on_the_whole_batch(
     chunks: int, change: str, group: str
 ) -> None:
-    settings = settings_of(change)
+    settings = settings_of(*change.split())
     plain, packed = (module_of(settings).double() for _ in range(2))
     packed.load_state_dict(plain.state_dict())
     expected = loss_and_gradient(_double_loss(plain, batch_of(1, group=group)), plain)

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lgbench.models.task_masks import unused
 from lgbench.models.tokenizer import END, Vocabulary
 from lgbench.models.transformer import Transformer, rotate
 
-MOST_ROWS = 512
-"""Rows of a batch that are computed at a time: more take memory and no less time."""
 Edit = Callable[[int, Tensor], Tensor]
 """From a layer's number and its heads' outputs, shape (batch, time, heads, size), to the outputs to continue with."""
 
@@ -30,6 +29,7 @@ class HookedModel(ABC):
     Args:
         module: int64 tokens (batch, time) to logits.
         projections: The output matrix of each layer's attention, whose input holds the heads side by side.
+        head: The output layer, whose input is the final hidden state.
         heads: Of a layer.
         width: Of a projection's input.
 
@@ -37,11 +37,16 @@ class HookedModel(ABC):
         layers: Number of layers.
         heads: Heads of a layer.
         size: Of a head's output.
+        most_rows: Rows of a batch that are computed at a time: more take memory and no less time.
     """
 
-    def __init__(self, module: nn.Module, projections: Sequence[nn.Module], *, heads: int, width: int) -> None:
+    most_rows = 512
+
+    def __init__(
+        self, module: nn.Module, projections: Sequence[nn.Module], head: nn.Module, *, heads: int, width: int
+    ) -> None:
         self.module = module.eval()
-        self._projections = projections
+        self._projections, self._head = projections, head
         self.layers, self.heads, self.size = len(projections), heads, width // heads
 
     @abstractmethod
@@ -51,6 +56,14 @@ class HookedModel(ABC):
         Raises:
             LgbenchError: The vocabulary lacks the task or a character.
         """
+
+    @abstractmethod
+    def places(self, task: str, prompt: str) -> list[int] | None:
+        """Where a row has each character of a prompt; None where a token holds several."""
+
+    @abstractmethod
+    def texts(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token."""
 
     @abstractmethod
     def attention(self, tokens: Tensor) -> Tensor:
@@ -79,6 +92,17 @@ class HookedModel(ABC):
         return torch.stack([kept[layer] for layer in range(self.layers)])
 
     @torch.inference_mode()
+    def final_states(self, tokens: Tensor) -> Tensor:
+        """What the output layer reads at the last position, shape (batch, width)."""
+        read: list[Tensor] = []
+        handle = self._head.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0][:, -1]))
+        try:
+            self._forward(tokens, tokens.shape[1] - 1)
+        finally:
+            handle.remove()
+        return read[0]
+
+    @torch.inference_mode()
     def logits(self, tokens: Tensor, masks: Tensor, values: Tensor, *, start: int = 0) -> Tensor:
         """Logits with some heads' outputs replaced, for several choices of heads.
 
@@ -91,7 +115,7 @@ class HookedModel(ABC):
         Returns:
             Shape (variants, batch, time - start, vocabulary).
         """
-        count = max(1, MOST_ROWS // tokens.shape[0])
+        count = max(1, self.most_rows // tokens.shape[0])
         first = masks.any(dim=2).int().argmax(dim=1)  # so that variants which begin in one layer stand together
         order = first.argsort(stable=True)
         parts = [self._variants(tokens, masks[part], values, start) for part in torch.split(order, count)]
@@ -99,7 +123,7 @@ class HookedModel(ABC):
         return found
 
     def _variants(self, tokens: Tensor, masks: Tensor, values: Tensor, start: int) -> Tensor:
-        """As `logits`, at most `MOST_ROWS` rows: here, all variants side by side in one batch, from the first layer."""
+        """As `logits`, at most `most_rows` rows: here, all variants side by side in one batch, from the first layer."""
         with self._edited(lambda layer, mixed: replaced(mixed, masks[:, layer], values[layer])):
             found = self._forward(tokens.repeat(len(masks), 1), start)
         return torch.unflatten(found, 0, (len(masks), tokens.shape[0]))
@@ -149,6 +173,7 @@ class HookedTransformer(HookedModel):
         super().__init__(
             module,
             [each.out for each in attentions],
+            module.head,
             heads=shape.heads,
             width=shape.heads * shape.size_per_head,
         )
@@ -157,6 +182,20 @@ class HookedTransformer(HookedModel):
     def encode(self, task: str, prompt: str, target: str) -> tuple[list[int], list[int]]:
         """As training has them: begin, the task's tag and the prompt; the target and the end."""
         return self._vocabulary.encode_prompt(task, prompt), [*self._vocabulary.encode(target), END]
+
+    def tag(self, task: str) -> int:
+        """The token of a task's tag."""
+        return self._vocabulary.task_tag(task)
+
+    def places(self, task: str, prompt: str) -> list[int] | None:
+        """Behind begin and the tag."""
+        row = self._vocabulary.encode_prompt(task, prompt)
+        first = len(row) - len(prompt)
+        return list(range(first, len(row))) if first == len(self._vocabulary.encode_prompt(task, "")) else None
+
+    def texts(self, tokens: Sequence[int]) -> list[str]:
+        """As the vocabulary has them."""
+        return [self._vocabulary.tokens[number] for number in tokens]
 
     @torch.inference_mode()
     def attention(self, tokens: Tensor) -> Tensor:
@@ -192,9 +231,9 @@ class HookedTransformer(HookedModel):
 
     def _forward(self, tokens: Tensor, start: int) -> Tensor:
         turn = self._turn(tokens)
-        x = self._model.embedding(tokens)
+        x, off = self._model.embedding(tokens), unused(self._model.shape, tokens)
         for layer, block in enumerate(self._model.blocks):
-            x = block(x, turn, None, layer)
+            x = block(x, turn, None, layer, off)
         return self._read_out(x, start)
 
     def _turn(self, tokens: Tensor) -> Any:
@@ -209,7 +248,7 @@ class HookedTransformer(HookedModel):
         touched = masks.any(dim=2)
         first = torch.where(touched.any(dim=1), touched.int().argmax(dim=1), self.layers - 1)
         order: list[int] = []
-        plain = self._model.embedding(tokens)
+        plain, off = self._model.embedding(tokens), unused(self._model.shape, tokens)
         edited = plain[:0]
         for layer, block in enumerate(self._model.blocks):
             begun = (first == layer).nonzero()[:, 0].tolist()
@@ -218,9 +257,9 @@ class HookedTransformer(HookedModel):
                 edited = torch.cat([edited, plain.repeat(len(begun), 1, 1)])
                 here = masks[order, layer]
                 with self._edited(lambda _, mixed, here=here, of=values[layer]: replaced(mixed, here, of)):  # type: ignore[misc]
-                    edited = block(edited, turn, None, layer)
+                    edited = block(edited, turn, None, layer, None if off is None else off.repeated(len(order)))
             if len(order) < len(masks):
-                plain = block(plain, turn, None, layer)
+                plain = block(plain, turn, None, layer, off)
         logits = torch.unflatten(self._read_out(edited, start), 0, (len(masks), batch))
         return logits[torch.tensor(order).argsort()]
 

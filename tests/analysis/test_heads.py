@@ -123,7 +123,7 @@ def test_many_choices_at_once_equal_one_after_another(position: str, monkeypatch
     torch.testing.assert_close(model.logits(tokens, masks, values), one_by_one, atol=1e-4, rtol=1e-4)
     plain = HookedModel._variants(model, tokens, masks, values, 0)
     torch.testing.assert_close(plain, one_by_one, atol=1e-4, rtol=1e-4)
-    monkeypatch.setattr("lgbench.analysis.hooked.MOST_ROWS", 9)  # two variants at a time
+    monkeypatch.setattr(model, "most_rows", 9)  # two variants at a time
     torch.testing.assert_close(model.logits(tokens, masks, values), one_by_one, atol=1e-4, rtol=1e-4)
 
 

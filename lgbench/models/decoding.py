@@ -29,7 +29,13 @@ _NEAR_TIE = 1e-4
 
 
 class Reader(Protocol):
-    """Gives the next tokens of a batch of rows, asked again and again as they grow."""
+    """Gives the next tokens of a batch of rows, asked again and again as they grow.
+
+    Attributes:
+        last: The logits by which it chose last, shape (batch, vocabulary).
+    """
+
+    last: Tensor
 
     def begin(self, prompts: Tensor) -> None:
         """Another batch follows, of these rows, shape (batch, time)."""
@@ -57,7 +63,14 @@ def make_reader(module: nn.Module) -> Reader:
 
 
 @torch.inference_mode()
-def greedy(reader: Reader, prompts: Tensor, cap: int, *, give_up: threading.Event | None = None) -> list[list[int]]:
+def greedy(
+    reader: Reader,
+    prompts: Tensor,
+    cap: int,
+    *,
+    give_up: threading.Event | None = None,
+    on_token: Callable[[Sequence[int], Tensor, Tensor], None] | None = None,
+) -> list[list[int]]:
     """The tokens that follow each row, the likeliest each time, up to and with the end token.
 
     Rows leave the batch when they end.
@@ -67,6 +80,8 @@ def greedy(reader: Reader, prompts: Tensor, cap: int, *, give_up: threading.Even
         prompts: Rows of equal length without padding, int64, shape (batch, time).
         cap: The most tokens to write. A row without an end token was stopped by it.
         give_up: Once it is set, rows end at the next token.
+        on_token: Called with the rows that are still written, the logits of their next token, shape (rows, vocabulary),
+            and the token chosen, shape (rows,).
 
     Raises:
         LgbenchError: The module's logits have another shape or are not numbers, or its `step` differs from `forward`.
@@ -77,6 +92,8 @@ def greedy(reader: Reader, prompts: Tensor, cap: int, *, give_up: threading.Even
     sequences = prompts
     for _ in range(cap):
         chosen = reader.next_tokens(sequences)
+        if on_token is not None:
+            on_token(rows, reader.last, chosen)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             written[row].append(token)
         sequences = torch.cat((sequences, chosen[:, None]), dim=1)
@@ -94,6 +111,8 @@ def greedy(reader: Reader, prompts: Tensor, cap: int, *, give_up: threading.Even
 class _PlainReader:
     """Asks a module for the next token of whole rows."""
 
+    last: Tensor
+
     def __init__(self, module: nn.Module) -> None:
         self._module = module
 
@@ -108,7 +127,8 @@ class _PlainReader:
                 f"The module, given tokens of shape {tuple(sequences.shape)}, returned {given}. It must return logits "
                 "of shape (batch, time, vocabulary)."
             )
-        return _numbers(logits[:, -1], sequences).argmax(dim=-1)
+        self.last = _numbers(logits[:, -1], sequences)
+        return self.last.argmax(dim=-1)
 
     def keep(self, rows: Tensor) -> None:
         """Nothing is remembered of any row."""
@@ -119,6 +139,8 @@ class _PlainReader:
 
 class _SteppingReader:
     """Asks a module that offers `step` for the next token, giving it only what it has not read."""
+
+    last: Tensor
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -136,7 +158,7 @@ class _SteppingReader:
     def next_tokens(self, sequences: Tensor) -> Tensor:
         logits, self._state = take_step(self._stepping, sequences[:, self._read :], self._state)
         self._read = sequences.shape[1]
-        last = _numbers(logits[:, -1], sequences)
+        self.last = last = _numbers(logits[:, -1], sequences)
         chosen = last.argmax(dim=-1)
         near = _nearly_tied(last, margin(last))
         if len(near) > 0:
@@ -179,6 +201,8 @@ def _nearly_tied(last: Tensor, apart: Tensor) -> Tensor:
 class _CachedReader:
     """Asks a transformer for the next token, giving it only what it has not read."""
 
+    last: Tensor
+
     def __init__(self, module: Transformer) -> None:
         self._module = module
         self._cache = KeyValueCache(module.shape.layers)
@@ -189,7 +213,7 @@ class _CachedReader:
         self._cache.begin(2 * prompts.shape[1])
 
     def next_tokens(self, sequences: Tensor) -> Tensor:
-        logits = self._module(sequences[:, self._cache.length :], self._cache)[:, 0]
+        self.last = logits = self._module(sequences[:, self._cache.length :], self._cache)[:, 0]
         best, chosen = logits.topk(2, dim=-1)
         near = best[:, 0] - best[:, 1] <= _NEAR_TIE * best.abs().amax(dim=-1)
         for row in near.nonzero()[:, 0].tolist():

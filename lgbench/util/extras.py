@@ -16,6 +16,7 @@ EXTRAS = {
     "regroup": ("torch", "safetensors", "sklearn"),
     "site": ("jinja2", "plotly"),
     "tensorboard": ("torch", "safetensors", "tensorboard"),
+    "analysis": ("torch", "safetensors", "sklearn"),
 }
 """What always needs an extra needs of it, by the names that packages are imported by."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lgbench.results.schema import Count, Draft, Name, Seed, Sha256, Text
+from lgbench.results.schema import Count, Draft, Name, PromptStyle, Seed, Sha256, Text
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import write_errors
 from lgbench.util.records import read_record, write_record
@@ -47,11 +47,12 @@ class ModelSource(Strict):
 
     Attributes:
         model: As named by the user.
-        weights_sha256: Of the file of its weights.
-        group: The group that it was trained on.
-        arm: How it was trained.
-        seed: Its training seed.
-        steps: Training steps done.
+        weights_sha256: Of the file of its weights; of a Hugging Face model over all of them.
+        group: The group that it was trained on, or whose tasks it is asked.
+        arm: How it was trained; `open` where that is not known.
+        seed: Its training seed; null where it is not known.
+        steps: Training steps done; null likewise.
+        prompt: How a Hugging Face model is asked; null for a reference model.
         layers: Number of blocks.
         heads: Attention heads of a block.
         tasks: What it was trained on, and to which length.
@@ -61,8 +62,9 @@ class ModelSource(Strict):
     weights_sha256: Sha256
     group: Name
     arm: Name
-    seed: Seed
-    steps: Count
+    seed: Seed | None
+    steps: Count | None
+    prompt: PromptStyle | None = None
     layers: Annotated[int, Field(ge=1)]
     heads: Annotated[int, Field(ge=1)]
     tasks: dict[Name, Count]

@@ -49,7 +49,7 @@ class HuggingFacePredictor(StreamingPredictor):
         self._tokenizer = checkpoint.tokenizer
         self._style = style
         self._model = checkpoint.model
-        self._ends = _end_tokens(checkpoint)
+        self._ends = end_tokens(checkpoint)
         self._encoder = PromptEncoder(self._tokenizer, style, ends=self._ends, template_name=chat_template)
         self._suite = load_suite("mini-v1")
         self._limit = ContextLimit(checkpoint.model)
@@ -153,7 +153,7 @@ class HuggingFacePredictor(StreamingPredictor):
         return CLOSE_TAG in self._decode(new[-_STOP_TOKENS:])
 
 
-def _end_tokens(checkpoint: Checkpoint) -> frozenset[int]:
+def end_tokens(checkpoint: Checkpoint) -> frozenset[int]:
     """The end tokens that the tokenizer and the model's generation settings name.
 
     Raises:

@@ -6,7 +6,7 @@ None of them shows that sharing heads *causes* transfer: that takes training wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from lgbench.analysis.nulls import (
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
 from lgbench.analysis.questions import Questions, check_trained, draw_questions
+from lgbench.analysis.records import check_same, read_analysis, write_analysis
 from lgbench.analysis.reuse_record import (
     FEWEST_SETS,
     LEAST_DAMAGE,
@@ -44,9 +45,6 @@ from lgbench.analysis.teacher import Rows
 from lgbench.data.groups import Group, Zone
 from lgbench.results.schema import Draft
 from lgbench.util.errors import LgbenchError
-
-if TYPE_CHECKING:
-    pass
 
 _ORDERS = 99
 _SIZES_OF_AREA = 8
@@ -123,6 +121,7 @@ def analyze_reuse(
     lengths: Sequence[int] = (),
     ablation: Ablation = "resample",
     examples: int = 128,
+    path: Path | None = None,
     report: Report = silent,
 ) -> ReuseRecord:
     """Test whether the main task of a model uses the heads of other tasks.
@@ -134,11 +133,12 @@ def analyze_reuse(
         lengths: Some in distribution and in the transfer zone if empty.
         ablation: What heads are replaced by.
         examples: Of each task and length.
+        path: Where the record is kept after every other task. What is there is taken up.
         report: Called before every part.
 
     Raises:
-        LgbenchError: There is no other task, the model was not trained on one, or at no length in distribution all are
-            learned.
+        LgbenchError: There is no other task, the model was not trained on one, at no length in distribution all are
+            learned, or `path` holds another analysis.
     """
     suite, source = opened.suite, opened.source
     group = suite.group(source.group)
@@ -155,26 +155,33 @@ def analyze_reuse(
     lab = Lab(opened, {each: draw_questions(suite, tasks, each, examples) for each in asked}, ablation)
     report(Progress(0, len(chosen) + 1, "head maps"))
     primary = _primary(lab, group, asked, tasks, model=source.model)
-    maps = {task: _importance(lab, task, primary) for task in tasks}
-    size = max(1, round(source.layers * source.heads / 4))
-    found = []
-    for number, task in enumerate(chosen, start=1):
-        report(Progress(number, len(chosen) + 1, f"tests of {task}"))
-        found.append(_other(lab, group, main, task, unrelated, maps, asked, primary, size))
-    return ReuseRecord(
+    record = ReuseRecord(
         suite=suite.name,
         draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
         source=source,
         examples=examples,
         ablation=ablation,
         main=main,
+        tasks=tuple(chosen),
         unrelated=unrelated,
         lengths=asked,
         primary=primary,
-        size=size,
+        size=max(1, round(source.layers * source.heads / 4)),
         data=tuple(cell for each in lab.questions.values() for cell in each.cells()),
-        others=tuple(found),
     )
+    if path is not None and path.exists():
+        found = read_analysis(path, ReuseRecord)
+        check_same(found, record, path, tuple(name for name in ReuseRecord.model_fields if name != "others"))
+        record = found
+    missing = [task for task in chosen if not record.done(task)]
+    maps = {task: _importance(lab, task, primary) for task in tasks} if missing else {}
+    for number, task in enumerate(missing, start=1 + len(chosen) - len(missing)):
+        report(Progress(number, len(chosen) + 1, f"tests of {task}"))
+        tested = _other(lab, group, main, task, unrelated, maps, asked, primary, record.size)
+        record = record.model_copy(update={"others": (*record.others, tested)})
+        if path is not None:
+            write_analysis(path, record)
+    return record
 
 
 def _primary(lab: Lab, group: Group, lengths: Sequence[int], tasks: Sequence[str], *, model: str) -> tuple[int, ...]:

@@ -143,12 +143,13 @@ class ReuseRecord(AnalysisRecord):
         examples: Of each task and length.
         ablation: What heads are replaced by.
         main: The main task.
+        tasks: The other tasks that are tested.
         unrelated: A task that the model knows and that the user calls unrelated.
         lengths: Ascending.
         primary: Those in distribution that all tasks have learned, which importance is measured at.
         size: Heads of a set.
         data: What was asked.
-        others: The other tasks.
+        others: The tests of those that are done.
     """
 
     analysis: Literal["reuse"] = "reuse"
@@ -156,12 +157,17 @@ class ReuseRecord(AnalysisRecord):
     examples: Count
     ablation: Ablation
     main: Name
+    tasks: tuple[Name, ...]
     unrelated: Name | None
     lengths: tuple[Count, ...]
     primary: tuple[Count, ...]
     size: Count
     data: tuple[DataCell, ...]
-    others: tuple[OtherTask, ...]
+    others: tuple[OtherTask, ...] = ()
+
+    def done(self, task: str) -> bool:
+        """Whether the tests of a task are."""
+        return any(each.task == task for each in self.others)
 
     def frame(self) -> pd.DataFrame:
         """A row for each test of each other task, with what was observed and its p-value."""

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from lgbench.cli._analysis import (
+    AnyModel,
+    Checkpoint,
+    Examples,
+    OfGroup,
+    Output,
+    head_named,
+    opening,
+    reporter,
+    say_written,
+    write_tables,
+)
 from lgbench.cli._folders import finished_runs, read_result
 from lgbench.cli._group import Group
 from lgbench.cli._opening import open_named
-from lgbench.cli._options import Device, DraftName, Lengths, Quiet, Tasks, listed, listed_lengths
+from lgbench.cli._options import (
+    Device,
+    DraftName,
+    Lengths,
+    ModelOptions,
+    Quiet,
+    Tasks,
+    listed,
+    listed_lengths,
+)
 from lgbench.util.extras import require_extra
-from lgbench.util.text import LONGEST_PATH, plain
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lgbench.analysis.progress import Progress, Report
-    from lgbench.analysis.records import AnalysisRecord
 
 app = typer.Typer(cls=Group, help="Look into a model, and at what goes wrong in its replies.", no_args_is_help=True)
-
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="DIR", help="Write the record, tables and pictures here.", show_default="none"
-    ),
-]
 
 
 @app.command()
@@ -51,7 +58,7 @@ def errors(
     wrong = any(cell.kinds for run in record.runs for cell in run.cells)
     print_parts(tabulate_errors(record) if wrong else ["No reply is wrong."])
     if output is not None:
-        _write(
+        write_tables(
             output, "errors", record, {"cells": record.frame(), "chains": record.chains(), "targets": record.targets()}
         )
         if wrong:
@@ -59,16 +66,12 @@ def errors(
             from lgbench.plotting import write_picture
 
             write_picture(error_kinds(record), output / "errors.svg")
-        _say_written(output)
-
-
-Checkpoint = Annotated[str, typer.Argument(metavar="MODEL", help="A run's folder, a checkpoint, or as tiny:transfer.")]
-Examples = Annotated[int, typer.Option(min=16, help="Examples of each task and length.")]
+        say_written(output)
 
 
 @app.command()
 def heads(
-    model: Checkpoint,
+    model: AnyModel,
     task: Tasks = None,
     length: Lengths = None,
     ablation: Annotated[
@@ -79,6 +82,8 @@ def heads(
     output: Output = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    group: OfGroup = None,
+    model_option: ModelOptions = None,
     suite: DraftName = None,
 ) -> None:
     """Remove each attention head in turn, and say what each task of a model loses. With --output, rerun to resume."""
@@ -93,13 +98,13 @@ def heads(
     from lgbench.cli._report import print_parts
 
     record = analyze_heads(
-        open_model(model, device=device),
+        open_model(model, **opening(device, group, model_option, suite)),
         tasks=listed(task),
         lengths=listed_lengths(length),
         ablations=ablations_named(listed(ablation)),
         examples=examples,
         path=None if output is None else output / "heads.json",
-        report=_reporter(quiet=quiet),
+        report=reporter(quiet=quiet),
     )
     print_parts(tabulate_heads(record))
     if output is not None:
@@ -107,16 +112,16 @@ def heads(
         from lgbench.plotting import write_picture
 
         tables = {"maps": record.frame(), "positions": record.positions(), "distances": record.distances()}
-        _write(output, "heads", record, tables)
+        write_tables(output, "heads", record, tables)
         for each in record.ablations:
             for metric in METRICS:
                 write_picture(head_maps(record, each, metric), output / f"heads-{each}-{metric}.svg")
-        _say_written(output)
+        say_written(output)
 
 
 @app.command()
 def reuse(
-    model: Checkpoint,
+    model: AnyModel,
     task: Tasks = None,
     unrelated: Annotated[
         str | None,
@@ -128,10 +133,14 @@ def reuse(
     output: Output = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    group: OfGroup = None,
+    model_option: ModelOptions = None,
     suite: DraftName = None,
 ) -> None:
-    """Test whether the main task of a model uses the attention heads of its other tasks."""
+    """Test whether the main task of a model uses other tasks' attention heads. With --output, rerun to resume."""
     require_extra("torch", purpose="`lgbench analyze reuse`")
+    if output is not None:
+        require_extra("plot", purpose="A picture")
     open_named(suite)
     from lgbench.analysis.ablation import ablations_named
     from lgbench.analysis.opening import open_model
@@ -141,18 +150,196 @@ def reuse(
 
     (kind,) = ablations_named([ablation])
     record = analyze_reuse(
-        open_model(model, device=device),
+        open_model(model, **opening(device, group, model_option, suite)),
         others=listed(task),
         unrelated=unrelated,
         lengths=listed_lengths(length),
         ablation=kind,
         examples=examples,
-        report=_reporter(quiet=quiet),
+        path=None if output is None else output / "reuse.json",
+        report=reporter(quiet=quiet),
     )
     print_parts(tabulate_reuse(record))
     if output is not None:
-        _write(output, "reuse", record, {"tests": record.frame()})
-        _say_written(output)
+        from lgbench.analysis.reuse_pictures import null_distributions
+        from lgbench.plotting import write_picture
+
+        write_tables(output, "reuse", record, {"tests": record.frame()})
+        write_picture(null_distributions(record), output / "reuse.svg")
+        say_written(output)
+
+
+@app.command()
+def attention(
+    model: AnyModel,
+    task: Tasks = None,
+    length: Lengths = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Draw the patterns of this prompt; may be repeated.", show_default="the first example"),
+    ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER.HEAD",
+            help="Draw this head, or several joined by commas; may be repeated.",
+            show_default="all",
+        ),
+    ] = None,
+    examples: Examples = 128,
+    output: Output = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    group: OfGroup = None,
+    model_option: ModelOptions = None,
+    suite: DraftName = None,
+) -> None:
+    """Say how much attention goes where the target comes from, and draw the attention on single prompts."""
+    require_extra("torch", purpose="`lgbench analyze attention`")
+    if output is not None:
+        require_extra("plot", purpose="A picture")
+    open_named(suite)
+    from lgbench.analysis.attention import analyze_attention
+    from lgbench.analysis.attention_tables import tabulate_attention
+    from lgbench.analysis.opening import open_model
+    from lgbench.cli._report import print_parts
+
+    record = analyze_attention(
+        open_model(model, **opening(device, group, model_option, suite)),
+        tasks=listed(task),
+        lengths=listed_lengths(length),
+        prompts=prompt or [],
+        heads=[head_named(text) for text in listed(head)],
+        examples=examples,
+        report=reporter(quiet=quiet),
+    )
+    print_parts(tabulate_attention(record))
+    if output is not None:
+        from lgbench.analysis.attention_pictures import attention_pattern, source_shares
+        from lgbench.plotting import write_picture
+
+        write_tables(output, "attention", record, {"shares": record.frame()})
+        if record.shares:
+            write_picture(source_shares(record), output / "attention-shares.svg")
+        for number, each in enumerate(record.patterns):
+            write_picture(attention_pattern(each), output / f"attention-{each.task}-{number}.svg")
+        say_written(output)
+
+
+@app.command()
+def confidence(
+    model: Checkpoint,
+    task: Tasks = None,
+    length: Lengths = None,
+    examples: Examples = 256,
+    output: Output = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    suite: DraftName = None,
+) -> None:
+    """Say whether a model knows when an input is too long for it. With --output, rerun to resume."""
+    require_extra("analysis", purpose="`lgbench analyze confidence`")
+    if output is not None:
+        require_extra("plot", purpose="A picture")
+    open_named(suite)
+    from lgbench.analysis.confidence import analyze_confidence
+    from lgbench.analysis.confidence_tables import tabulate_confidence
+    from lgbench.analysis.opening import open_model
+    from lgbench.cli._report import print_parts
+
+    record = analyze_confidence(
+        open_model(model, device=device),
+        tasks=listed(task),
+        lengths=listed_lengths(length),
+        examples=examples,
+        path=None if output is None else output / "confidence.json",
+        report=reporter(quiet=quiet),
+    )
+    print_parts(tabulate_confidence(record))
+    if output is not None:
+        from lgbench.analysis.confidence_pictures import reliability_diagrams, risk_curves
+        from lgbench.plotting import write_picture
+
+        tables = {each: record.answers(each) for each in ("novelty", "selection", "calibration")}
+        write_tables(output, "confidence", record, {"replies": record.frame(), **tables})
+        write_picture(reliability_diagrams(record), output / "confidence-reliability.svg")
+        if record.selection:
+            write_picture(risk_curves(record), output / "confidence-risk.svg")
+        say_written(output)
+
+
+@app.command()
+def relatedness(
+    model: Checkpoint,
+    task: Tasks = None,
+    length: Lengths = None,
+    examples: Examples = 128,
+    output: Output = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    suite: DraftName = None,
+) -> None:
+    """Say how alike each pair of tasks is to a model: gradients, heads, states, attention, mixed tags."""
+    require_extra("torch", purpose="`lgbench analyze relatedness`")
+    if output is not None:
+        require_extra("plot", purpose="A picture")
+    open_named(suite)
+    from lgbench.analysis.opening import open_model
+    from lgbench.analysis.relatedness import analyze_relatedness
+    from lgbench.analysis.relatedness_views import tabulate_relatedness, tag_mixtures
+    from lgbench.cli._report import print_parts
+
+    record = analyze_relatedness(
+        open_model(model, device=device),
+        tasks=listed(task),
+        lengths=listed_lengths(length),
+        examples=examples,
+        report=reporter(quiet=quiet),
+    )
+    print_parts(tabulate_relatedness(record))
+    if output is not None:
+        from lgbench.plotting import write_picture
+
+        write_tables(output, "relatedness", record, {"pairs": record.frame(), "mixtures": record.mixtures()})
+        if any(each.mixtures is not None for each in record.relations):
+            write_picture(tag_mixtures(record), output / "relatedness-tags.svg")
+        say_written(output)
+
+
+@app.command()
+def points(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run with --hook keep-points.")],
+    length: Lengths = None,
+    examples: Examples = 64,
+    output: Output = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    suite: DraftName = None,
+) -> None:
+    """Follow the paper's two measures over training, beside the generalization gap. With --output, rerun to resume."""
+    require_extra("torch", purpose="`lgbench analyze points`")
+    if output is not None:
+        require_extra("plot", purpose="A picture")
+    open_named(suite)
+    from lgbench.analysis.points import analyze_points
+    from lgbench.analysis.points_views import measures_over_training, tabulate_points
+    from lgbench.cli._report import print_parts
+
+    record = analyze_points(
+        run,
+        lengths=listed_lengths(length),
+        examples=examples,
+        path=None if output is None else output / "points.json",
+        report=reporter(quiet=quiet),
+        device=device,
+    )
+    print_parts(tabulate_points(record))
+    if output is not None:
+        from lgbench.plotting import write_picture
+
+        write_tables(output, "points", record, {"measures": record.frame(), "correlations": record.correlations()})
+        write_picture(measures_over_training(record), output / "points.svg")
+        say_written(output)
 
 
 @app.command()
@@ -180,38 +367,13 @@ def superposition(
         others=listed(task),
         lengths=listed_lengths(length),
         examples=examples,
-        report=_reporter(quiet=quiet),
+        report=reporter(quiet=quiet),
     )
     print_parts(tabulate_superposition(record))
     if output is not None:
         from lgbench.analysis.superposition_pictures import superposition_curves
         from lgbench.plotting import write_picture
 
-        _write(output, "superposition", record, {"mixtures": record.frame()})
+        write_tables(output, "superposition", record, {"mixtures": record.frame()})
         write_picture(superposition_curves(record), output / "superposition.svg")
-        _say_written(output)
-
-
-def _reporter(*, quiet: bool) -> Report:
-    """A line on stderr for each part."""
-
-    def report(progress: Progress) -> None:
-        if not quiet and progress.done < progress.total:
-            typer.echo(f"[{progress.done + 1}/{progress.total}] {progress.what} ...", err=True)
-
-    return report
-
-
-def _write(output: Path, name: str, record: AnalysisRecord, tables: dict[str, pd.DataFrame]) -> None:
-    """The record as NAME.json, and each table as NAME-TABLE.csv."""
-    from lgbench.analysis.records import write_analysis
-    from lgbench.util.files import write_atomically, write_errors
-
-    write_analysis(output / f"{name}.json", record)
-    with write_errors(output):
-        for table, frame in tables.items():
-            write_atomically(output / f"{name}-{table}.csv", frame.to_csv(index=False).encode())
-
-
-def _say_written(output: Path) -> None:
-    typer.echo(f"Wrote {plain(output, limit=LONGEST_PATH)}")
+        say_written(output)

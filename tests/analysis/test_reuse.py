@@ -246,10 +246,18 @@ def test_what_cannot_be_tested(model: str, options: dict[str, Any], sentence: st
 
 @pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
-    arguments = ["analyze", "reuse", "tiny:control", "--examples", "16", "--length", "4,10", "-o", str(tmp_path), "-q"]
+    pytest.importorskip("matplotlib")
+    arguments = ["analyze", "reuse", "tiny:control", "--examples", "16", "--length", "4,10", "-o", str(tmp_path)]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "capitalize_reverse with the heads of repeat_first" in done.stdout
     assert "causes transfer" in done.stdout
-    assert read_analysis(tmp_path / "reuse.json", ReuseRecord).main == "capitalize_reverse"
-    assert (tmp_path / "reuse-tests.csv").exists()
+    record = read_analysis(tmp_path / "reuse.json", ReuseRecord)
+    assert (record.main, record.tasks) == ("capitalize_reverse", ("repeat_first",))
+    assert {path.name for path in tmp_path.iterdir()} == {"reuse.json", "reuse-tests.csv", "reuse.svg"}
+    again = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "tests of repeat_first" in done.stderr
+    assert "tests of repeat_first" not in again.stderr
+    assert again.stdout == done.stdout
+    other = CliRunner().invoke(app, [*arguments, "--ablation", "zero"])
+    assert "holds another analysis: its ablation is resample, not zero" in str(other.exception)

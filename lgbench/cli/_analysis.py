@@ -1,0 +1,74 @@
+"""What the commands of `lgbench analyze` have in common: their options, how a model is opened, what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lgbench.cli._options import model_options
+from lgbench.util.errors import LgbenchError
+from lgbench.util.text import LONGEST_PATH, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lgbench.analysis.progress import Progress, Report
+    from lgbench.analysis.records import AnalysisRecord
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="DIR", help="Write the record, tables and pictures here.", show_default="none"
+    ),
+]
+Checkpoint = Annotated[str, typer.Argument(metavar="MODEL", help="A run's folder, a checkpoint, or as tiny:transfer.")]
+AnyModel = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A run's folder, a checkpoint, as tiny:transfer, or hf:PATH_OR_ID."),
+]
+OfGroup = Annotated[
+    str | None,
+    typer.Option("--group", help="Of hf:..., the group whose tasks it knows.", show_default="none"),
+]
+Examples = Annotated[int, typer.Option(min=16, help="Examples of each task and length.")]
+
+
+def opening(device: str, group: str | None, model_option: list[str] | None, suite: str | None) -> dict[str, Any]:
+    """How to open a model, beside its name."""
+    options = model_options(model_option or [])
+    return {"device": device, "group": group, "options": options, "suite": suite or "mini-v1"}
+
+
+def head_named(text: str) -> tuple[int, int]:
+    """A head as LAYER.HEAD."""
+    layer, _, number = text.partition(".")
+    if not (layer.isdecimal() and number.isdecimal()):
+        raise LgbenchError(f"{text!r} is no head. Write its layer and number, both from 0, as in --head 1.3.")
+    return int(layer), int(number)
+
+
+def reporter(*, quiet: bool) -> Report:
+    """A line on stderr for each part."""
+
+    def report(progress: Progress) -> None:
+        if not quiet and progress.done < progress.total:
+            typer.echo(f"[{progress.done + 1}/{progress.total}] {progress.what} ...", err=True)
+
+    return report
+
+
+def write_tables(output: Path, name: str, record: AnalysisRecord, tables: dict[str, pd.DataFrame]) -> None:
+    """The record as NAME.json, and each table as NAME-TABLE.csv."""
+    from lgbench.analysis.records import write_analysis
+    from lgbench.util.files import write_atomically, write_errors
+
+    write_analysis(output / f"{name}.json", record)
+    with write_errors(output):
+        for table, frame in tables.items():
+            write_atomically(output / f"{name}-{table}.csv", frame.to_csv(index=False).encode())
+
+
+def say_written(output: Path) -> None:
+    typer.echo(f"Wrote {plain(output, limit=LONGEST_PATH)}")

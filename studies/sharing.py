@@ -1,8 +1,9 @@
 """Does sharing heads cause the transfer? An experiment registered before its first run: studies/README.md has the rule.
 
 The arm `transfer` is trained four times: the tasks share one half of the heads, or the main task has one half and the
-auxiliaries the other; and the same with the units of the feed-forward layers. A task has half of them each time, so
-that the two models of a pair differ in one thing: whether the main task and the auxiliaries use the same ones.
+auxiliaries the other; and the same with the units of the feed-forward layers. There are twice as many as in the preset,
+so that each task has as many as there, and the two models of a pair differ in one thing: whether the main task and the
+auxiliaries use the same ones.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from lgbench.experiments.base import Report, Run, SuiteExperiment
 from lgbench.experiments.monitor import Monitor
+from lgbench.models.architecture import Architecture
 from lgbench.util.tables import Table
 
 LEAST_EFFECT = Fraction(1, 10)
@@ -50,12 +52,7 @@ class Outcome(NamedTuple):
     auxiliaries: Mapping[str, Fraction]
 
 
-CONDITIONS: Mapping[str, tuple[str, ...]] = {
-    "shared-heads": ("task_heads=half",),
-    "disjoint-heads": ("task_heads=disjoint",),
-    "shared-units": ("task_units=half",),
-    "disjoint-units": ("task_units=disjoint",),
-}
+CONDITIONS = ("shared-heads", "disjoint-heads", "shared-units", "disjoint-units")
 CONTRASTS = (
     Contrast("heads", "shared-heads", "disjoint-heads"),
     Contrast("feed-forward units", "shared-units", "disjoint-units"),
@@ -80,13 +77,16 @@ class Sharing(SuiteExperiment):
 
     def runs(self, root: Path, device: str) -> Iterator[Run]:
         """Seed by seed, so that every condition is seen once early."""
+        from lgbench.training.settings import preset_settings
         from lgbench.training.spec import Recipe
 
         suite = self.opened_suite()
         for seed in self.seeds:
             for group in self.groups:
-                for condition, changes in CONDITIONS.items():
-                    recipe = Recipe(suite, preset=self.preset, changes=[*self.changes, *changes], device=device)
+                usual = preset_settings(self.preset, suite.domain(suite.group(group)), self.changes).architecture
+                for condition in CONDITIONS:
+                    changes = [*self.changes, *_divided(usual, condition)]
+                    recipe = Recipe(suite, preset=self.preset, changes=changes, device=device)
                     folder = root / f"{group}-{condition}-seed{seed}"
                     name = f"{group} {condition} seed {seed}"
                     yield Run(recipe.plan(group, "transfer", seed), folder, name, condition)
@@ -120,6 +120,14 @@ class Sharing(SuiteExperiment):
             "code_changes": changes,
         }
         return Report(parts, record)
+
+
+def _divided(usual: Architecture, condition: str) -> tuple[str, ...]:
+    """The changes of a condition: twice the heads or units, of which each task uses half."""
+    use = "half" if condition.startswith("shared") else "disjoint"
+    if condition.endswith("heads"):
+        return f"heads={2 * usual.heads}", f"head_size={usual.size_per_head}", f"task_heads={use}"
+    return f"hidden={2 * usual.hidden}", f"task_units={use}"
 
 
 def _outcome(run: Run) -> Outcome:

@@ -17,9 +17,12 @@ import scipy.stats
 from typer.testing import CliRunner
 
 from lgbench.cli import app
+from lgbench.data.suites import load_suite
 from lgbench.training.record import read_training_record
+from lgbench.training.settings import preset_settings
 from studies.sharing import CONDITIONS, CONTRASTS, Effect, Outcome, Sharing, compare
 
+MINI = load_suite("mini-v1")
 GROUPS = ("capitalize-reverse", "copy-mqar")
 
 
@@ -44,18 +47,19 @@ def test_a_pair_of_conditions_differs_in_nothing_but_what_is_shared(tmp_path: Pa
     assert {run.plan.group for run in runs} == set(GROUPS)
     assert {run.plan.arm for run in runs} == {"transfer"}
     plans = {(run.plan.group, run.extra, run.plan.seed): run.plan for run in runs}
+    preset = preset_settings(Sharing.preset, MINI.domain(MINI.group("copy-mqar")), Sharing.changes)
     for (group, condition, seed), plan in plans.items():
-        usual = plan.settings.model_copy(update={"task_heads": "all", "task_units": "all"})
-        first = plans["capitalize-reverse", "shared-heads", seed].settings
-        assert usual == first.model_copy(update={"task_heads": "all"})
+        shape, usual = plan.settings.architecture, preset.architecture
+        assert shape.size_per_head == usual.size_per_head
+        assert (shape.heads, shape.hidden) in [(2 * usual.heads, usual.hidden), (usual.heads, 2 * usual.hidden)]
+        undone = {name: getattr(preset, name) for name in ("heads", "hidden", "head_size", "task_heads", "task_units")}
+        assert plan.settings.model_copy(update={**undone, "precision": "auto"}) == preset
         if condition.startswith("shared"):
-            other = plans[group, condition.replace("shared", "disjoint"), seed]
-            uses = (plan.settings.task_heads, plan.settings.task_units)
-            assert sorted(uses) == ["all", "half"]
-            assert [{"half": "disjoint"}.get(use, use) for use in uses] == [
-                other.settings.task_heads,
-                other.settings.task_units,
-            ]
+            other = plans[group, condition.replace("shared", "disjoint"), seed].settings
+            used = {"task_heads": shape.task_heads, "task_units": shape.task_units}
+            assert sorted(used.values()) == ["all", "half"]
+            apart = {name: "disjoint" if use == "half" else use for name, use in used.items()}
+            assert plan.settings.model_copy(update=apart) == other
     assert {contrast[1:] for contrast in CONTRASTS} == {
         ("shared-heads", "disjoint-heads"),
         ("shared-units", "disjoint-units"),
@@ -162,6 +166,7 @@ def test_a_tiny_one_runs_resumes_and_reports(tmp_path: Path, monkeypatch: pytest
     assert len(folders) == 4
     uses = {folder.name: read_training_record(folder).plan.settings for folder in folders}
     assert uses["copy-mqar-disjoint-heads-seed0"].task_heads == "disjoint"
+    assert (uses["copy-mqar-disjoint-heads-seed0"].heads, uses["copy-mqar-shared-units-seed0"].hidden) == (4, 16)
     kept = {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*.safetensors")}
     shown = json.loads(CliRunner().invoke(app, given).stdout)
     assert shown == report

@@ -103,7 +103,12 @@ class _Stage:
         refuse_links(training.folder, [self._path.name])
         with torch.random.fork_rng():
             module = build_module(
-                settings, None, seed=training.plan.seed, device=training.device, vocabulary_size=len(vocabulary)
+                settings,
+                None,
+                seed=training.plan.seed,
+                device=training.device,
+                vocabulary_size=len(vocabulary),
+                main_tag=training.plan.architecture.main_tag,
             )
             optimizer = make_optimizer(module, settings)
             self._restore(module, optimizer)

@@ -63,6 +63,7 @@ class SelfTraining(Hook):
                     seed=seed,
                     device=training.device,
                     vocabulary_size=len(vocabulary),
+                    main_tag=plan.architecture.main_tag,
                 )
             optimizer = make_optimizer(module, plan.settings)
             if self._saved:

@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 
 from lgbench.cli import app
 from lgbench.data.suites import load_suite
+from lgbench.experiments.effects import Outcome, compare
 from lgbench.training.record import read_training_record
 from lgbench.training.settings import preset_settings
-from studies.sharing import CONDITIONS, CONTRASTS, Effect, Outcome, Sharing, compare
+from studies.sharing import CONDITIONS, CONTRASTS, Sharing, SharingEffect
 
 MINI = load_suite("mini-v1")
 GROUPS = ("capitalize-reverse", "copy-mqar")
@@ -31,13 +32,13 @@ def outcomes(transfer: Sequence[int], *, short: int = 100, auxiliary: int = 100)
     return [Outcome(Fraction(each, 100), Fraction(short, 100), {"mqar": Fraction(auxiliary, 100)}) for each in transfer]
 
 
-def judged(shared: Sequence[Outcome], disjoint: Sequence[Outcome]) -> Effect:
+def judged(shared: Sequence[Outcome], disjoint: Sequence[Outcome]) -> SharingEffect:
     """The heads of the first group; nothing to see elsewhere."""
     equal = outcomes([50] * len(shared))
     given = {(group, condition): equal for group in GROUPS for condition in CONDITIONS}
     given["capitalize-reverse", "shared-heads"] = list(shared)
     given["capitalize-reverse", "disjoint-heads"] = list(disjoint)
-    return compare(given, GROUPS)[0]
+    return compare(SharingEffect, given, CONTRASTS, GROUPS)[0]
 
 
 def test_a_pair_of_conditions_differs_in_nothing_but_what_is_shared(tmp_path: Path) -> None:
@@ -106,10 +107,10 @@ def test_p_and_interval_are_those_of_scipy(seed: int) -> None:
         (group, condition): outcomes(rng.integers(0, 101, 5).tolist())
         for group, condition in itertools.product(GROUPS, CONDITIONS)
     }
-    effects = compare(given, GROUPS)
+    effects = compare(SharingEffect, given, CONTRASTS, GROUPS)
     p_values = []
     for each in effects:
-        sides = [[float(share) for share in side] for side in (each.shared, each.disjoint)]
+        sides = [[float(share) for share in side] for side in (each.higher, each.lower)]
         test = scipy.stats.permutation_test(
             sides, lambda a, b, axis: np.mean(a, axis) - np.mean(b, axis), alternative="greater", n_resamples=1000
         )  # more than there are, so that it takes each once
@@ -126,7 +127,7 @@ def test_p_and_interval_are_those_of_scipy(seed: int) -> None:
 def test_tests_that_are_still_to_come_count_in_the_correction() -> None:
     key = "capitalize-reverse"
     only = {(key, "shared-heads"): outcomes([98] * 5), (key, "disjoint-heads"): outcomes([0] * 5)}
-    (effect,) = compare(only, GROUPS)
+    (effect,) = compare(SharingEffect, only, CONTRASTS, GROUPS)
     assert effect.p == 4 * Fraction(1, 252)
     assert effect.contrast.what == "heads"
 
@@ -136,7 +137,7 @@ def test_without_an_effect_something_is_called_one_in_at_most_a_twentieth_of_the
     found = 0
     for _ in range(400):
         draw = {key: outcomes(rng.choice([0, 30, 60, 95], 5).tolist()) for key in itertools.product(GROUPS, CONDITIONS)}
-        found += any(each.verdict == "needed" for each in compare(draw, GROUPS))
+        found += any(each.verdict == "needed" for each in compare(SharingEffect, draw, CONTRASTS, GROUPS))
     assert found / 400 <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
 
 

@@ -146,7 +146,7 @@ from typing import ClassVar
 from studies.sharing import Sharing
 class Tiny(Sharing):
     preset: ClassVar[str] = "mini"
-    changes: ClassVar = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=4", "evaluate_every=2")
+    changes: ClassVar = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=4", "initial_std=0.5")
     groups: ClassVar = ("copy-mqar",)
     seeds: ClassVar = (0,)
 """

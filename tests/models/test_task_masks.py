@@ -48,11 +48,11 @@ def model(heads: Use = "all", units: Use = "all") -> Transformer:
         task_units=units,
         main_tag=MAIN if "disjoint" in (heads, units) else None,
     )
-    return cast(Transformer, Transformer(shape, len(PUBLISHED), initial_std=0.5).double())
+    return Transformer(shape, len(PUBLISHED), initial_std=0.5).double()
 
 
 def rows(*tasks: str) -> Tensor:
-    return torch.tensor([PUBLISHED.encode_prompt(task, "hEllO=")[:8] for task in tasks])
+    return cast(Tensor, torch.tensor([PUBLISHED.encode_prompt(task, "hEllO=")[:8] for task in tasks]))
 
 
 def with_zeros(whole: Transformer, *, heads: int | None, units: int | None) -> Transformer:

@@ -255,6 +255,6 @@ def test_a_tiny_one_runs_resumes_and_reports(tmp_path: Path, monkeypatch: pytest
 def by_hand(folder: Path, task: str, lengths: Sequence[int]) -> float:
     """The mean accuracy at some lengths, from the bare JSON of a result."""
     cells = json.loads((folder / "result" / "result.json").read_text())["cells"]
-    found = [each for each in cells if each["task"] == task and each["length"] in lengths]
+    found = [each["counts"] for each in cells if each["task"] == task and each["length"] in lengths]
     assert len(found) == len(lengths)
     return float(sum(Fraction(each["correct"], each["total"]) for each in found) / len(found))

@@ -218,7 +218,7 @@ TINY = """
 from typing import ClassVar
 from studies.heads import CONDITIONS, CONTRASTS, Heads
 class Tiny(Heads):
-    changes: ClassVar = ("layers=1", "hidden=8", "batch=4", "steps=4", "evaluate_every=2")
+    changes: ClassVar = ("layers=1", "hidden=8", "batch=4", "steps=4", "initial_std=0.5")
     groups: ClassVar = ("copy-mqar",)
     conditions: ClassVar = {name: CONDITIONS[name] for name in ("2x32", "8x32")}
     seeds: ClassVar = (0,)
@@ -232,7 +232,7 @@ def test_a_tiny_one_runs_resumes_and_reports(tmp_path: Path, monkeypatch: pytest
     given = ["run", "tiny_heads.py:Tiny", "--output", "runs", "--json"]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout)
+    report = json.loads(result.stdout)["report"]
     (effect,) = report["effects"]
     assert (effect["higher"], effect["lower"], effect["verdict"]) == ("2x32", "8x32", "not testable")
     assert "has not learned" in effect["unlearned"]
@@ -246,7 +246,7 @@ def test_a_tiny_one_runs_resumes_and_reports(tmp_path: Path, monkeypatch: pytest
         assert each["auxiliaries"] == auxiliary
         assert each["mastered"] == (1 if auxiliary else None)
     kept = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*.safetensors")}
-    assert json.loads(CliRunner().invoke(app, given).stdout) == report
+    assert json.loads(CliRunner().invoke(app, given).stdout)["report"] == report
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     printed = CliRunner().invoke(app, given[:-1]).output
     assert "1 of 2 contrasts" in printed
@@ -255,6 +255,6 @@ def test_a_tiny_one_runs_resumes_and_reports(tmp_path: Path, monkeypatch: pytest
 def by_hand(folder: Path, task: str, lengths: Sequence[int]) -> float:
     """The mean accuracy at some lengths, from the bare JSON of a result."""
     cells = json.loads((folder / "result" / "result.json").read_text())["cells"]
-    found = [each for each in cells if each["task"] == task and each["length"] in lengths]
+    found = [each["counts"] for each in cells if each["task"] == task and each["length"] in lengths]
     assert len(found) == len(lengths)
     return float(sum(Fraction(each["correct"], each["total"]) for each in found) / len(found))

@@ -159,7 +159,7 @@ def test_a_tiny_one_runs_resumes_and_reports(tmp_path: Path, monkeypatch: pytest
     given = ["run", "tiny_sharing.py:Tiny", "--output", "runs", "--json"]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout)
+    report = json.loads(result.stdout)["report"]
     assert [each["verdict"] for each in report["effects"]] == ["not testable"] * 2
     assert "has not learned" in report["effects"][0]["unlearned"]
     assert len(report["outcomes"]) == 4
@@ -169,7 +169,7 @@ def test_a_tiny_one_runs_resumes_and_reports(tmp_path: Path, monkeypatch: pytest
     assert uses["copy-mqar-disjoint-heads-seed0"].task_heads == "disjoint"
     assert (uses["copy-mqar-disjoint-heads-seed0"].heads, uses["copy-mqar-shared-units-seed0"].hidden) == (4, 16)
     kept = {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*.safetensors")}
-    shown = json.loads(CliRunner().invoke(app, given).stdout)
+    shown = json.loads(CliRunner().invoke(app, given).stdout)["report"]
     assert shown == report
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     means = [mean(each[share] for each in report["outcomes"]) for share in ("transfer", "in_distribution")]

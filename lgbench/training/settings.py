@@ -247,7 +247,7 @@ def learning_rate(settings: TrainingSettings, step: int, *, highest: float | Non
     if 2 * step >= settings.steps:
         highest *= settings.rate_cut
     steps = settings.steps - settings.rounds * settings.round_steps
-    if step >= steps:
+    if settings.rounds and step >= steps:
         left = settings.round_steps - 1 - (step - steps) % settings.round_steps  # after this one, in its round
         return highest * min(1.0, 0.01 + 0.99 * left / max(1, settings.round_decay))
     warmup = round(settings.warmup * steps)

@@ -125,13 +125,12 @@ def test_scipy_is_loaded_where_a_statistic_is_needed_alone(tmp_path: Path) -> No
         ["eval", "oracle", "--limit", "1", "--output", "run"],
         ["show", runs[0]],
         ["rescore", runs[0]],
-        ["validate"],
         ["suites", "show"],
         ["tasks"],
     )
     for arguments in without:
         assert "scipy" not in loaded_after(*arguments, folder=tmp_path), arguments
-    for arguments in (["compare", *runs], ["leaderboard", "build"]):
+    for arguments in (["compare", *runs], ["validate"], ["leaderboard", "build"]):
         assert "scipy" in loaded_after(*arguments, folder=tmp_path), arguments
 
 

@@ -126,14 +126,14 @@ def test_a_file_that_changed_takes_the_place_of_what_was_open(file: str) -> None
 
 def test_modules_and_entry_points_open_too(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    Path("my_package.py").write_text(FILE, encoding="utf-8")
-    assert open_suite("my_package:suite").draft == DraftSource(
-        "my_package:suite",
-        open_suite("my_package:suite").draft.sha256,  # type: ignore[union-attr]
+    Path("a_package_of_mine.py").write_text(FILE, encoding="utf-8")
+    assert open_suite("a_package_of_mine:suite").draft == DraftSource(
+        "a_package_of_mine:suite",
+        open_suite("a_package_of_mine:suite").draft.sha256,  # type: ignore[union-attr]
     )
 
     class Point:
-        name, value = "theirs", "my_package:suite"
+        name, value = "theirs", "a_package_of_mine:suite"
 
         def load(self) -> Suite:
             return MADE

@@ -116,7 +116,7 @@ def test_a_loss_that_is_off_by_the_last_digit_is_told(lgbench: Shell, recorded: 
     step = (5, 10, 12)[number]
     told = f"loss {math.nextafter(loss, math.inf)!r} recorded, {loss!r} here"
     first, last, reason = done.out.splitlines()
-    assert done.err.endswith("The run is in runs/retrain/first.\n")
+    assert done.err.endswith("The run is in runs/retrain/first.\nWriting the report ...\n")
     assert first == f"1 of 3 points of the curve differs from the recorded one, at step {step}: {told}."
     assert last.startswith("The last point, at step 12, recorded: capitalize_reverse in-distribution ")
     assert reason.startswith("What the record tells of its machine is so here too. ")

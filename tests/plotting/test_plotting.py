@@ -217,7 +217,7 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
     assert figure.axes[0].get_xlabel() == "auxiliary trained to"
     assert figure.axes[0].get_title() == f"{GROUP.name}: generalization gap"
     other = run.model_copy(update={"plan": run.plan.model_copy(update={"preset": "paper"})})
-    with pytest.raises(LgbenchError, match="of one sweep, and these runs are not: preset is 'fast' there"):
+    with pytest.raises(LgbenchError, match="of one sweep, and these runs are not: preset is 'tuned' there"):
         plotting.gap_map([run, other])
     with pytest.raises(LgbenchError, match="Two runs are of lengths 4 and 16 with seed 0"):
         plotting.gap_map([run, run])

@@ -44,7 +44,7 @@ def test_runs_that_do_not_collide_are_arms_of_one_system() -> None:
 
 def test_names_and_labels_say_what_is_one_system() -> None:
     labelled, plain = results("copy-mqar", 1, label="alibi"), results("copy-mqar", 2)
-    assert systems_of([Given([*labelled, *plain], "runs")]) == {"alibi": labelled, "runs": plain}
+    assert systems_of([Given([*labelled, *plain], "runs")]) == {"alibi": labelled, "model.py:Model": plain}
     named = systems_of([Given(labelled, "runs/a", "mine"), Given(plain, "runs/b", "mine")])
     assert named == {"mine": [*labelled, *plain]}
 

@@ -228,7 +228,7 @@ def test_muon_takes_the_matrices_inside_and_adamw_the_rest() -> None:
 def test_muon_is_pytorchs_own() -> None:
     """One step of a matrix equals a step of `torch.optim.Muon` at the same rate."""
     torch.manual_seed(0)
-    settings = tiny_plan("optimizer=muon", "steps=10", "warmup=0", "decay=0").settings
+    settings = tiny_plan("optimizer=muon", "steps=10", "schedule=trapezoid", "warmup=0", "decay=0").settings
     inner, twin = nn.Linear(3, 5), nn.Linear(3, 5)
     module = nn.Sequential(inner, nn.Linear(5, 2))
     twin.load_state_dict(inner.state_dict())

@@ -48,13 +48,13 @@ def test_settings_are_typed_and_named() -> None:
         ("steps=many", r"--set steps=many: .*The preset has steps="),
         ("steps=0", "steps=0"),
         ("learning_rate=nan", "learning_rate=nan"),
-        ("position=alibi", "'rope' or 'nope'"),
+        ("position=learned", "'rope', 'half-rope', 'alibi' or 'nope'"),
         ("heads=3", "Choose a multiple of 6"),
         ("warmup=0.7", "together at most 1"),
     ):
         with pytest.raises(LgbenchError, match=message):
             preset_settings("mini", DOMAIN, [change])
-    with pytest.raises(LgbenchError, match="Valid: fast, mini, paper"):
+    with pytest.raises(LgbenchError, match="Valid: tuned, mini, paper"):
         preset_settings("large", DOMAIN)
 
 

@@ -127,7 +127,7 @@ def reproduce(
     groups: str | Sequence[str] = (),
     *,
     arms: str | Sequence[str] = (),
-    seeds: int | Sequence[int] = 3,
+    seeds: int | Sequence[int] = 5,
     suite: str | Suite = "mini-v1",
     preset: str = "tuned",
     settings: Mapping[str, object] | None = None,

@@ -147,7 +147,7 @@ def test_training_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch, group: st
             f"training step of tuned: lgbench, float32, batch in one part: {rate}",
             f"training step of tuned: transformers, float32, eager, batch in one part: {rate}",
             f"{loader}: # ms a step, # % of it",
-            f"on 2 threads; {group}, transfer, batches of 64",
+            f"on 2 threads; {group}, transfer, batches of #",
         ],
     )
     assert asked == [0, 0, 0, workers], "the batches of the steps, in one, two and eight parts, and the loader's"

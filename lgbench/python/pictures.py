@@ -120,13 +120,13 @@ def draw_systems(systems: Systems, *, baseline: str | None, arm: str | None) -> 
 
     if baseline is not None:
         systems, _ = with_baseline(systems, baseline)
-    counted, left_out = complete(systems)
     if arm is None and len(systems) == 1:
-        ((_, own),) = counted.items()
+        ((_, own),) = systems.items()
         trained = [each for each in own if each.arm != OPEN_ARM]
         if trained or not own:
-            left_out += [f"{place_of(each)}, as it is of arm open" for each in own if each.arm == OPEN_ARM]
+            left_out = [f"{place_of(each)}, as it is of arm open" for each in own if each.arm == OPEN_ARM]
             return plotting.length_curves(trained), left_out
+    counted, left_out = complete(systems)
     arm, fields = find_fields(counted, arm=arm)
     drawn = {name for field in fields for name in field.entries}
     left_out += [f"{name}, as it has no complete run of arm {arm}" for name in counted if name not in drawn]

@@ -41,6 +41,7 @@ def test_the_commands_of_a_section_work(title: str, text: str, tmp_path: Path) -
         "A model": "capitalize",
         "A kind of model": "api:NAME",
         "An architecture": "string_copy",
+        "A method": "factor=",
         "An arm": "half of the examples are of the main task",
         "An experiment": "rate 0.01",
         "An executor": "capitalize-reverse",

@@ -15,7 +15,7 @@ from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
 from lgbench.analysis.questions import check_trained, draw_questions
 from lgbench.analysis.records import AnalysisRecord, DataCell, ModelSource, Share, Strict
-from lgbench.analysis.sources import has_sources, sources, target_of
+from lgbench.analysis.sources import has_sources, sources_of, target_of
 from lgbench.analysis.teacher import Rows, make_rows
 from lgbench.data.task import Example
 from lgbench.results.schema import Count, Draft, Name, Text
@@ -252,7 +252,7 @@ def _source_masks(model: HookedModel, rows: Rows, examples: Sequence[Example]) -
     for row, each in enumerate(asked):
         places = model.places(each.task, each.prompt)
         assert places is not None
-        for at, found in enumerate(sources(each.task, each.prompt)):
+        for at, found in enumerate(sources_of(each.task, each.prompt)):
             masks[row, at, [places[source] for source in found]] = True
     return masks
 

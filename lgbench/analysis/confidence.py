@@ -33,7 +33,7 @@ from lgbench.analysis.separation import (
     resampled_risk,
     resampled_separation,
     resamples_of,
-    separation,
+    separation_of,
 )
 from lgbench.data.cells import cell_digest, draw_cell
 from lgbench.data.groups import ZONES, Group, Zone
@@ -187,7 +187,7 @@ class _Separated(NamedTuple):
 
 
 def _separated(scores: Values, positive: Flags, drawn: Numbers) -> _Separated:
-    values, spread = separation(scores, positive), resampled_separation(scores, positive, drawn)
+    values, spread = separation_of(scores, positive), resampled_separation(scores, positive, drawn)
     return _Separated(*(Known(value, *middle(of_value)) for value, of_value in zip(values, spread, strict=True)))
 
 

@@ -235,7 +235,7 @@ def columns(prompt: str) -> list[Column]:
     """The digit positions of a sum or difference, least significant first, and one for what comes out of the last.
 
     Examples:
-        >>> [(each.carry, each.chain) for each in columns("59+54=")]  # 95 + 45 = 140
+        >>> [(each.carry, each.chain) for each in columns("55+54=")]  # 55 + 45 = 100
         [(0, 0), (1, 1), (1, 2)]
     """
     minus = "-" in prompt

@@ -37,7 +37,7 @@ class Separation(NamedTuple, Generic[_Number]):
     fpr95: _Number
 
 
-def separation(scores: Values, positive: Flags) -> Separation[float]:
+def separation_of(scores: Values, positive: Flags) -> Separation[float]:
     """How well scores tell positives from the rest; both must be there."""
     from sklearn.metrics import auc, average_precision_score, roc_curve
 

@@ -70,7 +70,7 @@ def has_sources(task: str) -> bool:
     return task in _KNOWN
 
 
-def sources(task: str, prompt: str) -> Sources:
+def sources_of(task: str, prompt: str) -> Sources:
     """The sources of each character of the target.
 
     Args:
@@ -78,11 +78,11 @@ def sources(task: str, prompt: str) -> Sources:
         prompt: A prompt of it.
 
     Examples:
-        >>> sources("reverse", "abc=")
+        >>> sources_of("reverse", "abc=")
         [(2,), (1,), (0,)]
-        >>> sources("no_carry", "12+30=")
+        >>> sources_of("no_carry", "12+30=")
         [(0, 3), (1, 4), ()]
-        >>> sources("mqar", "hEkqOwZ=kq")
+        >>> sources_of("mqar", "hEkqOwZ=kq")
         [(4,), (5,), (6,)]
     """
     return _KNOWN[task](prompt)

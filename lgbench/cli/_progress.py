@@ -103,7 +103,7 @@ def duration(seconds: float) -> str:
     """How long something takes, about.
 
     Examples:
-        >>> duration(42.4), duration(150), duration(5400)
+        >>> duration(42.4), duration(160), duration(5400)
         ('42 s', '3 min', '1 h 30 min')
     """
     if seconds < 100:

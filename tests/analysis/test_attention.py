@@ -17,7 +17,7 @@ from lgbench.analysis.attention_tables import tabulate_attention
 from lgbench.analysis.opening import Opened, open_model
 from lgbench.analysis.questions import draw_questions
 from lgbench.analysis.records import read_analysis
-from lgbench.analysis.sources import has_sources, sources, target_of
+from lgbench.analysis.sources import has_sources, sources_of, target_of
 from lgbench.analysis.teacher import make_rows
 from lgbench.cli import app
 from lgbench.data.cells import draw_cell
@@ -42,7 +42,7 @@ def tiny() -> Opened:
 def test_a_letter_comes_from_its_source(task: str) -> None:
     for length in (2, 5, 9):
         for each in draw_cell(MINI, task, length, split="dev")[:20]:
-            found = sources(task, each.prompt)
+            found = sources_of(task, each.prompt)
             assert [len(places) for places in found] == [1] * len(each.target)
             assert "".join(each.prompt[at] for (at,) in found).lower() == each.target.lower()
 
@@ -53,7 +53,7 @@ def test_a_digit_comes_from_its_column(task: str) -> None:
     carry: dict[tuple[int, ...], set[str]] = {}
     for length in (2, 5, 9):
         for each in draw_cell(MINI, task, length, split="dev"):
-            found = sources(task, each.prompt)
+            found = sources_of(task, each.prompt)
             assert len(found) == len(each.target)
             for digit, places in zip(each.target, found, strict=True):
                 if places:

@@ -32,7 +32,7 @@ from lgbench.analysis.separation import (
     resampled_risk,
     resampled_separation,
     resamples_of,
-    separation,
+    separation_of,
 )
 from lgbench.cli import app
 from lgbench.data.cells import draw_cell
@@ -110,7 +110,7 @@ def test_separation_by_counting_pairs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     positive = rng.random(60) < 0.4
     scores = np.round(rng.normal(size=60) + positive, 1)
-    found = separation(scores, positive)
+    found = separation_of(scores, positive)
     pairs = [(a > b) + 0.5 * (a == b) for a in scores[positive] for b in scores[~positive]]
     assert found.auroc == pytest.approx(np.mean(pairs))
     recalls = {level: (np.mean(scores[positive] >= level), np.mean(scores[~positive] >= level)) for level in scores}
@@ -127,7 +127,7 @@ def test_separation_by_counting_pairs(seed: int) -> None:
 
 def test_scores_without_meaning_separate_nothing() -> None:
     rng = np.random.default_rng(1)
-    found = [separation(rng.normal(size=200), rng.random(200) < 0.5) for _ in range(200)]
+    found = [separation_of(rng.normal(size=200), rng.random(200) < 0.5) for _ in range(200)]
     assert np.mean([each.auroc for each in found]) == pytest.approx(0.5, abs=0.01)
     assert np.mean([each.fpr95 for each in found]) == pytest.approx(0.95, abs=0.02)
 
@@ -182,7 +182,7 @@ def test_resamples_are_measured_as_one_by_one() -> None:
     drawn = resamples_of([20, 30], 40)
     found, risks = resampled_separation(scores, positive, drawn), resampled_risk(scores, positive, drawn)
     for at, row in enumerate(drawn):
-        one = separation(scores[row], positive[row])
+        one = separation_of(scores[row], positive[row])
         assert [each[at] for each in found] == pytest.approx(list(one))
         stable = np.argsort(np.argsort(-scores, kind="stable"))[row]  # of equal scores the first comes first
         assert risks[at] == pytest.approx(area_under_risk(-stable.astype(float), positive[row]))

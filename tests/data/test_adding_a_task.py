@@ -57,7 +57,7 @@ def test_the_commands_of_the_page_work_with_a_file_outside_the_package(tmp_path:
         train, reproduce = ([*command, *TINY] for command in commands[3:])
         assert "lgbench eval runs/rotate/checkpoint --suite my_task.py:suite" in run(tmp_path, "-m", "lgbench", *train)
         told = run(tmp_path, "-m", "lgbench", *reproduce, "--seeds=1", "--output=runs/many")
-        assert "rotate-copy: transfer was not seen" in told
+        assert "rotate-copy: too few seeds" in told
 
 
 def test_the_arm_of_the_page_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

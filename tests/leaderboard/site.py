@@ -11,6 +11,7 @@ from lgbench.data.tasks import get_task
 from lgbench.evaluation.evaluator import evaluate
 from lgbench.results.schema import Result
 from lgbench.submissions.checked import Submission, SubmittedRun
+from lgbench.submissions.declaration import Declaration
 from lgbench.submissions.system import SystemRecord
 from lgbench.training.record import TrainingRecord
 from tests.made_up import MINI, group_results, make_result
@@ -18,6 +19,7 @@ from tests.submitted import SYSTEM, RightUpTo
 
 ROOT = Path(__file__).parents[2]
 GROUP = MINI.group("capitalize-reverse")
+DECLARED = Declaration(trials=0, selected_on="nothing", tuned_arms=(), tuning_seeds=(), open_data=None)
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
 HOSTILE_REPLY = "</code></pre><script>window.hacked=3</script>\x1b[31m\u202e"
 
@@ -77,7 +79,7 @@ def _system(
         runs.append(SubmittedRun(f"{baseline.arm}-{baseline.seed}", baseline, training=training))
     fields = {"name": name, "description": text, "authors": (text, text), "licence": text, "training_notes": text}
     system = SystemRecord.model_validate(SYSTEM.model_dump() | fields | {"parameters": parameters})
-    return Submission(system=system, runs=tuple(runs))
+    return Submission(system=system, runs=tuple(runs), declaration=DECLARED if recorded else None)
 
 
 def transfer_results(systems: Systems, name: str) -> list[Result]:

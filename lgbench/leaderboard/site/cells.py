@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
-
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lgbench.leaderboard.markdown import estimated
 from lgbench.scoring.estimates import Estimate
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 class Cell(NamedTuple):
@@ -34,6 +35,8 @@ def figure(estimate: Estimate | None, *, of: int = 1, signed: bool = False, mark
 
 def json_script(data: Any) -> Markup:
     """Data for a `script` element: JSON in which nothing ends the element or begins another."""
+    from markupsafe import Markup
+
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -82,21 +82,26 @@ def run_file(path: Path) -> ModuleType:
 
 def _check_neighbours(path: Path, folder: Path) -> None:
     """Refuse a file that would get another model's neighbour: of two modules of one name Python keeps the first."""
-    for other in _FOLDERS - {folder}:
-        for name, module in list(sys.modules.items()):
-            loaded = getattr(module, "__file__", None)
-            if loaded is None or Path(loaded) not in _as_module(other, name):
-                continue
-            for own in filter(Path.exists, _as_module(folder, name)):
+    others = {str(each) for each in _FOLDERS - {folder}}
+    for name, module in list(sys.modules.items()):
+        loaded = getattr(module, "__file__", None)
+        if loaded is None or _searched_folder(loaded, name) not in others:
+            continue
+        for own in (folder / f"{name}.py", folder / name / "__init__.py"):
+            if own.exists():
                 raise LgbenchError(
                     f"{str(path)!r} cannot be loaded: it stands beside {own.name}, but a model loaded before it has "
                     f"imported {loaded} as {name!r}. Load the two in processes of their own, or rename one module."
                 )
 
 
-def _as_module(folder: Path, name: str) -> tuple[Path, Path]:
-    """Where a module of this name would be in a folder."""
-    return folder / f"{name}.py", folder / name / "__init__.py"
+def _searched_folder(file: str, name: str) -> str | None:
+    """The folder in which Python found the file of a module of this name; None for a module inside a package."""
+    folder, base = os.path.split(file)
+    if base == "__init__.py":
+        folder, base = os.path.split(folder)
+        return folder if base == name else None
+    return folder if base == f"{name}.py" else None
 
 
 def import_named(module_name: str, unknown: LgbenchError) -> ModuleType:

@@ -211,7 +211,7 @@ def test_nothing_runs_on_when_the_command_is_killed(tmp_path: Path) -> None:
     """Its processes, and their workers, end with it: they would train on unseen."""
     changes = [*TINY, "steps=100000", "workers=1"]
     options = [part for change in changes for part in ("--set", change)]
-    arguments = ["reproduce", "--group", "maze-trace", "--jobs", "2", "--output", str(tmp_path), *options]
+    arguments = ["reproduce", "--group", "copy-mqar", "--jobs", "2", "--output", str(tmp_path), *options]
     command = subprocess.Popen(
         [sys.executable, "-m", "lgbench", *arguments],
         start_new_session=True,

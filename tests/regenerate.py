@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lgbench.data.cells import derive_lock, lock_path, lock_text
@@ -52,11 +53,16 @@ def _names(names: list[str] | tuple[str, ...]) -> str:
 
 
 def with_tables(page: str) -> str:
-    """The page with its generated parts written anew: the lines between `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    for name, lines in tables().items():
+    """docs/protocol.md with its generated parts written anew."""
+    return with_parts(page, tables())
+
+
+def with_parts(page: str, parts: Mapping[str, Sequence[str]]) -> str:
+    """A page with other lines between `<!-- NAME -->` and `<!-- end of NAME -->`, below a table's heading, if any."""
+    for name, lines in parts.items():
         pattern = rf"(<!-- {name} -->\n(?:\|[^\n]*\n\|[-|]+\n)?)(?:[|-][^\n]*\n)*(<!-- end of {name} -->)"
         page, count = re.subn(pattern, lambda found: found[1] + "".join(f"{each}\n" for each in lines) + found[2], page)  # noqa: B023
-        assert count == 1, f"docs/protocol.md has no part {name}"
+        assert count == 1, f"the page has no part {name}"
     return page
 
 

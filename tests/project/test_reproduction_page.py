@@ -1,4 +1,4 @@
-"""The submitted runs of the reference recipe: docs/reproduction.md says what they give, docs/runs how they came."""
+"""The submitted runs of the reference systems: what docs/reproduction.md says of them is what their files hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import statistics
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -22,95 +21,22 @@ from lgbench.scoring.measures import counts_by_task, zone_accuracy
 from lgbench.scoring.significance import holm
 from lgbench.scoring.systems import score_trained
 from lgbench.util.records import read_record
-from tests.board import gains
+from tests import reproduction
+from tests.regenerate import with_parts
 
 ROOT = Path(__file__).parents[2]
 # What a machine decides; the rest is the preset's.
 BY_MACHINE = {"precision"}
 ARMS = ("main_only", "transfer", "control", "direct")
 RUNS = sorted(path for path in (ROOT / "submissions").glob("reference-*/*") if path.is_dir())
+OF_MINI = [path for path in RUNS if path.parent.name != "reference-tuned"]
 
 
-class Row(NamedTuple):
-    system: str
-    group: str
-    arm: str
-    seed: int
-
-
-def rows_of_the_page() -> dict[Row, list[str]]:
-    """The numbers of each row of the tables under a heading such as `reference-rope`, `copy-mqar`."""
-    text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
-    headings = [*re.finditer(r"^### `([\w-]+)`, `([\w-]+)`$", text, flags=re.MULTILINE)]
-    ends = [heading.start() for heading in headings[1:]] + [len(text)]
-    return {
-        Row(heading[1], heading[2], arm, int(seed)): numbers.split(" | ")
-        for heading, end in zip(headings, ends, strict=True)
-        for arm, seed, numbers in re.findall(
-            r"^\| `(\w+)`, (\d+) \| (.*) \|$", text[heading.end() : end], flags=re.MULTILINE
-        )
-    }
-
-
-def row_of(folder: Path, result: Result) -> Row:
-    assert result.group is not None
-    assert result.seed is not None
-    return Row(folder.parent.name, result.group, result.arm, result.seed)
-
-
-ROWS = rows_of_the_page()
-
-
-def test_every_run_has_its_row() -> None:
-    assert RUNS
-    assert len(RUNS) == len(ROWS)
-
-
-@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
-def test_a_row_is_what_its_run_re_scores_to(folder: Path) -> None:
-    result = rescore(folder).result
-    assert result.group is not None
-    main = load_suite(result.suite).group(result.group).main
-    shares = [100 * counts.correct / counts.total for counts in counts_by_task(result)[main].values()]
-    transfer = zone_accuracy(result, main, "transfer")
-    assert transfer is not None
-    assert ROWS[row_of(folder, result)] == [f"{share:.1f}" for share in [*shares, 100 * float(transfer)]]
-
-
-def test_the_gains_told_are_those_on_the_board() -> None:
-    text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
-    told = re.findall(
-        r"### `([\w-]+)`, `([\w-]+)` (?:(?!###).)*?`transfer` gains ([\d.]+) points (?:(?!###).)*?"
-        r"\(95 % interval ([-\d.]+) to ([\d.]+)",
-        text,
-    )
-    assert len(told) == 10  # of eleven; with RoPE nothing is gained in add-subtract
-    for system, group, value, low, high in told:
-        assert gains(system)[group]["transfer gain"] == f"+{value} [{low}, {high}]"
-    assert gains("reference-rope")["add-subtract"]["transfer gain"] == "0.0‡"
-
-
-def test_the_gains_over_and_of_control_told_are_those_on_the_board() -> None:
-    text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
-    number = r"(-?[\d.]+)"
-    section = r"### `([\w-]+)`, `([\w-]+)` (?:(?!###).)*?"
-    over = re.findall(rf"{section}and {number} over `control` \({number} to {number}\)", text)
-    over += re.findall(rf"{section}but {number} over `control` \({number} to {number}\)", text)
-    assert len(over) == 6
-    for system, group, value, low, high in over:
-        assert gains(system)[group]["gain over control"] == f"+{value} [{low}, {high}]"
-    lost = re.findall(rf"{section}itself loses {number} \({number} to {number}\)", text)
-    assert len(lost) == 2
-    for system, group, value, low, high in lost:
-        assert gains(system)[group]["control gain"] == f"-{value} [{-float(high):.1f}, {-float(low):.1f}]"
-
-
-def test_the_verdicts_told_are_those_of_the_board() -> None:
-    text = " ".join((ROOT / "docs" / "reproduction.md").read_text("utf-8").split())
-    told = re.findall(r"### `([\w-]+)`, `([\w-]+)` (?:(?!###).)*?\*(Consistent with transfer|Not seen)\*", text)
-    assert len(told) == 11
-    for system, group, verdict in told:
-        assert gains(system)[group]["verdict"] == verdict.lower(), (system, group)
+def test_the_table_is_what_the_board_says() -> None:
+    """After a change of the board, `python -m tests.reproduction` writes it anew."""
+    page = reproduction.PAGE.read_text("utf-8")
+    assert with_parts(page, reproduction.tables()) == page
+    assert with_parts(page.replace("| `copy-mqar` | `ref", "| `copy-mqar` | `fer"), reproduction.tables()) == page
 
 
 def test_the_two_systems_are_told_apart_in_no_group() -> None:
@@ -190,14 +116,14 @@ def test_characters_right_are_those_of_the_runs() -> None:
         assert numbers.split(" | ") == [f"{100 * each.chars_correct / each.chars_total:.0f}" for each in counts]
 
 
-@pytest.mark.parametrize("system", ["reference-rope", "reference-nope"])
+@pytest.mark.parametrize("system", reproduction.SYSTEMS)
 def test_a_system_says_what_was_run(system: str) -> None:
     pytest.importorskip("torch")
     from lgbench.training.record import read_training_record
 
     told = json.loads((ROOT / "submissions" / system / "system.json").read_text("utf-8"))
     runs = [folder for folder in RUNS if folder.parent.name == system]
-    records = [read_training_record(ROOT / "docs" / "runs" / system / folder.name) for folder in runs]
+    records = [read_training_record(folder) for folder in runs]
     for record in records:
         assert f"{record.parameters / 1e6:.2f} million" in told["training_notes"]
         assert re.search(rf"\b{record.plan.settings.layers}\b", told["description"])
@@ -208,7 +134,7 @@ def test_the_page_says_how_long_training_took() -> None:
     from lgbench.training.record import read_training_record
 
     text = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
-    records = [read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name) for folder in RUNS]
+    records = [read_training_record(folder) for folder in OF_MINI]
     minutes = [round(record.seconds / 60) for record in records]
     assert f"in {min(minutes)} to {max(minutes)} minutes a run" in " ".join(text.split())
 
@@ -217,7 +143,7 @@ def test_training_says_how_long_the_runs_of_a_domain_took() -> None:
     pytest.importorskip("torch")
     from lgbench.training.record import read_training_record
 
-    records = [read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name) for folder in RUNS]
+    records = [read_training_record(folder) for folder in OF_MINI]
     text = (ROOT / "docs" / "training.md").read_text("utf-8")
     rows = re.findall(r"^\| (`[^|]*`) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, flags=re.MULTILINE)
     assert sum(int(row[1]) for row in rows) == len(records)
@@ -233,7 +159,7 @@ def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
     from lgbench.training.record import read_training_record
     from lgbench.training.spec import Recipe
 
-    record = read_training_record(ROOT / "docs" / "runs" / folder.parent.name / folder.name)
+    record = read_training_record(folder)
     result = read_record(folder / "result.json", Result)
     assert record.finished
     assert record.parameters == result.system.parameters
@@ -246,9 +172,11 @@ def test_a_run_was_trained_as_the_preset_says_today(folder: Path) -> None:
     assert record.plan.seed == result.seed
 
 
-def test_every_training_record_belongs_to_a_submitted_run() -> None:
-    records = {path.parent.relative_to(ROOT / "docs" / "runs") for path in (ROOT / "docs" / "runs").rglob("*.json")}
-    assert records == {run.relative_to(ROOT / "submissions") for run in RUNS}
+def test_the_records_of_the_older_systems_are_kept_twice_alike() -> None:
+    kept = ROOT / "docs" / "runs"
+    for record in kept.rglob("training.json"):
+        submitted = ROOT / "submissions" / record.relative_to(kept)
+        assert json.loads(record.read_text("utf-8")) == json.loads(submitted.read_text("utf-8"))
 
 
 def target_nodes(example: Example) -> int:

@@ -95,6 +95,18 @@ def methods(
 
 
 @app.command()
+def analyze(
+    length: Lengths = None,
+    examples: Annotated[int, typer.Option(min=2, help="Of each task and length.")] = 256,
+) -> None:
+    """Head maps against loops over heads: written out, and by TransformerLens and nnsight where they are installed."""
+    require_extra("torch", purpose="`python -m benchmarks analyze`")
+    from benchmarks import analyze as measured
+
+    _print(measured.maps(lengths=listed_lengths(length) or measured.LENGTHS, examples=examples))
+
+
+@app.command()
 def decode() -> None:
     """Greedy decoding against transformers' generate, on the same weights and prompts."""
     require_extra("torch", purpose="`python -m benchmarks decode`")

@@ -213,6 +213,28 @@ def test_requests(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_head_maps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the other programs; tests/analysis/test_map_loops.py compares with them."""
+    pytest.importorskip("torch")
+    from benchmarks import analyze
+
+    for name in ("transformer_lens", "nnsight"):
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setitem(sys.modules, f"{name}.model_bridge", None)
+    monkeypatch.setattr(analyze, "ROUNDS", 1)
+    bench(
+        *("analyze", "--length", "3", "--examples", "4"),
+        prints=[
+            "TransformerLens is not installed, so it is not compared with",
+            "nnsight is not installed, so it is not compared with",
+            "12 heads, 3 tasks, lengths 3, 4 examples each, resample",
+            "head maps of tiny:transfer: lgbench # s",
+            "head maps of tiny:transfer: plain loop over heads # s, # times as long; numbers differ by at most #",
+            "on # threads; medians of 1 rounds, processor time",
+        ],
+    )
+
+
 def test_hugging_face_models(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")

@@ -84,7 +84,7 @@ def train(
 
 @app.command()
 def methods(
-    preset: Annotated[str, typer.Option(help="fast, mini or paper.")] = "fast",
+    preset: Annotated[str, typer.Option(help="tuned, mini or paper.")] = "tuned",
     group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
 ) -> None:
     """The training step with each method of `lgbench methods` against the plain one."""

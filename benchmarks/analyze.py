@@ -87,8 +87,8 @@ def _in_turns(sides: Mapping[str, Side], cells: Sequence[Cell]) -> tuple[dict[st
                 if not apart <= WITHIN:
                     raise AssertionError(f"{name} differs from lgbench by {apart} nats on {cell[0].task}")
                 furthest[name] = max(furthest[name], apart)
-        for name, each in total.items():
-            taken[name].append(each)
+        for name, seconds in total.items():
+            taken[name].append(seconds)
     return {name: statistics.median(each) for name, each in taken.items()}, furthest
 
 
@@ -120,7 +120,8 @@ def plain_loop(module: Any) -> Side:
     """One whole forward pass for each head, in which a hook puts another row's output in the head's place."""
     assert isinstance(module, Transformer)
     size, heads = module.shape.size_per_head, module.shape.heads
-    outputs: list[Any] = [block.attention.out for block in module.blocks]
+    blocks: list[Any] = list(module.blocks)
+    outputs = [block.attention.out for block in blocks]
 
     @torch.inference_mode()
     def run(cell: Cell) -> Map:

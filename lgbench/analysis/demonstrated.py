@@ -222,7 +222,7 @@ def _answered(module: nn.Module, rows: Tensor) -> Answered:
     device = next(module.parameters()).device
     flat = rows.flatten(0, 1).to(device)
     found = []
-    for part in flat.split(_ROWS):
+    for part in torch.split(flat, _ROWS):
         logits, wanted = module(part[:, :-1])[:, -ANSWER:], part[:, -ANSWER:]
         found.append(greedy_and_logprob(logits, wanted, torch.ones_like(wanted, dtype=torch.bool)))
     greedy, logprob = (torch.cat(each).view(rows.shape[:2]).T for each in zip(*found, strict=True))
@@ -232,7 +232,16 @@ def _answered(module: nn.Module, rows: Tensor) -> Answered:
 def tabulate_in_context(record: DemonstratedRecord) -> list[Table | str]:
     """A table for each number of demonstrations, and whether the tasks were learned."""
     plan, (first, second) = record.plan, record.values
-    columns = ("share", f"P({first})", f"P({second})", "other", f"writes {first} in %", f"writes {second} in %", "KL")
+    columns = (
+        "share",
+        f"P({first})",
+        f"P({second})",
+        "other",
+        f"writes {first} in %",
+        f"writes {second} in %",
+        "KL",
+        "of a prompt",
+    )
     parts: list[Table | str] = []
     for cell in record.cells:
         rows = [
@@ -241,6 +250,7 @@ def tabulate_in_context(record: DemonstratedRecord) -> list[Table | str]:
                 *(f"{each:.3f}" for each in (*point.probabilities, point.other)),
                 *(f"{100 * each:.0f}" for each in point.greedy),
                 f"{point.divergence:.3f}",
+                f"{point.mean_divergence:.3f}",
             )
             for point in cell.points
         ]

@@ -66,6 +66,7 @@ def tabulate_prompted(record: PromptedRecord) -> list[Table | str]:
             *(f"{value:.3f}" for value in (*each.probabilities, each.other)),
             *(f"{100 * value:.0f}" for value in each.greedy),
             f"{each.divergence:.2f}",
+            f"{each.mean_divergence:.2f}",
         ]
         for each in record.mixtures
     ]
@@ -73,4 +74,6 @@ def tabulate_prompted(record: PromptedRecord) -> list[Table | str]:
         f"Probability of each task's answer to A@B= behind {record.demonstrations} examples, "
         f"{record.prompts} prompts of each mixture"
     )
-    return [Table(title, [*columns, *(f"writes {task} in %" for task in record.tasks), "KL"], rows, text=0)]
+    return [
+        Table(title, [*columns, *(f"writes {task} in %" for task in record.tasks), "KL", "of a prompt"], rows, text=0)
+    ]

@@ -31,7 +31,8 @@ TINY = ["layers=1", "heads=1", "width=8", "hidden=8", "batch=4", "steps=6"]
 
 
 def tiny(**changed: Any) -> InContextPlan:
-    return plan_in_context(**({"family": "shift", "demonstrations": 4, "seed": 0, "changes": TINY} | changed))
+    given: dict[str, Any] = {"family": "shift", "demonstrations": 4, "seed": 0, "changes": TINY}
+    return plan_in_context(**(given | changed))
 
 
 def demonstrations(row: list[int]) -> list[tuple[str, str]]:
@@ -94,10 +95,10 @@ def test_a_mixed_prompt_has_its_counts_and_a_question_of_its_own(name: str) -> N
 def test_the_measure_of_known_probabilities() -> None:
     given = torch.tensor([[0.5, 0.25], [0.25, 0.125]], dtype=torch.float64)
     found = measure([0.75, 0.25], Answered(given.log(), torch.tensor([[True, False], [False, False]])))
-    assert found.probabilities == (0.375, 0.1875)
-    assert found.deviations == (0.125, 0.0625)
+    assert found.probabilities == pytest.approx((0.375, 0.1875))
+    assert found.deviations == pytest.approx((0.125, 0.0625))
     assert found.other == pytest.approx(0.4375)
-    assert found.greedy == (0.5, 0)
+    assert found.greedy == pytest.approx((0.5, 0))
     expected = 0.75 * math.log(0.75 / 0.375) + 0.25 * math.log(0.25 / 0.1875)
     assert found.divergence == pytest.approx(expected, abs=1e-6)
     each = [0.75 * math.log(0.75 / p) + 0.25 * math.log(0.25 / q) for p, q in given.tolist()]

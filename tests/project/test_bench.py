@@ -213,6 +213,24 @@ def test_requests(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_steps_of_methods(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the preset that the command takes by default."""
+    pytest.importorskip("torch")
+    from benchmarks import methods
+
+    monkeypatch.setattr(methods, "_VARIANTS", (("rnb", "round_steps=2", "every=1"),))
+    for name, number in {"STEPS": 4, "WARM": 1, "ROUNDS": 1}.items():
+        monkeypatch.setattr(methods, name, number)
+    bench(
+        "methods",
+        prints=[
+            "plain: # ms a step, # times the plain one",
+            "rnb round_steps=2 every=1: # ms a step, # times the plain one, of which hooks # ms (#%)",
+            "on # threads; tuned, capitalize-reverse, transfer, batches of 32",
+        ],
+    )
+
+
 def test_head_maps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the other programs; tests/analysis/test_map_loops.py compares with them."""
     pytest.importorskip("torch")

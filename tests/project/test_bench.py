@@ -213,6 +213,7 @@ def test_requests(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.slow
 def test_steps_of_methods(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the preset that the command takes by default."""
     pytest.importorskip("torch")

@@ -141,14 +141,13 @@ def _answered(checkpoint: Checkpoint, prompts: Sequence[Prompt]) -> Answered:
     found = []
     for first in range(0, len(rows), _ROWS):
         part = rows[first : first + _ROWS]
-        size, answer = max(len(tokens) for tokens, _ in part), max(len(tokens) - start for tokens, start in part)
+        size = max(len(tokens) for tokens, _ in part)
         tokens = torch.zeros(len(part), size, dtype=torch.int64)
         wanted = torch.zeros(len(part), size, dtype=torch.bool)
         for at, (each, start) in enumerate(part):  # padded at the end, where nothing looks back from
             tokens[at, : len(each)] = torch.tensor(each)
             wanted[at, start : len(each)] = True
         kept = size - min(start for _, start in part)
-        assert kept >= answer
         more: dict[str, Any] = {"logits_to_keep": kept + 1} if keeps else {}
         logits = model(input_ids=tokens.to(model.device), use_cache=False, **more).logits[:, -kept - 1 : -1].cpu()
         found.append(greedy_and_logprob(logits, tokens[:, -kept:], wanted[:, -kept:]))

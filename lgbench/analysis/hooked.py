@@ -40,7 +40,7 @@ class HookedModel(ABC):
         most_rows: Rows of a batch that are computed at a time: more take memory and no less time.
     """
 
-    most_rows = 256
+    most_rows = 512
 
     def __init__(
         self, module: nn.Module, projections: Sequence[nn.Module], head: nn.Module, *, heads: int, width: int

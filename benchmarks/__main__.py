@@ -84,7 +84,7 @@ def train(
 
 @app.command()
 def methods(
-    preset: Annotated[str, typer.Option(help="fast, mini or paper.")] = "fast",
+    preset: Annotated[str, typer.Option(help="tuned, mini or paper.")] = "tuned",
     group: Annotated[str, typer.Option(help="A group of mini-v1: its preset and its examples.")] = "capitalize-reverse",
 ) -> None:
     """The training step with each method of `lgbench methods` against the plain one."""
@@ -92,6 +92,18 @@ def methods(
     from benchmarks import methods as measured
 
     _print(measured.steps(preset, group))
+
+
+@app.command()
+def analyze(
+    length: Lengths = None,
+    examples: Annotated[int, typer.Option(min=2, help="Of each task and length.")] = 256,
+) -> None:
+    """Head maps against loops over heads: written out, and by TransformerLens and nnsight where they are installed."""
+    require_extra("torch", purpose="`python -m benchmarks analyze`")
+    from benchmarks import analyze as measured
+
+    _print(measured.maps(lengths=listed_lengths(length) or measured.LENGTHS, examples=examples))
 
 
 @app.command()

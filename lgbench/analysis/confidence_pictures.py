@@ -26,15 +26,21 @@ def reliability_diagrams(record: ConfidenceRecord) -> Figure:
         for (task, zone), panel in zip(panels, axes, strict=True):
             cells = [each for each in record.cells if each.task == task and record.zone(task, each.length) == zone]
             right = np.concatenate([np.array(each.right) for each in cells])
-            panel.plot([0, 1], [0, 1], color="lightgrey")
-            for name, label in (("sum_logprob", "temperature 1"), ("tempered_sum_logprob", "fitted")):
+            panel.plot([0, 1], [0, 1], color="lightgrey", label="calibrated")
+            for name, label in (("sum_logprob", "temperature 1"), ("tempered_sum_logprob", "fitted temperature")):
                 scores = np.concatenate([np.array(each.scores[name]) for each in cells]) / SCALE
                 bins = reliability(np.exp(np.minimum(scores, 0)), right)
                 marker = "o" if name == "sum_logprob" else "x"
-                panel.plot([each.confidence for each in bins], [each.accuracy for each in bins], marker, label=label)
-            panel.set_title(plain(f"{task}, {zone.replace('_', '-')}"), parse_math=False)
-            panel.set(xlabel="confidence", ylabel="accuracy", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-            legend(panel, columns=2)
+                confidence, accuracy = [each.confidence for each in bins], [each.accuracy for each in bins]
+                panel.plot(confidence, accuracy, marker, label=label)
+            panel.set_title(plain(f"{task}, {zone.replace('_', '-')}"), parse_math=False, fontsize=9)
+            panel.set(
+                xlabel="probability of the reply",
+                ylabel="share of right replies",
+                xlim=(-0.03, 1.03),
+                ylim=(-0.03, 1.03),
+            )
+            legend(panel, columns=3)
     return figure
 
 
@@ -51,7 +57,7 @@ def risk_curves(record: ConfidenceRecord) -> Figure:
                 risks = risk_by_coverage(np.array(cell.scores[name], dtype=np.float64), right)
                 panel.plot(coverage, 100 * risks, label=name.replace("_", " "))
             panel.axhline(100 * float((~right).mean()), color="grey", linestyle=":", label="no choice")
-            panel.set_title(plain(f"{task}, length {length}"), parse_math=False)
+            panel.set_title(plain(f"{task}, length {length}"), parse_math=False, fontsize=9)
             panel.set(xlabel="kept, the surest, in %", ylabel="wrong among them in %", xlim=(0, 100), ylim=(0, None))
             legend(panel, columns=2)
     return figure

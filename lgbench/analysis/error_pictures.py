@@ -34,7 +34,7 @@ def error_kinds(record: ErrorsRecord) -> Figure:
         figure, axes = make_panels(len(panels))
         for ((group, arm, task), cells), panel in zip(panels.items(), axes, strict=True):
             _draw(panel, cells)
-            panel.set_title(plain(f"{group} {arm}: {task}".strip()), parse_math=False)
+            panel.set_title(plain(f"{group} {arm}: {task}".strip()), parse_math=False, fontsize=9)
     return figure
 
 

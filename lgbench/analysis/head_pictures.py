@@ -40,12 +40,14 @@ def head_maps(record: HeadsRecord, ablation: Ablation, metric: Metric) -> Figure
                 for layer, heads in enumerate(values):
                     for head, drop in enumerate(heads):
                         color = "white" if drop > 0.6 * top else "black"
-                        text = f"{drop:z.0f}" if metric == "exact" else f"{drop:z.1f}"
+                        text = f"{drop:z.0f}" if metric == "exact" else f"{drop:z.2f}"
                         axes.text(head, layer, text, ha="center", va="center", fontsize=7, color=color)
                 learned = "" if record.learned(task, length) else " (not learned)"
-                axes.set_title(f"{plain(task)}, {length}{learned}", parse_math=False, fontsize=8)
+                axes.set_title(f"{plain(task)}, length {length}{learned}", parse_math=False, fontsize=8)
                 axes.set_xticks(range(record.source.heads))
                 axes.set_yticks(range(record.source.layers))
+                axes.tick_params(length=0)
+                axes.spines[:].set_visible(False)
         for axes in grid[:, 0]:
             axes.set_ylabel("layer")
         for axes in grid[-1]:

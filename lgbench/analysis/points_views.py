@@ -67,6 +67,7 @@ def measures_over_training(record: PointsRecord) -> Figure:
                 for step, value, (_, one) in zip(steps, values, each, strict=True):
                     axes.plot(step, value, "o", color=color, markerfacecolor=color if one.learned else "white")
             axes.set_title(plain(f"{record.tasks[0]} and {task}"), parse_math=False, fontsize=9)
-            axes.set(xlabel="step", ylabel="apart", ylim=(0, None))
-            legend(axes, columns=3)
+            axes.set(xlabel="step", ylabel="gap, or distance of the tasks", ylim=(0, None))
+            axes.plot([], [], "o", color="grey", markerfacecolor="white", label="not learned")
+            legend(axes, columns=2)
     return figure

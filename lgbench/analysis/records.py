@@ -16,7 +16,7 @@ from lgbench.version import __version__
 
 MAX_BYTES = 50_000_000
 """Of the file of a record: maps of many heads, tasks and lengths take more than a result."""
-_Kind = TypeVar("_Kind", bound="AnalysisRecord")
+_Kind = TypeVar("_Kind", bound="ProbeRecord")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -26,18 +26,26 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class AnalysisRecord(Strict):
-    """What the records of all analyses have in common.
+class ProbeRecord(Strict):
+    """What all records have in common, also those of analyses whose prompts are of no suite.
 
     Attributes:
         schema_version: Of the format.
         lgbench: The version of this package.
-        suite: The suite's name.
-        draft: Where a draft suite came from; null for a published one.
     """
 
     schema_version: Literal[1] = 1
     lgbench: Name = __version__
+
+
+class AnalysisRecord(ProbeRecord):
+    """What the records of analyses of a suite's tasks have in common.
+
+    Attributes:
+        suite: The suite's name.
+        draft: Where a draft suite came from; null for a published one.
+    """
+
     suite: Name
     draft: Draft | None = None
 
@@ -105,7 +113,7 @@ def read_analysis(path: Path, kind: type[_Kind]) -> _Kind:
     return read_record(path, kind, max_bytes=MAX_BYTES)
 
 
-def write_analysis(path: Path, record: AnalysisRecord) -> None:
+def write_analysis(path: Path, record: ProbeRecord) -> None:
     """Write the record of an analysis, whole or not at all, and make its folder.
 
     Raises:

@@ -48,6 +48,6 @@ def tag_mixtures(record: RelatednessRecord) -> Figure:
             axes.plot(shares, [100 * mixed.first_right for mixed in mixtures], marker=".", label=plain(each.first))
             axes.plot(shares, [100 * mixed.second_right for mixed in mixtures], marker=".", label=plain(each.second))
             axes.set_title(plain(f"{each.first} and {each.second}"), parse_math=False, fontsize=9)
-            axes.set(xlabel="share of the second tag", ylabel="right in %", xlim=(0, 1), ylim=(-3, 103))
+            axes.set(xlabel="share of the second tag", ylabel="right in %", xlim=(-0.03, 1.03), ylim=(-3, 103))
             legend(axes, columns=2, title="target of")
     return figure

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lgbench.analysis.hooked import HookedModel, HookedTransformer
+from lgbench.analysis.mixtures import SHARES
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress
 from lgbench.analysis.questions import check_trained, draw_questions, shares_prompts
@@ -30,7 +31,6 @@ from lgbench.util.tables import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-SHARES = tuple(tenth / 10 for tenth in range(11))
 _TAG = 1  # where a row has it
 _Real = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lgbench.analysis.progress import Progress, Report
-    from lgbench.analysis.records import AnalysisRecord
+    from lgbench.analysis.records import ProbeRecord
 
 Output = Annotated[
     Path | None,
@@ -49,6 +49,23 @@ def head_named(text: str) -> tuple[int, int]:
     return int(layer), int(number)
 
 
+def listed_numbers(given: list[str] | None, *, flag: str) -> tuple[int, ...]:
+    """Whole numbers from 0 on, joined by commas."""
+    texts = [text.strip() for each in given or [] for text in each.split(",")]
+    if wrong := [text for text in texts if not (text.isdecimal() and text.isascii() and len(text) < 7)]:
+        raise LgbenchError(f"{flag} {wrong[0]!r} is no number from 0 on.")
+    return tuple(map(int, texts))
+
+
+def shares_named(text: str) -> tuple[float, float, float]:
+    """The shares of three tasks as A,B,SUM."""
+    try:
+        first, second, both = (float(each) for each in text.split(","))
+    except ValueError:
+        raise LgbenchError(f"{text!r} is no mixture. Write three shares, as in --share 0.5,0,0.5.") from None
+    return first, second, both
+
+
 def reporter(*, quiet: bool) -> Report:
     """A line on stderr for each part."""
 
@@ -59,7 +76,7 @@ def reporter(*, quiet: bool) -> Report:
     return report
 
 
-def write_tables(output: Path, name: str, record: AnalysisRecord, tables: dict[str, pd.DataFrame]) -> None:
+def write_tables(output: Path, name: str, record: ProbeRecord, tables: dict[str, pd.DataFrame]) -> None:
     """The record as NAME.json, and each table as NAME-TABLE.csv."""
     from lgbench.analysis.records import write_analysis
     from lgbench.util.files import write_atomically, write_errors

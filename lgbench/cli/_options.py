@@ -23,7 +23,7 @@ DraftName = Annotated[
     str | None,
     typer.Option("--suite", metavar="FILE.py:ATTRIBUTE", help="The draft suite that they are of.", show_default="none"),
 ]
-Preset = Annotated[str, typer.Option("--preset", help="Hyperparameters to start from: fast, mini or paper.")]
+Preset = Annotated[str, typer.Option("--preset", help="Hyperparameters to start from: tuned, mini or paper.")]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter of docs/training.md; may be repeated."),

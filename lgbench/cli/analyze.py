@@ -14,15 +14,18 @@ from lgbench.cli._analysis import (
     OfGroup,
     Output,
     head_named,
+    listed_numbers,
     opening,
     reporter,
     say_written,
+    shares_named,
     write_tables,
 )
 from lgbench.cli._folders import finished_runs, read_result
 from lgbench.cli._group import Group
 from lgbench.cli._opening import open_named
 from lgbench.cli._options import (
+    Changes,
     Device,
     DraftName,
     Lengths,
@@ -31,7 +34,9 @@ from lgbench.cli._options import (
     Tasks,
     listed,
     listed_lengths,
+    model_options,
 )
+from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
 
 app = typer.Typer(cls=Group, help="Look into a model, and at what goes wrong in its replies.", no_args_is_help=True)
@@ -344,19 +349,49 @@ def points(
 
 @app.command()
 def superposition(
-    model: Checkpoint,
+    model: AnyModel,
     task: Tasks = None,
     length: Lengths = None,
-    examples: Examples = 128,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B,SUM",
+            help="Of hf:..., a mixture: the shares of the three tasks' examples; may be repeated.",
+            show_default="each alone, and equal",
+        ),
+    ] = None,
+    demonstrations: Annotated[
+        int | None, typer.Option(min=2, help="Of hf:..., examples of a prompt.", show_default="60")
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Examples of each length, or prompts of each mixture.", show_default="128; of hf:... 100"
+        ),
+    ] = None,
     output: Output = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    model_option: ModelOptions = None,
     suite: DraftName = None,
 ) -> None:
-    """Mix the tag of the main task with another's, and see which target a model writes."""
+    """Mix the tag of the main task with another's, or of hf:... the examples of three tasks; which answers come out?"""
     require_extra("torch", purpose="`lgbench analyze superposition`")
     if output is not None:
         require_extra("plot", purpose="A picture")
+    if model.startswith("hf:"):
+        if task or length or suite or device != "auto":
+            raise LgbenchError(
+                "--task, --length, --suite and --device are for reference models. A Hugging Face model is asked the "
+                "paper's prompts; --model-option device_map says where it runs."
+            )
+        _prompted_superposition(model, share or [], demonstrations, examples, output, quiet, model_option or [])
+        return
+    if share or demonstrations is not None or model_option:
+        raise LgbenchError(
+            f"--share, --demonstrations and --model-option are for Hugging Face models, as in hf:FOLDER; of {model!r} "
+            "the tags are mixed. `lgbench analyze in-context` trains a model that reads demonstrations."
+        )
     open_named(suite)
     from lgbench.analysis.opening import open_model
     from lgbench.analysis.superposition import analyze_superposition, tabulate_superposition
@@ -366,7 +401,7 @@ def superposition(
         open_model(model, device=device),
         others=listed(task),
         lengths=listed_lengths(length),
-        examples=examples,
+        examples=examples or 128,
         report=reporter(quiet=quiet),
     )
     print_parts(tabulate_superposition(record))
@@ -376,4 +411,94 @@ def superposition(
 
         write_tables(output, "superposition", record, {"mixtures": record.frame()})
         write_picture(superposition_curves(record), output / "superposition.svg")
+        say_written(output)
+
+
+def _prompted_superposition(
+    model: str,
+    share: list[str],
+    demonstrations: int | None,
+    examples: int | None,
+    output: Path | None,
+    quiet: bool,
+    model_option: list[str],
+) -> None:
+    require_extra("hf", purpose=f"MODEL {model!r}")
+    from lgbench.analysis.prompted import analyze_prompted
+    from lgbench.analysis.prompted_record import tabulate_prompted
+    from lgbench.cli._report import print_parts
+
+    record = analyze_prompted(
+        model,
+        options=model_options(model_option),
+        shares=[shares_named(text) for text in share],
+        demonstrations=demonstrations or 60,
+        prompts=examples or 100,
+        path=None if output is None else output / "superposition.json",
+        report=reporter(quiet=quiet),
+    )
+    print_parts(tabulate_prompted(record))
+    if output is not None:
+        from lgbench.analysis.superposition_pictures import prompted_bars
+        from lgbench.plotting import write_picture
+
+        write_tables(output, "superposition", record, {"mixtures": record.frame()})
+        write_picture(prompted_bars(record), output / "superposition.svg")
+        say_written(output)
+
+
+@app.command(name="in-context")
+def in_context(
+    family: Annotated[str, typer.Argument(metavar="FAMILY", help="fields, copy or shift.")] = "fields",
+    trained: Annotated[int, typer.Option(min=2, max=1000, help="Demonstrations of a row in training.")] = 10,
+    value: Annotated[
+        list[str] | None,
+        typer.Option("--values", metavar="A,B", help="The two hidden values to mix.", show_default="the family's"),
+    ] = None,
+    demonstrations: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N",
+            help="Of a prompt, or several joined by commas; may be repeated.",
+            show_default="as trained, and twice as many",
+        ),
+    ] = None,
+    prompts: Annotated[int, typer.Option(min=2, help="Prompts of each mixture.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights and the rows.")] = 0,
+    change: Changes = None,
+    output: Output = None,
+    device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained and asked, and end.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a small model on one hidden task a prompt, and ask it with demonstrations of two. Rerun to resume."""
+    require_extra("torch", purpose="`lgbench analyze in-context`")
+    if output is not None:
+        require_extra("plot", purpose="A picture")
+    from lgbench.analysis.demonstrated import analyze_in_context, planned_lines, tabulate_in_context
+    from lgbench.analysis.in_context_training import plan_in_context
+    from lgbench.cli._report import print_parts
+
+    plan = plan_in_context(family, demonstrations=trained, seed=seed, changes=change or [])
+    values = listed_numbers(value, flag="--values") or None
+    counts = listed_numbers(demonstrations, flag="--demonstrations")
+    if dry_run:
+        print_parts(planned_lines(plan, values, counts, prompts))
+        return
+    record = analyze_in_context(
+        plan,
+        values=values,
+        demonstrations=counts,
+        prompts=prompts,
+        folder=output,
+        device=device,
+        report=reporter(quiet=quiet),
+    )
+    print_parts(tabulate_in_context(record))
+    if output is not None:
+        from lgbench.analysis.superposition_pictures import demonstration_curves
+        from lgbench.plotting import write_picture
+
+        write_tables(output, "in-context", record, {"mixtures": record.frame()})
+        write_picture(demonstration_curves(record), output / "in-context.svg")
         say_written(output)

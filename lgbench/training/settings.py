@@ -199,7 +199,21 @@ def preset_settings(
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    values: dict[str, Any] = PRESETS[preset][domain.preset].model_dump()
+    return with_changes(PRESETS[preset][domain.preset], changes, reference=reference)
+
+
+def with_changes(usual: TrainingSettings, changes: Sequence[str], *, reference: bool = True) -> TrainingSettings:
+    """Settings with the changes that a user asks for.
+
+    Args:
+        usual: Those without changes.
+        changes: Each `name=value`, as given to `--set`.
+        reference: Whether the reference model is trained, whose shape settings then count.
+
+    Raises:
+        LgbenchError: No such setting, a value that a setting cannot have, or the shape of another model.
+    """
+    values: dict[str, Any] = usual.model_dump()
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:
@@ -217,8 +231,8 @@ def preset_settings(
         if not first["loc"]:
             raise LgbenchError(str(first["ctx"]["error"])) from None
         name = str(first["loc"][0])
-        usual = getattr(PRESETS[preset][domain.preset], name)
-        raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={usual}.") from None
+        has = getattr(usual, name)
+        raise LgbenchError(f"--set {name}={first['input']}: {first['msg']}. The preset has {name}={has}.") from None
 
 
 def changed_settings(settings: TrainingSettings, changes: Mapping[str, Any]) -> TrainingSettings:

@@ -12,9 +12,10 @@ pytest.importorskip("torch")
 
 import torch
 
+from lgbench.analysis.mixtures import SHARES
 from lgbench.analysis.opening import open_model
 from lgbench.analysis.questions import draw_questions
-from lgbench.analysis.superposition import SHARES, SuperpositionRecord, analyze_superposition, tabulate_superposition
+from lgbench.analysis.superposition import SuperpositionRecord, analyze_superposition, tabulate_superposition
 from lgbench.models.tokenizer import PUBLISHED
 from lgbench.models.transformer import Transformer
 from lgbench.util.errors import LgbenchError

@@ -213,6 +213,47 @@ def test_requests(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.slow
+def test_steps_of_methods(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the preset that the command takes by default."""
+    pytest.importorskip("torch")
+    from benchmarks import methods
+
+    monkeypatch.setattr(methods, "_VARIANTS", (("rnb", "round_steps=2", "every=1"),))
+    for name, number in {"STEPS": 4, "WARM": 1, "ROUNDS": 1}.items():
+        monkeypatch.setattr(methods, name, number)
+    bench(
+        "methods",
+        prints=[
+            "plain: # ms a step, # times the plain one",
+            "rnb round_steps=2 every=1: # ms a step, # times the plain one, of which hooks # ms (#%)",
+            "on # threads; tuned, capitalize-reverse, transfer, batches of 32",
+        ],
+    )
+
+
+def test_head_maps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the other programs; tests/analysis/test_map_loops.py compares with them."""
+    pytest.importorskip("torch")
+    from benchmarks import analyze
+
+    for name in ("transformer_lens", "nnsight"):
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setitem(sys.modules, f"{name}.model_bridge", None)
+    monkeypatch.setattr(analyze, "ROUNDS", 1)
+    bench(
+        *("analyze", "--length", "3", "--examples", "4"),
+        prints=[
+            "TransformerLens is not installed, so it is not compared with",
+            "nnsight is not installed, so it is not compared with",
+            "12 heads, 3 tasks, lengths 3, 4 examples each, resample",
+            "head maps of tiny:transfer: lgbench # s",
+            "head maps of tiny:transfer: plain loop over heads # s, # times as long; numbers differ by at most #",
+            "on # threads; medians of 1 rounds, processor time",
+        ],
+    )
+
+
 def test_hugging_face_models(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")

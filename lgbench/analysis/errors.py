@@ -30,6 +30,7 @@ from lgbench.data.task import Example
 from lgbench.evaluation.rescoring import cell_examples, rescore_result
 from lgbench.results.reply import Reply
 from lgbench.results.schema import Count, Draft, Name, Result, Seed, Sha256, Text
+from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -184,7 +185,11 @@ class Asked(NamedTuple):
 
 
 def analyze_errors(
-    runs: Mapping[Path, Result], *, tasks: Sequence[str] = (), lengths: Sequence[int] = ()
+    runs: Mapping[Path, Result],
+    *,
+    tasks: Sequence[str] = (),
+    lengths: Sequence[int] = (),
+    report: CountReport = no_report,
 ) -> ErrorsRecord:
     """What goes wrong in finished runs. Each is re-scored first.
 
@@ -192,6 +197,7 @@ def analyze_errors(
         runs: Results of one suite by the folders that they were read from, at least one.
         tasks: Names of tasks; all if empty.
         lengths: Lengths; all if empty.
+        report: Takes how many runs are re-scored, and of how many.
 
     Raises:
         LgbenchError: They are of several suites, hold none of these cells, or their counts do not follow from their
@@ -204,7 +210,7 @@ def analyze_errors(
     asked = Asked(tasks, lengths)
     check_evaluated(list(runs.values()), asked)
     name, draft = suites.pop()
-    found = [run_errors(result, folder, asked) for folder, result in runs.items()]
+    found = [run_errors(result, folder, asked) for folder, result in counted(list(runs.items()), report)]
     return ErrorsRecord(suite=name, draft=draft and Draft(**draft.model_dump()), runs=tuple(filter(_has_cells, found)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from lgbench.analysis.progress import Progress, Report
     from lgbench.analysis.records import ProbeRecord
+    from lgbench.util.tables import Table
 
 Output = Annotated[
     Path | None,
@@ -31,6 +34,9 @@ AnyModel = Annotated[
 OfGroup = Annotated[
     str | None,
     typer.Option("--group", help="Of hf:..., the group whose tasks it knows.", show_default="none"),
+]
+AnalysisJson = Annotated[
+    bool, typer.Option("--json", help="Print the record of the analysis as JSON on stdout, and nothing else.")
 ]
 Examples = Annotated[int, typer.Option(min=16, help="Examples of each task and length.")]
 
@@ -66,14 +72,33 @@ def shares_named(text: str) -> tuple[float, float, float]:
     return first, second, both
 
 
-def reporter(*, quiet: bool) -> Report:
-    """A line on stderr for each part."""
+@contextlib.contextmanager
+def reporter(*, quiet: bool) -> Iterator[Report]:
+    """What an analysis tells how far it is: a bar in a terminal, elsewhere a line for each part."""
+    from lgbench.cli._console import PlainConsole
+    from lgbench.cli._progress import counting
 
-    def report(progress: Progress) -> None:
-        if not quiet and progress.done < progress.total:
-            typer.echo(f"[{progress.done + 1}/{progress.total}] {progress.what} ...", err=True)
+    if quiet or PlainConsole(err=True).is_terminal:
+        with counting("", quiet=quiet) as count:
+            yield lambda progress: count(progress.done, progress.total, progress.what)
+    else:
+        yield _print_part
 
-    return report
+
+def _print_part(progress: Progress) -> None:
+    if progress.done < progress.total:
+        typer.echo(f"[{progress.done + 1}/{progress.total}] {progress.what} ...", err=True)
+
+
+def print_analysis(record: ProbeRecord, parts: Sequence[Table | str], *, as_json: bool) -> None:
+    """Print what an analysis found: its tables, or the whole record as JSON."""
+    from lgbench.cli._report import print_parts
+    from lgbench.util.text import json_text
+
+    if as_json:
+        typer.echo(json_text(record.model_dump(mode="json")))
+    else:
+        print_parts(parts)
 
 
 def write_tables(output: Path, name: str, record: ProbeRecord, tables: dict[str, pd.DataFrame]) -> None:
@@ -87,5 +112,7 @@ def write_tables(output: Path, name: str, record: ProbeRecord, tables: dict[str,
             write_atomically(output / f"{name}-{table}.csv", frame.to_csv(index=False).encode())
 
 
-def say_written(output: Path) -> None:
-    typer.echo(f"Wrote {plain(output, limit=LONGEST_PATH)}")
+def say_written(output: Path, *, quiet: bool) -> None:
+    """Say where the files are."""
+    if not quiet:
+        typer.echo(f"Wrote {plain(output, limit=LONGEST_PATH)}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from collections.abc import Iterable
 from typing import TextIO, cast
 
+import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
@@ -36,3 +39,33 @@ def wide_console() -> Console:
     """A console on stdout; into a file or a pipe, wide enough for every table."""
     console = PlainConsole()
     return console if console.is_terminal else PlainConsole(width=120)
+
+
+def say(text: str, *, indent: str = "", hanging: str = "", most: int | None = None, reflow: bool = False) -> None:
+    """Print a sentence on stdout. In a terminal its lines end between words, not wherever the terminal does.
+
+    Args:
+        text: The sentence; or several, each on a line.
+        indent: What its first line begins with.
+        hanging: What every further line begins with.
+        most: The most columns, also of lines for a file or a pipe; None for no limit there.
+        reflow: Whether the lines of a paragraph may be joined before they are wrapped.
+    """
+    console = PlainConsole()
+    widths = [width for width in (console.width if console.is_terminal else None, most) if width is not None]
+    if widths and reflow:
+        text = re.sub(r"(?<=\S)\n(?=\S)", " ", text)
+    for line in text.splitlines() or [""]:
+        if widths:
+            unbroken = line.replace(" %", "\N{NO-BREAK SPACE}%")
+            wrapped = textwrap.fill(
+                unbroken,
+                min(widths),
+                initial_indent=indent,
+                subsequent_indent=hanging,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            typer.echo(wrapped.replace("\N{NO-BREAK SPACE}", " "))
+        else:
+            typer.echo(indent + line)

@@ -1,11 +1,12 @@
-"""The command group that every part of the command line uses."""
+"""The app, the groups and the commands that every part of the command line is made of."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import typer
 import typer.core
 
 from lgbench.util.text import plain_lines
@@ -22,6 +23,52 @@ def _plain_errors() -> Iterator[None]:
         raise
 
 
+_WORDS = {
+    "<bool>": "",
+    "<int>": "N",
+    "<int range>": "N",
+    "<list[int]>": "N",
+    "<str>": "TEXT",
+    "<list[str]>": "TEXT",
+    "<path>": "PATH",
+    "<list[Path]>": "PATH",
+}
+"""What an option takes, by what Typer would call it: a flag takes nothing."""
+
+
+def _nothing(ctx: Any) -> None:
+    """What is shown beside the name of an argument, which says what it is."""
+
+
+def _name_values(params: list[Any], ctx: Any) -> list[Any]:
+    """Have the help name values by a word, where Typer names Python types."""
+    for param in params:
+        if param.param_type_name == "argument":
+            param.display_type_rich = _nothing
+        elif param.metavar is None and (typed := getattr(param, "display_type_rich", None)) is not None:
+            param.metavar = _WORDS.get(typed(ctx))
+    return params
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose `--help` names values by a word."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its arguments and options."""
+        return _name_values(super().get_params(ctx), ctx)
+
+
+class App(typer.Typer):
+    """An app whose groups and commands are those of this module."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"cls": Group, **options})
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        """A decorator that makes a function a command."""
+        return super().command(name, **{"cls": Command, **options})
+
+
 class Group(typer.core.TyperGroup):
     """A group whose `--help` is off rather than unset: for an unset flag, Typer loads pydantic to convert nothing."""
 
@@ -34,6 +81,10 @@ class Group(typer.core.TyperGroup):
         """Take in the rest of it, and run the command."""
         with _plain_errors():
             return super().invoke(ctx)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options, and that of its help."""
+        return _name_values(super().get_params(ctx), ctx)
 
     def get_help_option(self, ctx: Any) -> Any:
         """The help option of the group."""

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 import typer.core
 
+from lgbench.cli._group import App
+
 EXPERIMENTS = ("finetune", "retrain", "reproduce", "sweep", "ablate")
 
 
@@ -31,7 +33,7 @@ class LazyCommand(typer.core.TyperCommand):
 
     def load(self) -> Any:
         """The command itself."""
-        holder = typer.Typer()
+        holder = App()
         if self._name in EXPERIMENTS:
             from lgbench.cli._experiment import command_of
 

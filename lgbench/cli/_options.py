@@ -16,6 +16,7 @@ SuiteName = Annotated[
     str,
     typer.Option(
         "--suite",
+        metavar="NAME",
         help="mini-v1, standard-v1 (`lgbench suites`), or your own: FILE.py:ATTRIBUTE (docs/adding-a-task.md).",
     ),
 ]
@@ -23,7 +24,9 @@ DraftName = Annotated[
     str | None,
     typer.Option("--suite", metavar="FILE.py:ATTRIBUTE", help="The draft suite that they are of.", show_default="none"),
 ]
-Preset = Annotated[str, typer.Option("--preset", help="Hyperparameters to start from: tuned, mini or paper.")]
+Preset = Annotated[
+    str, typer.Option("--preset", metavar="NAME", help="Hyperparameters to start from: tuned, mini or paper.")
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter of docs/training.md; may be repeated."),
@@ -78,18 +81,24 @@ MethodOptions = Annotated[
     list[str] | None,
     typer.Option("--method-option", metavar="KEY=VALUE", help="An option for that method; may be repeated."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
 RunFolder = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The run's folder.", show_default="one in runs/")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.", show_default="one in runs/"),
 ]
 RunsFolder = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="The folder of the runs' folders.", show_default="one in runs/"),
+    typer.Option(
+        "--output", "-o", metavar="FOLDER", help="The folder of the runs' folders.", show_default="one in runs/"
+    ),
 ]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train seeds 0 to SEEDS - 1.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume the run in --output.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show no progress, and no summary of what is left in files.")
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Show no progress, no hints, and no summary of what is left in files or went well."
+    ),
 ]
 ModelOptions = Annotated[
     list[str] | None,
@@ -108,10 +117,12 @@ Cores = Annotated[
 ]
 _LISTED = "or several joined by commas; may be repeated."
 Groups = Annotated[
-    list[str] | None, typer.Option("--group", help=f"A group (`lgbench suites show`), {_LISTED}", show_default="all")
+    list[str] | None,
+    typer.Option("--group", metavar="NAME", help=f"A group (`lgbench suites show`), {_LISTED}", show_default="all"),
 ]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", help=f"A task (`lgbench tasks`), {_LISTED}", show_default="all")
+    list[str] | None,
+    typer.Option("--task", metavar="NAME", help=f"A task (`lgbench tasks`), {_LISTED}", show_default="all"),
 ]
 Lengths = Annotated[
     list[str] | None, typer.Option("--length", metavar="N", help=f"A length, {_LISTED}", show_default="all")
@@ -128,7 +139,12 @@ Baseline = Annotated[
 ]
 ComparedArm = Annotated[
     str | None,
-    typer.Option("--arm", help="The arm in which several systems are compared.", show_default="transfer; or open"),
+    typer.Option(
+        "--arm",
+        metavar="NAME",
+        help="The arm in which several systems are compared.",
+        show_default="transfer; or open",
+    ),
 ]
 AsMarkdown = Annotated[
     bool, typer.Option("--markdown", help="Print the tables as Markdown on stdout, and nothing else.")

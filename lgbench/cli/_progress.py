@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Task, TextColumn, TimeRemainingColumn
@@ -51,17 +52,24 @@ def live(*, below: str) -> Iterator[Callable[[Progress], None]]:
         yield _Live(bar, again=True).show
 
 
+class Count(Protocol):
+    """Takes how many things are done, and of how many."""
+
+    def __call__(self, done: int, total: int, now: str = ...) -> None:
+        """Show it, and what is being done now."""
+
+
 @contextlib.contextmanager
-def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+def counting(what: str, *, quiet: bool) -> Iterator[Count]:
     """What to tell how many things are done, and of how many: a bar in a terminal; a line if it takes long elsewhere.
 
     Args:
-        what: What is being done, as in "re-scoring runs".
+        what: What is being done, as in "re-scoring runs", where nothing else is told.
         quiet: Show nothing.
     """
     console = PlainConsole(err=True)
     if quiet:
-        yield lambda done, total: None
+        yield lambda done, total, now=what: None
     elif console.is_terminal:
         columns = (
             TextColumn("{task.description}"),
@@ -70,7 +78,7 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         )
         with Bar(*columns, TimeLeft(), console=console, transient=True) as bar:
             row = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(row, completed=done, total=total)
+            yield lambda done, total, now=what: bar.update(row, completed=done, total=total, description=now)
     else:
         yield _CountLines(what)
 
@@ -82,10 +90,10 @@ class _CountLines:
         self._what = what
         self._last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, now: str = "") -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            print(f"{self._what}: {done}/{total}", file=sys.stderr, flush=True)
+            print(f"{now or self._what}: {done}/{total}", file=sys.stderr, flush=True)
 
 
 class TimeLeft(TimeRemainingColumn):

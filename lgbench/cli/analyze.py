@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli._analysis import (
+    AnalysisJson,
     AnyModel,
     Checkpoint,
     Examples,
@@ -16,13 +17,14 @@ from lgbench.cli._analysis import (
     head_named,
     listed_numbers,
     opening,
+    print_analysis,
     reporter,
     say_written,
     shares_named,
     write_tables,
 )
 from lgbench.cli._folders import finished_runs, read_result
-from lgbench.cli._group import Group
+from lgbench.cli._group import App
 from lgbench.cli._opening import open_named
 from lgbench.cli._options import (
     Changes,
@@ -39,7 +41,7 @@ from lgbench.cli._options import (
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
 
-app = typer.Typer(cls=Group, help="Look into a model, and at what goes wrong in its replies.", no_args_is_help=True)
+app = App(help="Look into a model, and at what goes wrong in its replies.", no_args_is_help=True)
 
 
 @app.command()
@@ -48,6 +50,8 @@ def errors(
     task: Tasks = None,
     length: Lengths = None,
     output: Output = None,
+    as_json: AnalysisJson = False,
+    quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
     """Say what goes wrong in the replies of finished runs: how they end, and what their first wrong symbol is."""
@@ -56,12 +60,13 @@ def errors(
     open_named(suite)
     from lgbench.analysis.error_tables import tabulate_errors
     from lgbench.analysis.errors import analyze_errors
-    from lgbench.cli._report import print_parts
+    from lgbench.cli._progress import counting
 
     runs = {folder: read_result(folder) for folder in finished_runs(folders)}
-    record = analyze_errors(runs, tasks=listed(task), lengths=listed_lengths(length))
+    with counting("re-scoring runs", quiet=quiet or as_json) as report:
+        record = analyze_errors(runs, tasks=listed(task), lengths=listed_lengths(length), report=report)
     wrong = any(cell.kinds for run in record.runs for cell in run.cells)
-    print_parts(tabulate_errors(record) if wrong else ["No reply is wrong."])
+    print_analysis(record, tabulate_errors(record) if wrong else ["No reply is wrong."], as_json=as_json)
     if output is not None:
         write_tables(
             output, "errors", record, {"cells": record.frame(), "chains": record.chains(), "targets": record.targets()}
@@ -71,7 +76,7 @@ def errors(
             from lgbench.plotting import write_picture
 
             write_picture(error_kinds(record), output / "errors.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 @app.command()
@@ -86,6 +91,7 @@ def heads(
     examples: Examples = 256,
     output: Output = None,
     device: Device = "auto",
+    as_json: AnalysisJson = False,
     quiet: Quiet = False,
     group: OfGroup = None,
     model_option: ModelOptions = None,
@@ -100,18 +106,18 @@ def heads(
     from lgbench.analysis.head_tables import tabulate_heads
     from lgbench.analysis.heads import METRICS, analyze_heads
     from lgbench.analysis.opening import open_model
-    from lgbench.cli._report import print_parts
 
-    record = analyze_heads(
-        open_model(model, **opening(device, group, model_option, suite)),
-        tasks=listed(task),
-        lengths=listed_lengths(length),
-        ablations=ablations_named(listed(ablation)),
-        examples=examples,
-        path=None if output is None else output / "heads.json",
-        report=reporter(quiet=quiet),
-    )
-    print_parts(tabulate_heads(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_heads(
+            open_model(model, **opening(device, group, model_option, suite)),
+            tasks=listed(task),
+            lengths=listed_lengths(length),
+            ablations=ablations_named(listed(ablation)),
+            examples=examples,
+            path=None if output is None else output / "heads.json",
+            report=report,
+        )
+    print_analysis(record, tabulate_heads(record), as_json=as_json)
     if output is not None:
         from lgbench.analysis.head_pictures import head_maps
         from lgbench.plotting import write_picture
@@ -121,7 +127,7 @@ def heads(
         for each in record.ablations:
             for metric in METRICS:
                 write_picture(head_maps(record, each, metric), output / f"heads-{each}-{metric}.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 @app.command()
@@ -137,6 +143,7 @@ def reuse(
     examples: Examples = 128,
     output: Output = None,
     device: Device = "auto",
+    as_json: AnalysisJson = False,
     quiet: Quiet = False,
     group: OfGroup = None,
     model_option: ModelOptions = None,
@@ -151,27 +158,27 @@ def reuse(
     from lgbench.analysis.opening import open_model
     from lgbench.analysis.reuse import analyze_reuse
     from lgbench.analysis.verdicts import tabulate_reuse
-    from lgbench.cli._report import print_parts
 
     (kind,) = ablations_named([ablation])
-    record = analyze_reuse(
-        open_model(model, **opening(device, group, model_option, suite)),
-        others=listed(task),
-        unrelated=unrelated,
-        lengths=listed_lengths(length),
-        ablation=kind,
-        examples=examples,
-        path=None if output is None else output / "reuse.json",
-        report=reporter(quiet=quiet),
-    )
-    print_parts(tabulate_reuse(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_reuse(
+            open_model(model, **opening(device, group, model_option, suite)),
+            others=listed(task),
+            unrelated=unrelated,
+            lengths=listed_lengths(length),
+            ablation=kind,
+            examples=examples,
+            path=None if output is None else output / "reuse.json",
+            report=report,
+        )
+    print_analysis(record, tabulate_reuse(record), as_json=as_json)
     if output is not None:
         from lgbench.analysis.reuse_pictures import null_distributions
         from lgbench.plotting import write_picture
 
         write_tables(output, "reuse", record, {"tests": record.frame()})
         write_picture(null_distributions(record), output / "reuse.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 @app.command()
@@ -194,6 +201,7 @@ def attention(
     examples: Examples = 128,
     output: Output = None,
     device: Device = "auto",
+    as_json: AnalysisJson = False,
     quiet: Quiet = False,
     group: OfGroup = None,
     model_option: ModelOptions = None,
@@ -207,18 +215,18 @@ def attention(
     from lgbench.analysis.attention import analyze_attention
     from lgbench.analysis.attention_tables import tabulate_attention
     from lgbench.analysis.opening import open_model
-    from lgbench.cli._report import print_parts
 
-    record = analyze_attention(
-        open_model(model, **opening(device, group, model_option, suite)),
-        tasks=listed(task),
-        lengths=listed_lengths(length),
-        prompts=prompt or [],
-        heads=[head_named(text) for text in listed(head)],
-        examples=examples,
-        report=reporter(quiet=quiet),
-    )
-    print_parts(tabulate_attention(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_attention(
+            open_model(model, **opening(device, group, model_option, suite)),
+            tasks=listed(task),
+            lengths=listed_lengths(length),
+            prompts=prompt or [],
+            heads=[head_named(text) for text in listed(head)],
+            examples=examples,
+            report=report,
+        )
+    print_analysis(record, tabulate_attention(record), as_json=as_json)
     if output is not None:
         from lgbench.analysis.attention_pictures import attention_pattern, source_shares
         from lgbench.plotting import write_picture
@@ -228,7 +236,7 @@ def attention(
             write_picture(source_shares(record), output / "attention-shares.svg")
         for number, each in enumerate(record.patterns):
             write_picture(attention_pattern(each), output / f"attention-{each.task}-{number}.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 @app.command()
@@ -239,6 +247,7 @@ def confidence(
     examples: Examples = 256,
     output: Output = None,
     device: Device = "auto",
+    as_json: AnalysisJson = False,
     quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
@@ -250,17 +259,17 @@ def confidence(
     from lgbench.analysis.confidence import analyze_confidence
     from lgbench.analysis.confidence_tables import tabulate_confidence
     from lgbench.analysis.opening import open_model
-    from lgbench.cli._report import print_parts
 
-    record = analyze_confidence(
-        open_model(model, device=device),
-        tasks=listed(task),
-        lengths=listed_lengths(length),
-        examples=examples,
-        path=None if output is None else output / "confidence.json",
-        report=reporter(quiet=quiet),
-    )
-    print_parts(tabulate_confidence(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_confidence(
+            open_model(model, device=device),
+            tasks=listed(task),
+            lengths=listed_lengths(length),
+            examples=examples,
+            path=None if output is None else output / "confidence.json",
+            report=report,
+        )
+    print_analysis(record, tabulate_confidence(record), as_json=as_json)
     if output is not None:
         from lgbench.analysis.confidence_pictures import reliability_diagrams, risk_curves
         from lgbench.plotting import write_picture
@@ -270,7 +279,7 @@ def confidence(
         write_picture(reliability_diagrams(record), output / "confidence-reliability.svg")
         if record.selection:
             write_picture(risk_curves(record), output / "confidence-risk.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 @app.command()
@@ -281,6 +290,7 @@ def relatedness(
     examples: Examples = 128,
     output: Output = None,
     device: Device = "auto",
+    as_json: AnalysisJson = False,
     quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
@@ -292,23 +302,23 @@ def relatedness(
     from lgbench.analysis.opening import open_model
     from lgbench.analysis.relatedness import analyze_relatedness
     from lgbench.analysis.relatedness_views import tabulate_relatedness, tag_mixtures
-    from lgbench.cli._report import print_parts
 
-    record = analyze_relatedness(
-        open_model(model, device=device),
-        tasks=listed(task),
-        lengths=listed_lengths(length),
-        examples=examples,
-        report=reporter(quiet=quiet),
-    )
-    print_parts(tabulate_relatedness(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_relatedness(
+            open_model(model, device=device),
+            tasks=listed(task),
+            lengths=listed_lengths(length),
+            examples=examples,
+            report=report,
+        )
+    print_analysis(record, tabulate_relatedness(record), as_json=as_json)
     if output is not None:
         from lgbench.plotting import write_picture
 
         write_tables(output, "relatedness", record, {"pairs": record.frame(), "mixtures": record.mixtures()})
         if any(each.mixtures is not None for each in record.relations):
             write_picture(tag_mixtures(record), output / "relatedness-tags.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 @app.command()
@@ -318,6 +328,7 @@ def points(
     examples: Examples = 64,
     output: Output = None,
     device: Device = "auto",
+    as_json: AnalysisJson = False,
     quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
@@ -328,23 +339,23 @@ def points(
     open_named(suite)
     from lgbench.analysis.points import analyze_points
     from lgbench.analysis.points_views import measures_over_training, tabulate_points
-    from lgbench.cli._report import print_parts
 
-    record = analyze_points(
-        run,
-        lengths=listed_lengths(length),
-        examples=examples,
-        path=None if output is None else output / "points.json",
-        report=reporter(quiet=quiet),
-        device=device,
-    )
-    print_parts(tabulate_points(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_points(
+            run,
+            lengths=listed_lengths(length),
+            examples=examples,
+            path=None if output is None else output / "points.json",
+            report=report,
+            device=device,
+        )
+    print_analysis(record, tabulate_points(record), as_json=as_json)
     if output is not None:
         from lgbench.plotting import write_picture
 
         write_tables(output, "points", record, {"measures": record.frame(), "correlations": record.correlations()})
         write_picture(measures_over_training(record), output / "points.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 @app.command()
@@ -371,6 +382,7 @@ def superposition(
     ] = None,
     output: Output = None,
     device: Device = "auto",
+    as_json: AnalysisJson = False,
     quiet: Quiet = False,
     model_option: ModelOptions = None,
     suite: DraftName = None,
@@ -385,7 +397,9 @@ def superposition(
                 "--task, --length, --suite and --device are for reference models. A Hugging Face model is asked the "
                 "paper's prompts; --model-option device_map says where it runs."
             )
-        _prompted_superposition(model, share or [], demonstrations, examples, output, quiet, model_option or [])
+        _prompted_superposition(
+            model, share or [], demonstrations, examples, output, as_json, quiet, model_option or []
+        )
         return
     if share or demonstrations is not None or model_option:
         raise LgbenchError(
@@ -395,23 +409,23 @@ def superposition(
     open_named(suite)
     from lgbench.analysis.opening import open_model
     from lgbench.analysis.superposition import analyze_superposition, tabulate_superposition
-    from lgbench.cli._report import print_parts
 
-    record = analyze_superposition(
-        open_model(model, device=device),
-        others=listed(task),
-        lengths=listed_lengths(length),
-        examples=examples or 128,
-        report=reporter(quiet=quiet),
-    )
-    print_parts(tabulate_superposition(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_superposition(
+            open_model(model, device=device),
+            others=listed(task),
+            lengths=listed_lengths(length),
+            examples=examples or 128,
+            report=report,
+        )
+    print_analysis(record, tabulate_superposition(record), as_json=as_json)
     if output is not None:
         from lgbench.analysis.superposition_pictures import superposition_curves
         from lgbench.plotting import write_picture
 
         write_tables(output, "superposition", record, {"mixtures": record.frame()})
         write_picture(superposition_curves(record), output / "superposition.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 def _prompted_superposition(
@@ -420,31 +434,32 @@ def _prompted_superposition(
     demonstrations: int | None,
     examples: int | None,
     output: Path | None,
+    as_json: bool,
     quiet: bool,
     model_option: list[str],
 ) -> None:
     require_extra("hf", purpose=f"MODEL {model!r}")
     from lgbench.analysis.prompted import analyze_prompted
     from lgbench.analysis.prompted_record import tabulate_prompted
-    from lgbench.cli._report import print_parts
 
-    record = analyze_prompted(
-        model,
-        options=model_options(model_option),
-        shares=[shares_named(text) for text in share],
-        demonstrations=demonstrations or 60,
-        prompts=examples or 100,
-        path=None if output is None else output / "superposition.json",
-        report=reporter(quiet=quiet),
-    )
-    print_parts(tabulate_prompted(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_prompted(
+            model,
+            options=model_options(model_option),
+            shares=[shares_named(text) for text in share],
+            demonstrations=demonstrations or 60,
+            prompts=examples or 100,
+            path=None if output is None else output / "superposition.json",
+            report=report,
+        )
+    print_analysis(record, tabulate_prompted(record), as_json=as_json)
     if output is not None:
         from lgbench.analysis.superposition_pictures import prompted_bars
         from lgbench.plotting import write_picture
 
         write_tables(output, "superposition", record, {"mixtures": record.frame()})
         write_picture(prompted_bars(record), output / "superposition.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)
 
 
 @app.command(name="in-context")
@@ -469,6 +484,7 @@ def in_context(
     output: Output = None,
     device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained and asked, and end.")] = False,
+    as_json: AnalysisJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a small model on one hidden task a prompt, and ask it with demonstrations of two. Rerun to resume."""
@@ -485,20 +501,21 @@ def in_context(
     if dry_run:
         print_parts(planned_lines(plan, values, counts, prompts))
         return
-    record = analyze_in_context(
-        plan,
-        values=values,
-        demonstrations=counts,
-        prompts=prompts,
-        folder=output,
-        device=device,
-        report=reporter(quiet=quiet),
-    )
-    print_parts(tabulate_in_context(record))
+    with reporter(quiet=quiet or as_json) as report:
+        record = analyze_in_context(
+            plan,
+            values=values,
+            demonstrations=counts,
+            prompts=prompts,
+            folder=output,
+            device=device,
+            report=report,
+        )
+    print_analysis(record, tabulate_in_context(record), as_json=as_json)
     if output is not None:
         from lgbench.analysis.superposition_pictures import demonstration_curves
         from lgbench.plotting import write_picture
 
         write_tables(output, "in-context", record, {"mixtures": record.frame()})
         write_picture(demonstration_curves(record), output / "in-context.svg")
-        say_written(output)
+        say_written(output, quiet=quiet or as_json)

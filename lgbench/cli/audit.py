@@ -70,10 +70,12 @@ def command(
 
 
 def _read(system: Path) -> Submission:
+    from lgbench.cli._progress import counting
     from lgbench.submissions.checking import check
     from lgbench.util.errors import LgbenchError
 
-    checked = check([system])
+    with counting("checking runs", quiet=False) as report:
+        checked = check([system], report=report)
     if checked.problems:
         raise LgbenchError("\n".join(map(str, checked.problems)))
     if len(checked.submissions) != 1:

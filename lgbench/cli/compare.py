@@ -51,7 +51,7 @@ def command(
 
     open_named(suite)
     read = read_systems(named_folders(folders))
-    with counting("re-scoring runs", quiet=quiet) as report:
+    with counting("re-scoring runs", quiet=quiet or as_json) as report:
         found = compare_results(read.systems, baseline=baseline, arm=arm, report=report, left_out=read.left_out)
     for each in found.left_out:
         typer.echo(f"Left out: {plain(each, limit=LONGEST_PATH)}.", err=True)

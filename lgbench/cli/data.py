@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli._group import Group
+from lgbench.cli._group import App
 from lgbench.cli._opening import opened
 from lgbench.cli._options import SuiteName, Tasks, listed
 from lgbench.util.errors import LgbenchError, UnknownNameError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lgbench.data.suites import Suite
     from lgbench.data.task import Example
 
-app = typer.Typer(cls=Group, help="Write the benchmark's data.", no_args_is_help=True)
+app = App(help="Write the benchmark's data.", no_args_is_help=True)
 
 
 @app.callback()

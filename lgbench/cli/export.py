@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from lgbench.cli._group import Group
+from lgbench.cli._group import App
 from lgbench.cli._opening import open_named, opened
-from lgbench.cli._options import DraftName, Groups, SuiteName, Tasks, listed
+from lgbench.cli._options import DraftName, Groups, Quiet, SuiteName, Tasks, listed
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
 
-app = typer.Typer(cls=Group, help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
+app = App(help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
 
 Source = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of a reference model: a folder, or as tiny:transfer.")
@@ -85,14 +85,19 @@ def lm_eval(
     template: Annotated[
         str | None, typer.Option(help='What a model is given, as "<{task}>{prompt}".', show_default="{prompt}")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the test cells as tasks of lm-evaluation-harness, scored by strict exact match."""
+    from lgbench.cli._progress import counting
     from lgbench.evaluation.planning import make_plan
     from lgbench.export.lm_eval import export_lm_eval
 
-    name = export_lm_eval(make_plan(opened(suite), groups=listed(group), tasks=listed(task)), folder, template=template)
-    typer.echo(f"Wrote {folder}. Run, with your model:")
-    typer.echo(f"  lm_eval --model hf --model_args pretrained=MODEL --include_path {folder} --tasks {name}")
+    plan = make_plan(opened(suite), groups=listed(group), tasks=listed(task))
+    with counting("writing cells", quiet=quiet) as report:
+        name = export_lm_eval(plan, folder, template=template, report=report)
+    if not quiet:
+        typer.echo(f"Wrote {folder}. Run, with your model:")
+        typer.echo(f"  lm_eval --model hf --model_args pretrained=MODEL --include_path {folder} --tasks {name}")
 
 
 @app.command()
@@ -102,13 +107,18 @@ def dataset(
     train_examples: Annotated[
         int, typer.Option(min=0, help="Examples of each arm's training stream; 0 for the test cells alone.")
     ] = 10_000,
+    quiet: Quiet = False,
 ) -> None:
     """Write the test cells of each task, and the arms' training streams, as parquet with a dataset card."""
     require_extra("export", purpose="`lgbench export dataset`")
+    from lgbench.cli._progress import counting
     from lgbench.export.dataset import export_dataset
 
-    written = export_dataset(opened(suite), folder, train_examples=train_examples)
-    typer.echo(f"Wrote {len(written)} files to {folder}")
+    found = opened(suite)
+    with counting("writing files", quiet=quiet) as report:
+        written = export_dataset(found, folder, train_examples=train_examples, report=report)
+    if not quiet:
+        typer.echo(f"Wrote {len(written)} files to {folder}")
 
 
 @app.command()

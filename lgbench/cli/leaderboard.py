@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli._group import Group
+from lgbench.cli._group import App
+from lgbench.cli._options import Quiet
 
 if TYPE_CHECKING:
     from lgbench.submissions.checked import Submission
@@ -21,7 +22,7 @@ Full = Annotated[
 ]
 Submissions = Annotated[Path, typer.Option(help="The folder of all submissions.")]
 
-app = typer.Typer(cls=Group, help="Derive the leaderboard from the submissions.", no_args_is_help=True)
+app = App(help="Derive the leaderboard from the submissions.", no_args_is_help=True)
 
 
 @app.callback()
@@ -40,17 +41,23 @@ def build(
     ),
     jobs: Jobs = None,
     full: Full = False,
+    quiet: Quiet = False,
 ) -> None:
     """Re-score every submission, and write leaderboard/README.md, board.json, cells.csv and a page for each system."""
+    from lgbench.cli._progress import counting
     from lgbench.leaderboard.build import derive_files, differences, write_files
     from lgbench.util.text import LONGEST_PATH, plain
 
-    files = derive_files(_read(submissions, jobs=jobs, full=full))
+    read = _read(submissions, jobs=jobs, full=full, quiet=quiet)
+    with counting("scoring systems", quiet=quiet) as report:
+        files = derive_files(read, report)
     up_to_date = f"{output}/ is up to date with {submissions}/ (pages, pictures and data: {len(files)})."
     if not check:
         for path in write_files(files, output):
-            typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {plain(path, limit=LONGEST_PATH)}")
-        typer.echo(up_to_date)
+            if not quiet:
+                typer.echo(f"{'Wrote' if path.exists() else 'Removed'} {plain(path, limit=LONGEST_PATH)}")
+        if not quiet:
+            typer.echo(up_to_date)
         return
     lines = list(differences(files, output))
     for line in lines[:MAX_LINES]:
@@ -60,7 +67,8 @@ def build(
     if lines:
         typer.echo(f"{output}/ is not up to date with {submissions}/. Run: lgbench leaderboard build", err=True)
         raise typer.Exit(1)
-    typer.echo(up_to_date)
+    if not quiet:
+        typer.echo(up_to_date)
 
 
 @app.command("site")
@@ -69,24 +77,31 @@ def site(
     submissions: Submissions = Path("submissions"),
     jobs: Jobs = None,
     full: Full = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write the leaderboard as a web page, which needs no server: sort, filter, curves of all systems in a group.
 
     Every submission is re-scored. Needs the extra `site`.
     """
+    from lgbench.cli._progress import counting
     from lgbench.leaderboard.site.build import write_site
     from lgbench.util.extras import require_extra
     from lgbench.util.text import LONGEST_PATH, plain
 
     require_extra("site", purpose="The web page of the leaderboard")
-    count = write_site(_read(submissions, jobs=jobs, full=full), submissions, output)
-    typer.echo(f"Wrote {count:,} files. Open {plain(output / 'index.html', limit=LONGEST_PATH)} in a browser.")
+    read = _read(submissions, jobs=jobs, full=full, quiet=quiet)
+    with counting("writing pages of systems", quiet=quiet) as report:
+        count = write_site(read, submissions, output, report)
+    if not quiet:
+        typer.echo(f"Wrote {count:,} files. Open {plain(output / 'index.html', limit=LONGEST_PATH)} in a browser.")
 
 
-def _read(submissions: Path, *, jobs: int | None, full: bool) -> tuple[Submission, ...]:
+def _read(submissions: Path, *, jobs: int | None, full: bool, quiet: bool) -> tuple[Submission, ...]:
+    from lgbench.cli._progress import counting
     from lgbench.submissions.checking import read_submissions
     from lgbench.submissions.kept import KeptScores, default_folder
     from lgbench.util.processes import cores
 
     kept = None if full else KeptScores(default_folder())
-    return read_submissions(submissions, jobs=jobs or cores(), kept=kept)
+    with counting("checking runs", quiet=quiet) as report:
+        return read_submissions(submissions, jobs=jobs or cores(), kept=kept, report=report)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import typer
 
-from lgbench.cli._options import AllJson
+from lgbench.cli._options import AllJson, Quiet
 from lgbench.cli._streams import showable
 from lgbench.util.text import plain
 
 
-def command(as_json: AllJson = False) -> None:
+def command(as_json: AllJson = False, quiet: Quiet = False) -> None:
     """List the kinds of models that MODEL can name, with their model options and the package they come from.
 
     An option without a default, such as `path: str`, must be given.
     """
+    from lgbench.cli._console import say
     from lgbench.models.listing import ModelKind, kinds_of_models
     from lgbench.util.text import json_text
 
@@ -28,7 +27,7 @@ def command(as_json: AllJson = False) -> None:
         typer.echo(showable(f"{plain(kind.form)}{source}"))
         for text in (plain(kind.summary), f"PROBLEM: {plain(kind.problem)}" if kind.problem else ""):
             if text:
-                typer.echo(showable(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="    ")))
+                say(showable(text), indent="  ", hanging="    ", most=110)
         if kind.options:
             typer.echo("  model options")
         for option in kind.options:
@@ -36,4 +35,5 @@ def command(as_json: AllJson = False) -> None:
 
     for kind in kinds_of_models():
         show(kind)
-    typer.echo("Where several fit, the first is taken. How to write one of your own: docs/models.md")
+    if not quiet:
+        say("Where several fit, the first is taken. How to write one of your own: docs/models.md")

@@ -20,6 +20,7 @@ def command(
     suite: DraftName = None,
 ) -> None:
     """Regenerate the data, rebuild every reply, and recompute every count of results."""
+    from lgbench.cli._console import say
     from lgbench.cli._diagnosis import wrong_ends
     from lgbench.cli._progress import counting
     from lgbench.evaluation.rescoring import rescore
@@ -28,7 +29,7 @@ def command(
     open_named(suite)
     runs, problems = finished_runs(folders), list[str]()
     records = list[dict[str, Any]]()
-    with counting("re-scoring runs", quiet=quiet) as report:
+    with counting("re-scoring runs", quiet=quiet or as_json) as report:
         for number, folder in enumerate(runs, 1):
             report(number - 1, len(runs))
             try:
@@ -42,7 +43,7 @@ def command(
             if not as_json and not quiet:
                 place, ends = plain(folder, limit=LONGEST_PATH), " ".join(filter(None, ["", wrong_ends(result)]))
                 cells = f"all {len(result.cells)} cells re-score ({total:,} replies), and the digest fits"
-                typer.echo(f"{place}: {cells}.{ends}")
+                say(f"{place}: {cells}.{ends}", hanging="  ")
     if as_json:
         typer.echo(json_text(records))
     if problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from lgbench.cli._folders import tell_unfinished
 from lgbench.cli._opening import open_named
-from lgbench.cli._options import AsCsv, AsJson, DraftName
+from lgbench.cli._options import AsCsv, AsJson, DraftName, Quiet, one_form
 from lgbench.cli._streams import print_csv
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lgbench.python.results import Result
+    from lgbench.util.tables import Table
 
 
 def command(
@@ -34,62 +36,69 @@ def command(
     parquet: Annotated[
         Path | None, typer.Option("--parquet", metavar="FILE", help="Write the rows to a parquet file.")
     ] = None,
+    quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
     """Print finished runs: a single one in full, several in a line each.
 
     As data, a row is a run, and with --lengths a task of a run at a length.
     """
-    if as_csv + as_json + (parquet is not None) > 1:
-        raise LgbenchError("--csv, --json and --parquet are forms of the same. Choose one.")
+    one_form(csv=as_csv, json=as_json, parquet=parquet is not None)
     if parquet is not None:
         require_extra("export", purpose="--parquet")
 
+    from lgbench.cli._progress import counting
     from lgbench.evaluation.finding import find_runs
     from lgbench.python.results import read_result
+    from lgbench.util.counting import counted
 
     open_named(suite)
     found = find_runs(folders)
     tell_unfinished(found.unfinished)
     problems, results = list(found.unreadable), []
-    for folder in found.finished:
-        try:
-            results.append(read_result(folder))
-        except LgbenchError as error:
-            problems.append(str(error))
+    with counting("reading runs", quiet=quiet or as_json) as report:
+        for folder in counted(found.finished, report):
+            try:
+                results.append(read_result(folder))
+            except LgbenchError as error:
+                problems.append(str(error))
     if as_csv or as_json or parquet is not None:
         if results:
-            _put_out(_frame(results, problems, lengths=lengths), as_csv=as_csv, parquet=parquet)
+            frame = _frame(results, problems, lengths=lengths, quiet=quiet or as_json)
+            _put_out(frame, as_csv=as_csv, parquet=parquet, quiet=quiet)
     elif full or lengths or len(found.finished) == 1:
         _print_each(results, problems, lengths=lengths)
     elif results:
-        _print_lines(results, problems)
+        _print_lines(results, problems, quiet=quiet)
     if problems:
         raise LgbenchError("\n".join(problems))
 
 
-def _frame(results: Sequence[Result], problems: list[str], *, lengths: bool) -> pd.DataFrame:
+def _frame(results: Sequence[Result], problems: list[str], *, lengths: bool, quiet: bool) -> pd.DataFrame:
     """The rows of all results that can be shown; a sentence for each other one goes to the problems."""
+    from lgbench.cli._progress import counting
     from lgbench.python.results import with_every_count
     from lgbench.results.schema import LATER_COUNTS
     from lgbench.scoring.frames import result_frame
+    from lgbench.util.counting import counted
 
     shown = []
-    for result in results:
-        old = any(getattr(cell.counts, name) is None for cell in result.cells for name in LATER_COUNTS)
-        try:
-            each = (with_every_count(result) if lengths and old else result).labelled
-            result_frame([each], "runs")  # raises for a draft suite that is not open
-        except LgbenchError as error:
-            problems.append(str(error))
-            continue
-        shown.append(each)
+    with counting("counting replies", quiet=quiet) as report:
+        for result in counted(results, report):
+            old = any(getattr(cell.counts, name) is None for cell in result.cells for name in LATER_COUNTS)
+            try:
+                each = (with_every_count(result) if lengths and old else result).labelled
+                result_frame([each], "runs")  # raises for a draft suite that is not open
+            except LgbenchError as error:
+                problems.append(str(error))
+                continue
+            shown.append(each)
     if not shown:
         raise LgbenchError("\n".join(problems))
     return result_frame(shown, "cells" if lengths else "runs")
 
 
-def _put_out(frame: pd.DataFrame, *, as_csv: bool, parquet: Path | None) -> None:
+def _put_out(frame: pd.DataFrame, *, as_csv: bool, parquet: Path | None, quiet: bool) -> None:
     """Rows as CSV or JSON on stdout, or in a parquet file."""
     from lgbench.util.text import LONGEST_PATH, json_text, plain
 
@@ -98,7 +107,8 @@ def _put_out(frame: pd.DataFrame, *, as_csv: bool, parquet: Path | None) -> None
 
         with write_errors(parquet), output_writer(parquet) as file:
             frame.to_parquet(file, index=False)
-        typer.echo(f"Wrote {plain(parquet, limit=LONGEST_PATH)}")
+        if not quiet:
+            typer.echo(f"Wrote {plain(parquet, limit=LONGEST_PATH)}")
     elif as_csv:
         print_csv(frame)
     else:
@@ -122,14 +132,15 @@ def _print_each(results: Sequence[Result], problems: list[str], *, lengths: bool
             problems.append(str(error))
 
 
-def _print_lines(results: Sequence[Result], problems: list[str]) -> None:
+def _print_lines(results: Sequence[Result], problems: list[str], *, quiet: bool) -> None:
     """A line for each result."""
-    from lgbench.cli._report import print_parts
+    from lgbench.cli._console import say
+    from lgbench.cli._report import fits, print_parts
     from lgbench.scoring.display import percent
     from lgbench.util.tables import Table
     from lgbench.util.text import plain
 
-    frame = _frame(results, problems, lengths=False)
+    frame = _frame(results, problems, lengths=False, quiet=quiet)
     several = ["suite"] if frame["suite"].nunique() > 1 else []
     columns = ("run", *several, "arm", "group", "seed", "in-dist.", "transfer", "beyond", "H90", "right")
     rows = []
@@ -145,11 +156,37 @@ def _print_lines(results: Sequence[Result], problems: list[str]) -> None:
                 f"{row['correct']:,} of {row['total']:,}",
             ]
         )
-    print_parts([Table("", columns, rows, text=3 + len(several))])
-    typer.echo("The main task's exact match in % by zone; of arm open, transfer is the open score.")
+    text = 3 + len(several)
+    full = Table("", columns, rows, text=text)
+    if fits(full):
+        print_parts([full])
+    else:
+        print_parts([_narrower(full)])
+    say("The main task's exact match in % by zone; of arm open, transfer is the open score.")
     if partial := int(frame["partial"].sum()):
         lack = "run lacks cells of its arm" if partial == 1 else "runs lack cells of their arms"
-        typer.echo(f"{partial} {lack}, which leaves zones without an accuracy. --full shows what is there.")
+        say(f"{partial} {lack}, which leaves zones without an accuracy. --full shows what is there.")
+
+
+def _narrower(table: Table) -> Table:
+    """A table of runs for a narrow terminal, with the folder that all of them are in above it.
+
+    Where that is still too wide, their names are left out, if other columns tell every run from every other.
+    """
+    from lgbench.cli._report import fits
+    from lgbench.util.tables import Table
+
+    runs = [Path(row[0]) for row in table.rows]
+    if len({run.is_absolute() for run in runs}) > 1:
+        return table  # in no common folder
+    above = Path(os.path.commonpath([run.parent for run in runs]))
+    rows = [[str(run.relative_to(above)), *row[1:]] for run, row in zip(runs, table.rows, strict=True)]
+    named = Table(f"Runs in {above}", table.columns, rows, text=table.text)
+    if fits(named) or len({tuple(row[1 : table.text + 1]) for row in rows}) < len(rows):
+        return named
+    title = f"Runs in {above}, their names in a wider terminal or with --csv"
+    shorter = [[*row[1:-1], row[-1].replace(" of ", "/")] for row in rows]
+    return Table(title, table.columns[1:], shorter, text=table.text - 1)
 
 
 def _horizon(row: Mapping[Any, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli._folders import finished_runs, read_result
+from lgbench.cli._options import Quiet
 from lgbench.util.text import LONGEST_PATH, plain
 
 
@@ -45,8 +46,11 @@ def command(
         typer.Option(help="Where the weights can be had: an http(s) address, with {run} for the run's name."),
     ] = None,
     submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
+    quiet: Quiet = False,
 ) -> None:
     """Check results, copy them to submissions/NAME/, and print the Git steps of a pull request."""
+    from lgbench.cli._console import say
+    from lgbench.cli._progress import counting
     from lgbench.submissions.declaration import declared
     from lgbench.submissions.submitting import Details, submit
     from lgbench.submissions.system import SUBMISSIONS_FOLDER
@@ -69,26 +73,36 @@ def command(
         tuning_seeds=tuning_seeds,
         open_data=open_data,
     )
-    submitted = submit(
-        runs, name=name, details=details, submissions=submissions, declaration=declaration, weights=weights
-    )
-    for run in submitted.runs:
-        typer.echo(f"Added {plain(run, limit=LONGEST_PATH)}")
-    for run in submitted.there:
-        typer.echo(f"Was there: {plain(run, limit=LONGEST_PATH)}")
-    if drafted is not None:
+    with counting("checking runs", quiet=quiet) as report:
+        submitted = submit(
+            runs,
+            name=name,
+            details=details,
+            submissions=submissions,
+            declaration=declaration,
+            weights=weights,
+            report=report,
+        )
+    if not quiet:
+        for run in submitted.runs:
+            typer.echo(f"Added {plain(run, limit=LONGEST_PATH)}")
+        for run in submitted.there:
+            typer.echo(f"Was there: {plain(run, limit=LONGEST_PATH)}")
+    if drafted is not None and not quiet:
         typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
-        typer.echo(f"  {drafted}")
+        say(drafted, indent="  ", hanging="  ")
     if submitted.to_mend:
         typer.echo("\nBefore the next step, fix these:")
         for problem in submitted.to_mend:
-            typer.echo(f"  {problem}")
+            say(str(problem), indent="  ", hanging="    ")
+    if quiet:
+        return
     if not is_clone:
-        typer.echo(
-            f"\nThere was no folder {submissions} here, so one was made. The steps below need a clone of lgbench."
-        )
+        typer.echo()
+        say(f"There was no folder {submissions} here, so one was made. The steps below need a clone of lgbench.")
     if declaration is None and not (submissions / name / "declaration.json").exists():
-        typer.echo("\nFor the tier recorded, declare how its settings were chosen: --trials, and the options after it.")
+        typer.echo()
+        say("For the tier recorded, declare how its settings were chosen: --trials, and the options after it.")
     folder = plain(shlex.quote(str(submitted.folder)), limit=LONGEST_PATH)
     is_usual = submissions == Path(SUBMISSIONS_FOLDER)
     elsewhere = "" if is_usual else f" --submissions {plain(shlex.quote(str(submissions)), limit=LONGEST_PATH)}"

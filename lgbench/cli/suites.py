@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgbench.cli._group import Group as CommandGroup
+from lgbench.cli._group import App
 from lgbench.cli._opening import opened
-from lgbench.cli._options import AllJson, SuiteName
+from lgbench.cli._options import AllJson, Quiet, SuiteName
 from lgbench.cli._streams import showable
 from lgbench.util.errors import LgbenchError
 
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from lgbench.data.groups import Group
     from lgbench.data.suites import Suite
 
-app = typer.Typer(
-    cls=CommandGroup, help="List the suites, show one, or lock their test cells.", invoke_without_command=True
-)
+app = App(help="List the suites, show one, or lock their test cells.", invoke_without_command=True)
 
 
 @app.callback()
-def list_suites(context: typer.Context, as_json: AllJson = False) -> None:
+def list_suites(context: typer.Context, as_json: AllJson = False, quiet: Quiet = False) -> None:
     """List the suites, show one, or lock their test cells."""
     if context.invoked_subcommand is not None:
         return
@@ -38,6 +36,8 @@ def list_suites(context: typer.Context, as_json: AllJson = False) -> None:
             f"{suite.name}: {len(suite.groups)} groups, {len(suite.tasks)} tasks, {cells} cells of "
             f"{suite.examples_per_cell} examples ({cells * suite.examples_per_cell:,} in all)"
         )
+    if not quiet:
+        typer.echo("More of one: lgbench suites show NAME")
 
 
 @app.command("show")
@@ -47,6 +47,7 @@ def show(
     as_json: AllJson = False,
 ) -> None:
     """Print a suite's groups, their arms, lengths and cell counts."""
+    from lgbench.cli._console import say
     from lgbench.util.text import json_text
 
     found = opened(name or suite)
@@ -65,14 +66,16 @@ def show(
   cells        {cells}
 """)
         )
-    typer.echo(showable("Arms, each trained for the same number of examples (≤: greatest training length)"))
+    say(showable("Arms, each trained for the same number of examples (≤: greatest training length)"))
     width = max(len(arm.name) for arm in found.arms)
-    for arm in found.arms:
-        against = f"; its gain is against {arm.baseline}" if arm.baseline else ""
-        typer.echo(showable(f"  {arm.name:{width}}  {arm.summary}{against}"))
-    typer.echo(f"  {'open':{width}}  not trained under an arm: every task at every length of its groups")
+    described = {
+        arm.name: arm.summary + (f"; its gain is against {arm.baseline}" if arm.baseline else "") for arm in found.arms
+    }
+    described["open"] = "not trained under an arm: every task at every length of its groups"
+    for name, text in described.items():
+        say(showable(f"{name:{width}}  {text}"), indent="  ", hanging=" " * (width + 4))
     count, size = len(found.cells()), found.examples_per_cell
-    typer.echo(f"A cell is a task at a length, {size} examples. Open has {count} cells ({count * size:,} examples).")
+    say(f"A cell is a task at a length, {size} examples. Open has {count} cells ({count * size:,} examples).")
 
 
 def _record(suite: Suite) -> dict[str, Any]:
@@ -103,14 +106,17 @@ def lock(
     check: Annotated[
         bool, typer.Option("--check", help="Compare with the committed hashes and write nothing.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw every test cell of every suite afresh and write its SHA-256 to lgbench/data/locks/, or compare."""
+    from lgbench.cli._progress import counting
     from lgbench.data.cells import derive_lock, lock_path, lock_text
     from lgbench.data.suites import SUITES
     from lgbench.util.files import write_atomically
 
     for suite in SUITES:
-        path, text = lock_path(suite), lock_text(derive_lock(suite))
+        with counting(f"drawing cells of {suite.name}", quiet=quiet) as report:
+            path, text = lock_path(suite), lock_text(derive_lock(suite, report))
         committed = path.read_text("ascii") if path.exists() else ""
         if check and text != committed:
             drifted = sorted(set(text.splitlines()) ^ set(committed.splitlines()))
@@ -120,5 +126,7 @@ def lock(
             )
         if text != committed:
             write_atomically(path, text.encode("ascii"))
+        if quiet:
+            continue
         done = "match the committed hashes" if text == committed else f"written to {path}"
         typer.echo(f"{suite.name}: {len(suite.cells())} cells {done}.")

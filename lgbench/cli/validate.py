@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lgbench.cli._options import AllJson, Quiet
+
 if TYPE_CHECKING:
     from lgbench.submissions.checked import FileProblem, Submission
     from lgbench.util.records import Problem
@@ -37,9 +39,12 @@ def command(
     by_maintainer: Annotated[
         bool, typer.Option("--by-maintainer", help="With --base: allow what only a maintainer may change.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: AllJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
+    from lgbench.cli._console import say
+    from lgbench.cli._progress import counting
     from lgbench.submissions.checking import check
     from lgbench.submissions.copies import perfect_twins
     from lgbench.util.errors import LgbenchError
@@ -48,7 +53,8 @@ def command(
     if by_maintainer and base is None:
         raise LgbenchError("--by-maintainer needs --base: the commit that HEAD is compared with.")
     compared, of_changes = ("", []) if base is None else _compare(base, by_maintainer=by_maintainer)
-    checked = check(paths or [Path("submissions")])
+    with counting("checking runs", quiet=quiet or as_json) as report:
+        checked = check(paths or [Path("submissions")], report=report)
     found = (*of_changes, *checked.problems)
     if as_json:
         typer.echo(
@@ -62,21 +68,23 @@ def command(
             )
         )
     else:
-        if compared:
+        if compared and not quiet:
             typer.echo(compared)
         if found:
             _print_by_file(found)
         if of_changes:
             typer.echo(_RULE)
-        outcome = f"{_count(len(found), 'problem')} in " if found else ""
-        typer.echo(f"{outcome}{_size(checked.systems, checked.runs)}{'.' if found else ': all good'}")
-        _print_tiers(checked.submissions)
+        if found or not quiet:
+            outcome = f"{_count(len(found), 'problem')} in " if found else ""
+            typer.echo(f"{outcome}{_size(checked.systems, checked.runs)}{'.' if found else ': all good'}")
+        if not quiet:
+            _print_tiers(checked.submissions)
         if checked.alarms:
             typer.echo("\nFor reviewers (docs/reviewing.md), not refused:")
             _print_by_file(checked.alarms)
         _print_claims(checked.submissions)
         for note in perfect_twins(checked.submissions):
-            typer.echo(f"Note: {plain(note)}")
+            say(f"Note: {plain(note)}", hanging="  ")
     if found:
         raise typer.Exit(1)
 
@@ -98,6 +106,7 @@ def _records(found: Iterable[FileProblem]) -> list[dict[str, str]]:
 
 def _print_tiers(submissions: Iterable[Submission]) -> None:
     """Division and tier of each system on each suite, and what the next tier needs."""
+    from lgbench.cli._console import say
     from lgbench.data.suites import SUITES
     from lgbench.submissions.tiers import standing, trained_runs
     from lgbench.util.text import plain
@@ -107,22 +116,23 @@ def _print_tiers(submissions: Iterable[Submission]) -> None:
             if trained_runs(submission, suite):
                 found = standing(submission, suite)
                 told = f"{submission.system.name} on {suite.name}: {found.division} division, {found.tier}"
-                typer.echo(f"{told}. For the next tier:" if found.missing else f"{told}.")
+                say(f"{told}. For the next tier:" if found.missing else f"{told}.")
                 for each in found.missing:
-                    typer.echo(f"  {plain(each, limit=2000)}")
+                    say(plain(each, limit=2000), indent="  ", hanging="    ")
 
 
 def _print_claims(submissions: Iterable[Submission]) -> None:
+    from lgbench.cli._console import say
     from lgbench.util.text import plain
 
     for system in (submission.system for submission in submissions):
         if (who := system.reproduced_by) is not None:
-            typer.echo(
-                f"Note: {system.name} says that it was reproduced by {plain(who)}. Only a maintainer may enter that."
-            )
+            note = f"Note: {system.name} says that it was reproduced by {plain(who)}. Only a maintainer may enter that."
+            say(note, hanging="  ")
 
 
 def _print_by_file(problems: Iterable[FileProblem]) -> None:
+    from lgbench.cli._console import say
     from lgbench.util.text import LONGEST_PATH, plain
 
     by_file: dict[Path, list[Problem]] = {}
@@ -131,7 +141,7 @@ def _print_by_file(problems: Iterable[FileProblem]) -> None:
     for path, of_file in by_file.items():
         typer.echo(plain(path, limit=LONGEST_PATH))
         for problem in of_file:
-            typer.echo(f"  {problem}")
+            say(str(problem), indent="  ", hanging="    ")
     typer.echo()
 
 

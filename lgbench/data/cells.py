@@ -13,6 +13,7 @@ import numpy as np
 
 from lgbench.data.suites import Cell, Suite
 from lgbench.data.task import Example, Stream, Task
+from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import json_line
 
@@ -139,9 +140,15 @@ def _lock_key(suite: Suite, cell: Cell) -> str:
     return f"{cell.task}@{suite.task(cell.task).version}/{cell.length}"
 
 
-def derive_lock(suite: Suite) -> dict[str, str]:
-    """The SHA-256 of every test cell of a suite, drawn afresh, by `task@version/length`."""
-    return {_lock_key(suite, cell): cell_digest(draw_cell(suite, cell.task, cell.length)) for cell in suite.cells()}
+def derive_lock(suite: Suite, report: CountReport = no_report) -> dict[str, str]:
+    """The SHA-256 of every test cell of a suite, drawn afresh, by `task@version/length`.
+
+    Args:
+        suite: The suite.
+        report: Takes how many cells are drawn, and of how many.
+    """
+    cells = counted(suite.cells(), report)
+    return {_lock_key(suite, cell): cell_digest(draw_cell(suite, cell.task, cell.length)) for cell in cells}
 
 
 def lock_text(lock: dict[str, str]) -> str:

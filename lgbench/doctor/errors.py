@@ -14,6 +14,7 @@ from lgbench.evaluation.rescoring import rescore_result
 from lgbench.results.reply import FLAGS, Reply
 from lgbench.results.schema import Result
 from lgbench.scoring.frames import frame
+from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -138,8 +139,15 @@ def wrong_replies_of(result: Result, folder: Path, wanted: Filter) -> list[Wrong
     return list(_wrong(result, folder, wanted))
 
 
-def wrong_replies_in(runs: Mapping[Path, Result], wanted: Filter) -> tuple[list[WrongReply], list[str]]:
+def wrong_replies_in(
+    runs: Mapping[Path, Result], wanted: Filter, report: CountReport = no_report
+) -> tuple[list[WrongReply], list[str]]:
     """The wrong replies of several runs, and a sentence for each run whose replies cannot be used.
+
+    Args:
+        runs: Results by their folders.
+        wanted: Which replies.
+        report: Takes how many runs are re-scored, and of how many.
 
     Raises:
         LgbenchError: None of the results holds what is wanted.
@@ -147,7 +155,7 @@ def wrong_replies_in(runs: Mapping[Path, Result], wanted: Filter) -> tuple[list[
     wanted.check(list(runs.values()))
     found: list[WrongReply] = []
     problems = []
-    for folder, result in runs.items():
+    for folder, result in counted(list(runs.items()), report):
         try:
             found += _wrong(result, folder, wanted)
         except LgbenchError as error:

@@ -15,6 +15,7 @@ from lgbench.data.groups import Group
 from lgbench.data.stream import training_stream
 from lgbench.data.suites import Suite
 from lgbench.data.task import Example
+from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.files import atomic_folder
 from lgbench.version import __version__
 
@@ -24,13 +25,14 @@ _SCHEMA = pa.schema(
 )
 
 
-def export_dataset(suite: Suite, folder: Path, *, train_examples: int) -> list[Path]:
+def export_dataset(suite: Suite, folder: Path, *, train_examples: int, report: CountReport = no_report) -> list[Path]:
     """Write the test cells of each task, and the beginning of each arm's training stream.
 
     Args:
         suite: The suite.
         folder: Where to; new or empty.
         train_examples: How many examples of each training stream; 0 for no streams.
+        report: Takes how many files are written, and of how many.
 
     Returns:
         The files written.
@@ -38,19 +40,20 @@ def export_dataset(suite: Suite, folder: Path, *, train_examples: int) -> list[P
     Raises:
         LgbenchError: The folder is not empty, or cannot be written.
     """
+    files = {f"test/{task.name}.parquet": _test_examples(suite, task.name) for task in suite.tasks}
+    for group in suite.groups if train_examples else ():
+        for arm in _streamed(group):
+            stream = islice(training_stream(suite, group.name, arm), train_examples)
+            files[f"train/{group.name}/{arm}.parquet"] = stream
     with atomic_folder(folder) as unfinished:
-        written = []
-        for task in suite.tasks:
-            cells = (cell for cell in suite.cells() if cell.task == task.name)
-            examples = (example for cell in cells for example in checked_cell(suite, cell))
-            written.append(_write(unfinished / "test" / f"{task.name}.parquet", examples))
-        for group in suite.groups if train_examples else ():
-            for arm in _streamed(group):
-                stream = islice(training_stream(suite, group.name, arm), train_examples)
-                written.append(_write(unfinished / "train" / group.name / f"{arm}.parquet", stream))
+        written = [_write(unfinished / path, examples) for path, examples in counted(list(files.items()), report)]
         card = unfinished / "README.md"
         card.write_text(_card(suite, train_examples=train_examples), encoding="utf-8")
     return [folder / path.relative_to(unfinished) for path in (*written, card)]
+
+
+def _test_examples(suite: Suite, task: str) -> Iterator[Example]:
+    return (example for cell in suite.cells() if cell.task == task for example in checked_cell(suite, cell))
 
 
 def _streamed(group: Group) -> list[str]:

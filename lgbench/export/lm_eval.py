@@ -13,6 +13,7 @@ from lgbench.evaluation.planning import Plan
 from lgbench.models.loading import check_texts
 from lgbench.models.prompting import generation_cap, prompt_style, question
 from lgbench.results.schema import PromptStyle
+from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.files import atomic_folder
 
 MODULE = "lgbench_cells"
@@ -42,13 +43,14 @@ def score(document, replies):
 '''
 
 
-def export_lm_eval(plan: Plan, folder: Path, *, template: str | None = None) -> str:
+def export_lm_eval(plan: Plan, folder: Path, *, template: str | None = None, report: CountReport = no_report) -> str:
     """Write the cells of a plan as a task folder.
 
     Args:
         plan: The cells; its limit is not heeded, since the harness has one of its own.
         folder: Where to; new or empty.
         template: As for style `raw` of `hf:`.
+        report: Takes how many cells are written, and of how many.
 
     Returns:
         The name of the group of all cells, for `--tasks`.
@@ -61,15 +63,15 @@ def export_lm_eval(plan: Plan, folder: Path, *, template: str | None = None) -> 
     style = prompt_style("raw", chat=None, has_chat=False, template=template, shots=None)
     whole = f"lgbench_{plan.suite.name.replace('-', '_')}"
     with atomic_folder(folder) as unfinished:
-        _write(plan, unfinished, style, whole)
+        _write(plan, unfinished, style, whole, report)
     return whole
 
 
-def _write(plan: Plan, folder: Path, style: PromptStyle, whole: str) -> None:
+def _write(plan: Plan, folder: Path, style: PromptStyle, whole: str, report: CountReport) -> None:
     (folder / "data").mkdir()
     (folder / f"{MODULE}.py").write_text(_LOADER, encoding="utf-8")
     by_task: dict[str, list[str]] = {}
-    for cell in plan.cells:
+    for cell in counted(plan.cells, report):
         examples = checked_cell(plan.suite, cell)
         records = [
             {

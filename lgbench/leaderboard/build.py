@@ -26,6 +26,7 @@ from lgbench.leaderboard.record import schema_text
 from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.leaderboard.svg import OPENING, SMALL_OPENING
 from lgbench.submissions.checked import Submission
+from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import is_unfinished, remove_leftovers, write_atomically, write_errors
 from lgbench.util.links import contents, is_file, is_folder, refuse_links
@@ -45,10 +46,15 @@ _MARKS = {
 _MORE_BYTES, _MORE_LINES = 10_000, 100
 
 
-def derive_files(submissions: Sequence[Submission]) -> dict[str, str]:
-    """Every file of the leaderboard by its path in it. The same submissions give the same text."""
+def derive_files(submissions: Sequence[Submission], report: CountReport = no_report) -> dict[str, str]:
+    """Every file of the leaderboard by its path in it. The same submissions give the same text.
+
+    Args:
+        submissions: The systems.
+        report: Takes how many of them are scored, and of how many.
+    """
     submissions = sorted(submissions, key=lambda submission: submission.system.name)
-    scores = [score_submission(submission) for submission in submissions]
+    scores = [score_submission(submission) for submission in counted(submissions, report)]
     flat = [each for of_system in scores for each in of_system]
     files = {FRONT_PAGE: front_page(flat)} | data_files(submissions, flat)
     shown = small_pictures(files[FRONT_PAGE])

@@ -9,11 +9,12 @@ from typing import Any
 
 from lgbench.data.groups import OPEN_ARM
 from lgbench.python.comparisons import ArmComparison, SystemComparison
-from lgbench.python.contests import Report, find_contests, not_compared, rescored, suite_of
-from lgbench.python.progress import bar
+from lgbench.python.contests import find_contests, not_compared, rescored, suite_of
+from lgbench.python.progress import count_bar
 from lgbench.python.results import Result, Results
 from lgbench.python.systems import Given, Systems, place_of, read_systems, systems_of, with_baseline
 from lgbench.scoring.systems import score_trained, why_left_out
+from lgbench.util.counting import CountReport, no_report
 from lgbench.util.errors import LgbenchError
 
 
@@ -43,12 +44,7 @@ def compare(
         UnknownNameError: There is no such arm or baseline.
     """
     found, left_out = given_systems(systems)
-    with bar(progress, total=None, unit="runs") as shown:
-
-        def report(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
+    with count_bar(progress, unit="runs") as report:
         comparison = compare_results(found, baseline=baseline, arm=arm, report=report, left_out=left_out)
     for each in comparison.left_out:
         warnings.warn(f"Left out: {each}.", stacklevel=2)
@@ -91,7 +87,7 @@ def compare_results(
     *,
     baseline: str | None = None,
     arm: str | None = None,
-    report: Report = lambda done, total: None,
+    report: CountReport = no_report,
     left_out: Sequence[str] = (),
 ) -> SystemComparison | ArmComparison:
     """What `compare` does once the systems are known. Arguments and errors as there.
@@ -125,7 +121,7 @@ def complete(systems: Systems) -> tuple[Systems, list[str]]:
     return counted, [f"{place_of(each)}, as {reasons[id(each)]}" for each in left]
 
 
-def _compare_arms(name: str, results: Sequence[Result], report: Report, left_out: Sequence[str]) -> ArmComparison:
+def _compare_arms(name: str, results: Sequence[Result], report: CountReport, left_out: Sequence[str]) -> ArmComparison:
     trained = [each for each in results if each.arm != OPEN_ARM]
     left_out = [*left_out, *(f"{place_of(each)}, as it is of arm open" for each in results if each.arm == OPEN_ARM)]
     if not trained:

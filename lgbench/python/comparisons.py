@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lgbench.leaderboard.svg import draw
-from lgbench.python.html import parts_html
+from lgbench.python.html import arms_picture, parts_html
 from lgbench.python.markdown import parts_markdown
+from lgbench.results.schema import Result
+from lgbench.scoring.comparison import GroupScores
 from lgbench.scoring.contest import Contest
 from lgbench.scoring.contest_frames import ContestRows, contest_frame, contest_record
 from lgbench.scoring.contest_report import contest_parts, duel_lines
@@ -96,6 +98,10 @@ def _picture(contest: Contest, field: Field) -> str:
     return draw(drawn, title=title, description=f"{title}. {shares}", group=field.group)
 
 
+def _results_by_arm(scores: GroupScores) -> dict[str, list[Result]]:
+    return {arm: [seed.result for seed in of_arm.seeds] for arm, of_arm in scores.arms.items()}
+
+
 class ArmComparison:
     """The arms of one system.
 
@@ -144,5 +150,10 @@ class ArmComparison:
         return f"<Comparison of the arms of {plain(self.system, limit=_LONGEST)}: {verdicts}>"
 
     def _repr_html_(self) -> str:
+        pictures = [
+            arms_picture(_results_by_arm(each), scores.suite, each.group)
+            for scores in self.scores
+            for each in scores.groups
+        ]
         left = "".join(f"<p>Left out: {html.escape(plain(each))}.</p>" for each in self.left_out)
-        return parts_html(self.parts()) + left
+        return parts_html(self.parts()) + "".join(pictures) + left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lgbench.data.groups import OPEN_ARM
@@ -14,11 +14,10 @@ from lgbench.scoring.comparison import same_experiment, serving
 from lgbench.scoring.contest import Contest, compare_systems
 from lgbench.scoring.contestants import Contestant, Field, open_fields, trained_fields
 from lgbench.scoring.paired import Correct
+from lgbench.util.counting import CountReport, counted
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
 _TRANSFER = "transfer"
-Report = Callable[[int, int], None]
-"""Takes the number of runs that were re-scored, and of all that will be."""
 
 
 class Counted(NamedTuple):
@@ -38,28 +37,26 @@ def suite_of(result: ResultRecord) -> Suite:
     return load_suite(result.suite, result.draft)
 
 
-def rescored(results: Sequence[Result], report: Report) -> list[Counted]:
+def rescored(results: Sequence[Result], report: CountReport) -> list[Counted]:
     """Results as their replies give them, and without a folder of replies as they are.
 
     Raises:
         LgbenchError: Counts do not follow from the replies; with a sentence for each such result.
     """
     found, problems = list[Counted](), list[str]()
-    report(0, len(results))
-    for number, each in enumerate(results, 1):
+    for each in counted(results, report):
         try:
             found.append(
                 Counted(each, None) if each.folder is None else Counted(each.rescored.result, each.rescored.correct)
             )
         except LgbenchError as error:
             problems.append(str(error))
-        report(number, len(results))
     if problems:
         raise LgbenchError("\n".join(problems))
     return found
 
 
-def find_contests(systems: Systems, *, baseline: str | None, arm: str | None, report: Report) -> list[Contest]:
+def find_contests(systems: Systems, *, baseline: str | None, arm: str | None, report: CountReport) -> list[Contest]:
     """A contest on each suite on which two systems have something in common: of trained arms, and of `open`.
 
     Args:

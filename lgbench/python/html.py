@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lgbench.data.groups import ZONES, Group
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from lgbench.python import results
 
 # Of the palette of Okabe and Ito, whose colours people with any colour vision tell apart.
-_TASK_STYLES = (Style("#0072b2"), Style("#009e73"), Style("#d55e00"), Style("#56b4e9", (2, 2)), Style("#cc79a7"))
+_TASK_STYLES = (
+    Style("#0072b2"),
+    Style("#009e73"),
+    Style("#d55e00", (2, 2)),
+    Style("#56b4e9", (2, 2)),
+    Style("#cc79a7"),
+)
 _MOST_ROWS = 60
 _MOST_PICTURES = 7
 
@@ -44,8 +50,9 @@ def _pictured(result: results.Result) -> str:
     group = None if result.group is None else suite.group(result.group)
     drawn = _task_curves(result, suite, group)
     picture = _picture(drawn, title, _zones_of(drawn, group)) if drawn else ""
+    caption = "Exact match in % by zone" if picture else f"{title}: exact match in % by zone"
     rows = [_zone_row(task) for task in summarize(result)]
-    return picture + _table(("task", "in-dist.", "transfer", "beyond", "H90", "H50"), rows, caption=title)
+    return picture + table_html(("task", "in-dist.", "transfer", "beyond", "H90", "H50"), rows, caption=caption)
 
 
 def results_html(found: results.Results) -> str:
@@ -60,7 +67,7 @@ def results_html(found: results.Results) -> str:
     columns = ("suite", "system", "arm", "group", "seed", "in_distribution", "transfer", "beyond", "horizon_90")
     rows = [[_cell(name, row[name]) for name in columns] for row in frame.to_dict("records")]
     more = f"; the first {_MOST_ROWS} of them" if len(found) > _MOST_ROWS else ""
-    return pictures + _table(columns, rows, caption=f"{repr(found)[1:-1]}{more}")
+    return pictures + table_html(columns, rows, caption=f"{repr(found)[1:-1]}{more}", text=4)
 
 
 def _cell(name: str, value: object) -> str:
@@ -102,11 +109,21 @@ def _group_pictures(found: results.Results) -> list[str]:
 
 
 def _arms_picture(found: Sequence[Result], suite: Suite, group: Group) -> str:
+    return arms_picture({arm.name: serving(found, suite, arm.name, group) for arm in group.arms}, suite, group)
+
+
+def arms_picture(arms: Mapping[str, Iterable[Result]], suite: Suite, group: Group) -> str:
+    """The main task of a group by length, under each arm that has a run of all lengths; empty where none has.
+
+    Args:
+        arms: The runs of each arm.
+        suite: The suite.
+        group: The group.
+    """
     drawn = []
-    for arm in group.arms:
-        own = [each for each in serving(found, suite, arm.name, group) if _is_whole(each, group)]
-        if own:
-            drawn.append((curve(arm.name, own, group.main, group.grid), arm_style(group.arms, arm.name)))
+    for arm, found in arms.items():
+        if own := [each for each in found if _is_whole(each, group)]:
+            drawn.append((curve(arm, own, group.main, group.grid), arm_style(group.arms, arm)))
     title = f"{group.name} on {suite.name}: exact match of {group.main} in %"
     return _picture(drawn, title, group) if drawn else ""
 
@@ -130,7 +147,7 @@ def parts_html(parts: Sequence[Table | str]) -> str:
             continue
         width = len(part.columns) - any(isinstance(row[-1], DrawnCurve) for row in part.rows)
         rows = [["-" if cell is None else str(cell) for cell in row[:width]] for row in part.rows]
-        blocks.append(_table(part.columns[:width], rows, caption=part.title))
+        blocks.append(table_html(part.columns[:width], rows, caption=part.title, text=part.text))
     return "".join(blocks)
 
 
@@ -140,11 +157,30 @@ def _zone_row(task: TaskSummary) -> list[str]:
     return [task.task, *(percent(None if each is None else each.accuracy) for each in zones), *horizons]
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str) -> str:
-    """An HTML table of text, all of it escaped."""
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(plain(cell))}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f"<table><caption style='text-align: left'>{html.escape(plain(caption))}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, text: int = 1) -> str:
+    """An HTML table below its caption, all of it escaped.
+
+    Args:
+        columns: The headings.
+        rows: A text for each column; spaces that one begins with are kept.
+        caption: What the table shows; empty for nothing.
+        text: How many of the first columns are aligned to the left. Notebooks differ in what they do unless they are
+            told.
+    """
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        aligned = ["left" if number < text else "right" for number in range(len(row))]
+        breaks = "; white-space: nowrap" if tag == "td" else ""  # no interval is broken
+        return "".join(
+            f"<{tag} style='padding: 0.1em 0.5em; text-align: {align}{breaks}'>{_kept_spaces(cell)}</{tag}>"
+            for cell, align in zip(row, aligned, strict=True)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    above = f"<p style='margin: 1em 0 0.3em'>{html.escape(plain(caption))}</p>" if caption else ""
+    return f"{above}<table><thead><tr>{cells('th', columns)}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _kept_spaces(cell: str) -> str:
+    shown = plain(cell)
+    return "&nbsp;" * (len(cell) - len(cell.lstrip(" "))) + html.escape(shown.lstrip(" "))

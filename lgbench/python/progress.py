@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from lgbench.experiments.monitor import Monitor, Tell
+from lgbench.util.counting import CountReport
 
 if TYPE_CHECKING:
     from lgbench.evaluation.loop import Progress as Evaluating
@@ -41,6 +42,18 @@ def bar(progress: bool | None, *, total: int | None, unit: str) -> Iterator[Any]
     with tqdm(total=total, unit=f" {unit}", disable=not is_shown(progress), leave=False, dynamic_ncols=True) as shown:
         yield shown
         shown.refresh()  # the last moves may have come too fast to be drawn
+
+
+@contextlib.contextmanager
+def count_bar(progress: bool | None, *, unit: str) -> Iterator[CountReport]:
+    """What shows how many things are done, and of how many."""
+    with bar(progress, total=None, unit=unit) as shown:
+
+        def report(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        yield report
 
 
 @contextlib.contextmanager

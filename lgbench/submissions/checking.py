@@ -11,11 +11,10 @@ only counted.
 
 from __future__ import annotations
 
-import multiprocessing
+import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
@@ -39,9 +38,10 @@ from lgbench.submissions.problems import Report
 from lgbench.submissions.runs import check_files
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SystemRecord, check_system_name
 from lgbench.training.record import RECORD
+from lgbench.util.counting import CountReport, no_report
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
-from lgbench.util.processes import begin_work
+from lgbench.util.processes import CountingPool, count_one
 from lgbench.util.records import InvalidFileError, Problem, read_record
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -57,7 +57,9 @@ _ROOT, _SYSTEM, _RUN = range(3)  # what a folder is, from above
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def check(paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = None) -> Checked:
+def check(
+    paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = None, report: CountReport = no_report
+) -> Checked:
     """Check folders: of submissions, of a system or of a run.
 
     A folder called `submissions` is one of submissions, whatever it holds. One that is named twice, or lies in another
@@ -67,12 +69,17 @@ def check(paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = Non
         paths: The folders.
         jobs: Processes that check the systems of a folder of submissions. What is found does not depend on it.
         kept: What was found in runs before, and need not be found again.
+        report: Takes how many runs are checked, and of how many.
 
     Raises:
         LgbenchError: One of these processes ended before its work was done.
     """
-    checker = _Checker(jobs, kept)
-    for path in sorted(paths, key=_level):  # a run is checked with its system, and a system with its folder
+    ordered = sorted(paths, key=_level)  # a run is checked with its system, and a system with its folder
+    total = sum(map(_count_runs, ordered))
+    report(0, total)
+    done = itertools.count(1)
+    checker = _Checker(jobs, kept, lambda: report(next(done), total))
+    for path in ordered:
         checker.check(path)
     checker.compare_systems()
     checker.take_audits()
@@ -80,20 +87,23 @@ def check(paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = Non
     return Checked(submissions, len(checker.systems), checker.runs, checker.report.problems, checker.alarms())
 
 
-def read_submissions(folder: Path, *, jobs: int = 1, kept: KeptScores | None = None) -> tuple[Submission, ...]:
+def read_submissions(
+    folder: Path, *, jobs: int = 1, kept: KeptScores | None = None, report: CountReport = no_report
+) -> tuple[Submission, ...]:
     """Every system in a folder of submissions, by name, with every count re-scored.
 
     Args:
         folder: The folder.
         jobs: As `check` has it.
         kept: As `check` has it.
+        report: As `check` has it.
 
     Raises:
         LgbenchError: Something is wrong with one of them, with all problems; or the folder is a system or a run itself.
     """
     if any((folder / name).exists() for name in (SYSTEM_FILE, RESULT_FILE)):
         raise LgbenchError(f"{str(folder)!r} is a system or a run. Name the folder of all systems.")
-    checked = check([folder], jobs=jobs, kept=kept)
+    checked = check([folder], jobs=jobs, kept=kept, report=report)
     if checked.problems:
         raise LgbenchError("\n".join(map(str, checked.problems)))
     return checked.submissions
@@ -118,17 +128,37 @@ def _level(path: Path) -> int:
     return _SYSTEM if (path / SYSTEM_FILE).exists() or any(path.glob(f"*/{RESULT_FILE}")) else _ROOT
 
 
+def _count_runs(path: Path) -> int:
+    """How many folders below one are checked as runs, unless something is wrong with those above them."""
+    below = [path]
+    for _ in range(_RUN - _level(path)):
+        below = [folder for each in below for folder in _folders(each)]
+    return len(below)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in one, which is not followed if it is a link."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # told when it is checked
+        return []
+    return [] if folder.is_symlink() else found
+
+
 class _Checker:
     """Walks a tree from above and never leaves it, gathering what is good and what is not.
 
     Args:
         jobs: Processes that check systems.
         kept: What was found before.
+        on_run: Called when a run is checked.
     """
 
-    def __init__(self, jobs: int = 1, kept: KeptScores | None = None) -> None:
+    def __init__(self, jobs: int = 1, kept: KeptScores | None = None, on_run: Callable[[], None] = count_one) -> None:
         self.jobs = jobs
         self.kept = kept
+        self._on_run = on_run
         self.report = Report()
         self.runs = 0
         # By their folders: two folders of submissions may hold systems of one name.
@@ -190,9 +220,8 @@ class _Checker:
         if not entries and self.report.count == before and _name(folder) != SUBMISSIONS_FOLDER:
             self.report.add(folder, "", "holds no run, no system and no folder of systems.")
         own = [entry for entry in entries if entry.name != LOCK_FILE and not is_unfinished(entry.name)]
-        checked = _checked_ahead(
-            [folder / each.name for each in own if each.is_dir(follow_symlinks=False)], self.jobs, self.kept
-        )
+        systems = [folder / each.name for each in own if each.is_dir(follow_symlinks=False)]
+        checked = _checked_ahead(systems, self.jobs, self.kept, self._on_run)
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if entry.name == LOCK_FILE or is_unfinished(entry.name):
@@ -286,7 +315,9 @@ class _Checker:
         for entry in self._entries(folder):
             if entry.name not in _OF_A_RUN:
                 self._unexpected(folder / entry.name, f"{', '.join(_OF_A_RUN[:-1])} and {_OF_A_RUN[-1]}")
-        return check_files(folder, self.report, repeats or Repeats(), self.kept)
+        found = check_files(folder, self.report, repeats or Repeats(), self.kept)
+        self._on_run()
+        return found
 
     def _record(self, path: Path, kind: type[_Record], most: int) -> _Record | None:
         try:
@@ -312,28 +343,27 @@ class _Checker:
         self.report.add(path, "", f"{what}. This folder holds {expected}, and nothing else.")
 
 
-def _checked_ahead(systems: Sequence[Path], jobs: int, kept: KeptScores | None) -> Iterator[_Checker]:
+def _checked_ahead(
+    systems: Sequence[Path], jobs: int, kept: KeptScores | None, on_run: Callable[[], None]
+) -> Iterator[_Checker]:
     """What is found in each of these systems, in their order, by as many processes.
 
     Raises:
         LgbenchError: One of them ended before its work was done.
     """
     if jobs == 1 or len(systems) < 2:
-        yield from (_check_alone(system, kept) for system in systems)
+        yield from (_check_alone(system, kept, on_run) for system in systems)
         return
-    pool = ProcessPoolExecutor(min(jobs, len(systems)), multiprocessing.get_context("spawn"), initializer=begin_work)
     try:
-        yield from pool.map(partial(_check_alone, kept=kept), systems)
+        yield from CountingPool(min(jobs, len(systems)), on_run).map(partial(_check_alone, kept=kept), systems)
     except BrokenProcessPool:
         raise LgbenchError(
             "A process that checks systems has ended; without a message above it was killed, perhaps for want of "
             "memory. Try again with --jobs 1."
         ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
-def _check_alone(system: Path, kept: KeptScores | None) -> _Checker:
-    checker = _Checker(kept=kept)
+def _check_alone(system: Path, kept: KeptScores | None, on_run: Callable[[], None] = count_one) -> _Checker:
+    checker = _Checker(kept=kept, on_run=on_run)
     checker._system(system)
     return checker

@@ -28,6 +28,7 @@ from lgbench.submissions.system import check_system_name
 from lgbench.training.notes import record_beside
 from lgbench.training.planned import weights_sha256
 from lgbench.training.record import RECORD
+from lgbench.util.counting import CountReport, no_report
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import TEMPORARY, owned_folder, write_atomically, write_errors
 from lgbench.util.links import contents, refuse_links
@@ -90,6 +91,7 @@ def submit(
     submissions: Path,
     declaration: Declaration | None = None,
     weights: str | None = None,
+    report: CountReport = no_report,
 ) -> Submitted:
     """Check results and copy them to `submissions/NAME/`: all of them, or with any problem none.
 
@@ -105,6 +107,7 @@ def submit(
         submissions: The folder of all submissions; made where there is none.
         declaration: How the settings of the system were chosen, if that is to be written.
         weights: Where the weights of each run can be had, with `{run}` for the name of its folder.
+        report: Takes how many runs of the system are checked, and of how many.
 
     Raises:
         LgbenchError: A result or a detail is not as it must be, with every problem; the system has another run of the
@@ -125,7 +128,15 @@ def submit(
             tempfile.TemporaryDirectory(prefix=f".{name}-", suffix=TEMPORARY, dir=submissions) as temporary,
         ):
             staging = Path(temporary) / name
-            return _submit(folders, target, details.given(), staging=staging, declaration=declaration, weights=weights)
+            return _submit(
+                folders,
+                target,
+                details.given(),
+                staging=staging,
+                declaration=declaration,
+                weights=weights,
+                report=report,
+            )
 
 
 def has_notes(system: Path) -> bool:
@@ -144,6 +155,7 @@ def _submit(
     staging: Path,
     declaration: Declaration | None,
     weights: str | None,
+    report: CountReport,
 ) -> Submitted:
     """Build the system as it would be in `staging`, check it there, then move what is new to `target`."""
     if target.exists():
@@ -157,7 +169,7 @@ def _submit(
         runs = "this run" if len(there) == 1 else f"these {len(there)} runs"
         raise LgbenchError(f"There is nothing new: {str(target)!r} has {runs} already.")
     to_mend: list[FileProblem] = []
-    for path, problem in check([staging]).problems:
+    for path, problem in check([staging], report=report).problems:
         of_given = problem.field.partition("[")[0] in given
         found = to_mend if path == staging / SYSTEM_FILE and not of_given else problems
         found.append(FileProblem(_shown(path, staging, target, sources), problem))

@@ -9,15 +9,21 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from types import FrameType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lgbench.util.errors import LgbenchError
 
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
 Block = TypeVar("Block")
+Part = TypeVar("Part")
+_SECONDS_BETWEEN_LOOKS = 0.2
+_counts: list[Synchronized[int]] = []  # of a process of a `CountingPool`: what it counts
 
 
 class ProcessEndedError(LgbenchError):
@@ -74,6 +80,54 @@ def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> It
     finally:  # whoever stops reading waits for the blocks that are being drawn, but not for those that wait
         with contextlib.suppress(RuntimeError):  # an abandoned reader may be collected in the pool's own thread
             pool.shutdown(cancel_futures=True)
+
+
+class CountingPool:
+    """Processes that work for this one, and say what they have done with `count_one`.
+
+    Args:
+        workers: How many.
+        on_one: Called in this process for each thing that is counted, while a result is awaited.
+    """
+
+    def __init__(self, workers: int, on_one: Callable[[], None]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._count, self._told = context.Value("Q", 0), 0
+        self._on_one = on_one
+        self._pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(self._count,))
+
+    def map(self, call: Callable[[Part], Block], parts: Sequence[Part]) -> Iterator[Block]:
+        """What the call, which is pickled, gives for each of the parts, in their order.
+
+        Raises:
+            BrokenProcessPool: A process ended before its work was done.
+        """
+        try:
+            for future in [self._pool.submit(call, part) for part in parts]:
+                while not wait([future], _SECONDS_BETWEEN_LOOKS).done:
+                    self._tell()
+                self._tell()
+                yield future.result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _tell(self) -> None:
+        # Read without its lock, which a process that was killed may hold.
+        while self._told < self._count.get_obj().value:
+            self._told += 1
+            self._on_one()
+
+
+def count_one() -> None:
+    """Count one thing as done, if this is a process of a `CountingPool`."""
+    for count in _counts:
+        with count.get_lock():
+            count.value += 1
+
+
+def _begin(done: Synchronized[int]) -> None:
+    _counts.append(done)
+    begin_work()
 
 
 @contextlib.contextmanager

@@ -240,7 +240,7 @@ def test_hashes_that_cannot_be_written_leave_those_before(
 
     (lock := tmp_path / "lock.json").write_text("{}\n", encoding="ascii")
     monkeypatch.setattr(cells, "lock_path", lambda suite: lock)
-    monkeypatch.setattr(cells, "derive_lock", lambda suite: {"reverse@1/2": "0" * 64})
+    monkeypatch.setattr(cells, "derive_lock", lambda suite, report: {"reverse@1/2": "0" * 64})
     with full_disk(room=10):
         done = lgbench("suites", "lock")
     assert (done.status, done.err) == (1, "Error: [Errno 27] File too large\n")

@@ -7,9 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import lgbench.cli
 from lgbench.cli import COMMANDS
@@ -38,6 +41,45 @@ def test_the_summary_is_the_first_paragraph_of_the_commands_own_help(name: str) 
 def test_every_command_is_listed() -> None:
     files = {path.stem for path in Path(lgbench.cli.__file__).parent.glob("*.py") if not path.stem.startswith("_")}
     assert files | set(EXPERIMENTS) == set(COMMANDS)
+
+
+TABLES = {
+    *("show", "errors", "compare", "rescore", "validate", "tasks", "suites", "methods", "models"),
+    *("demo", "doctor", "eval", "finetune", "retrain", "reproduce", "sweep", "ablate", "run"),
+    *(f"analyze {name}" for name in ("errors", "heads", "reuse", "attention", "confidence", "relatedness", "points")),
+    *("analyze superposition", "analyze in-context"),
+}
+LONG = {"submit", "leaderboard build", "leaderboard site", "suites lock", "export dataset", "export lm-eval"}
+
+
+def every_command(found: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Each command and each group of commands by what a user calls it."""
+    command = found.load() if isinstance(found, LazyCommand) else found
+    yield " ".join(words), command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from every_command(below, (*words, name))
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[str, Any]:
+    return dict(every_command(typer.main.get_command(lgbench.cli.app)))
+
+
+def test_help_names_no_python_type(commands: dict[str, Any]) -> None:
+    assert len(commands) > 40
+    for name, command in commands.items():
+        context = typer.Context(command, info_name=name)
+        shown = {param.opts[0]: param.display_type_rich(context) for param in command.get_params(context)}
+        assert "--help" in shown
+        assert not [each for each in shown.items() if "<" in str(each[1])], name
+
+
+def test_tables_come_as_json_and_whatever_takes_long_can_be_quiet(commands: dict[str, Any]) -> None:
+    options = {name: {each for param in command.params for each in param.opts} for name, command in commands.items()}
+    assert not {name for name in TABLES if not {"--json", "--quiet", "-q"} <= options[name]}
+    assert not {name for name in LONG if not {"--quiet", "-q"} <= options[name]}
+    meanings = {param.help for command in commands.values() for param in command.params if "--quiet" in param.opts}
+    assert len(meanings) == 1
 
 
 def run(code: str, **variables: str) -> str:

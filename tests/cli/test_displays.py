@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lgbench.cli._progress import BarWithLine, TimeLeft, duration, reporter
+from lgbench.cli._console import say
+from lgbench.cli._progress import BarWithLine, TimeLeft, counting, duration, reporter
 from lgbench.cli._report import print_parts
 from lgbench.data.suites import Cell, load_suite
 from lgbench.evaluation.loop import Progress
 from lgbench.results.schema import Usage
+from lgbench.util.counting import counted
 from lgbench.util.tables import Table
 
 STRINGS = load_suite("mini-v1").group("capitalize-reverse")
@@ -126,3 +128,50 @@ def test_training_shows_loss_speed_and_zones(monkeypatch: pytest.MonkeyPatch, qu
     assert f"step 10/12: loss 1.235, 4,321 examples/s; {zones}" in terminal.lines
     assert terminal.lines[-1].startswith("step 11 of 12")
     assert "loss 0.988, 5,678 examples/s" in terminal.lines[-1]
+
+
+def test_words_wrap_between_words_in_a_terminal_and_not_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence = "It lacks 12.5 % of its cells."
+    say(sentence)
+    print_parts([""])
+    monkeypatch.setattr("lgbench.cli._console.PlainConsole", Terminal(14).console)
+    say(sentence, indent="- ", hanging="  ")
+    say("a\nb\n\nc", reflow=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [sentence, "", "- It lacks", "  12.5 % of", "  its cells.", "a b", "", "c"]
+
+
+def test_a_table_is_made_to_fit_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long headings are broken, and a last column of words wraps in itself."""
+    terminal = Terminal(40)
+    monkeypatch.setattr("lgbench.cli._report.wide_console", terminal.console)
+    monkeypatch.setattr("lgbench.cli._report.PlainConsole", lambda width: Terminal.console(terminal, width=width))
+    print_parts([Table("", ("group", "a-longer-system", "another-system"), [("add-carry", "57.1", "+33.6 [-4, 70]")])])
+    print_parts([Table("", ("name", "what it does"), [("ternary", "Weights are rounded, in training too.")], text=2)])
+    print_parts(
+        [
+            Table(
+                "Ends",
+                ("trained", "task", "wrong"),
+                [("add-carry, transfer", "reverse_add", each) for each in "12"],
+                text=2,
+            )
+        ]
+    )
+    assert all(len(line) <= 40 for line in terminal.lines)
+    assert "Ends (trained: add-carry, transfer)" in terminal.lines
+    assert {"add-carry     57.1  +33.6 [-4, 70]", "ternary  Weights are rounded, in"} <= set(terminal.lines)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_counted_has_a_bar(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> None:
+    terminal = Terminal(60)
+    monkeypatch.setattr("lgbench.cli._progress.PlainConsole", terminal.console)
+    with counting("checking runs", quiet=quiet) as report:
+        for _ in counted("abc", report):
+            pass
+        report(3, 3, "the rest")
+    assert [line.split()[-1] for line in terminal.lines[-1:]] == ([] if quiet else ["3/3"])
+    assert any(line.startswith("the rest") for line in terminal.lines) is not quiet

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import lgbench
+from lgbench.cli import show
 from lgbench.data.tasks import get_task
 from lgbench.doctor.errors import KINDS
 from lgbench.models.builtin import Oracle
+from lgbench.util.tables import Table
 from tests.cli.test_cli import Done, Shell
 
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
@@ -110,7 +113,7 @@ def test_csv_holds_the_same_rows_but_no_control_character(shell: Shell, run: Pat
 def test_kinds_that_do_not_exist_and_forms_that_exclude_each_other(shell: Shell, run: Path) -> None:
     assert "'earlier' is not a kind of mistake. Did you mean 'early'?" in shell("errors", run, "--mistake=earlier").err
     assert "other" in KINDS
-    assert "--csv and --json are two forms of the same" in shell("errors", run, "--csv", "--json").err
+    assert "--csv and --json are forms of the same" in shell("errors", run, "--csv", "--json").err
     assert shell("errors", run, "--mistake", "capped").out == "There is no wrong reply of this kind.\n"
     assert shell("errors", run, "--mistake", "capped", "--json").out == "[]\n"
     assert shell("errors", run, "--mistake", "capped", "--csv").out == ""
@@ -164,6 +167,21 @@ def test_several_runs_are_shown_in_a_line_each(shell: Shell) -> None:
     assert "exact match in %" not in full.split("Result: runs/a")[0]
     assert "exact match in %" in shell("show", "runs", "--lengths").out.split("Result: runs/a")[0]
     assert "Result: runs/a" in shell("show", "runs/a").out
+
+
+def test_names_that_have_no_room_in_a_terminal_are_shortened_or_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = ("run", "arm", "group", "seed", "right")
+    rows = [(f"runs/a-system/the-run-of-{seed}", "transfer", "add-carry", str(seed), "1 of 2") for seed in range(2)]
+
+    def narrowed(width: int, rows: Sequence[tuple[str, ...]]) -> Table:
+        monkeypatch.setattr("lgbench.cli._report.wide_console", lambda: Console(width=width, force_terminal=True))
+        return show._narrower(Table("", columns, rows, text=4))
+
+    assert narrowed(60, rows).title == "Runs in runs/a-system"
+    assert [row[0] for row in narrowed(60, rows).rows] == ["the-run-of-0", "the-run-of-1"]
+    assert [row[0] for row in narrowed(40, rows).rows] == ["transfer", "transfer"]
+    assert narrowed(40, [*rows, ("runs/other", *rows[0][1:])]).rows[2][0] == "other", "two runs of one seed have names"
+    assert narrowed(40, [*rows, ("/runs/other", *rows[0][1:])]).rows[2][0] == "/runs/other"
 
 
 def test_show_needs_pyarrow_for_parquet_alone(shell: Shell, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

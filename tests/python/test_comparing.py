@@ -91,7 +91,9 @@ def test_of_one_system_the_arms_are_compared() -> None:
     assert list(found.to_frame()["arm"]) == ["main_only", "transfer"]
     assert found.to_dict()[0]["group"] == "copy-mqar"
     assert "copy-mqar: not testable" in found.to_markdown()
-    assert "<table>" in found._repr_html_()
+    page = found._repr_html_()
+    assert page.count("<svg") == 1
+    assert "&nbsp;&nbsp;lowest" in page
     with pytest.raises(LgbenchError, match="All of these runs are of one system, 'mine': an arm needs a second"):
         lgbench.compare(runs, arm="transfer")
 

@@ -193,6 +193,10 @@ def test_the_board_as_a_frame_is_the_comparison_of_each_system(system: Path) -> 
     assert rows["system"].unique().tolist() == ["my-system"]
     scores = score_trained([lgbench.rescore(run) for run in sorted(system.glob("*/"))], MINI)
     pd.testing.assert_frame_equal(rows.drop(columns="system"), comparison_frame(scores))
+    page = board._repr_html_()
+    assert page.count("<tr>") == 2
+    assert "my-system" in page
+    assert all(f">{group.name}</th>" in page for group in MINI.groups)
     with pytest.raises(LgbenchError, match="No system here was evaluated under the arm open"):
         board.open_frame()
 

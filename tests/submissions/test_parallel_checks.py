@@ -28,7 +28,10 @@ def several(submissions: Path) -> Path:
 
 def test_the_order_and_the_words_of_what_is_found_do_not_depend_on_the_processes(submissions: Path) -> None:
     folder = several(submissions)
-    alone, together = check([folder]), check([folder], jobs=2)
+    of_one, of_two = list[tuple[int, int]](), list[tuple[int, int]]()
+    alone = check([folder], report=lambda *count: of_one.append(count))
+    together = check([folder], jobs=2, report=lambda *count: of_two.append(count))
+    assert of_one == of_two == [(number, 6) for number in range(7)]
     assert len(alone.problems) > 3
     assert together.problems == alone.problems
     assert (together.systems, together.runs) == (alone.systems, alone.runs) == (3, 6)

@@ -248,7 +248,11 @@ def test_submit_and_validate_as_typed(
 def test_validate_for_programs(submissions: Path) -> None:
     status, out = lgbench("validate", submissions, "--json")
     assert (status, json.loads(out)) == (0, {"systems": 1, "runs": 2, "problems": [], "alarms": []})
+    assert lgbench("validate", submissions, "--quiet") == (0, "")
     (submissions / "my-system" / "x").write_text("", encoding="utf-8")
+    status, out = lgbench("validate", submissions, "--quiet")
+    assert status == 1
+    assert out.splitlines()[-1] == "1 problem in 1 system, 2 runs."
     status, out = lgbench("validate", submissions, "--json")
     assert status == 1
     (problem,) = json.loads(out)["problems"]

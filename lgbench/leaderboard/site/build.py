@@ -21,6 +21,7 @@ from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.leaderboard.site import front, groups, systems
 from lgbench.leaderboard.standings import list_systems
 from lgbench.submissions.checked import Submission
+from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
 from lgbench.util.files import atomic_folder, write_errors
@@ -36,12 +37,15 @@ _MARK = "index.html"
 _BEGINNING = b"<!doctype html>"
 
 
-def site_files(submissions: Sequence[Submission], folder: Path) -> Iterator[tuple[str, bytes]]:
+def site_files(
+    submissions: Sequence[Submission], folder: Path, report: CountReport = no_report
+) -> Iterator[tuple[str, bytes]]:
     """Every file of the site, with its path in it. The same submissions give the same bytes.
 
     Args:
         submissions: The systems.
         folder: Where they lie, as their replies are shown.
+        report: Takes how many pages of systems are made, and of how many.
 
     Raises:
         LgbenchError: Replies cannot be read, or a package of the extra `site` is missing.
@@ -57,7 +61,7 @@ def site_files(submissions: Sequence[Submission], folder: Path) -> Iterator[tupl
         for group in each.suite.groups:
             name = f"{each.suite.name}-{group.name}"
             yield f"groups/{name}.html", render("group.html", "../", here=name, **groups.group_page(each, group))
-    for submission in ordered:
+    for submission in counted(ordered, report):
         yield from _system(submission, scores[submission.system.name], folder, render)
     for name, text in data_files(ordered, flat).items():
         if name in (BOARD_FILE, SCHEMA_FILE, CELLS_FILE):
@@ -101,8 +105,14 @@ def _environment() -> Environment:
     )
 
 
-def write_site(submissions: Sequence[Submission], folder: Path, output: Path) -> int:
+def write_site(submissions: Sequence[Submission], folder: Path, output: Path, report: CountReport = no_report) -> int:
     """Write the site into a folder, in the place of one that was written before; give back how many files it has.
+
+    Args:
+        submissions: As `site_files` has it.
+        folder: As `site_files` has it.
+        output: The folder of the site.
+        report: As `site_files` has it.
 
     Raises:
         LgbenchError: The folder holds something else, is a link, or cannot be written to.
@@ -114,7 +124,7 @@ def write_site(submissions: Sequence[Submission], folder: Path, output: Path) ->
             shutil.rmtree(output)
     count = 0
     with atomic_folder(output) as temporary:
-        for path, data in site_files(submissions, folder):
+        for path, data in site_files(submissions, folder, report):
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_bytes(data)
             count += 1

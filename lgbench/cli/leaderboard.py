@@ -11,6 +11,7 @@ from lgbench.cli._group import Group
 
 if TYPE_CHECKING:
     from lgbench.submissions.checked import Submission
+    from lgbench.submissions.kept import KeptScores
 
 MAX_LINES = 200
 Jobs = Annotated[
@@ -42,10 +43,15 @@ def build(
     full: Full = False,
 ) -> None:
     """Re-score every submission, and write leaderboard/README.md, board.json, cells.csv and a page for each system."""
-    from lgbench.leaderboard.build import derive_files, differences, write_files
+    from lgbench.leaderboard.build import BoardFiles, differences, write_files
+    from lgbench.leaderboard.derive import derive_part
+    from lgbench.leaderboard.parts import Part
+    from lgbench.submissions.checking import reduce_submissions
+    from lgbench.util.processes import cores
     from lgbench.util.text import LONGEST_PATH, plain
 
-    files = derive_files(_read(submissions, jobs=jobs, full=full))
+    parts = reduce_submissions(submissions, derive_part, jobs=jobs or cores(), kept=_kept(full=full))
+    files = BoardFiles(Part(*blocks) for blocks in parts)
     up_to_date = f"{output}/ is up to date with {submissions}/ (pages, pictures and data: {len(files)})."
     if not check:
         for path in write_files(files, output):
@@ -85,8 +91,12 @@ def site(
 
 def _read(submissions: Path, *, jobs: int | None, full: bool) -> tuple[Submission, ...]:
     from lgbench.submissions.checking import read_submissions
-    from lgbench.submissions.kept import KeptScores, default_folder
     from lgbench.util.processes import cores
 
-    kept = None if full else KeptScores(default_folder())
-    return read_submissions(submissions, jobs=jobs or cores(), kept=kept)
+    return read_submissions(submissions, jobs=jobs or cores(), kept=_kept(full=full))
+
+
+def _kept(*, full: bool) -> KeptScores | None:
+    from lgbench.submissions.kept import KeptScores, default_folder
+
+    return None if full else KeptScores(default_folder())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -24,35 +24,38 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.folder import RESULT_FILE
 from lgbench.evaluation.stored import SYSTEM_FILE
 from lgbench.submissions.audit_record import AuditRecord
 from lgbench.submissions.audits import audits_beside, read_audits
 from lgbench.submissions.checked import Checked, FileProblem, Submission, SubmittedRun
-from lgbench.submissions.copies import Repeats, copied, described, same_training, timed_alike
-from lgbench.submissions.declaration import DECLARATION_FILE, MAX_DECLARATION_BYTES, WEIGHTS_FILE, Declaration
+from lgbench.submissions.comparing import Compared, alike, copies, wrong_recipes
+from lgbench.submissions.copies import Repeats, trace
+from lgbench.submissions.declaration import DECLARATION_FILE, MAX_DECLARATION_BYTES, Declaration
 from lgbench.submissions.forensics import alarms
-from lgbench.submissions.kept import KeptScores
-from lgbench.submissions.likeness import near_copies
+from lgbench.submissions.kept import OF_A_RUN, OF_A_SYSTEM, FoundSystem, KeptScores
 from lgbench.submissions.names import check_portable, twins
 from lgbench.submissions.problems import Report
+from lgbench.submissions.recorded import recipe_digest
 from lgbench.submissions.runs import check_files
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SystemRecord, check_system_name
 from lgbench.training.record import RECORD
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
 from lgbench.util.processes import begin_work
-from lgbench.util.records import InvalidFileError, Problem, read_record
+from lgbench.util.records import InvalidFileError, read_record
 
 _Record = TypeVar("_Record", bound=BaseModel)
+Reduce = Callable[[Submission], tuple[bytes, ...]]
+"""What is kept of a system in the place of its results: a module-level function, which depends on the system alone."""
 README_FILE = "README.md"
 MAX_SYSTEM_BYTES = 100_000
 MAX_RUNS = 1000
 """Of one system. Both suites have 56 of trained arms for each seed."""
+MAX_RECORDS_BYTES = 25_000_000
+"""Of the results and training records of a system, all of which are held at once, in four times the memory."""
 _MOST_SPOILED = 10
 """Runs with problems of one system, each of which can take a second; those after them are only counted."""
-_OF_A_RUN = (RESULT_FILE, REPLIES_FILE, RECORD, WEIGHTS_FILE)
-_OF_A_SYSTEM = (SYSTEM_FILE, DECLARATION_FILE)
 _ROOT, _SYSTEM, _RUN = range(3)  # what a folder is, from above
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -91,12 +94,36 @@ def read_submissions(folder: Path, *, jobs: int = 1, kept: KeptScores | None = N
     Raises:
         LgbenchError: Something is wrong with one of them, with all problems; or the folder is a system or a run itself.
     """
+    return tuple(_read(folder, _Checker(jobs, kept)).submissions.values())
+
+
+def reduce_submissions(
+    folder: Path, reduce: Reduce, *, jobs: int = 1, kept: KeptScores | None = None
+) -> tuple[tuple[bytes, ...], ...]:
+    """What is left of every system in a folder of submissions, by name: of each no more is held than that.
+
+    Args:
+        folder: The folder.
+        reduce: What is to be left of a system.
+        jobs: As `check` has it.
+        kept: As `check` has it; what was left of a system before need not be derived again either.
+
+    Raises:
+        LgbenchError: As in `read_submissions`.
+    """
+    return tuple(_read(folder, _Checker(jobs, kept, reduce)).reduced.values())
+
+
+def _read(folder: Path, checker: _Checker) -> _Checker:
+    """Check a folder of submissions that must be without problems."""
     if any((folder / name).exists() for name in (SYSTEM_FILE, RESULT_FILE)):
         raise LgbenchError(f"{str(folder)!r} is a system or a run. Name the folder of all systems.")
-    checked = check([folder], jobs=jobs, kept=kept)
-    if checked.problems:
-        raise LgbenchError("\n".join(map(str, checked.problems)))
-    return checked.submissions
+    checker.check(folder)
+    checker.compare_systems()
+    checker.take_audits()
+    if problems := checker.report.problems:
+        raise LgbenchError("\n".join(map(str, problems)))
+    return checker
 
 
 def _name(folder: Path) -> str:
@@ -124,16 +151,21 @@ class _Checker:
     Args:
         jobs: Processes that check systems.
         kept: What was found before.
+        reduce: What is left of a system instead of all of it.
     """
 
-    def __init__(self, jobs: int = 1, kept: KeptScores | None = None) -> None:
+    def __init__(self, jobs: int = 1, kept: KeptScores | None = None, reduce: Reduce | None = None) -> None:
         self.jobs = jobs
         self.kept = kept
+        self.reduce = reduce
         self.report = Report()
         self.runs = 0
         # By their folders: two folders of submissions may hold systems of one name.
-        self.systems: dict[str, dict[str, SubmittedRun]] = {}
+        self.systems: dict[str, dict[str, Compared]] = {}
         self.submissions: dict[str, Submission] = {}
+        self.reduced: dict[str, tuple[bytes, ...]] = {}
+        self.same_recipe_as: dict[str, str] = {}
+        self._whole: set[str] = set()  # folders of submissions that were checked with every system in them
         self._checked: set[tuple[int, str]] = set()
         self._read_audits: dict[Path, Mapping[str, tuple[AuditRecord, ...]]] = {}
 
@@ -145,54 +177,33 @@ class _Checker:
 
     def compare_systems(self) -> None:
         """Drop the systems that hold a copy of a run, each copy with one problem. To be called when all are checked."""
-        results = {system: {name: run.result for name, run in runs.items()} for system, runs in self.systems.items()}
-        told = {(system, run) for system, runs in self.systems.items() for run in runs if runs[run].is_repeated}
-        for find in (copied, timed_alike):
-            for system, run, problem in list(find(results)):
-                if (system, run) not in told:
-                    told.add((system, run))
-                    self.report.add_all(Path(system, run, RESULT_FILE), [problem])
-                    self.submissions.pop(system, None)
+        found = (*copies(self.systems), *wrong_recipes(self.systems, self.same_recipe_as, self._whole))
+        for path, system, problem in found:
+            self.report.add_all(path, [problem])
+            self.submissions.pop(system, None)
 
     def alarms(self) -> tuple[FileProblem, ...]:
         """What reviewers should look at. To be called when all are checked."""
         found = Report()
-        for system, run, problem in self._near_copies():
-            found.add_all(Path(system, run, RESULT_FILE), [problem])
+        for path, _, problem in alike(self.systems):
+            found.add_all(path, [problem])
         for folder, submission in self.submissions.items():
             for run, message in alarms(submission):
                 found.add(Path(folder, run, RESULT_FILE), "cells", message)
         return found.problems
 
-    def _near_copies(self) -> Iterator[tuple[str, str, Problem]]:
-        runs = [(system, run) for system, of_system in self.systems.items() for run in of_system.values() if run.wrong]
-        owners = [system for system, _ in runs]
-
-        def may_be_alike(one: int, other: int) -> bool:
-            return owners[one] == owners[other] and same_training(runs[one][1].result, runs[other][1].result)
-
-        for one, other, likeness in near_copies([run.wrong for _, run in runs if run.wrong], owners, may_be_alike):
-            (system, run), (its_system, its_run) = runs[one], runs[other]
-            place = its_run.folder if its_system == system else f"{its_system}/{its_run.folder}"
-            tasks = "main task" if run.result.group else "main tasks"
-            message = (
-                f"covers nearly the same wrong replies to the {tasks} as that of {described(place, its_run.result)}: "
-                f"{likeness.equal:,} of the {likeness.common:,} that are wrong in both are equal, as in no two models."
-            )
-            yield system, run.folder, Problem("replies_sha256", message)
-
     def _root(self, folder: Path) -> None:
         self._checked.add((_ROOT, _place(folder)))
-        if _name(folder) == SUBMISSIONS_FOLDER:
-            self._audits(folder)
+        self._whole.add(str(folder))
+        audits = self._audits(folder) if _name(folder) == SUBMISSIONS_FOLDER or self.reduce else {}
         before = self.report.count
         entries = self._entries(folder)
         if not entries and self.report.count == before and _name(folder) != SUBMISSIONS_FOLDER:
             self.report.add(folder, "", "holds no run, no system and no folder of systems.")
         own = [entry for entry in entries if entry.name != LOCK_FILE and not is_unfinished(entry.name)]
-        checked = _checked_ahead(
-            [folder / each.name for each in own if each.is_dir(follow_symlinks=False)], self.jobs, self.kept
-        )
+        systems = [folder / each.name for each in own if each.is_dir(follow_symlinks=False)]
+        check_one = partial(_check_alone, kept=self.kept, reduce=self.reduce)
+        checked = _checked_ahead(check_one, systems, [audits.get(each.name, ()) for each in systems], self.jobs)
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if entry.name == LOCK_FILE or is_unfinished(entry.name):
@@ -210,6 +221,8 @@ class _Checker:
         self.runs += other.runs
         self.systems |= other.systems
         self.submissions |= other.submissions
+        self.reduced |= other.reduced
+        self.same_recipe_as |= other.same_recipe_as
         self._checked |= other._checked
 
     def _system(self, folder: Path) -> None:
@@ -223,9 +236,9 @@ class _Checker:
         entries = self._entries(folder)
         folders = [folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         for entry in entries:
-            if entry.name not in _OF_A_SYSTEM and not entry.is_dir(follow_symlinks=False):
-                self._unexpected(folder / entry.name, f"{', '.join(_OF_A_SYSTEM)} and one folder for each run")
-        for twin, other in twins([*_OF_A_SYSTEM, *(run.name for run in folders)]):
+            if entry.name not in OF_A_SYSTEM and not entry.is_dir(follow_symlinks=False):
+                self._unexpected(folder / entry.name, f"{', '.join(OF_A_SYSTEM)} and one folder for each run")
+        for twin, other in twins([*OF_A_SYSTEM, *(run.name for run in folders)]):
             self.report.add(folder / twin, "", f"is {other!r} where upper and lower case are the same: rename one.")
         runs = self._runs(folder, folders)
         system = self._record(folder / SYSTEM_FILE, SystemRecord, MAX_SYSTEM_BYTES)
@@ -236,9 +249,40 @@ class _Checker:
             self.report.add(folder / SYSTEM_FILE, "name", f"is {system.name!r}, but the folder is called {name!r}.")
         if not folders:
             self.report.add(folder, "", "has no run: a system needs at least one.")
-        self.systems[str(folder)] = {run.folder: run for run in runs}
+        self.systems[str(folder)] = {
+            run.folder: Compared(
+                trace(run.result, recipe_digest(run.training.plan) if run.training else None),
+                None if self.reduce else run.wrong,
+                run.is_repeated,
+            )
+            for run in runs
+        }
+        if declaration and declaration.same_recipe_as:
+            self.same_recipe_as[str(folder)] = declaration.same_recipe_as
         if system and self.report.count == before:
             self.submissions[str(folder)] = Submission(system=system, runs=tuple(runs), declaration=declaration)
+
+    def reduce_system(self, folder: Path, audits: tuple[AuditRecord, ...]) -> None:
+        """Check a system, unless that was done before, and hold no more of it than what it is reduced to."""
+        assert self.reduce is not None
+        purpose = f"{self.reduce.__module__}.{self.reduce.__qualname__}"
+        key = self.kept.system_key(folder, audits, purpose) if self.kept else None
+        place = str(folder)
+        if self.kept and key and (found := self.kept.get_system(key)) is not None:
+            self._checked.add((_SYSTEM, _place(folder)))
+            self.runs += len(found.runs)
+            self.systems[place] = {name: Compared(left) for name, left in found.runs.items()}
+            self.reduced[place] = found.part
+            if found.same_recipe_as:
+                self.same_recipe_as[place] = found.same_recipe_as
+            return
+        self._system(folder)
+        if (submission := self.submissions.pop(place, None)) is None:
+            return
+        self.reduced[place] = self.reduce(replace(submission, audits=audits))
+        if self.kept and key:
+            runs = {name: run.trace for name, run in self.systems[place].items()}
+            self.kept.put_system(key, FoundSystem(runs, self.reduced[place], self.same_recipe_as.get(place)))
 
     def take_audits(self) -> None:
         """Give each system what maintainers found of it. To be called when all are checked."""
@@ -257,6 +301,11 @@ class _Checker:
         """Check the runs of a system, up to the tenth that has problems."""
         if len(folders) > MAX_RUNS:
             self.report.add(system, "", f"has {len(folders):,} runs. At most {MAX_RUNS:,} are allowed.")
+        size = sum(map(_size, (run / name for run in folders for name in (RESULT_FILE, RECORD))))
+        if size > MAX_RECORDS_BYTES:
+            sizes = f"{size:,} bytes of results and training records; at most {MAX_RECORDS_BYTES:,} are allowed"
+            self.report.add(system, "", f"has {sizes}. No run was checked.")
+            return []
         runs, spoiled, repeats = [], 0, Repeats()
         for number, folder in enumerate(folders[:MAX_RUNS]):
             if spoiled == _MOST_SPOILED:
@@ -284,8 +333,8 @@ class _Checker:
             except ValueError as error:
                 self.report.add(folder, "", f"is not a name for a run: {error}.")
         for entry in self._entries(folder):
-            if entry.name not in _OF_A_RUN:
-                self._unexpected(folder / entry.name, f"{', '.join(_OF_A_RUN[:-1])} and {_OF_A_RUN[-1]}")
+            if entry.name not in OF_A_RUN:
+                self._unexpected(folder / entry.name, f"{', '.join(OF_A_RUN[:-1])} and {OF_A_RUN[-1]}")
         return check_files(folder, self.report, repeats or Repeats(), self.kept)
 
     def _record(self, path: Path, kind: type[_Record], most: int) -> _Record | None:
@@ -312,18 +361,31 @@ class _Checker:
         self.report.add(path, "", f"{what}. This folder holds {expected}, and nothing else.")
 
 
-def _checked_ahead(systems: Sequence[Path], jobs: int, kept: KeptScores | None) -> Iterator[_Checker]:
+def _size(path: Path) -> int:
+    """The size of a file; 0 where there is none."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _checked_ahead(
+    check_one: Callable[[Path, tuple[AuditRecord, ...]], _Checker],
+    systems: Sequence[Path],
+    audits: Sequence[tuple[AuditRecord, ...]],
+    jobs: int,
+) -> Iterator[_Checker]:
     """What is found in each of these systems, in their order, by as many processes.
 
     Raises:
         LgbenchError: One of them ended before its work was done.
     """
     if jobs == 1 or len(systems) < 2:
-        yield from (_check_alone(system, kept) for system in systems)
+        yield from map(check_one, systems, audits)
         return
     pool = ProcessPoolExecutor(min(jobs, len(systems)), multiprocessing.get_context("spawn"), initializer=begin_work)
     try:
-        yield from pool.map(partial(_check_alone, kept=kept), systems)
+        yield from pool.map(check_one, systems, audits)
     except BrokenProcessPool:
         raise LgbenchError(
             "A process that checks systems has ended; without a message above it was killed, perhaps for want of "
@@ -333,7 +395,12 @@ def _checked_ahead(systems: Sequence[Path], jobs: int, kept: KeptScores | None) 
         pool.shutdown(cancel_futures=True)
 
 
-def _check_alone(system: Path, kept: KeptScores | None) -> _Checker:
-    checker = _Checker(kept=kept)
-    checker._system(system)
+def _check_alone(
+    system: Path, audits: tuple[AuditRecord, ...], *, kept: KeptScores | None, reduce: Reduce | None
+) -> _Checker:
+    checker = _Checker(kept=kept, reduce=reduce)
+    if reduce is None:
+        checker._system(system)
+    else:
+        checker.reduce_system(system, audits)
     return checker

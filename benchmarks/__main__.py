@@ -135,7 +135,13 @@ def hf(
 def board(
     systems: Annotated[int, typer.Option(min=1, help="How many are made up.")] = 1000,
     seeds: Annotated[int, typer.Option(min=1, help="Of each of three arms in every group.")] = 3,
-    distinct: Annotated[int, typer.Option(min=1, help="Systems whose results differ.")] = 100,
+    site: Annotated[
+        bool, typer.Option("--site", help="Also write pages of the site, which holds every result.")
+    ] = False,
+    newcomer: Annotated[
+        Path | None,
+        typer.Option(help="Also build after this system has joined those made up, which are kept.", show_default=False),
+    ] = None,
     submissions: Annotated[
         Path | None, typer.Option(help="Also check these, by one process and by two.", show_default=False)
     ] = None,
@@ -144,7 +150,11 @@ def board(
     require_extra("site", purpose="`python -m benchmarks board`")
     from benchmarks import board as measured
 
-    _print(measured.many(systems, seeds=seeds, distinct=distinct))
+    _print(measured.many(systems, seeds=seeds))
+    if site:
+        _print(measured.pages(systems, seeds=seeds))
+    if newcomer is not None:
+        _print(measured.incremental(systems, seeds=seeds, newcomer=newcomer))
     if submissions is not None:
         _print(measured.checks(submissions))
 

@@ -12,6 +12,7 @@ from lgbench.cli._options import Quiet
 
 if TYPE_CHECKING:
     from lgbench.submissions.checked import Submission
+    from lgbench.submissions.kept import KeptScores
 
 MAX_LINES = 200
 Jobs = Annotated[
@@ -45,12 +46,16 @@ def build(
 ) -> None:
     """Re-score every submission, and write leaderboard/README.md, board.json, cells.csv and a page for each system."""
     from lgbench.cli._progress import counting
-    from lgbench.leaderboard.build import derive_files, differences, write_files
+    from lgbench.leaderboard.build import BoardFiles, differences, write_files
+    from lgbench.leaderboard.derive import derive_part
+    from lgbench.leaderboard.parts import Part
+    from lgbench.submissions.checking import reduce_submissions
+    from lgbench.util.processes import cores
     from lgbench.util.text import LONGEST_PATH, plain
 
-    read = _read(submissions, jobs=jobs, full=full, quiet=quiet)
-    with counting("scoring systems", quiet=quiet) as report:
-        files = derive_files(read, report)
+    with counting("checking runs", quiet=quiet) as report:
+        parts = reduce_submissions(submissions, derive_part, jobs=jobs or cores(), kept=_kept(full=full), report=report)
+    files = BoardFiles(Part(*blocks) for blocks in parts)
     up_to_date = f"{output}/ is up to date with {submissions}/ (pages, pictures and data: {len(files)})."
     if not check:
         for path in write_files(files, output):
@@ -99,9 +104,13 @@ def site(
 def _read(submissions: Path, *, jobs: int | None, full: bool, quiet: bool) -> tuple[Submission, ...]:
     from lgbench.cli._progress import counting
     from lgbench.submissions.checking import read_submissions
-    from lgbench.submissions.kept import KeptScores, default_folder
     from lgbench.util.processes import cores
 
-    kept = None if full else KeptScores(default_folder())
     with counting("checking runs", quiet=quiet) as report:
-        return read_submissions(submissions, jobs=jobs or cores(), kept=kept, report=report)
+        return read_submissions(submissions, jobs=jobs or cores(), kept=_kept(full=full), report=report)
+
+
+def _kept(*, full: bool) -> KeptScores | None:
+    from lgbench.submissions.kept import KeptScores, default_folder
+
+    return None if full else KeptScores(default_folder())

@@ -41,6 +41,12 @@ def command(
     open_data: Annotated[
         str | None, typer.Option(help="Open division: what it was trained on beside the arm's stream, and how much.")
     ] = None,
+    first_seed: Annotated[
+        int | None, typer.Option(help="The lowest seed, if it is not 0: a multiple of 1000.", show_default="0")
+    ] = None,
+    same_recipe_as: Annotated[
+        str | None, typer.Option(help="The system on the board whose runs the seeds from 0 on would repeat.")
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(help="Where the weights can be had: an http(s) address, with {run} for the run's name."),
@@ -72,6 +78,8 @@ def command(
         tuned_arms=tuned_arms,
         tuning_seeds=tuning_seeds,
         open_data=open_data,
+        first_seed=first_seed,
+        same_recipe_as=same_recipe_as,
     )
     with counting("checking runs", quiet=quiet) as report:
         submitted = submit(

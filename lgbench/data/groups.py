@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from lgbench.data.mixtures import Mixture, Part
@@ -154,7 +155,13 @@ class Group:
         Raises:
             UnknownNameError: `arm` is no trained arm of the group.
         """
-        return self.arm(arm).mixture(self)
+        if arm not in self._mixtures:  # asked for many times of every run that is scored
+            self._mixtures[arm] = self.arm(arm).mixture(self)
+        return self._mixtures[arm]
+
+    @cached_property
+    def _mixtures(self) -> dict[str, Mixture]:
+        return {}
 
     def evaluated_tasks(self, arm: str) -> tuple[str, ...]:
         """The tasks on which a model trained under `arm` is evaluated: those it was trained on, the main task first."""

@@ -135,6 +135,16 @@ class Suite:
             UnknownNameError: No such arm or group.
             LgbenchError: A trained arm without exactly one group.
         """
+        key = (arm, tuple(groups))
+        if key not in self._listed:
+            self._listed[key] = self._list_cells(arm, groups)
+        return self._listed[key]
+
+    @cached_property
+    def _listed(self) -> dict[tuple[str, tuple[str, ...]], tuple[Cell, ...]]:
+        return {}
+
+    def _list_cells(self, arm: str, groups: Sequence[str]) -> tuple[Cell, ...]:
         names = [each.name for each in self.arms] + [OPEN_ARM]
         if arm not in names:
             raise UnknownNameError("arm", arm, names)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from lgbench.data.suites import SUITES, Suite
+from lgbench.data.suites import Suite, load_suite
 from lgbench.leaderboard.markdown import (
     COUNT,
     GENERATED,
@@ -14,10 +15,9 @@ from lgbench.leaderboard.markdown import (
     table,
 )
 from lgbench.leaderboard.matrix import group_matrix, open_matrix
-from lgbench.leaderboard.order import Coverage, Section, has_few_seeds
-from lgbench.leaderboard.rows import FEW_SEEDS, main_row, more_row, open_row
-from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.standings import Opened, Standings, list_systems
+from lgbench.leaderboard.order import Coverage, Section
+from lgbench.leaderboard.parts import Listing, OpenEntry, TrainedEntry
+from lgbench.leaderboard.rows import FEW_SEEDS
 from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
 
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."
@@ -36,33 +36,30 @@ MOST_ROWS = 100
 _FEW_SEEDS_NOTE = f"{FEW_SEEDS} Fewer than {FEWEST_SEEDS} transfer seeds in some group"
 
 
-def front_page(scores: Sequence[SuiteScores]) -> str:
+def front_page(listings: Sequence[Listing]) -> str:
     """The text of `leaderboard/README.md`.
 
     Args:
-        scores: Of every system on every suite.
+        listings: The systems of every suite that has some.
     """
-    parts = [GENERATED, "# Leaderboard", _INTRODUCTION if scores else _EMPTY]
-    for suite in SUITES:
-        listed = list_systems(suite, scores)
-        if listed.trained or listed.opened:
-            parts += [f"## {suite.name}", *_trained_sections(listed), *_matrix_section(listed)]
-            parts += _open_section(listed)
+    parts = [GENERATED, "# Leaderboard", _INTRODUCTION if listings else _EMPTY]
+    for listed in listings:
+        parts += [f"## {listed.suite}", *_trained_sections(listed), *_matrix_section(listed), *_open_section(listed)]
     return "\n\n".join(parts) + "\n"
 
 
-def _trained_sections(listed: Standings) -> list[str]:
-    return [part for section in listed.sections for part in _trained_section(section, listed.suite)]
+def _trained_sections(listed: Listing) -> list[str]:
+    suite = load_suite(listed.suite)
+    return [part for section in listed.sections for part in _trained_section(section, suite)]
 
 
-def _trained_section(section: Section, suite: Suite) -> list[str]:
+def _trained_section(section: Section[TrainedEntry], suite: Suite) -> list[str]:
     """The main table, the rest of the figures folded, and the meaning of the marks in either."""
-    score = "mean group score" if section.coverage == "fewer_groups" else "transfer score"
     left = 3 if section.coverage == "ranked" else 2
     shown = section.entries[:MOST_ROWS]
-    main = table([main_row(entry, score=score) for entry in shown], left=left)
-    more = folded("More figures", table([more_row(entry) for entry in shown]))
-    few_seeds_last = {has_few_seeds(entry.scores) for entry in section.entries} == {False, True}
+    main = table([entry.main_row for entry in shown], left=left)
+    more = folded("More figures", table([entry.part.more_row for entry in shown]))
+    few_seeds_last = {entry.part.has_few_seeds for entry in section.entries} == {False, True}
     return [
         f"### {section_heading(section)}",
         *([explained] if (explained := explanation(section, suite)) else []),
@@ -80,13 +77,13 @@ def _left_out(entries: Sequence[object]) -> list[str]:
     return [f"These are the first {MOST_ROWS} of {len(entries):,} systems. [board.json](board.json) has all of them."]
 
 
-def section_heading(section: Section) -> str:
+def section_heading(section: Section[Any]) -> str:
     """What the table of a section is called."""
     verified = "verified" if section.is_verified else "unverified"
     return f"{section.division.capitalize()} division, {verified}{_COVERAGES[section.coverage]}"
 
 
-def explanation(section: Section, suite: Suite) -> str:
+def explanation(section: Section[Any], suite: Suite) -> str:
     """Why the systems of a section have no places; empty where they have."""
     if section.coverage == "few_seeds":
         return f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not."
@@ -109,29 +106,29 @@ def _notes(text: str, *, few_seeds_last: bool) -> list[str]:
     return found
 
 
-def _matrix_section(listed: Standings) -> list[str]:
+def _matrix_section(listed: Listing) -> list[str]:
     if not listed.trained:
         return []
-    return ["### Group by group", *group_matrix(listed.suite, listed.trained[:MOST_ROWS]), *_left_out(listed.trained)]
+    return ["### Group by group", *group_matrix(listed.trained[:MOST_ROWS]), *_left_out(listed.trained)]
 
 
-def _open_section(listed: Standings) -> list[str]:
+def _open_section(listed: Listing) -> list[str]:
     if not listed.opened:
         return []
-    tasks = len(listed.suite.main_tasks)
+    tasks = len(load_suite(listed.suite).main_tasks)
     return [
         "### Not trained under an arm (`open`)",
         f"The open score is the mean transfer-zone accuracy of the {tasks} main tasks. "
         + _open_intervals(listed.opened),
-        table([open_row(entry, of=tasks) for entry in listed.opened[:MOST_ROWS]], left=2),
-        *open_matrix(listed.suite, listed.opened[:MOST_ROWS]),
+        table([entry.row for entry in listed.opened[:MOST_ROWS]], left=2),
+        *open_matrix(listed.opened[:MOST_ROWS]),
         *_left_out(listed.opened),
     ]
 
 
-def _open_intervals(entries: Sequence[Opened]) -> str:
+def _open_intervals(entries: Sequence[OpenEntry]) -> str:
     """What the intervals of these systems are over."""
-    single = {len(entry.scores.results) == 1 for entry in entries}
+    single = {entry.part.runs == 1 for entry in entries}
     if single == {True}:
         return "Each system answered once, so its interval is over examples alone."
     if single == {False}:

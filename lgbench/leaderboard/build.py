@@ -12,23 +12,34 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path, PurePosixPath
 
+from lgbench.data.suites import SUITES
 from lgbench.leaderboard.board import front_page
-from lgbench.leaderboard.cells import COLUMNS, cells_csv
-from lgbench.leaderboard.content import board_record
+from lgbench.leaderboard.cells import COLUMNS, HEADING
+from lgbench.leaderboard.content import board_json
+from lgbench.leaderboard.derive import derive_part
 from lgbench.leaderboard.markdown import GENERATED
 from lgbench.leaderboard.matrix import small_pictures
-from lgbench.leaderboard.pages import system_page
-from lgbench.leaderboard.pictures import SMALL_END, system_pictures
+from lgbench.leaderboard.order import open_places, sections
+from lgbench.leaderboard.parts import (
+    Listing,
+    OpenEntry,
+    Part,
+    Tables,
+    TrainedEntry,
+    unpacked_cells,
+    unpacked_files,
+    unpacked_tables,
+)
+from lgbench.leaderboard.pictures import SMALL_END
 from lgbench.leaderboard.record import schema_text
-from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.leaderboard.svg import OPENING, SMALL_OPENING
 from lgbench.submissions.checked import Submission
-from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.errors import LgbenchError
-from lgbench.util.files import is_unfinished, remove_leftovers, write_atomically, write_errors
+from lgbench.util.files import atomic_writer, is_unfinished, remove_leftovers, write_errors
 from lgbench.util.links import contents, is_file, is_folder, refuse_links
 
 FRONT_PAGE = "README.md"
@@ -36,6 +47,7 @@ BOARD_FILE = "board.json"
 SCHEMA_FILE = "board.schema.json"
 CELLS_FILE = "cells.csv"
 SYSTEMS = "systems"
+_OF_ALL = (FRONT_PAGE, BOARD_FILE, SCHEMA_FILE, CELLS_FILE)
 _MARKS = {
     BOARD_FILE: '{\n "format": "lgbench-board"',
     SCHEMA_FILE: '{\n "$defs": {\n  "ArmRecord"',
@@ -44,40 +56,82 @@ _MARKS = {
 # A committed file may be longer than twice the derived one by as much, and is still compared line by line. What is
 # longer costs minutes and is no edit.
 _MORE_BYTES, _MORE_LINES = 10_000, 100
+_MOST_COMPARED = 1_000_000
+"""Characters of a file that is compared line by line. Of a longer one the first difference is told."""
 
 
-def derive_files(submissions: Sequence[Submission], report: CountReport = no_report) -> dict[str, str]:
-    """Every file of the leaderboard by its path in it. The same submissions give the same text.
+class BoardFiles(Mapping[str, str]):
+    """Every file of the leaderboard by its path in it. The same parts give the same text.
 
-    Args:
-        submissions: The systems.
-        report: Takes how many of them are scored, and of how many.
-    """
-    submissions = sorted(submissions, key=lambda submission: submission.system.name)
-    scores = [score_submission(submission) for submission in counted(submissions, report)]
-    flat = [each for of_system in scores for each in of_system]
-    files = {FRONT_PAGE: front_page(flat)} | data_files(submissions, flat)
-    shown = small_pictures(files[FRONT_PAGE])
-    for submission, of_system in zip(submissions, scores, strict=True):
-        files[f"{SYSTEMS}/{submission.system.name}.md"] = system_page(submission, of_system)
-        for picture in (each for scores in of_system for each in system_pictures(scores)):
-            files[f"{SYSTEMS}/{picture.path}"] = picture.svg()
-            files |= {small.path: small.svg() for small in picture.small if small.path in shown}
-    return files
-
-
-def data_files(submissions: Sequence[Submission], scores: Sequence[SuiteScores]) -> dict[str, str]:
-    """The board as data: its files by their names.
+    No text is kept: each is put together from the parts when it is asked for.
 
     Args:
-        submissions: The systems, by name.
-        scores: Of every system on every suite.
+        parts: Those of all systems, in any order.
     """
-    return {
-        BOARD_FILE: board_record(submissions, scores).model_dump_json(indent=1) + "\n",
-        SCHEMA_FILE: schema_text(),
-        CELLS_FILE: cells_csv(submissions),
-    }
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        unpacked = sorted(((unpacked_tables(part), part) for part in parts), key=lambda each: each[0].system)
+        tables = [of_system for of_system, _ in unpacked]
+        self._parts = [part for _, part in unpacked]
+        self._infos = [of_system.info for of_system in tables]
+        self._listings = list_parts(tables)
+        self._front = front_page(self._listings)
+        shown = small_pictures(self._front)
+        self._own = {
+            path: number
+            for number, of_system in enumerate(tables)
+            for path in of_system.paths
+            if path in shown or not path.endswith(SMALL_END)
+        }
+        self._last: tuple[int, dict[str, str]] = (-1, {})
+
+    def __len__(self) -> int:
+        return len(self._own) + len(_OF_ALL)
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(_OF_ALL, self._own)
+
+    def __getitem__(self, path: str) -> str:
+        return "".join(self.pieces(path))
+
+    def pieces(self, path: str) -> Iterator[str]:
+        """The text of a file, in pieces: two of the files are far larger than all that they are made of.
+
+        Raises:
+            KeyError: The leaderboard has no such file.
+        """
+        if path == FRONT_PAGE:
+            yield self._front
+        elif path == BOARD_FILE:
+            yield from board_json(self._infos, self._listings)
+        elif path == SCHEMA_FILE:
+            yield schema_text()
+        elif path == CELLS_FILE:
+            yield HEADING
+            yield from (unpacked_cells(part).decode() for part in self._parts)
+        else:
+            number = self._own[path]
+            if self._last[0] != number:  # the files of a system are asked for one after another
+                self._last = number, unpacked_files(self._parts[number])
+            yield self._last[1][path]
+
+
+def list_parts(tables: Sequence[Tables]) -> list[Listing]:
+    """The systems of every suite that has some, as the board lists them."""
+    listings = []
+    for suite in SUITES:
+        trained = [TrainedEntry(part) for each in tables for part in each.trained if part.suite == suite.name]
+        opened = [part for each in tables for part in each.opened if part.suite == suite.name]
+        in_order = open_places([(part.score, part.system) for part in opened])
+        if trained or opened:
+            entries = tuple(OpenEntry(opened[number], place) for number, place in in_order)
+            listings.append(Listing(suite.name, tuple(sections(trained)), entries))
+    return listings
+
+
+def derive_files(submissions: Iterable[Submission]) -> BoardFiles:
+    """Every file of the leaderboard. The same submissions give the same text."""
+    return BoardFiles(map(derive_part, submissions))
 
 
 def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
@@ -93,19 +147,20 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     stale = sorted(found.keys() - files.keys())
     # By name first: nothing of a folder that is no leaderboard is read.
     strange = [path for path in stale if not _is_named_so(path)]
-    present = {} if strange else {path: _content(file, _most(files.get(path, ""))) for path, file in found.items()}
-    if strange := strange or [path for path in sorted(present) if not present[path].startswith(_mark(path))]:
+    same: set[str] = set() if strange else {path for path in files if path in found and _is_same(files, path, folder)}
+    if strange := strange or [path for path in sorted(found.keys() - same) if not _is_marked(path, found[path])]:
         raise LgbenchError(
             f"{str(folder / strange[0])!r} is no part of a leaderboard. Move it, or choose another folder."
         )
     for each in (folder, folder / SYSTEMS, *(folder / SYSTEMS).glob("*/")):
         if is_folder(each):  # what is left under a temporary name may be a link
             remove_leftovers(each)
-    changed = [path for path, text in files.items() if present.get(path) != text.encode()]
+    changed = [path for path in files if path not in same]
     for path in changed:
         with write_errors(folder / path):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / path, files[path].encode())
+            with atomic_writer(folder / path) as file:
+                file.writelines(_pieces(files, path))
     for path in stale:
         with write_errors(folder / path):
             (folder / path).unlink()
@@ -114,11 +169,11 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     return [folder / path for path in sorted([*changed, *stale])]
 
 
-def _mark(path: str) -> bytes:
-    """How every file begins that `leaderboard build` wrote at a path. What begins otherwise is someone's own."""
-    if path.endswith(".svg"):
-        return (SMALL_OPENING if path.endswith(SMALL_END) else OPENING).encode()
-    return _MARKS.get(path, GENERATED).encode()
+def _is_marked(path: str, file: Path) -> bool:
+    """Whether a file begins as `leaderboard build` begins the one at a path. One that does not is someone's own."""
+    opening = SMALL_OPENING if path.endswith(SMALL_END) else OPENING
+    mark = (opening if path.endswith(".svg") else _MARKS.get(path, GENERATED)).encode()
+    return _content(file, len(mark)).startswith(mark)
 
 
 def _is_named_so(path: str) -> bool:
@@ -137,24 +192,29 @@ def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
         if is_unfinished(left.name):
             yield f"{folder / path}: is left of a process that was killed as it wrote, or is being written"
     for path in sorted({*files, *present}):
-        if (derived := files.get(path)) is None:
+        if path not in files:
             yield f"{folder / path}: no submission gives this file"
         elif path not in present:
             yield f"{folder / path}: missing"
         elif not is_file(present[path]):
             yield f"{folder / path}: is not a regular file"
-        else:
-            yield from _difference(folder / path, derived)
+        elif not _is_same(files, path, folder):
+            yield from _difference(folder / path, files[path])
 
 
 def _difference(path: Path, derived: str) -> Iterator[str]:
+    """The lines of the difference of a file from what is derived."""
     committed = _content(path, _most(derived))
-    if committed == derived.encode():
-        return
     # At line feeds alone: `splitlines` takes other characters for ends of lines, and drops which it was.
     lines, of_derived = committed.decode(errors="backslashreplace").split("\n"), derived.split("\n")
     if len(committed) > _most(derived) or len(lines) > 2 * len(of_derived) + _MORE_LINES:
         yield f"{path}: is far longer than what the submissions give ({len(derived.encode()):,} bytes)"
+    elif lines == of_derived:
+        yield f"{path}: holds bytes that are no UTF-8"
+    elif len(derived) > _MOST_COMPARED:
+        pairs = enumerate(zip_longest(lines, of_derived, fillvalue=""), start=1)
+        number, (line, of_line) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+        yield from (f"{path}: differs from line {number:,} on", f"-{line}", f"+{of_line}")
     else:
         yield from difflib.unified_diff(lines, of_derived, f"{path}", "derived from the submissions", lineterm="")
 
@@ -169,6 +229,17 @@ def _files(folder: Path) -> dict[str, Path]:
         for name, path in contents(folder).items()
         if not is_folder(path) and not any(map(is_unfinished, PurePosixPath(name).parts))
     }
+
+
+def _pieces(files: Mapping[str, str], path: str) -> Iterator[bytes]:
+    texts = files.pieces(path) if isinstance(files, BoardFiles) else [files[path]]
+    return (text.encode() for text in texts)
+
+
+def _is_same(files: Mapping[str, str], path: str, folder: Path) -> bool:
+    """Whether a regular file holds what is derived."""
+    with (folder / path).open("rb") as file:
+        return all(file.read(len(piece)) == piece for piece in _pieces(files, path)) and not file.read(1)
 
 
 def _most(derived: str) -> int:

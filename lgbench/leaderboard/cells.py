@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from lgbench.data.suites import load_suite
 from lgbench.scoring.frames import DIAGNOSTICS
@@ -16,17 +16,13 @@ COLUMNS = (
 )
 
 
-def cells_csv(submissions: Sequence[Submission]) -> str:
-    """The text of `cells.csv`. What a result lacks is an empty field, never 0.
+HEADING = ",".join(COLUMNS) + "\n"
 
-    Args:
-        submissions: The systems, by name.
-    """
+
+def cell_rows(submission: Submission) -> str:
+    """The rows of a system in `cells.csv`. What a result lacks is an empty field, never 0."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for submission in submissions:
-        writer.writerows(_rows(submission))
+    csv.writer(text, lineterminator="\n").writerows(_rows(submission))
     return text.getvalue()
 
 

@@ -1,39 +1,72 @@
-"""The board as data: from scores to `BoardRecord`, which board.json and the web page hold."""
+"""The board as data: from scores to the records of board.json, and from records that are kept as text to board.json."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import chain, repeat
+
+from pydantic import BaseModel
 
 from lgbench.data.groups import Group
-from lgbench.data.suites import SUITES, Suite
+from lgbench.data.suites import Suite, load_suite
 from lgbench.leaderboard import record
-from lgbench.leaderboard.order import Entry, Section
+from lgbench.leaderboard.order import coverage
+from lgbench.leaderboard.parts import Listing
 from lgbench.leaderboard.scored import SuiteScores
-from lgbench.leaderboard.standings import Opened, list_systems
 from lgbench.scoring.comparison import ArmScores, GroupScores
 from lgbench.scoring.estimates import Estimate
 from lgbench.scoring.measures import Horizon
 from lgbench.scoring.seen import Verdict
+from lgbench.scoring.systems import OpenScores, TrainedScores
 from lgbench.submissions.checked import Submission
 
 
-def board_record(submissions: Sequence[Submission], scores: Sequence[SuiteScores]) -> record.BoardRecord:
-    """The board.
+def board_json(infos: Sequence[str], listings: Sequence[Listing]) -> Iterator[str]:
+    """The text of `board.json`, in pieces: that of a `BoardRecord`, whose records of systems are text already.
 
     Args:
-        submissions: The systems, by name.
-        scores: Of every system on every suite.
+        infos: The `SystemInfo` of each system, by name, as indented JSON.
+        listings: The systems of every suite that has some.
     """
-    suites = (_suite(suite, scores) for suite in SUITES)
-    return record.BoardRecord(
-        systems=tuple(map(_system, submissions)),
-        suites=tuple(suite for suite in suites if suite.trained or suite.open),
+    suites = [_suite(listed) for listed in listings]
+    yield from _filled(record.BoardRecord(systems=(), suites=()), systems=infos, suites=suites)
+    yield "\n"
+
+
+def _suite(listed: Listing) -> str:
+    suite = load_suite(listed.suite)
+    frame = record.SuiteRecord(
+        name=suite.name,
+        examples_per_cell=suite.examples_per_cell,
+        groups=tuple(_group_info(suite, group) for group in suite.groups),
+        main_tasks=suite.main_tasks,
+        trained=(),
+        open=(),
     )
+    trained, opened = ([entry.record for entry in entries] for entries in (listed.trained, listed.opened))
+    return "".join(_filled(frame, trained=trained, open=opened))
 
 
-def _system(submission: Submission) -> record.SystemInfo:
+def _filled(frame: BaseModel, **lists: Sequence[str]) -> Iterator[str]:
+    """The indented JSON of a record whose last fields are lists, empty in `frame`, of records that are JSON already."""
+    end = ",\n".join(f' "{name}": []' for name in lists) + "\n}"
+    text = frame.model_dump_json(indent=1)
+    if not text.endswith(end):
+        raise ValueError(f"the record does not end with {end!r}")
+    yield text.removesuffix(end)
+    for number, (name, records) in enumerate(lists.items()):
+        yield ",\n" if number else ""
+        yield f' "{name}": ['
+        for before, each in zip(chain("\n", repeat(",\n")), records, strict=False):
+            yield f"{before}  " + each.replace("\n", "\n  ")  # no text in it holds a line feed
+        yield "\n ]" if records else "]"
+    yield "\n}"
+
+
+def system_info(submission: Submission) -> str:
+    """The `SystemInfo` of a system, as indented JSON."""
     system = submission.system
     return record.SystemInfo(
         name=system.name,
@@ -44,19 +77,7 @@ def _system(submission: Submission) -> record.SystemInfo:
         parameters=submission.parameters,
         training_notes=system.training_notes,
         runs=len(submission.runs),
-    )
-
-
-def _suite(suite: Suite, scores: Sequence[SuiteScores]) -> record.SuiteRecord:
-    listed = list_systems(suite, scores)
-    return record.SuiteRecord(
-        name=suite.name,
-        examples_per_cell=suite.examples_per_cell,
-        groups=tuple(_group_info(suite, group) for group in suite.groups),
-        main_tasks=suite.main_tasks,
-        trained=tuple(_trained(entry, section) for section in listed.sections for entry in section.entries),
-        open=tuple(_opened(suite, entry) for entry in listed.opened),
-    )
+    ).model_dump_json(indent=1)
 
 
 def _group_info(suite: Suite, group: Group) -> record.GroupInfo:
@@ -72,18 +93,18 @@ def _group_info(suite: Suite, group: Group) -> record.GroupInfo:
     )
 
 
-def _trained(entry: Entry, section: Section) -> record.TrainedRecord:
-    scores, place = entry.scores, entry.place
+def trained_record(on_suite: SuiteScores, scores: TrainedScores) -> str:
+    """The `TrainedRecord` of a system on a suite without its place, as indented JSON."""
     words = Counter(scores.verdicts[group.group.name].word for group in scores.covered)
     return record.TrainedRecord(
-        system=entry.on_suite.system.name,
-        division=section.division,
-        tier=str(entry.on_suite.tier),
-        verified=section.is_verified,
-        missing=entry.on_suite.standing.missing,
-        coverage=section.coverage,
-        first_place=None if place is None else place.first,
-        last_place=None if place is None else place.last,
+        system=on_suite.system.name,
+        division=on_suite.division,
+        tier=str(on_suite.tier),
+        verified=on_suite.tier.is_verified,
+        missing=on_suite.standing.missing,
+        coverage=coverage(scores),
+        first_place=None,
+        last_place=None,
         score=_figure(scores.score),
         domain_score=_figure(scores.domain_score),
         transfer_gain=_figure(scores.transfer_gain),
@@ -97,7 +118,7 @@ def _trained(entry: Entry, section: Section) -> record.TrainedRecord:
         success_rate=_mean(scores.mean(lambda arm: arm.success_rate)),
         best_seed=_mean(scores.mean(lambda arm: arm.best_seed)),
         groups=tuple(_group(group, scores.verdicts[group.group.name]) for group in scores.groups),
-    )
+    ).model_dump_json(indent=1)
 
 
 def _group(scores: GroupScores, verdict: Verdict) -> record.GroupRecord:
@@ -142,12 +163,12 @@ def _verdict(verdict: Verdict) -> record.VerdictRecord:
     )
 
 
-def _opened(suite: Suite, entry: Opened) -> record.OpenRecord:
-    scores = entry.scores
+def open_record(on_suite: SuiteScores, scores: OpenScores) -> str:
+    """The `OpenRecord` of a system on a suite in place 0, as indented JSON."""
     prompts = (result.system.prompt for result in scores.results)
     return record.OpenRecord(
-        system=entry.on_suite.system.name,
-        place=entry.place,
+        system=on_suite.system.name,
+        place=0,
         score=_figure(scores.score),
         seeds=tuple(result.seed for result in scores.results),
         asked=tuple(dict.fromkeys(str(prompt) for prompt in prompts if prompt is not None)),
@@ -158,9 +179,9 @@ def _opened(suite: Suite, entry: Opened) -> record.OpenRecord:
                 horizon_90=_length(scores.horizons_90[task.name]),
                 horizon_50=_length(scores.horizons_50[task.name]),
             )
-            for task in suite.tasks
+            for task in on_suite.suite.tasks
         ),
-    )
+    ).model_dump_json(indent=1)
 
 
 def _figure(estimate: Estimate | None) -> record.Figure | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from lgbench.data.suites import Suite
 from lgbench.leaderboard.markdown import horizons, points, wide_table
-from lgbench.leaderboard.order import Entry
+from lgbench.leaderboard.parts import OpenEntry, Row, TrainedEntry
 from lgbench.leaderboard.pictures import SMALL_END, small_path
 from lgbench.leaderboard.rows import link, page
-from lgbench.leaderboard.standings import Opened
+from lgbench.leaderboard.scored import SuiteScores
 from lgbench.scoring.display import NONE, percent
 from lgbench.scoring.seen import Word
+from lgbench.scoring.systems import OpenScores, TrainedScores
 
 SHORT_WORDS: Mapping[Word, str] = {
     "seen": "**seen**",
@@ -35,54 +35,56 @@ def small_pictures(page: str) -> set[str]:
     return set(re.findall(rf"\((systems/[^)]*{re.escape(SMALL_END)})\)", page))
 
 
-def group_matrix(suite: Suite, entries: Sequence[Entry]) -> list[str]:
+def group_matrix(entries: Sequence[TrainedEntry]) -> list[str]:
     """A row for each trained system and a column for each group of the suite, and what a cell holds."""
-    drawn = {arm for entry in entries for group in entry.scores.groups for arm in group.arms}
+    drawn = {arm for entry in entries for arm in entry.part.arms}
     colors = ", ".join(f"{color} `{arm}`" for arm, color in _COLORS.items() if arm in drawn)
     legend = (
         f"Each cell, from above: the main task's accuracy by length, mean over seeds ({colors}; the transfer zone is "
         "shaded), the group score, the transfer gain and [the verdict](../docs/leaderboard.md#verdicts)."
     )
-    return [legend, wide_table([_row(suite, entry) for entry in entries])]
+    return [legend, wide_table([entry.part.group_row for entry in entries])]
 
 
-def _row(suite: Suite, entry: Entry) -> dict[str, str]:
-    system, groups = entry.on_suite.system, {scores.group.name: scores for scores in entry.scores.groups}
-    row = {"system": link(system)}
-    for group in suite.groups:
+def group_row(on_suite: SuiteScores, trained: TrainedScores) -> Row:
+    """The row of a trained system."""
+    groups = {scores.group.name: scores for scores in trained.groups}
+    row = {"system": link(on_suite.system)}
+    for group in on_suite.suite.groups:
         if (scores := groups.get(group.name)) is None:
             row[group.name] = NONE
             continue
         parts = [
-            _curve(entry, group.name),
+            _curve(on_suite, group.name),
             percent(scores.score.value) if scores.score else NONE,
             points(scores.transfer_gain.value) if scores.transfer_gain else NONE,
-            SHORT_WORDS[entry.scores.verdicts[group.name].word],
+            SHORT_WORDS[trained.verdicts[group.name].word],
         ]
         row[group.name] = "<br>".join(parts)
     return row
 
 
-def open_matrix(suite: Suite, entries: Sequence[Opened]) -> list[str]:
+def open_matrix(entries: Sequence[OpenEntry]) -> list[str]:
     """A row for each system of arm `open` and a column for each main task, and what a cell holds."""
     legend = (
         "Each cell, from above: the accuracy by length, with the transfer zone shaded; the accuracy in that zone; the "
         "lengths up to which at least 90 % and 50 % of the replies are right."
     )
-    return [legend, wide_table([_open_row(suite, entry) for entry in entries])]
+    return [legend, wide_table([entry.part.task_row for entry in entries])]
 
 
-def _open_row(suite: Suite, entry: Opened) -> dict[str, str]:
-    row = {"system": link(entry.on_suite.system)}
-    for task in suite.main_tasks:
-        accuracy = percent(entry.scores.transfer(task))
-        of_task = horizons(entry.scores.horizons_90[task], entry.scores.horizons_50[task])
-        row[task] = "<br>".join([_curve(entry, f"open-{task}", "open"), accuracy, of_task])
+def task_row(on_suite: SuiteScores, scores: OpenScores) -> Row:
+    """The row of a system of arm `open`."""
+    row = {"system": link(on_suite.system)}
+    for task in on_suite.suite.main_tasks:
+        accuracy = percent(scores.transfer(task))
+        of_task = horizons(scores.horizons_90[task], scores.horizons_50[task])
+        row[task] = "<br>".join([_curve(on_suite, f"open-{task}", "open"), accuracy, of_task])
     return row
 
 
-def _curve(entry: Entry | Opened, name: str, section: str = "") -> str:
+def _curve(on_suite: SuiteScores, name: str, section: str = "") -> str:
     """The small picture, which leads to the section with the large one."""
-    system, suite = entry.on_suite.system, entry.on_suite.suite
+    system, suite = on_suite.system, on_suite.suite
     words = f"{system.name} on {name.removeprefix('open-')} by length"
     return f"[![{words}]({small_path(system, suite, name)})]({page(system, f'{suite.name}-{section or name}')})"

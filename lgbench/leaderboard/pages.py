@@ -16,7 +16,7 @@ from lgbench.leaderboard.markdown import (
     notes,
     table,
 )
-from lgbench.leaderboard.pictures import group_picture, open_picture
+from lgbench.leaderboard.pictures import Picture, picture_path
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.sections import anchor, group_section, open_section, seed_text
 from lgbench.results.schema import WRONG_ENDS
@@ -27,14 +27,16 @@ from lgbench.submissions.system import SystemRecord
 from lgbench.submissions.tiers import Standing
 
 
-def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
+def system_page(submission: Submission, scores: Sequence[SuiteScores], pictures: Sequence[Picture]) -> str:
     """The text of `leaderboard/systems/NAME.md`.
 
     Args:
         submission: The system and its runs.
         scores: Its scores, by suite.
+        pictures: Of all of these.
     """
     system = submission.system
+    by_path = {picture.path: picture for picture in pictures}
     parts = [GENERATED, f"# {system.name}", escape(system.description), _facts(submission)]
     parts.append(_contents(scores))
     for each in scores:
@@ -43,9 +45,11 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores]) -> str:
             parts.append(_standing(each.standing))
             for group in each.trained.groups:
                 verdict = each.trained.verdicts[group.group.name]
-                parts += group_section(each.suite, group, verdict, group_picture(system, each.suite, group))
+                parts += group_section(
+                    each.suite, group, verdict, by_path[picture_path(system, each.suite, group.group.name)]
+                )
         if each.untrained:
-            parts += open_section(each.suite, each.untrained, open_picture(system, each.suite, each.untrained))
+            parts += open_section(each.suite, each.untrained, by_path[picture_path(system, each.suite, OPEN_ARM)])
     return "\n\n".join([*parts, *_runs_section(submission)]) + "\n"
 
 

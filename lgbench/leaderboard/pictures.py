@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 from lgbench.data.groups import OPEN_ARM, Group
 from lgbench.data.suites import Suite
@@ -61,7 +62,7 @@ class Picture:
     group: Group | None
     small: tuple[SmallPicture, ...]
 
-    @property
+    @cached_property
     def text(self) -> str:
         """What the picture shows, in words and numbers; nothing in it means something in Markdown."""
         return f"{self.title}, mean over seeds. " + " ".join(_sentence(drawn) for drawn, _ in self.curves)
@@ -91,7 +92,7 @@ def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Pi
         for arm, of_arm in scores.arms.items()
     ]
     return Picture(
-        path=_path(system, suite, group.name),
+        path=picture_path(system, suite, group.name),
         title=f"{group.name} on {suite.name}: exact match of {group.main} in %",
         curves=tuple(curves),
         group=group,
@@ -110,7 +111,7 @@ def open_picture(system: SystemRecord, suite: Suite, scores: OpenScores) -> Pict
         for drawn, _ in curves
     ]
     return Picture(
-        path=_path(system, suite, OPEN_ARM),
+        path=picture_path(system, suite, OPEN_ARM),
         title=f"Main tasks of {suite.name}: exact match in %",
         curves=tuple(curves),
         group=None,
@@ -118,7 +119,8 @@ def open_picture(system: SystemRecord, suite: Suite, scores: OpenScores) -> Pict
     )
 
 
-def _path(system: SystemRecord, suite: Suite, name: str) -> str:
+def picture_path(system: SystemRecord, suite: Suite, name: str) -> str:
+    """Where the picture of a group, or of the runs of arm `open`, lies: from the system's page."""
     return f"{system.name}/{suite.name}-{name}.svg"
 
 

@@ -5,41 +5,41 @@ from __future__ import annotations
 from collections import Counter
 
 from lgbench.leaderboard.markdown import count_range, estimated, mean_percent, short_range
-from lgbench.leaderboard.order import Entry, has_few_seeds
-from lgbench.leaderboard.standings import Opened
+from lgbench.leaderboard.order import Coverage, coverage, has_few_seeds
+from lgbench.leaderboard.parts import Row
+from lgbench.leaderboard.scored import SuiteScores
 from lgbench.scoring.display import NONE
 from lgbench.scoring.systems import OpenScores, TrainedScores
 from lgbench.submissions.system import SystemRecord
 
 FEW_SEEDS = "\\*"
-Row = dict[str, str]
 
 
-def main_row(entry: Entry, *, score: str) -> Row:
-    """What a system reached, and who says so.
+def score_name(covers: Coverage) -> str:
+    """What the score of a system is called."""
+    return "mean group score" if covers == "fewer_groups" else "transfer score"
 
-    Args:
-        entry: The system.
-        score: What its score is called.
-    """
-    scores, groups = entry.scores, len(entry.scores.covered)
+
+def main_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
+    """What a system reached, and who says so, without its place."""
+    groups = len(scores.covered)
     few = FEW_SEEDS if has_few_seeds(scores) else ""
-    return ({} if entry.place is None else {"#": str(entry.place)}) | {
-        "system": link(entry.on_suite.system) + few,
-        "tier": str(entry.on_suite.tier),
-        score: _unbroken(estimated(scores.score, of=groups)),
+    return {
+        "system": link(on_suite.system) + few,
+        "tier": str(on_suite.tier),
+        score_name(coverage(scores)): _unbroken(estimated(scores.score, of=groups)),
         "transfer gain": _unbroken(estimated(scores.transfer_gain, of=groups, signed=True)),
         "transfer seen": ", ".join(filter(None, seen(scores))),
-        "parameters": short_range(entry.on_suite.parameters, none=NONE),
+        "parameters": short_range(on_suite.parameters, none=NONE),
     }
 
 
-def more_row(entry: Entry) -> Row:
+def more_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
     """The figures beside the score and the gain."""
-    scores, groups = entry.scores, len(entry.scores.covered)
+    groups = len(scores.covered)
     domains = len({scores.suite.domain(group).name for group in scores.suite.groups})
     return {
-        "system": link(entry.on_suite.system),
+        "system": link(on_suite.system),
         "mean of domains": _unbroken(estimated(scores.domain_score, of=domains)),
         "control gain": _unbroken(estimated(scores.control_gain, of=groups, signed=True)),
         "in-distribution": mean_percent(scores.mean(lambda arm: arm.zone("in_distribution")), of=groups),
@@ -51,19 +51,14 @@ def more_row(entry: Entry) -> Row:
     }
 
 
-def open_row(entry: Opened, *, of: int) -> Row:
-    """A system of arm `open`: its score, and how it was asked.
-
-    Args:
-        entry: The system.
-        of: How many main tasks the suite has.
-    """
+def open_row(on_suite: SuiteScores, scores: OpenScores) -> Row:
+    """A system of arm `open`: its score, and how it was asked; without its place."""
+    tasks = len(on_suite.suite.main_tasks)
     return {
-        "#": str(entry.place),
-        "system": link(entry.on_suite.system),
-        "open score": _unbroken(estimated(entry.scores.score, of=of, mark_one_seed=False)),
-        "asked": asked(entry.scores),
-        "parameters": short_range(entry.on_suite.parameters, none=NONE),
+        "system": link(on_suite.system),
+        "open score": _unbroken(estimated(scores.score, of=tasks, mark_one_seed=False)),
+        "asked": asked(scores),
+        "parameters": short_range(on_suite.parameters, none=NONE),
     }
 
 

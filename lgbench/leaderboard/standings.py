@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
 from lgbench.data.suites import Suite
-from lgbench.leaderboard.order import Entry, Section, sections
+from lgbench.leaderboard.order import Entry, Section, open_places, sections
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.scoring.systems import OpenScores
 
@@ -38,7 +38,7 @@ class Standings:
     """
 
     suite: Suite
-    sections: tuple[Section, ...]
+    sections: tuple[Section[Entry], ...]
     opened: tuple[Opened, ...]
 
     @property
@@ -55,15 +55,17 @@ def list_systems(suite: Suite, scores: Sequence[SuiteScores]) -> Standings:
         scores: Of systems; those on other suites are left out.
     """
     of_suite = [each for each in scores if each.suite == suite]
-    return Standings(suite=suite, sections=tuple(sections(of_suite)), opened=_opened(of_suite))
+    trained = [Entry(each, each.trained) for each in of_suite if each.trained is not None]
+    return Standings(suite=suite, sections=tuple(sections(trained)), opened=tuple(_opened(of_suite)))
 
 
-def _opened(of_suite: Sequence[SuiteScores]) -> tuple[Opened, ...]:
+def _opened(of_suite: Sequence[SuiteScores]) -> Iterator[Opened]:
     entries = [(each, each.untrained) for each in of_suite if each.untrained is not None]
-    ordered = sorted(entries, key=lambda entry: (-_open_score(entry[1]), entry[0].system.name))
-    values = [_open_score(scores) for _, scores in ordered]
-    return tuple(Opened(*entry, place=1 + values.index(_open_score(entry[1]))) for entry in ordered)
+    values = [(open_score(scores), each.system.name) for each, scores in entries]
+    for number, place in open_places(values):
+        yield Opened(*entries[number], place=place)
 
 
-def _open_score(scores: OpenScores) -> Fraction:
+def open_score(scores: OpenScores) -> Fraction:
+    """The open score, 0 where there is none."""
     return scores.score.value if scores.score else Fraction()

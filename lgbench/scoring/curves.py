@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 from lgbench.data.groups import ZONES, Group, Zone
@@ -31,7 +32,7 @@ class Curve:
     lengths: tuple[int, ...]
     seeds: tuple[tuple[Fraction, ...], ...]
 
-    @property
+    @cached_property
     def mean(self) -> tuple[Fraction, ...]:
         """The mean over seeds: shape (lengths,)."""
         return tuple(statistics.mean(shares) for shares in zip(*self.seeds, strict=True))

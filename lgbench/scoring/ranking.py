@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from fractions import Fraction
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lgbench.scoring.estimates import Estimate
-from lgbench.scoring.significance import holm
+from lgbench.scoring.significance import holm_array
 
 LEVEL = 0.05
+
+
+class Spread(Protocol):
+    """A score and how it varies over seeds, which decide a place. An `Estimate` is one."""
+
+    @property
+    def value(self) -> Fraction:
+        """The score."""
+
+    @property
+    def variance(self) -> Fraction | float:
+        """Its estimated variance over seeds."""
+
+    @property
+    def degrees(self) -> float:
+        """Its degrees of freedom; infinite where no seed differs from another."""
 
 
 class Place(NamedTuple):
@@ -29,7 +45,7 @@ class Place(NamedTuple):
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-def places(scores: Sequence[Estimate]) -> list[Place]:
+def places(scores: Sequence[Spread]) -> list[Place]:
     """The places of systems, from their scores in descending order.
 
     Two systems are told apart where the two-sided p of Welch and Satterthwaite's test of the difference of their scores
@@ -41,7 +57,7 @@ def places(scores: Sequence[Estimate]) -> list[Place]:
     return [Place(1 + int(up), len(scores) - int(down)) for up, down in zip(above, below, strict=True)]
 
 
-def told_apart(scores: Sequence[Estimate]) -> NDArray[np.bool_]:
+def told_apart(scores: Sequence[Spread]) -> NDArray[np.bool_]:
     """Which systems, each of several seeds in every group, are told apart: symmetric, shape (systems, systems)."""
     from scipy.special import stdtr
 
@@ -56,6 +72,6 @@ def told_apart(scores: Sequence[Estimate]) -> NDArray[np.bool_]:
     degrees = variance**2 / (parts[one] + parts[other])
     t = np.abs(values[one] - values[other]) / np.sqrt(variance)
     apart = np.zeros((len(scores), len(scores)), np.bool_)
-    apart[one, other] = np.array(holm((2 * stdtr(degrees, -t)).tolist())) <= LEVEL
+    apart[one, other] = holm_array(2 * stdtr(degrees, -t)) <= LEVEL
     symmetric: NDArray[np.bool_] = apart | apart.T
     return symmetric

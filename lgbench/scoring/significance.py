@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TypeVar
 
@@ -36,16 +37,23 @@ def permutation_p(arm: Sequence[Fraction], baseline: Sequence[Fraction]) -> Frac
     least = min(scores)
     divisor = math.gcd(*(score - least for score in scores)) or 1
     scores = [(score - least) // divisor for score in scores]
+    # Neither the order of seeds nor a change of all by as much changes anything: few tests are new.
+    return _permutation_p(tuple(sorted(scores[: len(arm)])), tuple(sorted(scores[len(arm) :])))
+
+
+@lru_cache(maxsize=10_000)
+def _permutation_p(arm: tuple[int, ...], baseline: tuple[int, ...]) -> Fraction:
+    scores = [*arm, *baseline]
     assignments = math.comb(len(scores), len(arm))
     if assignments > _MOST_ASSIGNMENTS:
         return _approximate_p(scores, len(arm))
     # Of the smaller side: a high sum of the arm is a low one of its baseline.
     if len(arm) <= len(baseline):
         sums = _counts_of_sums(scores, len(arm))
-        extreme = sums[sum(scores[: len(arm)]) :]
+        extreme = sums[sum(arm) :]
     else:
         sums = _counts_of_sums(scores, len(baseline))
-        extreme = sums[: sum(scores[len(arm) :]) + 1]
+        extreme = sums[: sum(baseline) + 1]
     return Fraction(int(extreme.sum()), assignments)
 
 
@@ -88,4 +96,13 @@ def holm(p_values: Sequence[_P]) -> list[_P]:
         p = p_values[index] * (len(p_values) - place)
         highest = p if highest is None else max(highest, p)
         adjusted[index] = min(highest, p * 0 + 1)
+    return adjusted
+
+
+def holm_array(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `holm`, to the last digit, of so many tests that a loop would take long: shape (tests,)."""
+    ascending = np.argsort(p_values, kind="stable")
+    scaled = p_values[ascending] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty_like(p_values)
+    adjusted[ascending] = np.minimum(np.maximum.accumulate(scaled), 1)
     return adjusted

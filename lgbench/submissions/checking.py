@@ -23,18 +23,19 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.folder import RESULT_FILE
 from lgbench.evaluation.stored import SYSTEM_FILE
 from lgbench.submissions.audit_record import AuditRecord
 from lgbench.submissions.audits import audits_beside, read_audits
 from lgbench.submissions.checked import Checked, FileProblem, Submission, SubmittedRun
-from lgbench.submissions.copies import Repeats, copied, described, same_training, timed_alike
-from lgbench.submissions.declaration import DECLARATION_FILE, MAX_DECLARATION_BYTES, WEIGHTS_FILE, Declaration
+from lgbench.submissions.comparing import Compared, alike, copies, wrong_recipes
+from lgbench.submissions.copies import Repeats, trace
+from lgbench.submissions.declaration import DECLARATION_FILE, MAX_DECLARATION_BYTES, Declaration
 from lgbench.submissions.forensics import alarms
-from lgbench.submissions.kept import KeptScores
-from lgbench.submissions.likeness import near_copies
+from lgbench.submissions.kept import OF_A_RUN, OF_A_SYSTEM, FoundSystem, KeptScores
 from lgbench.submissions.names import check_portable, twins
 from lgbench.submissions.problems import Report
+from lgbench.submissions.recorded import recipe_digest
 from lgbench.submissions.runs import check_files
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SystemRecord, check_system_name
 from lgbench.training.record import RECORD
@@ -42,17 +43,20 @@ from lgbench.util.counting import CountReport, no_report
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
 from lgbench.util.processes import CountingPool, count_one
-from lgbench.util.records import InvalidFileError, Problem, read_record
+from lgbench.util.records import InvalidFileError, read_record
 
 _Record = TypeVar("_Record", bound=BaseModel)
+_WithAudits = tuple[Path, tuple[AuditRecord, ...]]
+Reduce = Callable[[Submission], tuple[bytes, ...]]
+"""What is kept of a system in the place of its results: a module-level function, which depends on the system alone."""
 README_FILE = "README.md"
 MAX_SYSTEM_BYTES = 100_000
 MAX_RUNS = 1000
 """Of one system. Both suites have 56 of trained arms for each seed."""
+MAX_RECORDS_BYTES = 25_000_000
+"""Of the results and training records of a system, all of which are held at once, in four times the memory."""
 _MOST_SPOILED = 10
 """Runs with problems of one system, each of which can take a second; those after them are only counted."""
-_OF_A_RUN = (RESULT_FILE, REPLIES_FILE, RECORD, WEIGHTS_FILE)
-_OF_A_SYSTEM = (SYSTEM_FILE, DECLARATION_FILE)
 _ROOT, _SYSTEM, _RUN = range(3)  # what a folder is, from above
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -75,10 +79,7 @@ def check(
         LgbenchError: One of these processes ended before its work was done.
     """
     ordered = sorted(paths, key=_level)  # a run is checked with its system, and a system with its folder
-    total = sum(map(_count_runs, ordered))
-    report(0, total)
-    done = itertools.count(1)
-    checker = _Checker(jobs, kept, lambda: report(next(done), total))
+    checker = _Checker(jobs, kept, on_run=_counting(ordered, report))
     for path in ordered:
         checker.check(path)
     checker.compare_systems()
@@ -101,12 +102,44 @@ def read_submissions(
     Raises:
         LgbenchError: Something is wrong with one of them, with all problems; or the folder is a system or a run itself.
     """
+    checker = _Checker(jobs, kept, on_run=_counting([folder], report))
+    return tuple(_read(folder, checker).submissions.values())
+
+
+def reduce_submissions(
+    folder: Path,
+    reduce: Reduce,
+    *,
+    jobs: int = 1,
+    kept: KeptScores | None = None,
+    report: CountReport = no_report,
+) -> tuple[tuple[bytes, ...], ...]:
+    """What is left of every system in a folder of submissions, by name: of each no more is held than that.
+
+    Args:
+        folder: The folder.
+        reduce: What is to be left of a system.
+        jobs: As `check` has it.
+        kept: As `check` has it; what was left of a system before need not be derived again either.
+        report: As `check` has it.
+
+    Raises:
+        LgbenchError: As in `read_submissions`.
+    """
+    checker = _Checker(jobs, kept, reduce, _counting([folder], report))
+    return tuple(_read(folder, checker).reduced.values())
+
+
+def _read(folder: Path, checker: _Checker) -> _Checker:
+    """Check a folder of submissions that must be without problems."""
     if any((folder / name).exists() for name in (SYSTEM_FILE, RESULT_FILE)):
         raise LgbenchError(f"{str(folder)!r} is a system or a run. Name the folder of all systems.")
-    checked = check([folder], jobs=jobs, kept=kept, report=report)
-    if checked.problems:
-        raise LgbenchError("\n".join(map(str, checked.problems)))
-    return checked.submissions
+    checker.check(folder)
+    checker.compare_systems()
+    checker.take_audits()
+    if problems := checker.report.problems:
+        raise LgbenchError("\n".join(map(str, problems)))
+    return checker
 
 
 def _name(folder: Path) -> str:
@@ -126,6 +159,13 @@ def _level(path: Path) -> int:
     if (path / RESULT_FILE).exists():
         return _RUN
     return _SYSTEM if (path / SYSTEM_FILE).exists() or any(path.glob(f"*/{RESULT_FILE}")) else _ROOT
+
+
+def _counting(paths: Iterable[Path], report: CountReport) -> Callable[[], None]:
+    """What is to be called for each run of these folders that is checked."""
+    total, done = sum(map(_count_runs, paths)), itertools.count(1)
+    report(0, total)
+    return lambda: report(next(done), total)
 
 
 def _count_runs(path: Path) -> int:
@@ -152,18 +192,29 @@ class _Checker:
     Args:
         jobs: Processes that check systems.
         kept: What was found before.
+        reduce: What is left of a system instead of all of it.
         on_run: Called when a run is checked.
     """
 
-    def __init__(self, jobs: int = 1, kept: KeptScores | None = None, on_run: Callable[[], None] = count_one) -> None:
+    def __init__(
+        self,
+        jobs: int = 1,
+        kept: KeptScores | None = None,
+        reduce: Reduce | None = None,
+        on_run: Callable[[], None] = count_one,
+    ) -> None:
         self.jobs = jobs
         self.kept = kept
+        self.reduce = reduce
         self._on_run = on_run
         self.report = Report()
         self.runs = 0
         # By their folders: two folders of submissions may hold systems of one name.
-        self.systems: dict[str, dict[str, SubmittedRun]] = {}
+        self.systems: dict[str, dict[str, Compared]] = {}
         self.submissions: dict[str, Submission] = {}
+        self.reduced: dict[str, tuple[bytes, ...]] = {}
+        self.same_recipe_as: dict[str, str] = {}
+        self._whole: set[str] = set()  # folders of submissions that were checked with every system in them
         self._checked: set[tuple[int, str]] = set()
         self._read_audits: dict[Path, Mapping[str, tuple[AuditRecord, ...]]] = {}
 
@@ -175,53 +226,34 @@ class _Checker:
 
     def compare_systems(self) -> None:
         """Drop the systems that hold a copy of a run, each copy with one problem. To be called when all are checked."""
-        results = {system: {name: run.result for name, run in runs.items()} for system, runs in self.systems.items()}
-        told = {(system, run) for system, runs in self.systems.items() for run in runs if runs[run].is_repeated}
-        for find in (copied, timed_alike):
-            for system, run, problem in list(find(results)):
-                if (system, run) not in told:
-                    told.add((system, run))
-                    self.report.add_all(Path(system, run, RESULT_FILE), [problem])
-                    self.submissions.pop(system, None)
+        found = (*copies(self.systems), *wrong_recipes(self.systems, self.same_recipe_as, self._whole))
+        for path, system, problem in found:
+            self.report.add_all(path, [problem])
+            self.submissions.pop(system, None)
 
     def alarms(self) -> tuple[FileProblem, ...]:
         """What reviewers should look at. To be called when all are checked."""
         found = Report()
-        for system, run, problem in self._near_copies():
-            found.add_all(Path(system, run, RESULT_FILE), [problem])
+        for path, _, problem in alike(self.systems):
+            found.add_all(path, [problem])
         for folder, submission in self.submissions.items():
             for run, message in alarms(submission):
                 found.add(Path(folder, run, RESULT_FILE), "cells", message)
         return found.problems
 
-    def _near_copies(self) -> Iterator[tuple[str, str, Problem]]:
-        runs = [(system, run) for system, of_system in self.systems.items() for run in of_system.values() if run.wrong]
-        owners = [system for system, _ in runs]
-
-        def may_be_alike(one: int, other: int) -> bool:
-            return owners[one] == owners[other] and same_training(runs[one][1].result, runs[other][1].result)
-
-        for one, other, likeness in near_copies([run.wrong for _, run in runs if run.wrong], owners, may_be_alike):
-            (system, run), (its_system, its_run) = runs[one], runs[other]
-            place = its_run.folder if its_system == system else f"{its_system}/{its_run.folder}"
-            tasks = "main task" if run.result.group else "main tasks"
-            message = (
-                f"covers nearly the same wrong replies to the {tasks} as that of {described(place, its_run.result)}: "
-                f"{likeness.equal:,} of the {likeness.common:,} that are wrong in both are equal, as in no two models."
-            )
-            yield system, run.folder, Problem("replies_sha256", message)
-
     def _root(self, folder: Path) -> None:
         self._checked.add((_ROOT, _place(folder)))
-        if _name(folder) == SUBMISSIONS_FOLDER:
-            self._audits(folder)
+        self._whole.add(str(folder))
+        audits = self._audits(folder) if _name(folder) == SUBMISSIONS_FOLDER or self.reduce else {}
         before = self.report.count
         entries = self._entries(folder)
         if not entries and self.report.count == before and _name(folder) != SUBMISSIONS_FOLDER:
             self.report.add(folder, "", "holds no run, no system and no folder of systems.")
         own = [entry for entry in entries if entry.name != LOCK_FILE and not is_unfinished(entry.name)]
         systems = [folder / each.name for each in own if each.is_dir(follow_symlinks=False)]
-        checked = _checked_ahead(systems, self.jobs, self.kept, self._on_run)
+        check_one = partial(_check_alone, kept=self.kept, reduce=self.reduce)
+        each_with_audits = [(system, audits.get(system.name, ())) for system in systems]
+        checked = _checked_ahead(check_one, each_with_audits, self.jobs, self._on_run)
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if entry.name == LOCK_FILE or is_unfinished(entry.name):
@@ -239,6 +271,8 @@ class _Checker:
         self.runs += other.runs
         self.systems |= other.systems
         self.submissions |= other.submissions
+        self.reduced |= other.reduced
+        self.same_recipe_as |= other.same_recipe_as
         self._checked |= other._checked
 
     def _system(self, folder: Path) -> None:
@@ -252,9 +286,9 @@ class _Checker:
         entries = self._entries(folder)
         folders = [folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         for entry in entries:
-            if entry.name not in _OF_A_SYSTEM and not entry.is_dir(follow_symlinks=False):
-                self._unexpected(folder / entry.name, f"{', '.join(_OF_A_SYSTEM)} and one folder for each run")
-        for twin, other in twins([*_OF_A_SYSTEM, *(run.name for run in folders)]):
+            if entry.name not in OF_A_SYSTEM and not entry.is_dir(follow_symlinks=False):
+                self._unexpected(folder / entry.name, f"{', '.join(OF_A_SYSTEM)} and one folder for each run")
+        for twin, other in twins([*OF_A_SYSTEM, *(run.name for run in folders)]):
             self.report.add(folder / twin, "", f"is {other!r} where upper and lower case are the same: rename one.")
         runs = self._runs(folder, folders)
         system = self._record(folder / SYSTEM_FILE, SystemRecord, MAX_SYSTEM_BYTES)
@@ -265,9 +299,42 @@ class _Checker:
             self.report.add(folder / SYSTEM_FILE, "name", f"is {system.name!r}, but the folder is called {name!r}.")
         if not folders:
             self.report.add(folder, "", "has no run: a system needs at least one.")
-        self.systems[str(folder)] = {run.folder: run for run in runs}
+        self.systems[str(folder)] = {
+            run.folder: Compared(
+                trace(run.result, recipe_digest(run.training.plan) if run.training else None),
+                None if self.reduce else run.wrong,
+                run.is_repeated,
+            )
+            for run in runs
+        }
+        if declaration and declaration.same_recipe_as:
+            self.same_recipe_as[str(folder)] = declaration.same_recipe_as
         if system and self.report.count == before:
             self.submissions[str(folder)] = Submission(system=system, runs=tuple(runs), declaration=declaration)
+
+    def reduce_system(self, folder: Path, audits: tuple[AuditRecord, ...]) -> None:
+        """Check a system, unless that was done before, and hold no more of it than what it is reduced to."""
+        assert self.reduce is not None
+        purpose = f"{self.reduce.__module__}.{self.reduce.__qualname__}"
+        key = self.kept.system_key(folder, audits, purpose) if self.kept else None
+        place = str(folder)
+        if self.kept and key and (found := self.kept.get_system(key)) is not None:
+            self._checked.add((_SYSTEM, _place(folder)))
+            self.runs += len(found.runs)
+            for _ in found.runs:
+                self._on_run()
+            self.systems[place] = {name: Compared(left) for name, left in found.runs.items()}
+            self.reduced[place] = found.part
+            if found.same_recipe_as:
+                self.same_recipe_as[place] = found.same_recipe_as
+            return
+        self._system(folder)
+        if (submission := self.submissions.pop(place, None)) is None:
+            return
+        self.reduced[place] = self.reduce(replace(submission, audits=audits))
+        if self.kept and key:
+            runs = {name: run.trace for name, run in self.systems[place].items()}
+            self.kept.put_system(key, FoundSystem(runs, self.reduced[place], self.same_recipe_as.get(place)))
 
     def take_audits(self) -> None:
         """Give each system what maintainers found of it. To be called when all are checked."""
@@ -286,6 +353,11 @@ class _Checker:
         """Check the runs of a system, up to the tenth that has problems."""
         if len(folders) > MAX_RUNS:
             self.report.add(system, "", f"has {len(folders):,} runs. At most {MAX_RUNS:,} are allowed.")
+        size = sum(map(_size, (run / name for run in folders for name in (RESULT_FILE, RECORD))))
+        if size > MAX_RECORDS_BYTES:
+            sizes = f"{size:,} bytes of results and training records; at most {MAX_RECORDS_BYTES:,} are allowed"
+            self.report.add(system, "", f"has {sizes}. No run was checked.")
+            return []
         runs, spoiled, repeats = [], 0, Repeats()
         for number, folder in enumerate(folders[:MAX_RUNS]):
             if spoiled == _MOST_SPOILED:
@@ -313,8 +385,8 @@ class _Checker:
             except ValueError as error:
                 self.report.add(folder, "", f"is not a name for a run: {error}.")
         for entry in self._entries(folder):
-            if entry.name not in _OF_A_RUN:
-                self._unexpected(folder / entry.name, f"{', '.join(_OF_A_RUN[:-1])} and {_OF_A_RUN[-1]}")
+            if entry.name not in OF_A_RUN:
+                self._unexpected(folder / entry.name, f"{', '.join(OF_A_RUN[:-1])} and {OF_A_RUN[-1]}")
         found = check_files(folder, self.report, repeats or Repeats(), self.kept)
         self._on_run()
         return found
@@ -343,8 +415,16 @@ class _Checker:
         self.report.add(path, "", f"{what}. This folder holds {expected}, and nothing else.")
 
 
+def _size(path: Path) -> int:
+    """The size of a file; 0 where there is none."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
 def _checked_ahead(
-    systems: Sequence[Path], jobs: int, kept: KeptScores | None, on_run: Callable[[], None]
+    check_one: Callable[..., _Checker], systems: Sequence[_WithAudits], jobs: int, on_run: Callable[[], None]
 ) -> Iterator[_Checker]:
     """What is found in each of these systems, in their order, by as many processes.
 
@@ -352,10 +432,10 @@ def _checked_ahead(
         LgbenchError: One of them ended before its work was done.
     """
     if jobs == 1 or len(systems) < 2:
-        yield from (_check_alone(system, kept, on_run) for system in systems)
+        yield from (check_one(each, on_run=on_run) for each in systems)
         return
     try:
-        yield from CountingPool(min(jobs, len(systems)), on_run).map(partial(_check_alone, kept=kept), systems)
+        yield from CountingPool(min(jobs, len(systems)), on_run).map(check_one, systems)
     except BrokenProcessPool:
         raise LgbenchError(
             "A process that checks systems has ended; without a message above it was killed, perhaps for want of "
@@ -363,7 +443,13 @@ def _checked_ahead(
         ) from None
 
 
-def _check_alone(system: Path, kept: KeptScores | None, on_run: Callable[[], None] = count_one) -> _Checker:
-    checker = _Checker(kept=kept, on_run=on_run)
-    checker._system(system)
+def _check_alone(
+    system: _WithAudits, *, kept: KeptScores | None, reduce: Reduce | None, on_run: Callable[[], None] = count_one
+) -> _Checker:
+    folder, audits = system
+    checker = _Checker(kept=kept, reduce=reduce, on_run=on_run)
+    if reduce is None:
+        checker._system(folder)
+    else:
+        checker.reduce_system(folder, audits)
     return checker

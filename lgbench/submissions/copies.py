@@ -3,14 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from lgbench.data.groups import OPEN_ARM
 from lgbench.data.suites import load_suite
-from lgbench.results.schema import Result
+from lgbench.results.schema import Draft, Result
 from lgbench.submissions.checked import Submission
 from lgbench.submissions.eligibility import experiment
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import Problem
+
+
+class Training(Protocol):
+    """What a run was trained on."""
+
+    @property
+    def suite(self) -> str:
+        """The suite."""
+
+    @property
+    def draft(self) -> Draft | None:
+        """Where a draft suite came from."""
+
+    @property
+    def arm(self) -> str:
+        """The arm."""
+
+    @property
+    def group(self) -> str | None:
+        """The group."""
+
+    @property
+    def seed(self) -> int | None:
+        """The seed."""
+
+
+class Trace(NamedTuple):
+    """What shows that a run is there twice: a fiftieth of its result, which a thousand systems have 21,000 of.
+
+    Attributes:
+        suite: As the result has it, like all that follow.
+        draft: Where a draft suite came from.
+        arm: The arm.
+        group: The group.
+        seed: The seed.
+        replies_sha256: Of the replies.
+        is_perfect: Whether every reply is right.
+        started: When it began.
+        duration: Seconds.
+        replies_per_second: The speed.
+        recipe: A hash of the model and the settings that it was trained with; None without its training record.
+    """
+
+    suite: str
+    draft: Draft | None
+    arm: str
+    group: str | None
+    seed: int | None
+    replies_sha256: str
+    is_perfect: bool
+    started: datetime
+    duration: float
+    replies_per_second: float
+    recipe: str | None = None
+
+
+def trace(result: Result, recipe: str | None = None) -> Trace:
+    """What shows that the run is there twice."""
+    return Trace(
+        result.suite,
+        result.draft,
+        result.arm,
+        result.group,
+        result.seed,
+        result.replies_sha256,
+        is_perfect(result),
+        result.started,
+        result.duration,
+        result.replies_per_second,
+        recipe,
+    )
 
 
 class Repeats:
@@ -53,7 +126,7 @@ class Repeats:
         return None
 
 
-def copied(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[str, str, Problem]]:
+def copied(systems: Mapping[str, Mapping[str, Trace]]) -> Iterator[tuple[str, str, Problem]]:
     """The runs whose replies are those of another system's run, each with its system and the name of its folder.
 
     Nothing tells which of them was first, so each is told of the other. Equal weights are none of these: one model
@@ -64,20 +137,20 @@ def copied(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[str, s
     """
     alike: dict[str, list[tuple[str, str]]] = {}
     for system, runs in systems.items():
-        for run, result in runs.items():
-            if not is_perfect(result):
-                alike.setdefault(result.replies_sha256, []).append((system, run))
+        for run, left in runs.items():
+            if not left.is_perfect:
+                alike.setdefault(left.replies_sha256, []).append((system, run))
     for found in alike.values():
         for system, run in found:
             if other := next((f"{other}/{its_run}" for other, its_run in found if other != system), None):
                 message = (
                     f"equals that of {other}: no two systems give the same wrong replies throughout. A system is "
-                    "on the board once, and one that is trained in the same way again has other seeds."
+                    "on the board once, and one that is trained in the same way again has other seeds (docs/rules.md)."
                 )
                 yield system, run, Problem("replies_sha256", message)
 
 
-def timed_alike(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[str, str, Problem]]:
+def timed_alike(systems: Mapping[str, Mapping[str, Trace]]) -> Iterator[tuple[str, str, Problem]]:
     """The runs that began in the same second as another and took the same time, as only the copy of a result does.
 
     It is all that shows a copy of a run whose replies are all right.
@@ -87,8 +160,8 @@ def timed_alike(systems: Mapping[str, Mapping[str, Result]]) -> Iterator[tuple[s
     """
     alike: dict[object, list[tuple[str, str]]] = {}
     for system, runs in systems.items():
-        for run, result in runs.items():
-            timing = (result.started, result.duration, result.replies_per_second)
+        for run, left in runs.items():
+            timing = (left.started, left.duration, left.replies_per_second)
             alike.setdefault(timing, []).append((system, run))
     for found in alike.values():
         for place, (system, run) in enumerate(found):
@@ -117,7 +190,7 @@ def perfect_twins(submissions: tuple[Submission, ...]) -> Iterator[str]:
             yield f"{first} and {others[0]}{more} are right throughout: no reply shows whether one is a copy."
 
 
-def same_training(result: Result, other: Result) -> bool:
+def same_training(result: Training, other: Training) -> bool:
     """Whether two results can be of one training: groups whose lists are equal share a run."""
     if (result.suite, result.arm, result.seed) != (other.suite, other.arm, other.seed):
         return False
@@ -130,7 +203,7 @@ def same_training(result: Result, other: Result) -> bool:
         return True
 
 
-def described(run: str, result: Result) -> str:
+def described(run: str, result: Training) -> str:
     """A run in words."""
     return f"{run} ({experiment(result)}, seed {result.seed})"
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from lgbench.data.groups import TRAINED_ARMS
 from lgbench.results.schema import Count, Seed, Sha256
-from lgbench.submissions.system import Link
+from lgbench.submissions.system import Link, check_system_name
 from lgbench.submissions.visible_text import check_visible
 from lgbench.util.errors import LgbenchError
 
@@ -36,6 +36,9 @@ class Declaration(_Record):
         tuned_arms: The arms that the trials trained.
         tuning_seeds: Their seeds.
         open_data: In the open division, what was used beside the arm's stream, and how much of it; else null.
+        first_seed: The lowest seed of every arm: 0, or where `same_recipe_as` names a system a multiple of 1,000.
+        same_recipe_as: The system on the board with the same model and settings, whose runs the seeds from 0 on would
+            repeat; else null.
     """
 
     schema_version: Literal[1] = 1
@@ -44,6 +47,8 @@ class Declaration(_Record):
     tuned_arms: Annotated[tuple[Literal[TRAINED_ARMS], ...], Field(max_length=len(TRAINED_ARMS))]  # type: ignore[valid-type]
     tuning_seeds: Annotated[tuple[Seed, ...], Field(max_length=1000)]
     open_data: _Paragraphs | None
+    first_seed: Annotated[int, Field(ge=0, le=9000, multiple_of=1000)] = 0
+    same_recipe_as: Annotated[str, AfterValidator(check_system_name)] | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -53,6 +58,8 @@ class Declaration(_Record):
             raise ValueError("trials need tuned_arms and tuning_seeds: those that they trained")
         if not self.trials and (self.tuned_arms or self.tuning_seeds):
             raise ValueError("tuned_arms and tuning_seeds are empty where trials is 0")
+        if (self.first_seed > 0) != (self.same_recipe_as is not None):
+            raise ValueError("first_seed is above 0 exactly where same_recipe_as names a system")
         for name in ("tuned_arms", "tuning_seeds"):
             given = getattr(self, name)
             if len(set(given)) < len(given):
@@ -85,7 +92,8 @@ def declared(**given: Any) -> Declaration | None:
         return None
     if stated["trials"] is None:
         raise LgbenchError("A declaration begins with --trials, the number of trainings tried; 0 if there were none.")
-    usual = {"selected_on": None if stated["trials"] else "nothing", "tuned_arms": (), "tuning_seeds": ()}
+    usual: dict[str, Any] = {"tuned_arms": (), "tuning_seeds": (), "first_seed": 0}
+    usual["selected_on"] = None if stated["trials"] else "nothing"
     try:
         filled = {name: usual.get(name) if value is None else value for name, value in stated.items()}
         return Declaration.model_validate(filled)

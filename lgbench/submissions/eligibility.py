@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from lgbench.data.suites import Cell, load_suite, opened_suites
 from lgbench.models.builtin import BUILTINS
@@ -66,7 +67,18 @@ def _wrong_cells(result: Result) -> Iterator[Problem]:
         yield Problem("cells", f"is partial, so it has no score: {named} of {len(expected)} cells are missing.")
 
 
-def experiment(result: Result) -> str:
+class _Experiment(Protocol):
+    @property
+    def suite(self) -> str: ...
+
+    @property
+    def arm(self) -> str: ...
+
+    @property
+    def group(self) -> str | None: ...
+
+
+def experiment(result: _Experiment) -> str:
     """The arm, group and suite of a result, in words."""
     of_group = f" of group {result.group!r}" if result.group else ""
     return f"arm {result.arm!r}{of_group} on {result.suite}"

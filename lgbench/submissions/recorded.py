@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -73,7 +75,7 @@ def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite, declaration
         yield f"There is no {RECORD} with {named(without)}."
     for group in suite.groups:
         arms = _arms(runs, suite, group)
-        yield from _wrong_seeds(group.name, arms)
+        yield from _wrong_seeds(group.name, arms, declaration.first_seed if declaration else 0)
         yield from _unequal_recipes(group.name, [run for served in arms.values() for run in served])
 
 
@@ -87,13 +89,19 @@ def _arms(runs: Sequence[SubmittedRun], suite: Suite, group: Group) -> dict[str,
     return {arm: [by_result[id(result)] for result in own] for arm, own in served.items() if own}
 
 
-def _wrong_seeds(group: str, arms: Mapping[str, Sequence[SubmittedRun]]) -> Iterator[str]:
-    """Seeds that may have been chosen, and arms with more of them than others."""
+def _wrong_seeds(group: str, arms: Mapping[str, Sequence[SubmittedRun]], first: int) -> Iterator[str]:
+    """Seeds that may have been chosen, and arms with more of them than others.
+
+    Args:
+        group: The group.
+        arms: The runs of each arm.
+        first: The seed with which all must begin.
+    """
     for arm, runs in arms.items():
         seeds = sorted(-1 if run.result.seed is None else run.result.seed for run in runs)
-        if seeds != list(range(len(seeds))):
+        if seeds != list(range(first, first + len(seeds))):
             given = ", ".join("none" if seed < 0 else str(seed) for seed in seeds[:_MOST_SEEDS])
-            expected = "is seed 0" if len(seeds) == 1 else f"are seeds 0 to {len(seeds) - 1}"
+            expected = f"is seed {first}" if len(seeds) == 1 else f"are seeds {first} to {first + len(seeds) - 1}"
             yield f"Arm {arm} of {group} has the seeds {given}: {_count(len(seeds), 'run')} {expected}."
     counts = {arm: len(runs) for arm, runs in arms.items()}
     if len(set(counts.values())) > 1:
@@ -130,6 +138,12 @@ def _recipe(plan: RunSpec) -> dict[str, Any]:
         "start": start,
         "method": None if plan.method is None else plan.method.identity,
     }
+
+
+def recipe_digest(plan: RunSpec) -> str:
+    """A hash of the model and the settings of a run: equal where arms that no method changes come out equal."""
+    recipe = {name: value for name, value in _recipe(plan).items() if name not in ("hooks", "method")}
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def named(things: Sequence[str]) -> str:

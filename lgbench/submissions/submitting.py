@@ -16,7 +16,7 @@ from lgbench.evaluation.stored import SUBMITTED_CAPS, SYSTEM_FILE
 from lgbench.results.schema import Result
 from lgbench.submissions.checked import FileProblem
 from lgbench.submissions.checking import check
-from lgbench.submissions.copies import copied
+from lgbench.submissions.copies import Trace, copied, trace
 from lgbench.submissions.declaration import (
     DECLARATION_FILE,
     MAX_WEIGHTS_BYTES,
@@ -249,12 +249,12 @@ def _stage(
 
 def _copies(sources: Mapping[str, Path], target: Path) -> Iterator[FileProblem]:
     """The new runs whose replies another system of the folder has given."""
-    systems: dict[str, dict[str, Result]] = {}
+    systems: dict[str, dict[str, Trace]] = {}
     for path in sorted(target.parent.glob(f"*/*/{RESULT_FILE}")):
         if not path.is_relative_to(target):
             with suppress(InvalidFileError):  # it is for `lgbench validate` to tell
-                systems.setdefault(path.parts[-3], {})[path.parts[-2]] = read_record(path, Result)
-    systems[target.name] = {run: read_record(folder / RESULT_FILE, Result) for run, folder in sources.items()}
+                systems.setdefault(path.parts[-3], {})[path.parts[-2]] = trace(read_record(path, Result))
+    systems[target.name] = {run: trace(read_record(folder / RESULT_FILE, Result)) for run, folder in sources.items()}
     for system, run, problem in copied(systems):
         if system == target.name:
             yield FileProblem(sources[run] / RESULT_FILE, problem)

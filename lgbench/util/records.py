@@ -22,6 +22,7 @@ MAX_RECORD_BYTES = 1_000_000
 MAX_PROBLEMS = 100
 _MOST_TOLD_APART = 10_000  # pydantic tells all or none: of a hostile file's 400,000, in ten seconds
 _BYTES_A_VALUE = 40  # of a file at its cap. Ours take more, and a list of a million `{}` would cost a gigabyte
+_BYTES_A_LIST = 80  # or an object: pydantic copies all of a hostile record for each field that it lacks
 _VERSIONS = ("schema_version", "format")
 """Fields that say what a file is. They have defaults for those who make a record, never for a file."""
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -59,6 +60,10 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
     text = read_capped(path, max_bytes)
     if text.count(b",") > (most := max_bytes // _BYTES_A_VALUE):
         raise InvalidFileError(path, [Problem("", f"holds more than {most:,} values: no such record has so many.")])
+    if text.count(b"[") + text.count(b"{") > (most := max_bytes // _BYTES_A_LIST):
+        raise InvalidFileError(
+            path, [Problem("", f"holds more than {most:,} lists and objects: no such record has so many.")]
+        )
     try:
         parsed = parse_json(text)
     except ValueError as error:

@@ -5,7 +5,7 @@ import io
 import json
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,11 @@ from typer.testing import CliRunner
 
 from lgbench.cli import app
 from lgbench.leaderboard.build import derive_files
+from lgbench.leaderboard.derive import derive_part
+from lgbench.leaderboard.order import rank
+from lgbench.leaderboard.parts import TrainedEntry, unpacked_tables
 from lgbench.leaderboard.record import BoardRecord
+from lgbench.leaderboard.scored import score_submission
 from lgbench.results.schema import Result
 from tests.leaderboard.test_leaderboard import GROUPS, everywhere, made_up, tables
 from tests.made_up import MINI, group_results, make_result
@@ -23,7 +27,7 @@ from tests.made_up import MINI, group_results, make_result
 ROOT = Path(__file__).parents[2]
 
 
-def some_files() -> dict[str, str]:
+def some_files() -> Mapping[str, str]:
     trained = everywhere({"main_only": [0, 64, 8], "transfer": [256, 128, 231], "control": [3, 3, 3]})
     opened = make_result(lambda cell: 200 if cell.task == "reverse_add" else 7)
     few = group_results("add-carry", {"main_only": [3], "transfer": [4]})
@@ -144,3 +148,36 @@ def test_a_number_has_one_text() -> None:
     text = derive_files([made_up("mine", runs)])["board.json"]
     assert not re.findall(r"-0\.0\b", text)
     assert all(len(number) <= 8 for number in re.findall(r"0\.(\d+)", text))
+
+
+def test_board_json_is_put_together_as_the_record_is_written() -> None:
+    """With places of ranked systems, systems of arm `open`, and suites and lists that are empty."""
+    ranked = {arm: [100, 101, 102, 103, 104] for arm in ("main_only", "transfer")}
+    systems: dict[str, list[Result]] = {
+        name: everywhere(ranked | {"transfer": [right + 12 * seed for seed in range(5)]})
+        for name, right in (("a", 200), ("b", 9), ("c", 201))
+    }
+    systems["d"] = [make_result(lambda cell: 7)]
+    hostile = {"training_notes": 'x\n "first_place": null', "description": '"trained": []'}
+    for made in ([], [made_up(name, runs, **hostile) for name, runs in systems.items()]):
+        text = derive_files(made)["board.json"]
+        board = BoardRecord.model_validate_json(text)
+        assert board.model_dump_json(indent=1) + "\n" == text
+    (suite,) = board.suites
+    places = [(each.system, each.first_place, each.last_place) for each in suite.trained]
+    assert places == [("c", 1, 2), ("a", 1, 2), ("b", 3, 3)]
+    assert [(each.system, each.place) for each in suite.open] == [("d", 1)]
+
+
+def test_a_part_survives_being_kept_to_the_last_digit() -> None:
+    runs = everywhere({"main_only": [0, 64, 8, 9, 3], "transfer": [256, 128, 231, 17, 5]})
+    submission = made_up("mine", runs)
+    (scores,) = score_submission(submission)
+    (kept,) = unpacked_tables(derive_part(submission)).trained
+    assert scores.trained is not None
+    assert kept.score is not None
+    score = scores.trained.score
+    assert score is not None
+    assert kept.score.value == score.value
+    assert (kept.score.variance, kept.score.degrees) == (float(score.variance), score.degrees)
+    assert TrainedEntry(kept).rank._replace(score=None) == rank(scores, scores.trained)._replace(score=None)

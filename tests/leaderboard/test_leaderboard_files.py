@@ -84,6 +84,25 @@ def test_a_file_far_longer_than_derived_is_not_compared(submissions: Path, tmp_p
     assert peak < 2_000_000
 
 
+def test_of_a_large_file_the_first_difference_is_told(tmp_path: Path) -> None:
+    rows = [f"{number},1" for number in range(200_000)]
+    text = "\n".join(rows)
+    for other, told in (
+        ([*rows[:70_000], "x", *rows[70_001:]], ["differs from line 70,001 on", "-x", "+70000,1"]),
+        (rows[:-1], ["differs from line 200,000 on", "-", "+199999,1"]),
+        ([*rows, "x"], ["differs from line 200,001 on", "-x", "+"]),
+    ):
+        (tmp_path / "cells.csv").write_text("\n".join(other), encoding="utf-8")
+        path = tmp_path / "cells.csv"
+        assert list(differences({"cells.csv": text}, tmp_path)) == [f"{path}: {told[0]}", *told[1:]]
+
+
+def test_bytes_that_only_read_alike_are_drift(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_bytes(b"a\xffb\n")
+    told = list(differences({"README.md": "a\\xffb\n"}, tmp_path))
+    assert told == [f"{tmp_path / 'README.md'}: holds bytes that are no UTF-8"]
+
+
 def test_a_link_in_the_board_is_drift(submissions: Path, tmp_path: Path) -> None:
     board, elsewhere = tmp_path / "leaderboard", tmp_path / "elsewhere.md"
     files = derive_files(read_submissions(submissions))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lgbench.leaderboard.order import sections
+from lgbench.leaderboard.order import Entry, sections
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.scoring.systems import score_trained
 from lgbench.submissions.tiers import Standing, Tier
@@ -36,6 +36,10 @@ def entry(
     )
 
 
+def entries(scores: Sequence[SuiteScores]) -> list[Entry]:
+    return [Entry(each, each.trained) for each in scores if each.trained is not None]
+
+
 LOW, HIGH = [10, 11, 12, 13, 14], [250, 251, 252, 253, 254]
 
 
@@ -58,7 +62,7 @@ def test_systems_stand_by_division_then_tier_and_places_go_on() -> None:
             each.coverage,
             [(one.on_suite.system.name, str(one.place)) for one in each.entries],
         )
-        for each in sections(found)
+        for each in sections(entries(found))
     ]
     assert told == [
         ("closed", True, "ranked", [("reproduced", "1"), ("audited", "2")]),
@@ -75,7 +79,7 @@ def test_whatever_the_scores_and_the_tiers_no_unverified_system_stands_above_a_v
         entry(f"{tier}-{right[0]}".replace(" ", "-"), right, tier)
         for tier, right in itertools.product(Tier, (LOW, HIGH, [5, 6, 7]))
     ]
-    in_order = [each for section in sections(found) for each in section.entries]
+    in_order = [each for section in sections(entries(found)) for each in section.entries]
     assert len(in_order) == len(found)
     verified = [each.on_suite.tier.is_verified for each in in_order]
     assert verified == sorted(verified, reverse=True)

@@ -12,8 +12,7 @@ pytest.importorskip("plotly")
 from typer.testing import CliRunner
 
 from lgbench.cli import app
-from lgbench.leaderboard.build import data_files
-from lgbench.leaderboard.scored import score_submission
+from lgbench.leaderboard.build import derive_files
 from lgbench.leaderboard.site.build import site_files, write_site
 from lgbench.leaderboard.site.cells import json_script
 from lgbench.leaderboard.site.mistakes import Mistakes
@@ -120,9 +119,9 @@ def test_data_inside_a_page_ends_no_element() -> None:
 
 
 def test_the_downloads_are_the_files_of_the_board(systems: Systems, built: dict[str, bytes]) -> None:
-    scores = [each for submission in systems.submissions for each in score_submission(submission)]
-    for name, text in data_files(systems.submissions, scores).items():
-        assert built[f"data/{name}"] == text.encode()
+    files = derive_files(systems.submissions)
+    for name in ("board.json", "board.schema.json", "cells.csv"):
+        assert built[f"data/{name}"] == files[name].encode()
 
 
 def test_mistakes_are_counted_as_the_results_count_them(systems: Systems, built: dict[str, bytes]) -> None:

@@ -181,15 +181,14 @@ def test_a_board_of_made_up_systems(bench: Bench) -> None:
     sizes = "# s of one core: # kB, # kB packed"
     bench(
         "board",
-        *("--systems", "3", "--seeds", "1", "--distinct", "2"),
+        *("--systems", "2", "--seeds", "1", "--site"),
         prints=[
-            "3 systems made up, 63 runs; peak memory # MB",
-            "scored in # s of one core, # ms a system",
-            "board derived in # s of one core (scoring included): # files, # MB",
-            "README.md # kB, board.json # MB",
+            "2 systems, 42 runs, made up and derived in # s of one core, # ms a system",
+            "their parts of the board: # MB; peak memory # MB",
+            "board put together in # s of one core: # files, # MB",
+            "README.md # kB, board.json # MB, cells.csv # MB; peak memory # MB",
             f"front page of the site in {sizes}; # kB packed with style and scripts",
             f"page of a group in {sizes}",
-            "peak memory # MB",
         ],
     )
 

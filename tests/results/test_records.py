@@ -191,10 +191,19 @@ def test_every_kind_of_record_says_what_it_is(tmp_path: Path) -> None:
             read_record(path, Kind)
 
 
-def test_a_record_of_too_many_values_is_not_even_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (path := tmp_path / "result.json").write_text('{"cells": [' + ",".join(["{}"] * 300_000) + "]}", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (",".join(["{}"] * 300_000), "25,000 values"),
+        ('{"a":' * 12_500 + "1" + "}" * 12_500, "12,500 lists and objects"),
+    ],
+)
+def test_a_record_of_too_many_values_is_not_even_parsed(
+    cells: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path := tmp_path / "result.json").write_text(f'{{"cells": [{cells}]}}', encoding="utf-8")
     monkeypatch.setattr("lgbench.util.records.parse_json", lambda text: pytest.fail("it was parsed"))
-    with pytest.raises(InvalidFileError, match=r"holds more than 25,000 values"):
+    with pytest.raises(InvalidFileError, match=f"holds more than {words}"):
         read_record(path, Result)
 
 

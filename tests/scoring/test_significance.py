@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, permutation_test
 from statsmodels.stats.multitest import multipletests
 
-from lgbench.scoring.significance import _approximate_p, holm, permutation_p
+from lgbench.scoring.significance import _approximate_p, holm, holm_array, permutation_p
 
 FEW = st.lists(st.integers(0, 8).map(lambda right: Fraction(right, 8)), min_size=1, max_size=6)
 ANY = st.lists(st.integers(0, 1024).map(lambda right: Fraction(right, 1024)), min_size=2, max_size=5)
@@ -85,3 +85,8 @@ def test_holm_is_exact_on_fractions() -> None:
         Fraction(1, 2),
     ]
     assert holm(list[Fraction]()) == []
+
+
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.01, 0.05, 1.0]), max_size=30))
+def test_holm_of_an_array_is_holm_of_a_list_to_the_last_digit(p_values: list[float]) -> None:
+    assert holm_array(np.array(p_values, np.float64)).tolist() == holm(p_values)

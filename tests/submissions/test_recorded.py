@@ -157,6 +157,17 @@ def test_hostile_files_are_refused_with_their_path_quickly(system: Path, file: s
     assert time.process_time() - begun < 5
 
 
+def test_records_that_would_fill_the_memory_are_not_read(tmp_path: Path) -> None:
+    for number in range(30):
+        (run := tmp_path / "mine" / f"run-{number}").mkdir(parents=True)
+        (run / "result.json").touch()
+        with (run / "training.json").open("wb") as file:
+            file.truncate(900_000)
+    found = problems(tmp_path / "mine")
+    assert found.pop((".", "")).startswith("has 27,000,000 bytes of results and training records; at most 25,000,000")
+    assert {path for path, _ in found} == {"system.json"}
+
+
 @pytest.mark.parametrize("file", ["declaration.json", f"{RUN}/training.json", f"{RUN}/weights.json"])
 def test_a_link_a_folder_and_a_pipe_are_no_records(system: Path, file: str, tmp_path: Path) -> None:
     for run in system.glob("mini-v1-*"):
@@ -180,6 +191,11 @@ def test_a_link_a_folder_and_a_pipe_are_no_records(system: Path, file: str, tmp_
         ({"tuned_arms": ["transfer", "transfer"]}, "names one twice"),
         ({"tuned_arms": ["open"]}, "Input should be"),
         ({"open_data": "a\u200bb"}, "cannot be seen"),
+        ({"first_seed": 1000}, "first_seed is above 0 exactly where"),
+        ({"same_recipe_as": "other"}, "first_seed is above 0 exactly where"),
+        ({"first_seed": 1001, "same_recipe_as": "other"}, "multiple of 1000"),
+        ({"first_seed": 10000, "same_recipe_as": "other"}, "less than or equal to 9000"),
+        ({"first_seed": 1000, "same_recipe_as": "../other"}, "a system's name is"),
         ({"trials": -1}, "greater than or equal to 0"),
         ({"trials": True}, "integer"),
         ({"more": 1}, "Extra inputs"),
@@ -206,7 +222,8 @@ def test_weights_of_another_hash_than_the_result_names_are_refused(system: Path)
 
 
 def test_options_make_a_declaration() -> None:
-    none = {"trials": None, "selected_on": None, "tuned_arms": None, "tuning_seeds": None, "open_data": None}
+    none = {"trials": None, "selected_on": None, "tuned_arms": None, "tuning_seeds": None}
+    none |= {"open_data": None, "first_seed": None, "same_recipe_as": None}
     assert declared(**none) is None
     assert declared(**none | {"trials": 0}) == Declaration(
         trials=0, selected_on="nothing", tuned_arms=(), tuning_seeds=(), open_data=None
@@ -217,3 +234,42 @@ def test_options_make_a_declaration() -> None:
         declared(**none | {"trials": 3})
     with pytest.raises(LgbenchError, match="trials need tuned_arms and tuning_seeds"):
         declared(**none | {"trials": 3, "selected_on": "transfer_zone"})
+
+
+def with_another_rate(folder: Path) -> None:
+    path = folder / RUN / "training.json"
+    edit(path, lambda record: record["plan"]["settings"].update(learning_rate=0.000321))
+
+
+def itself_a_repetition(folder: Path) -> None:
+    declared_so = DECLARED | {"first_seed": 2000, "same_recipe_as": "again"}
+    (folder / "declaration.json").write_text(json.dumps(declared_so), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("named", "change", "words"),
+    [
+        ("first", lambda folder: None, None),
+        ("again", lambda folder: None, "no other system here is called so"),
+        ("nobody", lambda folder: None, "no other system here is called so"),
+        ("first", with_another_rate, "Seeds of another recipe begin at 0"),
+        ("first", itself_a_repetition, "which has the recipe of another system itself"),
+    ],
+)
+def test_seeds_begin_elsewhere_only_for_a_recipe_that_is_there(
+    named: str, change: Callable[[Path], None], words: str | None, tmp_path: Path
+) -> None:
+    submissions = tmp_path / "submissions"
+    for name, seed in (("first", 0), ("again", 1)):
+        (submissions / name).mkdir(parents=True)
+        run = f"mini-v1-{GROUP}-transfer-seed{seed}"
+        shutil.copytree(SUBMITTED / run, submissions / name / run)
+        shutil.copy(SUBMITTED / "system.json", submissions / name)
+        edit(submissions / name / "system.json", lambda record, name=name: record.update(name=name))  # type: ignore[misc]
+    change(submissions / "first")
+    declared_so = DECLARED | {"first_seed": 1000, "same_recipe_as": named}
+    (submissions / "again" / "declaration.json").write_text(json.dumps(declared_so), encoding="utf-8")
+    found = problems(submissions)
+    told = found.pop(("again/declaration.json", "same_recipe_as"), None)
+    assert words is None if told is None else words is not None and words in told
+    assert {path for path, _ in found} <= {"first/declaration.json"}

@@ -70,6 +70,16 @@ def test_a_system_without_records_is_self_reported_and_closed_and_says_what_it_l
     assert standing_.missing == ("There is no training.json with main_only-0, main_only-1, main_only-2 and 6 more.",)
 
 
+def test_the_seeds_begin_where_the_declaration_says() -> None:
+    moved = DECLARED.model_copy(update={"first_seed": 1000, "same_recipe_as": "other"})
+    system = replace(recorded(seeds=(1000, 1001, 1002)), declaration=moved)
+    assert found(system).tier == Tier.RECORDED
+    assert "1000, 1001, 1002: 3 runs are seeds 0 to 2" in found(recorded(seeds=(1000, 1001, 1002))).missing[0]
+    for seeds in ((0, 1, 2), (1000, 1002, 1003), (999, 1000, 1001)):
+        (told, *_) = found(replace(recorded(seeds=seeds), declaration=moved)).missing
+        assert told.endswith("3 runs are seeds 1000 to 1002.")
+
+
 @pytest.mark.parametrize(
     ("submission", "words"),
     [

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lgbench.data.suites import SUITES
-from lgbench.leaderboard.build import BOARD_FILE, CELLS_FILE, SCHEMA_FILE, data_files
+from lgbench.leaderboard.build import BOARD_FILE, CELLS_FILE, SCHEMA_FILE, BoardFiles
+from lgbench.leaderboard.derive import derive_data
 from lgbench.leaderboard.scored import SuiteScores, score_submission
 from lgbench.leaderboard.site import front, groups, systems
 from lgbench.leaderboard.standings import list_systems
@@ -63,9 +64,9 @@ def site_files(
             yield f"groups/{name}.html", render("group.html", "../", here=name, **groups.group_page(each, group))
     for submission in counted(ordered, report):
         yield from _system(submission, scores[submission.system.name], folder, render)
-    for name, text in data_files(ordered, flat).items():
-        if name in (BOARD_FILE, SCHEMA_FILE, CELLS_FILE):
-            yield f"data/{name}", text.encode()
+    board = BoardFiles(derive_data(each, scores[each.system.name]) for each in ordered)
+    for name in (BOARD_FILE, SCHEMA_FILE, CELLS_FILE):
+        yield f"data/{name}", board[name].encode()
     for name in _ASSETS:
         yield f"assets/{name}", (files(_PACKAGE) / "assets" / name).read_bytes()
     yield "assets/plotly.min.js", (files("plotly") / "package_data" / "plotly.min.js").read_bytes()

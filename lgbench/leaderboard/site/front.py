@@ -10,7 +10,7 @@ from lgbench.data.suites import Suite
 from lgbench.leaderboard.board import explanation, section_heading
 from lgbench.leaderboard.markdown import count_range, horizons, notes, points, short_range
 from lgbench.leaderboard.order import Entry, Section
-from lgbench.leaderboard.rows import asked, seen
+from lgbench.leaderboard.rows import asked, score_name, seen
 from lgbench.leaderboard.scored import SuiteScores
 from lgbench.leaderboard.site.cells import Cell, figure
 from lgbench.leaderboard.standings import Opened, Standings
@@ -60,10 +60,18 @@ def _suite(listed: Standings) -> dict[str, Any]:
     }
 
 
-def _section(number: int, section: Section, suite: Suite) -> dict[str, Any]:
+def _section(number: int, section: Section[Entry], suite: Suite) -> dict[str, Any]:
     rows = [_row(order, entry, suite) for order, entry in enumerate(section.entries)]
-    score = "mean group score" if section.coverage == "fewer_groups" else "transfer score"
-    columns = (score, "mean of domains", "transfer gain", "control gain", "seen", "success rate", "seeds", "parameters")
+    columns = (
+        score_name(section.coverage),
+        "mean of domains",
+        "transfer gain",
+        "control gain",
+        "seen",
+        "success rate",
+        "seeds",
+        "parameters",
+    )
     place = [("#", _TEXT)] if section.coverage == "ranked" else []
     shown = "".join(cell.value + cell.interval for row in rows for cell in row["figures"])
     return {

@@ -43,7 +43,7 @@ from lgbench.util.counting import CountReport, no_report
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
 from lgbench.util.processes import CountingPool, count_one
-from lgbench.util.records import InvalidFileError, read_record
+from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_record
 
 _Record = TypeVar("_Record", bound=BaseModel)
 _WithAudits = tuple[Path, tuple[AuditRecord, ...]]
@@ -353,7 +353,8 @@ class _Checker:
         """Check the runs of a system, up to the tenth that has problems."""
         if len(folders) > MAX_RUNS:
             self.report.add(system, "", f"has {len(folders):,} runs. At most {MAX_RUNS:,} are allowed.")
-        size = sum(map(_size, (run / name for run in folders for name in (RESULT_FILE, RECORD))))
+        sizes_of_files = (_size(run / name) for run in folders for name in (RESULT_FILE, RECORD))
+        size = sum(each for each in sizes_of_files if each <= MAX_RECORD_BYTES)  # a larger one is not read
         if size > MAX_RECORDS_BYTES:
             sizes = f"{size:,} bytes of results and training records; at most {MAX_RECORDS_BYTES:,} are allowed"
             self.report.add(system, "", f"has {sizes}. No run was checked.")

@@ -92,11 +92,19 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded_after(*arguments) == set()
 
 
+def copy_one_group(folder: Path) -> None:
+    """Submissions that are soon read: one system with its runs in one group."""
+    system = SUBMISSIONS / "reference-nope"
+    for run in system.glob("mini-v1-copy-mqar-*"):
+        shutil.copytree(run, folder / system.name / run.name)
+    shutil.copy(system / "system.json", folder / system.name)
+
+
 @pytest.mark.parametrize(
     "arguments", [["eval", "oracle", "--limit", "1", "--output", "run"], ["validate"], ["leaderboard", "build"]]
 )
 def test_what_comes_with_extras_is_left_alone(arguments: list[str], tmp_path: Path) -> None:
-    shutil.copytree(SUBMISSIONS, tmp_path / "submissions")
+    copy_one_group(tmp_path / "submissions")
     assert not loaded_after(*arguments, folder=tmp_path) & OF_EXTRAS
     assert (tmp_path / "run" / "result.json").exists() == (arguments[0] == "eval")
     assert (tmp_path / "leaderboard").exists() == (arguments[0] == "leaderboard")
@@ -119,7 +127,7 @@ def test_a_result_loads_pandas_for_its_frame_alone() -> None:
 
 
 def test_scipy_is_loaded_where_a_statistic_is_needed_alone(tmp_path: Path) -> None:
-    shutil.copytree(SUBMISSIONS, tmp_path / "submissions")
+    copy_one_group(tmp_path / "submissions")
     runs = sorted(str(path) for path in SUBMISSIONS.glob("reference-rope/*copy-mqar*"))
     without = (
         ["eval", "oracle", "--limit", "1", "--output", "run"],
@@ -130,7 +138,7 @@ def test_scipy_is_loaded_where_a_statistic_is_needed_alone(tmp_path: Path) -> No
     )
     for arguments in without:
         assert "scipy" not in loaded_after(*arguments, folder=tmp_path), arguments
-    for arguments in (["compare", *runs], ["validate"], ["leaderboard", "build"]):
+    for arguments in (["compare", *runs], ["validate"], ["leaderboard", "build", "--full"]):
         assert "scipy" in loaded_after(*arguments, folder=tmp_path), arguments
 
 

@@ -1,5 +1,6 @@
 """The packed training step against the plain one, whose forward defines the model."""
 
+import functools
 import itertools
 
 import pytest
@@ -33,6 +34,7 @@ def module_of(settings: TrainingSettings) -> Transformer:
     return module
 
 
+@functools.cache
 def batch_of(chunks: int, size: int = 20, group: str = "capitalize-reverse") -> Batch:
     return next(batches(MINI, MINI.group(group).mixture("transfer").parts, size=size, chunks=chunks))
 

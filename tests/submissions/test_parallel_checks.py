@@ -55,7 +55,7 @@ def test_a_process_that_is_killed_is_told(submissions: Path, monkeypatch: pytest
         check([several(submissions)], jobs=2)
 
 
-def _exit(system: Path, audits: object, *, kept: object, reduce: object) -> None:
+def _exit(system: object, *, kept: object, reduce: object) -> None:
     import os
 
     os._exit(1)

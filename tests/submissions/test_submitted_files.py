@@ -12,10 +12,11 @@ import pytest
 
 from lgbench.data.tasks import get_task
 from lgbench.evaluation.evaluator import evaluate
-from lgbench.models.builtin import Echo
 from lgbench.submissions.checking import check, read_submissions
+from lgbench.submissions.copies import Repeats
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import TEMPORARY, owned_folder
+from tests.made_up import make_result
 from tests.submitted import OTHER_SEED, RUN, Change, RightUpTo, edit, problems
 
 
@@ -382,13 +383,20 @@ def test_one_run_under_two_groups_with_the_same_cells(system: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_model_may_be_asked_two_suites(system: Path) -> None:
-    weights = {"kind": "hf", "source_sha256": ["a" * 64]}
+def test_one_model_may_be_asked_two_suites() -> None:
+    asked = make_result(lambda cell: cell.length)
+    weights = asked.system.model_copy(update={"kind": "hf", "source_sha256": ("a" * 64,)})
+    repeats = Repeats()
+    found = {}
     for suite, seed in (("mini-v1", 0), ("standard-v1", 0), ("standard-v1", 1)):
-        folder = system / f"{suite}-{seed}"
-        evaluate(Echo(), suite=suite, seed=seed, output=folder)
-        edit(folder / "result.json", lambda result: result["system"].update(weights, model="hf:a/b"))
-    assert set(problems(system)) == {("standard-v1-1/result.json", "system.source_sha256")}
+        replies = f"{suite}{seed}".encode().hex().ljust(64, "0")
+        fields = {"suite": suite, "seed": seed, "system": weights, "replies_sha256": replies}
+        found[suite, seed] = repeats.problem(f"{suite}-{seed}", asked.model_copy(update=fields))
+    assert {key: problem and problem.field for key, problem in found.items()} == {
+        ("mini-v1", 0): None,
+        ("standard-v1", 0): None,
+        ("standard-v1", 1): "system.source_sha256",
+    }
 
 
 def test_two_seeds_that_are_right_throughout_are_not_suspicious(system: Path) -> None:

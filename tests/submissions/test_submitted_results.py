@@ -193,11 +193,22 @@ def test_a_partial_and_limited_run_that_re_scores(system: Path) -> None:
         (b'{"suite": "mini-v1", "suite": "standard-v1"}', "the key 'suite' is repeated"),
         (b'{"seed": NaN}', "NaN is not a JSON number"),
         (b'{"seed": "\xff"}', "byte 10 is not UTF-8"),
-        (b"[" * 90_000, "nested too deeply"),
-        (b'{"a":' * 15_000, "nested too deeply"),
+        (b"[" * 1_200, "nested too deeply"),
+        (b'{"a":' * 1_200, "nested too deeply"),
+        (b"[" * 90_000, "lists and objects: no such record has so many"),
         (b" " * (MAX_RECORD_BYTES + 1), "too large: 1,000,001 bytes"),
     ],
-    ids=["empty", "truncated", "repeated key", "NaN", "not UTF-8", "deep list", "deep object", "too large"],
+    ids=[
+        "empty",
+        "truncated",
+        "repeated key",
+        "NaN",
+        "not UTF-8",
+        "deep list",
+        "deep object",
+        "many lists",
+        "too large",
+    ],
 )
 @pytest.mark.parametrize("file", [f"{RUN}/result.json", "system.json"])
 def test_a_file_that_is_no_strict_json(system: Path, file: str, content: bytes, said: str) -> None:

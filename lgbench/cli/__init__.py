@@ -47,9 +47,9 @@ PANELS = {
         "analyze": "Look into a model, and at what goes wrong in its replies.",
     },
     "Results": {
-        "show": "Print finished runs: a single one in full, several in a line each.",
+        "show": "Print finished runs: a single run in full, several runs in one line each.",
         "errors": "Print wrong replies, each with its prompt, its target and the first place where it is wrong.",
-        "compare": "Compare systems, and say whether one is better; of a single system, its arms. Runs are re-scored.",
+        "compare": "Compare systems and say whether one is better, or compare the arms of one. Runs are re-scored.",
         "plot": "Draw curves by length, training step or pretraining step, or the generalization gap of a sweep.",
         "rescore": "Regenerate the data, rebuild every reply, and recompute every count of results.",
         "export": "Write checkpoints, the suite and results in other forms.",
@@ -57,8 +57,7 @@ PANELS = {
     "Leaderboard": {
         "submit": "Check results, copy them to submissions/NAME/, and print the Git steps of a pull request.",
         "validate": (
-            "Check submissions and re-score every run. "
-            "All problems of all files are told; with any, the exit status is 1."
+            "Check submissions and re-score every run. Lists every problem; if there is any, the exit status is 1."
         ),
         "audit": "Have a system's weights answer fresh examples, and write the outcome to audits/. For maintainers.",
         "leaderboard": "Derive the leaderboard from the submissions.",

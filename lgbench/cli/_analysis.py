@@ -26,14 +26,18 @@ Output = Annotated[
         "--output", "-o", metavar="DIR", help="Write the record, tables and pictures here.", show_default="none"
     ),
 ]
-Checkpoint = Annotated[str, typer.Argument(metavar="MODEL", help="A run's folder, a checkpoint, or as tiny:transfer.")]
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run's folder, a checkpoint, or a bundled model such as tiny:transfer.")
+]
 AnyModel = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A run's folder, a checkpoint, as tiny:transfer, or hf:PATH_OR_ID."),
+    typer.Argument(
+        metavar="MODEL", help="A run's folder, a checkpoint, a bundled model such as tiny:transfer, or hf:PATH_OR_ID."
+    ),
 ]
 OfGroup = Annotated[
     str | None,
-    typer.Option("--group", help="Of hf:..., the group whose tasks it knows.", show_default="none"),
+    typer.Option("--group", help="For hf:..., the group whose tasks to use.", show_default="none"),
 ]
 AnalysisJson = Annotated[
     bool, typer.Option("--json", help="Print the record of the analysis as JSON on stdout, and nothing else.")

@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     from lgbench.experiments.loading import Loaded
     from lgbench.experiments.monitor import Monitor
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, with an estimate of the time, and end.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, with an estimate of the time, and exit.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else.")]
 Index = Annotated[
-    int | None, typer.Option("--index", min=0, metavar="I", help="With --of: only every N-th run, from number I on.")
+    int | None,
+    typer.Option("--index", min=0, metavar="I", help="With --of: only every N-th run, starting at number I."),
 ]
-Of = Annotated[int | None, typer.Option("--of", min=1, metavar="N", help="How many equal commands share the runs.")]
+Of = Annotated[
+    int | None,
+    typer.Option("--of", min=1, metavar="N", help="Share the runs among N such commands, each with another --index."),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

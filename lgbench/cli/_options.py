@@ -22,7 +22,9 @@ SuiteName = Annotated[
 ]
 DraftName = Annotated[
     str | None,
-    typer.Option("--suite", metavar="FILE.py:ATTRIBUTE", help="The draft suite that they are of.", show_default="none"),
+    typer.Option(
+        "--suite", metavar="FILE.py:ATTRIBUTE", help="The draft suite of the runs or the model.", show_default="none"
+    ),
 ]
 Preset = Annotated[
     str, typer.Option("--preset", metavar="NAME", help="Hyperparameters to start from: tuned, mini or paper.")
@@ -37,7 +39,7 @@ Build = Annotated[
     typer.Option(
         "--model",
         metavar="FILE.py:BUILD",
-        help="A function from the vocabulary's size to a torch.nn.Module.",
+        help="A function that takes the vocabulary's size and returns a torch.nn.Module.",
         show_default="the reference model",
     ),
 ]
@@ -52,7 +54,7 @@ StartParts = Annotated[
     typer.Option(
         "--start-parts",
         metavar="GLOB",
-        help="Only from parameters with such names, as in 'blocks.*.attention.*'; may be repeated.",
+        help="Load only parameters with matching names, as in 'blocks.*.attention.*'; may be repeated.",
         show_default="all",
     ),
 ]
@@ -61,7 +63,7 @@ Hooks = Annotated[
     typer.Option(
         "--hook",
         metavar="NAME",
-        help="Call a hook while it trains: keep-points, stop-when, tensorboard, or FILE.py:CLASS; may be repeated.",
+        help="Call a hook during training: keep-points, stop-when, tensorboard, or FILE.py:CLASS; may be repeated.",
     ),
 ]
 HookOptions = Annotated[
@@ -73,7 +75,7 @@ MethodName = Annotated[
     typer.Option(
         "--method",
         metavar="NAME",
-        help="Change the training by a method: one of `lgbench methods`, or FILE.py:CLASS.",
+        help="Change the training with a method: one of `lgbench methods`, or FILE.py:CLASS.",
         show_default="none",
     ),
 ]
@@ -89,22 +91,24 @@ RunFolder = Annotated[
 RunsFolder = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FOLDER", help="The folder of the runs' folders.", show_default="one in runs/"
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="The folder in which each run gets a folder.",
+        show_default="one in runs/",
     ),
 ]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train seeds 0 to SEEDS - 1.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume the run in --output.")]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet", "-q", help="Show no progress, no hints, and no summary of what is left in files or went well."
-    ),
+    typer.Option("--quiet", "-q", help="Show no progress, no hints, and no summary of files written or checks passed."),
 ]
 ModelOptions = Annotated[
     list[str] | None,
     typer.Option("--model-option", metavar="KEY=VALUE", help="An option for the model; may be repeated."),
 ]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each with its share of the cores.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Number of runs at a time, each with its share of the cores.")]
 Executor = Annotated[
     str,
     typer.Option(
@@ -113,7 +117,7 @@ Executor = Annotated[
 ]
 Cores = Annotated[
     int | None,
-    typer.Option("--cores", min=1, metavar="N", help="Cores of each run.", show_default="an equal share; on Ray 1"),
+    typer.Option("--cores", min=1, metavar="N", help="Cores for each run.", show_default="an equal share; on Ray 1"),
 ]
 _LISTED = "or several joined by commas; may be repeated."
 Groups = Annotated[
@@ -149,7 +153,7 @@ ComparedArm = Annotated[
 AsMarkdown = Annotated[
     bool, typer.Option("--markdown", help="Print the tables as Markdown on stdout, and nothing else.")
 ]
-AllJson = Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout, and nothing else.")]
+AllJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV on stdout, and nothing else.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout, and nothing else.")]
 

@@ -46,7 +46,7 @@ app = App(help="Look into a model, and at what goes wrong in its replies.", no_a
 
 @app.command()
 def errors(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders to search for finished runs.")],
     task: Tasks = None,
     length: Lengths = None,
     output: Output = None,
@@ -367,17 +367,17 @@ def superposition(
         list[str] | None,
         typer.Option(
             metavar="A,B,SUM",
-            help="Of hf:..., a mixture: the shares of the three tasks' examples; may be repeated.",
+            help="For hf:..., a mixture: the shares of the examples of three tasks; may be repeated.",
             show_default="each alone, and equal",
         ),
     ] = None,
     demonstrations: Annotated[
-        int | None, typer.Option(min=2, help="Of hf:..., examples of a prompt.", show_default="60")
+        int | None, typer.Option(min=2, help="For hf:..., the number of examples in a prompt.", show_default="60")
     ] = None,
     examples: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Examples of each length, or prompts of each mixture.", show_default="128; of hf:... 100"
+            min=2, help="Examples for each length, or prompts for each mixture.", show_default="128; for hf:... 100"
         ),
     ] = None,
     output: Output = None,
@@ -387,7 +387,7 @@ def superposition(
     model_option: ModelOptions = None,
     suite: DraftName = None,
 ) -> None:
-    """Mix the tag of the main task with another's, or of hf:... the examples of three tasks; which answers come out?"""
+    """Measure the answers to a mixture of two task tags or, for hf:..., of examples of three tasks in the prompt."""
     require_extra("torch", purpose="`lgbench analyze superposition`")
     if output is not None:
         require_extra("plot", purpose="A picture")
@@ -464,8 +464,10 @@ def _prompted_superposition(
 
 @app.command(name="in-context")
 def in_context(
-    family: Annotated[str, typer.Argument(metavar="FAMILY", help="fields, copy or shift.")] = "fields",
-    trained: Annotated[int, typer.Option(min=2, max=1000, help="Demonstrations of a row in training.")] = 10,
+    family: Annotated[
+        str, typer.Argument(metavar="FAMILY", help="The family of tasks: fields, copy or shift.")
+    ] = "fields",
+    trained: Annotated[int, typer.Option(min=2, max=1000, help="Demonstrations in each row of training.")] = 10,
     value: Annotated[
         list[str] | None,
         typer.Option("--values", metavar="A,B", help="The two hidden values to mix.", show_default="the family's"),
@@ -474,20 +476,22 @@ def in_context(
         list[str] | None,
         typer.Option(
             metavar="N",
-            help="Of a prompt, or several joined by commas; may be repeated.",
+            help="Demonstrations in a prompt, or several numbers joined by commas; may be repeated.",
             show_default="as trained, and twice as many",
         ),
     ] = None,
-    prompts: Annotated[int, typer.Option(min=2, help="Prompts of each mixture.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights and the rows.")] = 0,
+    prompts: Annotated[int, typer.Option(min=2, help="Prompts for each mixture.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights and the rows.")] = 0,
     change: Changes = None,
     output: Output = None,
     device: Device = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained and asked, and end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be trained and asked, and exit.")
+    ] = False,
     as_json: AnalysisJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a small model on one hidden task a prompt, and ask it with demonstrations of two. Rerun to resume."""
+    """Train a small model on prompts with one hidden task each, then test it on mixtures of two. Rerun to resume."""
     require_extra("torch", purpose="`lgbench analyze in-context`")
     if output is not None:
         require_extra("plot", purpose="A picture")

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def command(
     folders: Annotated[
         list[str],
-        typer.Argument(metavar="DIR", help="Folders of finished runs, searched; NAME=DIR says what system it is."),
+        typer.Argument(metavar="DIR", help="Folders to search for finished runs; NAME=DIR names the system."),
     ],
     baseline: Baseline = None,
     arm: ComparedArm = None,
-    lengths: Annotated[bool, typer.Option("--lengths", help="As CSV, a row for each length.")] = False,
+    lengths: Annotated[bool, typer.Option("--lengths", help="With --csv: a row for each length.")] = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print the comparison as CSV on stdout, and nothing else.")
     ] = False,
@@ -37,7 +37,7 @@ def command(
     quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
-    """Compare systems, and say whether one is better; of a single system, its arms. Runs are re-scored.
+    """Compare systems and say whether one is better, or compare the arms of one. Runs are re-scored.
 
     "Is mine better than RoPE?" is `lgbench compare runs/mine --baseline reference-rope`.
     """

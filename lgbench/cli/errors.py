@@ -26,7 +26,7 @@ _PAGE_SIZE = 10
 
 def command(
     context: typer.Context,
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders to search for finished runs.")],
     task: Tasks = None,
     length: Lengths = None,
     mistake: Annotated[

@@ -56,7 +56,7 @@ def command(
     suite: SuiteName = "mini-v1",
     group: Annotated[
         list[str] | None,
-        typer.Option(help="A group, or several joined by commas; a trained arm takes one.", show_default="all"),
+        typer.Option(help="A group, or several joined by commas; a trained arm takes exactly one.", show_default="all"),
     ] = None,
     task: Tasks = None,
     length: Lengths = None,
@@ -66,12 +66,15 @@ def command(
     ] = "open",
     seed: Annotated[int | None, typer.Option(help="The model's training seed, recorded in the result.")] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Evaluate N examples a cell, drawn by a fixed key. Not submittable.")
+        int | None, typer.Option(help="Evaluate only N examples of each cell, always the same. Not for submission.")
     ] = None,
-    batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Prompts in one call of the model.")] = "auto",
+    batch_size: Annotated[
+        str, typer.Option(metavar="auto|N", help="Number of prompts in one call of the model.")
+    ] = "auto",
     model_option: ModelOptions = None,
     shots: Annotated[
-        int | None, typer.Option(help="Worked examples in a prompt, for hf: and api:. The same as the model option.")
+        int | None,
+        typer.Option(help="Number of worked examples in a prompt, for hf: and api: models. Also a model option."),
     ] = None,
     output: RunFolder = None,
     resume: Resume = False,
@@ -82,7 +85,7 @@ def command(
             "--jobs",
             min=1,
             metavar="N",
-            help="Processes that hold the model and are asked at a time.",
+            help="Number of processes that each hold the model and evaluate at the same time.",
             show_default="1; on Ray all",
         ),
     ] = None,

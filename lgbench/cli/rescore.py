@@ -14,7 +14,7 @@ from lgbench.util.errors import LgbenchError
 
 
 def command(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders to search for finished runs.")],
     as_json: AllJson = False,
     quiet: Quiet = False,
     suite: DraftName = None,

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def command(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders to search for finished runs.")],
     full: Annotated[
-        bool, typer.Option("--full", help="Print the tables of each run, as of a single one.", show_default=False)
+        bool, typer.Option("--full", help="Print the full tables of each run, as for a single one.", show_default=False)
     ] = False,
     lengths: Annotated[
-        bool, typer.Option("--lengths", help="Print the accuracy at every length too; as data, a row for each.")
+        bool, typer.Option("--lengths", help="Also print the accuracy at every length; as data, a row for each length.")
     ] = False,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
@@ -39,9 +39,9 @@ def command(
     quiet: Quiet = False,
     suite: DraftName = None,
 ) -> None:
-    """Print finished runs: a single one in full, several in a line each.
+    """Print finished runs: a single run in full, several runs in one line each.
 
-    As data, a row is a run, and with --lengths a task of a run at a length.
+    As CSV, JSON or parquet, each row is a run, or with --lengths a task of a run at one length.
     """
     one_form(csv=as_csv, json=as_json, parquet=parquet is not None)
     if parquet is not None:

@@ -15,7 +15,7 @@ from lgbench.util.text import LONGEST_PATH, plain
 
 
 def command(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of finished runs; searched.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders to search for finished runs.")],
     name: Annotated[str, typer.Option(help="The system, like my-system: lower-case letters, digits and hyphens.")],
     description: Annotated[str | None, typer.Option(help="What it is, in one line.")] = None,
     authors: Annotated[list[str] | None, typer.Option(help="Who made it; may be repeated.")] = None,

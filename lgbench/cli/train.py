@@ -46,7 +46,7 @@ def command(
     group: GroupName,
     arm: ArmName,
     suite: SuiteName = "mini-v1",
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the model's initial weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the model's initial weights.")] = 0,
     preset: Preset = "tuned",
     change: Changes = None,
     model: Build = None,

@@ -42,7 +42,7 @@ def command(
     as_json: AllJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check submissions and re-score every run. All problems of all files are told; with any, the exit status is 1."""
+    """Check submissions and re-score every run. Lists every problem; if there is any, the exit status is 1."""
     from lgbench.cli._console import say
     from lgbench.cli._progress import counting
     from lgbench.submissions.checking import check

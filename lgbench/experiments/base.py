@@ -236,7 +236,7 @@ class ArmExperiment(SuiteExperiment):
     model: Annotated[
         str | None,
         Option(
-            "A function from the vocabulary's size to a torch.nn.Module.",
+            "A function that takes the vocabulary's size and returns a torch.nn.Module.",
             metavar="FILE.py:BUILD",
             shown="the reference model",
         ),
@@ -248,7 +248,9 @@ class ArmExperiment(SuiteExperiment):
     method: Annotated[
         str | None,
         Option(
-            "Change the training by a method: one of `lgbench methods`, or FILE.py:CLASS.", metavar="NAME", shown="none"
+            "Change the training with a method: one of `lgbench methods`, or FILE.py:CLASS.",
+            metavar="NAME",
+            shown="none",
         ),
     ] = None
     method_option: Annotated[
@@ -262,7 +264,7 @@ class ArmExperiment(SuiteExperiment):
     start_parts: Annotated[
         tuple[str, ...],
         Option(
-            "Only from parameters with such names, as in 'blocks.*.attention.*'; may be repeated.",
+            "Load only parameters with matching names, as in 'blocks.*.attention.*'; may be repeated.",
             metavar="GLOB",
             flag="--start-parts",
             shown="all",

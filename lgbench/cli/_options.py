@@ -23,7 +23,10 @@ SuiteName = Annotated[
 DraftName = Annotated[
     str | None,
     typer.Option(
-        "--suite", metavar="FILE.py:ATTRIBUTE", help="The draft suite of the runs or the model.", show_default="none"
+        "--suite",
+        metavar="FILE.py:ATTRIBUTE",
+        help="The draft suite that the runs or the model belong to.",
+        show_default="none",
     ),
 ]
 Preset = Annotated[

@@ -248,3 +248,28 @@ def test_the_page_says_what_each_arm_read() -> None:
                 continue
             record = read_training_record(folder)
             assert told == f"{record.tokens / 1e6:.1f} / {record.target_tokens / 1e6:.1f}"
+
+
+def test_studies_say_when_the_auxiliaries_of_tuned_were_mastered() -> None:
+    pytest.importorskip("torch")
+    from lgbench.experiments.halving import see
+    from lgbench.training.record import read_training_record
+
+    text = (ROOT / "studies" / "README.md").read_text("utf-8")
+    section = text[text.index("### The preset with five seeds") :]
+    group, lists = "", 0
+    for name, arm, told, mastered in re.findall(
+        r"^\| (?:`([\w-]+)`)? ?\| `(\w+)` \| ([^|]+) \| ([\d, ]*?) ?\|$", section, flags=re.MULTILINE
+    ):
+        group, lists = name or group, lists + 1
+        folders = [ROOT / "submissions" / "reference-tuned" / f"mini-v1-{group}-{arm}-seed{seed}" for seed in range(5)]
+        results = [read_record(folder / "result.json", Result) for folder in folders]
+        main = load_suite("mini-v1").group(group).main
+        shares = [zone_accuracy(result, main, "in_distribution") for result in results]
+        shown = [f"{100 * float(share or 0):.1f}".removesuffix(".0") for share in shares]
+        assert told in (", ".join(shown), "100 in each")
+        assert told != "100 in each" or set(shown) == {"100"}
+        records = [read_training_record(folder) for folder in folders]
+        seen = [see(record, until=record.plan.settings.steps).mastered for record in records]
+        assert mastered == ", ".join(f"{100 * float(each):.0f}" for each in seen if each is not None)
+    assert lists == 8

@@ -68,7 +68,9 @@ def test_every_committed_record_has_the_tokens_of_its_stream() -> None:
     exact = 0
     for path in sorted(ROOT.glob("submissions/*/*/training.json")):
         record = TrainingRecord.model_validate_json(path.read_text("utf-8"))
-        span = stream_tokens(load_suite("mini-v1"), record.plan.mixture.parts, record.steps_done * 64)
+        span = stream_tokens(
+            load_suite("mini-v1"), record.plan.mixture.parts, record.steps_done * record.plan.settings.batch
+        )
         assert span is not None
         assert span.least.tokens <= record.tokens <= span.most.tokens, path
         assert span.least.target_tokens <= record.target_tokens <= span.most.target_tokens, path

@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -30,6 +30,7 @@ SYSTEMS = st.lists(
 ).map(lambda all_groups: [system(*groups) for groups in all_groups])
 
 
+@settings(max_examples=30)  # statsmodels collects garbage in every call, which takes long in a large process
 @given(SYSTEMS)
 def test_two_systems_are_told_apart_by_their_own_test_corrected_over_pairs(scores: list[Estimate]) -> None:
     scores = sorted(scores, key=lambda score: -score.value)

@@ -10,7 +10,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm, permutation_test
@@ -73,6 +73,7 @@ def test_many_seeds_have_the_normal_approximation_of_the_same_distribution() -> 
     assert permutation_p([Fraction(1)] * 100, [Fraction(1)] * 100) == 1
 
 
+@settings(max_examples=30)  # statsmodels collects garbage in every call, which takes long in a large process
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holms_correction_is_that_of_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())

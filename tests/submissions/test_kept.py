@@ -123,7 +123,20 @@ def test_nothing_of_another_version_is_used_and_it_is_removed(
     assert len(entries(tmp_path / "cache")) == 2
 
 
-def test_the_digest_of_the_code_covers_every_line_that_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+CODE = {"evaluation/rescoring.py", "data/cells.py", "submissions/likeness.py", "data/tasks/mazes.py"}
+PACKAGE = {"leaderboard/pages.py", "scoring/estimates.py", "training/token_counts.py", "models/builtin.py"}
+
+
+@pytest.mark.parametrize(
+    ("digest", "expected", "locks"),
+    [
+        ("code_digest", CODE, "data/locks/"),
+        ("package_digest", {f"lgbench/{name}" for name in PACKAGE}, "lgbench/data/locks/"),
+    ],
+)
+def test_a_digest_covers_every_line_that_decides(
+    digest: str, expected: set[str], locks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[str] = []
     original = kept_module._add
 
@@ -132,9 +145,9 @@ def test_the_digest_of_the_code_covers_every_line_that_decides(monkeypatch: pyte
         original(digest, place, name)
 
     monkeypatch.setattr(kept_module, "_add", spy)
-    kept_module.code_digest.__wrapped__()
-    assert {"evaluation/rescoring.py", "data/cells.py", "submissions/likeness.py", "data/tasks/mazes.py"} <= {*read}
-    assert any(name.startswith("data/locks/") for name in read)
+    getattr(kept_module, digest).__wrapped__()
+    assert expected <= {*read}
+    assert any(name.startswith(locks) for name in read)
 
 
 def test_where_nothing_can_be_kept_all_is_scored(submissions: Path, tmp_path: Path) -> None:

@@ -139,17 +139,3 @@ def test_no_other_entry_is_used(
     monkeypatch.undo()
     if damage == "another version":
         assert not entry.exists(), "entries of another version are removed"
-
-
-def test_the_digest_of_the_package_covers_pages_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    original = kept_module._add
-
-    def spy(digest, place, name):  # type: ignore[no-untyped-def]
-        read.extend(f"{name}/{each.name}" for each in place.iterdir() if each.is_file())
-        original(digest, place, name)
-
-    monkeypatch.setattr(kept_module, "_add", spy)
-    kept_module.package_digest.__wrapped__()
-    expected = {"leaderboard/pages.py", "scoring/estimates.py", "training/token_counts.py", "models/builtin.py"}
-    assert {f"lgbench/{name}" for name in expected} <= {*read}

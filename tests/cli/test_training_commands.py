@@ -28,7 +28,7 @@ TINY = ROOT / "lgbench" / "checkpoints" / "tiny"
 MINI = load_suite("mini-v1")
 SMALL = [
     part
-    for change in ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=4", "evaluate_every=2")
+    for change in ("layers=1", "heads=2", "width=8", "hidden=8", "batch=64", "steps=4", "evaluate_every=2")
     for part in ("--set", change)
 ]
 SHORT = SMALL[8:]  # for a user's module, whose shape is its own

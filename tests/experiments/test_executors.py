@@ -132,7 +132,7 @@ def test_equal_commands_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_command_that_is_killed_leaves_its_run_to_an_equal_one(tmp_path: Path) -> None:
-    changes = [*SHORT, "--set", "steps=200", "--seeds", "1", "--output", str(tmp_path / "a")]
+    changes = [*SHORT, "--set=steps=200", "--set=evaluate_every=50", "--seeds", "1", "--output", str(tmp_path / "a")]
     command = [sys.executable, "-m", "lgbench", "ablate", STRINGS.name, *changes]
     killed = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -218,7 +218,7 @@ TINY = """
 from typing import ClassVar
 from studies.heads import CONDITIONS, CONTRASTS, Heads
 class Tiny(Heads):
-    changes: ClassVar = ("layers=1", "width=8", "hidden=8", "batch=16", "steps=20", "learning_rate=1e-2")
+    changes: ClassVar = ("layers=1", "width=8", "hidden=8", "batch=64", "steps=20", "learning_rate=1e-2")
     groups: ClassVar = ("copy-mqar",)
     conditions: ClassVar = {name: CONDITIONS[name] for name in ("2x32", "8x32")}
     seeds: ClassVar = (0,)

@@ -38,7 +38,7 @@ from tests.tiny_training import tiny_plan
 
 MINI = load_suite("mini-v1")
 ARMS = ("main_only", "transfer", "control")
-TINY = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "evaluate_every=1", "precision=float32")
+TINY = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=64", "steps=2", "evaluate_every=1", "precision=float32")
 
 
 REPRODUCE = Loaded.of(Reproduce())

@@ -288,7 +288,7 @@ def test_retrain_refuses_what_does_not_fit(
 
 def test_a_users_module_is_run_only_as_the_user_names_it(lgbench: Shell) -> None:
     (file := Path("mine.py")).write_text(MODULE, encoding="utf-8")
-    short = ["--set", "steps=4", "--set", "evaluate_every=2", "--set", "batch=4", "--quiet"]
+    short = ["--set", "steps=4", "--set", "evaluate_every=2", "--set", "batch=64", "--quiet"]
     assert lgbench("train", "copy-mqar", "main_only", *short, "--model", "mine.py:build", "--output", "a").status == 0
     refused = lgbench("retrain", "a")
     assert refused.status == 1

@@ -146,7 +146,7 @@ from typing import ClassVar
 from studies.sharing import Sharing
 class Tiny(Sharing):
     preset: ClassVar[str] = "mini"
-    changes: ClassVar = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=16", "steps=20", "learning_rate=1e-2")
+    changes: ClassVar = ("layers=1", "heads=2", "width=8", "hidden=8", "batch=64", "steps=20", "learning_rate=1e-2")
     groups: ClassVar = ("copy-mqar",)
     seeds: ClassVar = (0,)
 """

@@ -27,7 +27,7 @@ from studies.strings import Strings
 
 MINI = load_suite("mini-v1")
 STUDIES = Path(__file__).parents[2] / "studies"
-SMALL = ("layers=1", "heads=1", "width=8", "hidden=8", "batch=4")
+SMALL = ("layers=1", "heads=1", "width=8", "hidden=8", "batch=64")
 
 
 class Small(TuningStudy):

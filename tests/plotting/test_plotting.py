@@ -256,7 +256,7 @@ def test_a_picture_goes_into_a_pipe(tmp_path: Path) -> None:
 
 
 def test_a_sweep_trains_to_its_own_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changes = ["layers=1", "heads=2", "width=8", "hidden=8", "batch=4", "steps=2", "precision=float32"]
+    changes = ["layers=1", "heads=2", "width=8", "hidden=8", "batch=64", "steps=2", "precision=float32"]
     runs = sweep(tmp_path, [2, 4], [6], changes=changes, seeds=2)
     assert [(run.folder.name, read_lengths(run.plan.mixture.parts)) for run in runs] == [
         ("main2-aux6-seed0", {"string_copy": 2, "mqar": 6}),

@@ -32,7 +32,7 @@ from lgbench.util.errors import LgbenchError, ModelError
 from tests.tiny_training import MINI, tiny_plan
 from tests.training.test_hooks import assert_same_weights
 
-PLAN = tiny_plan("steps=23")
+PLAN = tiny_plan("steps=23", "batch=8")
 PASSING = Passing(size=8, chunks=2)
 HALF, QUARTER = Fraction(1, 2), Fraction(1, 4)
 SHORT = (Part("capitalize_reverse", 4, HALF), Part("reverse", 4, HALF))

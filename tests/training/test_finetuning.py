@@ -53,7 +53,7 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finetune(folder: Path, output: Path, *options: str, group: str = "capitalize-reverse") -> str:
     """The template that the command prints; the run is in a folder of its own below `output`."""
     command = [sys.executable, "-m", "lgbench", "finetune", f"hf:{folder}", group, "main_only", "--output", str(output)]
-    settings = ("batch=16", "learning_rate=1e-2", "evaluate_every=4")
+    settings = ("batch=64", "learning_rate=1e-2", "evaluate_every=4")
     command += [text for setting in settings for text in ("--set", setting)]
     done = subprocess.run([*command, *options], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_the_written_folder_replies_as_the_trained_module_did(folder: Path, tmp_path: Path) -> None:
-    template = finetune(folder, tmp_path / "run", "--set", "steps=40")
+    template = finetune(folder, tmp_path / "run", "--set", "steps=40", "--set", "evaluate_every=20")
     assert template == "<s><{task}>{prompt}"
     run = tmp_path / "run" / RUN
     curve = json.loads((run / "training.json").read_text("utf-8"))["curve"]
@@ -98,7 +98,7 @@ from lgbench.cli import main
 from lgbench.training import trainer
 save = trainer.save_state
 trainer.save_state = lambda *arguments: (save(*arguments), os._exit(9))
-changes = ["batch=16", "learning_rate=1e-2", "evaluate_every=4", "steps=8"]
+changes = ["batch=64", "learning_rate=1e-2", "evaluate_every=4", "steps=8"]
 options = [text for change in changes for text in ("--set", change)]
 sys.argv = ["lgbench", "finetune", sys.argv[1], "capitalize-reverse", "main_only", "--lora", "2",
             "--output", sys.argv[2], *options]
@@ -137,7 +137,7 @@ def test_a_model_that_could_not_be_written_is_written_by_resume(
     save = LlamaForCausalLM.save_pretrained
     run = tmp_path / "run" / RUN
     command = [f"hf:{folder}", "capitalize-reverse", "main_only", "--output", str(run.parent)]
-    command += ["--set", "steps=1", "--set", "batch=16", "--set", "evaluate_every=1"]
+    command += ["--set", "steps=1", "--set", "batch=64", "--set", "evaluate_every=1"]
     with monkeypatch.context() as broken:
         broken.setattr(LlamaForCausalLM, "save_pretrained", fail)
         assert run_command(broken, *command) == 1
@@ -199,7 +199,7 @@ def test_of_the_settings_for_generating_only_the_marks_are_written(
     config = json.loads((base / "config.json").read_text("utf-8"))
     (base / "config.json").write_text(json.dumps(config | {"temperature": 0.5, "top_k": 3}), encoding="utf-8")
     command = [f"hf:{base}", "capitalize-reverse", "main_only", "--output", str(run.parent), "--lora", lora]
-    command += ["--set", "steps=1", "--set", "batch=16", "--set", "evaluate_every=1"]
+    command += ["--set", "steps=1", "--set", "batch=64", "--set", "evaluate_every=1"]
     assert run_command(monkeypatch, *command) == 0
     written = json.loads((run / "model" / "generation_config.json").read_text("utf-8"))
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
@@ -302,7 +302,7 @@ def test_a_tokenizer_without_some_characters_is_refused(tmp_path: Path) -> None:
 def test_seeds_are_runs_of_one_command(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = [part for each in ("steps=2", "batch=8", "evaluate_every=1") for part in ("--set", each)]
+    settings = [part for each in ("steps=2", "batch=64", "evaluate_every=1") for part in ("--set", each)]
     monkeypatch.chdir(folder.parent)
     command = [f"hf:{folder.name}", "capitalize-reverse", "main_only", "--output", str(tmp_path / "run"), *settings]
     assert run_command(monkeypatch, *command, "--seeds", "2", "--dry-run") == 0

@@ -1,12 +1,13 @@
 """How alike are the tasks inside the models of `reference-tuned`? Measures them; studies/README.md has the question.
 
 `python -m studies.mechanism RUNS`, where RUNS is the folder of `lgbench reproduce --preset tuned`. Rerun to resume.
+With `--kept KEPT` it follows runs over training, from a folder of runs that kept their weights.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 RECORDS = Path(__file__).parent / "records" / "mechanism"
 GROUPS = ("copy-mqar", "capitalize-reverse")
 SEEDS = range(5)
+KEPT = (("transfer", 0), ("control", 0), ("transfer", 1))
+"""Arms and seeds that are followed over training."""
 LEARNED = 8
 """The length of the head maps: the longest to which every task of every arm was trained."""
 
@@ -91,27 +94,62 @@ def measure(runs: Path, records: Path = RECORDS, **options: Any) -> None:
     Raises:
         LgbenchError: A run is missing or damaged.
     """
-    import pandas as pd
-
     from lgbench.analysis import open_model
 
-    records.mkdir(parents=True, exist_ok=True)
     for name, (of_model, arms) in MEASURES.items():
-        path = records / f"{name}.csv"
-        table = pd.read_csv(path) if path.exists() else pd.DataFrame()
-        done = set(zip(table["group"], table["arm"], table["seed"], strict=True)) if len(table) else set()
-        for key in [(group, arm, seed) for group in GROUPS for arm in arms for seed in SEEDS]:
-            if key in done:
-                continue
-            group, arm, seed = key
-            print(f"{name}: {group} {arm} seed {seed}", flush=True)
-            found = of_model(open_model(str(runs / f"{group}-{arm}-seed{seed}")), **options)
-            found = pd.concat(
-                [pd.DataFrame([key] * len(found), columns=["group", "arm", "seed"], index=found.index), found], axis=1
-            )
-            table = pd.concat([table, found], ignore_index=True)
-            table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+        def measured(folder: str, of_model: Callable[..., pd.DataFrame] = of_model) -> pd.DataFrame:
+            return of_model(open_model(str(runs / folder)), **options)
+
+        _keep(
+            records / f"{name}.csv",
+            [(group, arm, seed) for group in GROUPS for arm in arms for seed in SEEDS],
+            measured,
+        )
+
+
+def follow(kept: Path, records: Path = RECORDS, **options: Any) -> None:
+    """Follow the runs of `KEPT` over training, likewise.
+
+    Raises:
+        LgbenchError: A run is missing or damaged, or kept no weights.
+    """
+    from lgbench.analysis import analyze_points
+
+    keys = [(group, arm, seed) for arm, seed in KEPT for group in GROUPS]
+    _keep(records / "points.csv", keys, lambda folder: analyze_points(kept / folder, **options).frame())
+
+
+def _keep(path: Path, keys: Sequence[tuple[str, str, int]], measured: Callable[[str], pd.DataFrame]) -> None:
+    """Add the rows of the runs that a table does not have yet, saving it after each."""
+    import pandas as pd
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame({"group": [], "arm": [], "seed": []})
+    done = set(zip(table["group"], table["arm"], table["seed"], strict=True))
+    for group, arm, seed in keys:
+        if (group, arm, seed) in done:
+            continue
+        print(f"{path.stem}: {group} {arm} seed {seed}", flush=True)
+        found = measured(f"{group}-{arm}-seed{seed}").assign(group=group, arm=arm, seed=seed)
+        found = found[["group", "arm", "seed", *found.columns.difference(["group", "arm", "seed"], sort=False)]]
+        table = pd.concat([table, found], ignore_index=True) if len(table) else found
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def main() -> None:
+    """Measure what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="?", help="folder of the finished runs")
+    parser.add_argument("--kept", type=Path, help="folder of runs that kept their weights")
+    given = parser.parse_args()
+    if given.runs is None and given.kept is None:
+        parser.error("name a folder of runs, --kept or both")
+    if given.runs is not None:
+        measure(given.runs)
+    if given.kept is not None:
+        follow(given.kept)
 
 
 if __name__ == "__main__":
-    measure(Path(sys.argv[1]))
+    main()

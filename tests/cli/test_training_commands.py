@@ -52,7 +52,9 @@ def test_train_says_what_it_cost_and_how_to_go_on(lgbench: Shell) -> None:
     done = lgbench("train", "copy-mqar", "transfer", *SMALL, "--output", "runs/a")
     assert done.status == 0, done.err
     assert re.search(r"step 4/4: loss \d\.\d+, [\d,]+ examples/s; string_copy in-distribution 0\.0 %", done.err)
-    assert re.search(r"on 16 examples \(\d+ tokens, of which \d+ in targets\) .* [\d,]+ MB of memory at most", done.out)
+    assert re.search(
+        r"on 256 examples \([\d,]+ tokens, of which [\d,]+ in targets\) .* [\d,]+ MB of memory at most", done.out
+    )
     command = done.out.splitlines()[-1].split()
     assert command[:3] == ["lgbench", "eval", "runs/a/checkpoint"]
     assert lgbench(*command[1:], "--limit", "2", "--output", "runs/b").status == 0
@@ -172,7 +174,7 @@ def test_reproduce_begins_with_a_verdict(lgbench: Shell) -> None:
     assert "[3/3] add-multiply control seed 0: done" in done.err
     assert "add-multiply control seed 0: evaluating " in done.err
     assert "is finished. So far" not in done.err, "the report follows"
-    assert re.search(r"^add-multiply main_only: trained on \d+ tokens, of which \d+ in targets", done.out, re.M)
+    assert re.search(r"^add-multiply main_only: trained on [\d,]+ tokens, of which [\d,]+ in targets", done.out, re.M)
     assert done.out.startswith("Was transfer seen?\nadd-multiply: too few seeds\n")
     told = done.out
     assert "main_only did not learn reverse_add (0 % up to length 4)" in " ".join(told.split())

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 # The page's suite may exist one day. This one never will.
 PAGE = (ROOT / "docs" / "adding-a-task.md").read_text("utf-8").replace("mini-v2", "mini-v0")
 BLOCK = r"<!-- (above|end of): (\S+): (.*?) -->\n(?:<!-- fmt: off -->\n)?```\w+\n(.*?)```\n"
-TINY = [f"--set={each}" for each in ("layers=1", "heads=2", "width=16", "hidden=16", "steps=2", "batch=64")]
+SHAPE = ("layers=1", "heads=2", "width=16", "hidden=16")
+TINY = [f"--set={each}" for each in (*SHAPE, "steps=12", "batch=64", "learning_rate=1e-2")]
 
 
 def own_file() -> str:

@@ -31,7 +31,7 @@ def build(size):
 def other(size):
     return build(size)
 """
-UNFINISHED = {"steps_done": 10, "tokens": 1600, "target_tokens": 720}
+UNFINISHED = {"steps_done": 10, "tokens": 11_958, "target_tokens": 5_339}
 EQUAL = "All 3 points of the curve are equal to the recorded ones, to the last digit.\n"
 
 

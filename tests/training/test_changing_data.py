@@ -141,7 +141,7 @@ def test_a_list_goes_on_behind_its_own_examples() -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_pool_is_drawn_by_its_share(workers: int) -> None:
-    data = RunData(tiny_plan("steps=400"), Passing(size=8, chunks=1, workers=workers))
+    data = RunData(tiny_plan("steps=400", "batch=8"), Passing(size=8, chunks=1, workers=workers))
     data.add("mine", OWN, 0)
     data.set_parts(MIXED, 0)
     rows = [row for step in range(300) for row in texts(data.batch(step))]

@@ -82,7 +82,7 @@ def test_hooks_by_name_are_recorded(lgbench: Shell) -> None:
     assert done.status == 0, done.err
     assert "step 2/4: a hook stopped it: step 2 was reached" in done.err
     assert done.out.endswith("Resume from step 2 with --resume --output a\n")
-    assert "on 8 examples" in done.out
+    assert "on 128 examples" in done.out
     assert [path.name for path in Path("a/points").iterdir()] == ["step2"]
     assert plan_of("a")["hooks"] == [
         {"name": "keep-points", "options": {}, "sha256": None},

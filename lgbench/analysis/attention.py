@@ -13,7 +13,7 @@ from lgbench.analysis.heads import default_lengths
 from lgbench.analysis.hooked import HookedModel
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
-from lgbench.analysis.questions import check_trained, draw_questions
+from lgbench.analysis.questions import choose_tasks, draw_questions
 from lgbench.analysis.records import AnalysisRecord, DataCell, ModelSource, Share, Strict
 from lgbench.analysis.sources import has_sources, sources_of, target_of
 from lgbench.analysis.teacher import Rows, make_rows
@@ -164,8 +164,7 @@ def analyze_attention(
         LgbenchError: The model was not trained on a task, a text is no prompt of it, there is no such head or too many.
     """
     suite, source, model = opened.suite, opened.source, opened.hooked
-    chosen = tuple(tasks) or tuple(source.tasks)
-    check_trained(chosen, tuple(source.tasks), model=source.model)
+    chosen = choose_tasks(tasks, source)
     asked = tuple(sorted(lengths or default_lengths(suite.group(source.group))))
     drawn = _drawn(model, heads, wanted=bool(prompts or heads))
     targets = {(task, text): target_of(suite.task(task), text) for task in chosen for text in prompts}
@@ -185,7 +184,7 @@ def analyze_attention(
     patterns = [pattern(model, task, text, target, drawn) for (task, text), target in targets.items() if drawn]
     return AttentionRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         tasks=chosen,
         lengths=asked,

@@ -14,15 +14,14 @@ from lgbench.analysis.ablation import ABLATIONS, Ablation, Prepared, attention_d
 from lgbench.analysis.hooked import head_masks
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
-from lgbench.analysis.questions import Questions, check_trained, draw_questions
+from lgbench.analysis.questions import Questions, choose_tasks, draw_questions
 from lgbench.analysis.records import (
     AnalysisRecord,
     DataCell,
     ModelSource,
     Share,
     Strict,
-    check_same,
-    read_analysis,
+    resume_analysis,
     write_analysis,
 )
 from lgbench.data.groups import Group
@@ -247,21 +246,17 @@ def analyze_heads(
             another analysis.
     """
     suite, source = opened.suite, opened.source
-    chosen = tuple(tasks) or tuple(source.tasks)
-    check_trained(chosen, tuple(source.tasks), model=source.model)
+    chosen = choose_tasks(tasks, source)
     record = HeadsRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         examples=examples,
         ablations=tuple(ablations),
         tasks=chosen,
         lengths=tuple(sorted(lengths or default_lengths(suite.group(source.group)))),
     )
-    if path is not None and path.exists():
-        found = read_analysis(path, HeadsRecord)
-        check_same(found, record, path, ("suite", "draft", "source", "examples", "ablations", "tasks", "lengths"))
-        record = found
+    record = resume_analysis(path, record, ("suite", "draft", "source", "examples", "ablations", "tasks", "lengths"))
     for number, length in enumerate(record.lengths):
         if not record.done(length):
             report(Progress(number, len(record.lengths), f"length {length}"))

@@ -12,15 +12,14 @@ from pydantic import Field
 
 from lgbench.analysis.heads import HeadsRecord, analyze_heads
 from lgbench.analysis.nulls import rank_correlation
-from lgbench.analysis.opening import open_model
+from lgbench.analysis.opening import Opened, open_model
 from lgbench.analysis.progress import Progress, Report, silent
 from lgbench.analysis.records import (
     AnalysisRecord,
     DataCell,
     Share,
     Strict,
-    check_same,
-    read_analysis,
+    resume_analysis,
     write_analysis,
 )
 from lgbench.data.cells import DEV_EXAMPLES
@@ -101,6 +100,10 @@ class PointsRecord(AnalysisRecord):
     data: tuple[DataCell, ...] = ()
     points: tuple[Point, ...] = ()
 
+    def done(self, step: int) -> bool:
+        """Whether the point of a step is."""
+        return any(each.step == step for each in self.points)
+
     def frame(self) -> pd.DataFrame:
         """A row for each point and other task."""
         import pandas as pd
@@ -167,10 +170,9 @@ def analyze_points(
             "cannot lose what it does not have."
         )
     kept = _kept(folder, run)
-    draft = plan.loaded_suite.draft
     record = PointsRecord(
         suite=plan.suite,
-        draft=draft and Draft(reference=draft.reference, sha256=draft.sha256),
+        draft=Draft.of(plan.loaded_suite.draft),
         run=str(folder),
         group=plan.group,
         arm=plan.arm,
@@ -180,25 +182,27 @@ def analyze_points(
         lengths=asked,
         steps=tuple(kept),
     )
-    if path is not None and path.exists():
-        found = read_analysis(path, PointsRecord)
-        same = tuple(name for name in PointsRecord.model_fields if name not in ("data", "points"))
-        check_same(found, record, path, same)
-        record = found
+    same = [name for name in PointsRecord.model_fields if name not in ("data", "points")]
+    record = resume_analysis(path, record, same)
     for number, (step, place) in enumerate(kept.items()):
-        if any(each.step == step for each in record.points):
-            continue
-        report(Progress(number, len(kept), f"step {step}"))
-        opened = open_model(str(place), device=device)
-        heads = analyze_heads(opened, tasks=tasks, lengths=asked, ablations=["mean"], examples=examples)
-        curve = next(each for each in run.curve if each.step == step)
-        apart = tuple(_apart(heads, curve, each) for each in tasks[1:])
-        point = Point(step=step, weights_sha256=opened.source.weights_sha256, apart=apart)
-        record = record.model_copy(update={"points": (*record.points, point), "data": heads.data})
-        if path is not None:
-            write_analysis(path, record)
+        if not record.done(step):
+            report(Progress(number, len(kept), f"step {step}"))
+            record = _with_point(record, run, step, open_model(str(place), device=device))
+            if path is not None:
+                write_analysis(path, record)
     report(Progress(len(kept), len(kept), "done"))
     return record
+
+
+def _with_point(record: PointsRecord, run: TrainingRecord, step: int, opened: Opened) -> PointsRecord:
+    """A record with one more point."""
+    heads = analyze_heads(
+        opened, tasks=record.tasks, lengths=record.lengths, ablations=["mean"], examples=record.examples
+    )
+    curve = next(each for each in run.curve if each.step == step)
+    apart = tuple(_apart(heads, curve, each) for each in record.tasks[1:])
+    point = Point(step=step, weights_sha256=opened.source.weights_sha256, apart=apart)
+    return record.model_copy(update={"points": (*record.points, point), "data": heads.data})
 
 
 def _kept(folder: Path, run: TrainingRecord) -> dict[int, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lgbench.analysis.records import DataCell
+from lgbench.analysis.records import DataCell, ModelSource
 from lgbench.data.cells import cell_digest, draw_prompts, held_out_prompts
 from lgbench.data.suites import Suite
 from lgbench.data.task import Example, Stream, Task
@@ -84,6 +84,17 @@ def _prompts(suite: Suite, name: str, length: int, count: int) -> list[str]:
     held_out = frozenset[str]().union(*(held_out_prompts(suite, each.name, length) for each in alike))
     stream = Stream("lgbench", suite.name, "analysis", name, task.version, length)
     return draw_prompts(stream, task, length, count, split="analysis", held_out=held_out, distinct=True)
+
+
+def choose_tasks(tasks: Sequence[str], source: ModelSource) -> tuple[str, ...]:
+    """The tasks of an analysis: these, or all that the model was trained on if there are none.
+
+    Raises:
+        LgbenchError: The model was not trained on one.
+    """
+    chosen = tuple(tasks) or tuple(source.tasks)
+    check_trained(chosen, tuple(source.tasks), model=source.model)
+    return chosen
 
 
 def check_trained(tasks: Sequence[str], trained: Sequence[str], *, model: str) -> None:

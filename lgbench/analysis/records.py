@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -124,15 +125,25 @@ def write_analysis(path: Path, record: ProbeRecord) -> None:
         write_record(path, record)
 
 
-def check_same(first: BaseModel, second: BaseModel, path: Path, fields: tuple[str, ...]) -> None:
-    """Refuse to continue a record that is of something else.
+def resume_analysis(path: Path | None, record: _Kind, fields: Iterable[str]) -> _Kind:
+    """The record of an interrupted analysis, or the given one if nothing was written.
+
+    Args:
+        path: The file of the record; None if the analysis writes none.
+        record: The record of this analysis before its first part.
+        fields: The fields in which both must be the same.
 
     Raises:
-        LgbenchError: The records differ in one of these fields.
+        LgbenchError: They differ in one of these fields.
+        InvalidFileError: The file cannot be read as such a record.
     """
+    if path is None or not path.exists():
+        return record
+    found = read_analysis(path, type(record))
     for name in fields:
-        if getattr(first, name) != getattr(second, name):
+        if getattr(found, name) != getattr(record, name):
             raise LgbenchError(
-                f"{str(path)!r} holds another analysis: its {name.replace('_', ' ')} is {getattr(first, name)}, not "
-                f"{getattr(second, name)}. Give another folder with --output."
+                f"{str(path)!r} holds another analysis: its {name.replace('_', ' ')} is {getattr(found, name)}, not "
+                f"{getattr(record, name)}. Give another folder with --output."
             )
+    return found

@@ -16,7 +16,7 @@ from lgbench.analysis.hooked import HookedTransformer
 from lgbench.analysis.nulls import rank_correlation
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
-from lgbench.analysis.questions import Questions, check_trained, draw_questions
+from lgbench.analysis.questions import Questions, choose_tasks, draw_questions
 from lgbench.analysis.relatedness_record import Mixed, RelatednessRecord, Relation
 from lgbench.analysis.teacher import Rows, Scores, joined, make_rows, score
 from lgbench.data.task import Example
@@ -55,8 +55,7 @@ def analyze_relatedness(
     suite, source, model = opened.suite, opened.source, opened.hooked
     if not isinstance(model, HookedTransformer):
         raise LgbenchError(f"{source.model!r} is no reference model: tags and gradients are compared in these only.")
-    chosen = tuple(tasks) or tuple(source.tasks)
-    check_trained(chosen, tuple(source.tasks), model=source.model)
+    chosen = choose_tasks(tasks, source)
     if len(chosen) < 2:
         raise LgbenchError(f"Two tasks or more are compared, and {chosen[0]!r} is one. Name others with --task.")
     most = min(source.tasks[task] for task in chosen)
@@ -73,7 +72,7 @@ def analyze_relatedness(
     report(Progress(len(pairs), len(pairs), "done"))
     return RelatednessRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         examples=examples,
         step=step,

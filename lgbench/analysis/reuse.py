@@ -30,7 +30,7 @@ from lgbench.analysis.nulls import (
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
 from lgbench.analysis.questions import Questions, check_trained, draw_questions
-from lgbench.analysis.records import check_same, read_analysis, write_analysis
+from lgbench.analysis.records import resume_analysis, write_analysis
 from lgbench.analysis.reuse_record import (
     FEWEST_SETS,
     LEAST_DAMAGE,
@@ -157,7 +157,7 @@ def analyze_reuse(
     primary = _primary(lab, group, asked, tasks, model=source.model)
     record = ReuseRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         examples=examples,
         ablation=ablation,
@@ -169,15 +169,12 @@ def analyze_reuse(
         size=max(1, round(source.layers * source.heads / 4)),
         data=tuple(cell for each in lab.questions.values() for cell in each.cells()),
     )
-    if path is not None and path.exists():
-        found = read_analysis(path, ReuseRecord)
-        check_same(found, record, path, tuple(name for name in ReuseRecord.model_fields if name != "others"))
-        record = found
+    record = resume_analysis(path, record, [name for name in ReuseRecord.model_fields if name != "others"])
     missing = [task for task in chosen if not record.done(task)]
     maps = {task: _importance(lab, task, primary) for task in tasks} if missing else {}
     for number, task in enumerate(missing, start=1 + len(chosen) - len(missing)):
         report(Progress(number, len(chosen) + 1, f"tests of {task}"))
-        tested = _other(lab, group, main, task, unrelated, maps, asked, primary, record.size)
+        tested = _test_task(lab, group, record, task, maps)
         record = record.model_copy(update={"others": (*record.others, tested)})
         if path is not None:
             write_analysis(path, record)
@@ -206,18 +203,10 @@ def _importance(lab: Lab, task: str, lengths: Sequence[int]) -> Values:
     return mean.reshape(lab.model.layers, lab.model.heads, count)
 
 
-def _other(
-    lab: Lab,
-    group: Group,
-    main: str,
-    task: str,
-    unrelated: str | None,
-    maps: dict[str, Values],
-    lengths: Sequence[int],
-    primary: Sequence[int],
-    size: int,
-) -> OtherTask:
+def _test_task(lab: Lab, group: Group, record: ReuseRecord, task: str, maps: dict[str, Values]) -> OtherTask:
+    """The four tests of one other task."""
     rng = np.random.default_rng(0)
+    main, unrelated, primary, size = record.main, record.unrelated, record.primary, record.size
     own, theirs = maps[main].mean(axis=2), maps[task].mean(axis=2)
     chosen = top_heads(theirs, size)
     floor = None if unrelated is None else rank_correlation(own, maps[unrelated].mean(axis=2))
@@ -239,9 +228,9 @@ def _other(
             p_shared=overlap_p(shared, size, own.size),
         ),
         necessity=tuple(
-            _damage(lab, main, unrelated, zone, here, chosen, own, sets)
+            _damage(lab, record, zone, here, chosen, own, sets)
             for zone in zones
-            if (here := [each for each in lengths if group.zone(each) == zone])
+            if (here := [each for each in record.lengths if group.zone(each) == zone])
         ),
         sufficiency=_sufficiency(lab, main, primary, own, theirs, rng),
         interchange=_interchange(lab, main, task, primary, chosen, sets),
@@ -249,16 +238,10 @@ def _other(
 
 
 def _damage(
-    lab: Lab,
-    main: str,
-    unrelated: str | None,
-    zone: Zone,
-    lengths: Sequence[int],
-    chosen: Mask,
-    own: Values,
-    sets: MatchedSets,
+    lab: Lab, record: ReuseRecord, zone: Zone, lengths: Sequence[int], chosen: Mask, own: Values, sets: MatchedSets
 ) -> Damage:
-    size = int(chosen.sum())
+    """What the main task loses in a zone without the chosen heads."""
+    main, size = record.main, int(chosen.sum())
     compared = np.stack([chosen, top_heads(own, size), top_heads(-own, size)])
     lost, of_own, of_least = lab.lost(main, lengths, compared).tolist()
     exact = np.mean([lab.measure(main, each, chosen[None])[1].mean() for each in lengths])
@@ -270,7 +253,7 @@ def _damage(
         lost_exact=float(exact),
         own=of_own,
         least=of_least,
-        unrelated=None if unrelated is None else float(lab.lost(unrelated, lengths, chosen[None])[0]),
+        unrelated=None if record.unrelated is None else float(lab.lost(record.unrelated, lengths, chosen[None])[0]),
         complete=sets.complete,
         null=tuple(null.tolist()),
         p=p_value(lost, null, complete=sets.complete),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lgbench.analysis.hooked import HookedModel, HookedTransformer
-from lgbench.analysis.records import ModelSource, file_sha256
+from lgbench.analysis.records import ModelSource
 from lgbench.data.drafts import open_suite
 from lgbench.data.groups import OPEN_ARM
 from lgbench.data.suites import Suite, load_suite
@@ -15,6 +15,7 @@ from lgbench.models.devices import choose_device
 from lgbench.models.folders import checkpoint_folder
 from lgbench.models.transformer import Transformer
 from lgbench.util.errors import LgbenchError
+from lgbench.util.files import sha256_of
 
 
 class Opened(NamedTuple):
@@ -72,7 +73,7 @@ def open_model(
     hooked = HookedTransformer(module.to(choose_device(device)), record.tokens)
     source = ModelSource(
         model=name,
-        weights_sha256=file_sha256(folder / WEIGHTS),
+        weights_sha256=sha256_of(folder / WEIGHTS),
         group=record.group,
         arm=record.arm,
         seed=record.seed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -93,16 +92,6 @@ class DataCell(Strict):
     length: Annotated[int, Field(ge=1)]
     examples: Annotated[int, Field(ge=1)]
     sha256: Sha256
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_analysis(path: Path, kind: type[_Kind]) -> _Kind:

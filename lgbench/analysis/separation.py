@@ -73,9 +73,9 @@ class Bin(NamedTuple):
     examples: int
 
 
-def reliability(confidence: Values, right: Flags, bins: int = BINS) -> list[Bin]:
+def reliability(confidence: Values, right: Flags) -> list[Bin]:
     """Examples by confidence, in bins of about equally many; equal ones stay together."""
-    edges = np.quantile(confidence, np.arange(1, bins) / bins)
+    edges = np.quantile(confidence, np.arange(1, BINS) / BINS)
     places = np.searchsorted(edges, confidence)
     parts = [np.flatnonzero(places == each) for each in np.unique(places)]
     return [Bin(float(confidence[part].mean()), float(right[part].mean()), len(part)) for part in parts]

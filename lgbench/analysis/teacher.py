@@ -106,10 +106,6 @@ class Scores:
         """The mean over the tokens of each target, shape (variants, examples)."""
         return self.logprob.sum(dim=2) / self.wanted.sum(dim=1)
 
-    def right_at(self) -> Tensor:
-        """Right labels by position, shape (variants, positions)."""
-        return (self.right & self.wanted).sum(dim=1)
-
     def logprob_at(self) -> Tensor:
         """The mean log-probability by position, shape (variants, positions)."""
         return self.logprob.sum(dim=1) / self.wanted.sum(dim=0).clamp(min=1)

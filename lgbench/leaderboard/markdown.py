@@ -99,21 +99,21 @@ def notes(text: str) -> list[str]:
     return [note for mark, note in ((ONE_SEED, ONE_SEED_NOTE), (EQUAL_SEEDS, EQUAL_SEEDS_NOTE)) if mark in text]
 
 
-def count_range(counts: Sequence[int], *, none: str) -> str:
+def count_range(counts: Sequence[int], *, none: str = NONE) -> str:
     """The smallest and the greatest of ascending counts, like `1,000 to 2,000`; `none` without any."""
     ends = [f"{count:,}" for count in dict.fromkeys((*counts[:1], *counts[-1:]))]
     return " to ".join(ends) or none
 
 
-def short_range(counts: Sequence[int], *, none: str) -> str:
+def short_range(counts: Sequence[int]) -> str:
     """As `count_range`, each count in three digits.
 
     Examples:
-        >>> short_range((678784, 1318528), none="-"), short_range((999,), none="-"), short_range((), none="-")
+        >>> short_range((678784, 1318528)), short_range((999,)), short_range(())
         ('679K to 1.32M', '999', '-')
     """
     ends = [_short(count) for count in dict.fromkeys((*counts[:1], *counts[-1:]))]
-    return " to ".join(dict.fromkeys(ends)) or none
+    return " to ".join(dict.fromkeys(ends)) or NONE
 
 
 def _short(count: int) -> str:

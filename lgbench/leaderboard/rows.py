@@ -30,7 +30,7 @@ def main_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
         score_name(coverage(scores)): _unbroken(estimated(scores.score, of=groups)),
         "transfer gain": _unbroken(estimated(scores.transfer_gain, of=groups, signed=True)),
         "transfer seen": ", ".join(filter(None, seen(scores))),
-        "parameters": short_range(on_suite.parameters, none=NONE),
+        "parameters": short_range(on_suite.parameters),
     }
 
 
@@ -47,7 +47,7 @@ def more_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
         "success rate": mean_percent(scores.mean(lambda arm: arm.success_rate), of=groups),
         "best seed": mean_percent(scores.mean(lambda arm: arm.best_seed), of=groups),
         "groups": str(groups),
-        "seeds": count_range(scores.seeds, none=NONE),
+        "seeds": count_range(scores.seeds),
     }
 
 
@@ -58,7 +58,7 @@ def open_row(on_suite: SuiteScores, scores: OpenScores) -> Row:
         "system": link(on_suite.system),
         "open score": _unbroken(estimated(scores.score, of=tasks, mark_one_seed=False)),
         "asked": asked(scores),
-        "parameters": short_range(on_suite.parameters, none=NONE),
+        "parameters": short_range(on_suite.parameters),
     }
 
 
@@ -84,9 +84,9 @@ def asked(scores: OpenScores) -> str:
     return "; ".join(dict.fromkeys(styles))
 
 
-def link(system: SystemRecord, anchor: str = "") -> str:
+def link(system: SystemRecord) -> str:
     """A link to the system's page. Its name holds nothing that means something in Markdown."""
-    return f"[{system.name}]({page(system, anchor)})"
+    return f"[{system.name}]({page(system)})"
 
 
 def page(system: SystemRecord, anchor: str = "") -> str:

@@ -77,17 +77,9 @@ class TrainedScores:
     @cached_property
     def domain_score(self) -> Estimate | None:
         """The mean over domains of the mean of their groups' scores: groups of one domain may share a main task."""
-        return self._domain_mean(lambda group: group.score)
-
-    @cached_property
-    def domain_gain(self) -> Estimate | None:
-        """The mean over domains of the mean of their groups' transfer gains."""
-        return self._domain_mean(lambda group: group.transfer_gain)
-
-    def _domain_mean(self, statistic: Callable[[GroupScores], Estimate | None]) -> Estimate | None:
         domains: dict[str, list[Estimate | None]] = {}
         for group in self.covered:
-            domains.setdefault(self.suite.domain(group.group).name, []).append(statistic(group))
+            domains.setdefault(self.suite.domain(group.group).name, []).append(group.score)
         return mean_estimate(mean_estimate(of_domain) for of_domain in domains.values())
 
     @cached_property

@@ -115,7 +115,7 @@ def _row(order: int, entry: Entry, suite: Suite) -> dict[str, Any]:
             figure(scores.control_gain, of=groups, signed=True),
             *few,
             Cell(percent(success), "", None if success is None else float(success)),
-            Cell(count_range(scores.seeds, none=NONE), "", min(scores.seeds, default=0)),
+            Cell(count_range(scores.seeds), "", min(scores.seeds, default=0)),
             _parameters(entry.on_suite),
         ],
     }
@@ -123,7 +123,7 @@ def _row(order: int, entry: Entry, suite: Suite) -> dict[str, Any]:
 
 def _parameters(on_suite: SuiteScores) -> Cell:
     counts = on_suite.parameters
-    return Cell(short_range(counts, none=NONE), "", counts[-1] if counts else None)
+    return Cell(short_range(counts), "", counts[-1] if counts else None)
 
 
 def _matrix_row(suite: Suite, entry: Entry, with_curves: bool) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Analysis:
 
     def show(self, record: ProbeRecord, parts: Sequence[Table | str]) -> None:
         """Print the tables and lines of a record, or the whole record as JSON."""
-        from lgbench.cli._report import print_parts
+        from lgbench.cli._tables import print_parts
         from lgbench.util.text import json_text
 
         if self.as_json:

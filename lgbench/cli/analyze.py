@@ -452,7 +452,7 @@ def in_context(
     analysis = Analysis("in-context", output, as_json=as_json, quiet=quiet)
     from lgbench.analysis.demonstrated import analyze_in_context, planned_lines, tabulate_in_context
     from lgbench.analysis.in_context_training import plan_in_context
-    from lgbench.cli._report import print_parts
+    from lgbench.cli._tables import print_parts
 
     plan = plan_in_context(family, demonstrations=trained, seed=seed, changes=change or [])
     values = listed_numbers(value, flag="--values") or None

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from lgbench.cli import _report as report
-from lgbench.cli._report import print_parts
+from lgbench.cli._tables import print_parts
 from lgbench.data.suites import Cell
 from lgbench.results.schema import Result
 from lgbench.scoring.display import percent, points

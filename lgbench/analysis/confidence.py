@@ -1,4 +1,4 @@
-"""Does a model know when an input is too long for it? Scores kept while it replies, and three questions about them."""
+"""Does a model know when an input is too long for it? Confidence scores of its replies answer three questions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from lgbench.results.schema import Draft
 from lgbench.util.errors import LgbenchError
 
 LEAST_RIGHT, MOST_RIGHT = 0.05, 0.95
-"""Of a cell in which right and wrong replies are told apart."""
+"""Accuracies between which a cell has enough right and wrong replies to separate them."""
 
 
 def analyze_confidence(
@@ -56,7 +56,7 @@ def analyze_confidence(
     path: Path | None = None,
     report: Report = silent,
 ) -> ConfidenceRecord:
-    """How sure a model is of its replies, and whether that tells long inputs and wrong replies.
+    """Measure how confident a model is in its replies, and whether that detects long inputs and wrong replies.
 
     Args:
         opened: A reference model.
@@ -64,7 +64,7 @@ def analyze_confidence(
         lengths: All of the group's grid if empty.
         examples: Of each task and length, drawn for analyses; none is a test example.
         resamples: Of the intervals.
-        path: Where the record is kept after every cell. What is there is taken up.
+        path: Where the record is kept after every cell. An existing record is continued.
         report: Called before every part.
 
     Raises:

@@ -1,6 +1,6 @@
 """What goes wrong in finished runs, from their stored replies alone: no model is needed.
 
-Every reply is looked at once. Counts are integers, so that they can be added over lengths, seeds and runs.
+Every reply is read once. Counts are integers, so they can be added over lengths, seeds and runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Chain(Strict):
-    """Digits of sums and differences, by how far the carry that comes in has travelled.
+    """Digits of sums and differences, by the length of the carry chain that reaches them.
 
     Attributes:
         length: 0 where no carry comes in, 1 where the position before makes it, and so on.
@@ -79,7 +79,7 @@ class CellErrors(Strict):
         endings: Wrong ones by how they end.
         kinds: Wrong ones by what their first wrong symbol is.
         off_by_one: Wrong ones whose first wrong symbol is a digit next to the right one.
-        behind_repeat: Wrong ones whose first wrong symbol comes behind a symbol that occurs more than once in the text
+        behind_repeat: Wrong ones whose first wrong symbol follows a symbol that occurs more than once in the text
             that the task reads; null where it reads none.
         first_wrong: Wrong ones by the position of the first wrong symbol.
         targets: All by the length of their target.

@@ -78,7 +78,7 @@ class HeadMap(Strict):
 
 
 class AttentionDistance(Strict):
-    """How far the attention of two tasks on the same prompts is apart.
+    """The distance between the attention of two tasks on the same prompts.
 
     Attributes:
         first: A task.
@@ -127,7 +127,7 @@ class HeadsRecord(AnalysisRecord):
         return load_suite(self.suite, self.draft).group(self.source.group)
 
     def done(self, length: int) -> bool:
-        """Whether a length is."""
+        """Whether a length is done."""
         return any(cell.length == length for cell in self.data)
 
     def find(self, task: str, length: int, ablation: Ablation) -> HeadMap:
@@ -169,7 +169,7 @@ class HeadsRecord(AnalysisRecord):
         )
 
     def distances(self) -> pd.DataFrame:
-        """The paper's two measures, a row for each pair of tasks, length and kind; lower is more alike.
+        """The paper's two measures, a row for each pair of tasks, length and kind; lower is more similar.
 
         `measure` is `attention` (mean total variation, from 0 to 1), `attention_of_means`, or `ablation`: the mean
         absolute difference of the two tasks' maps over all heads. `learned` says whether both tasks are at this length.
@@ -230,7 +230,7 @@ def analyze_heads(
     path: Path | None = None,
     report: Report = silent,
 ) -> HeadsRecord:
-    """The head maps of a model, and the paper's two measures of how alike its tasks are.
+    """The head maps of a model, and the paper's two measures of the similarity of its tasks.
 
     Args:
         opened: The model.
@@ -238,7 +238,7 @@ def analyze_heads(
         lengths: Some in distribution and in the transfer zone if empty.
         ablations: What heads are replaced by.
         examples: Of each task and length, drawn for analyses; none is a test example.
-        path: Where the record is kept after every length. What is there is taken up.
+        path: Where the record is kept after every length. An existing record is continued.
         report: Called before every part.
 
     Raises:
@@ -290,7 +290,7 @@ def _with_length(record: HeadsRecord, opened: Opened, questions: Questions) -> H
 
 
 def head_map(prepared: Prepared, ablation: Ablation) -> HeadMap:
-    """What each head does for the task of some examples."""
+    """The effect of each head on the task of some examples."""
     model = prepared.model
     none = torch.zeros(1, model.layers, model.heads, dtype=torch.bool, device=model.device)
     each = head_masks(model.layers, model.heads, device=model.device)

@@ -116,7 +116,7 @@ class HookedModel(ABC):
             Shape (variants, batch, time - start, vocabulary).
         """
         count = max(1, self.most_rows // tokens.shape[0])
-        first = masks.any(dim=2).int().argmax(dim=1)  # so that variants which begin in one layer stand together
+        first = masks.any(dim=2).int().argmax(dim=1)  # so that variants which begin in one layer are adjacent
         order = first.argsort(stable=True)
         parts = [self._variants(tokens, masks[part], values, start) for part in torch.split(order, count)]
         found: Tensor = torch.cat(parts)[order.argsort()]
@@ -188,7 +188,7 @@ class HookedTransformer(HookedModel):
         return self._vocabulary.task_tag(task)
 
     def places(self, task: str, prompt: str) -> list[int] | None:
-        """Behind begin and the tag."""
+        """After the begin token and the tag."""
         row = self._vocabulary.encode_prompt(task, prompt)
         first = len(row) - len(prompt)
         return list(range(first, len(row))) if first == len(self._vocabulary.encode_prompt(task, "")) else None

@@ -35,7 +35,7 @@ class HookedHuggingFace(HookedModel):
         name: What the user called it.
 
     Raises:
-        LgbenchError: Its heads cannot be told apart.
+        LgbenchError: Its heads cannot be separated.
     """
 
     most_rows = 64

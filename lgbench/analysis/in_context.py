@@ -78,7 +78,7 @@ class Family:
         return np.concatenate([begin, body.reshape(rows, -1)], axis=1)
 
     def answered(self, count: int) -> NDArray[np.bool_]:
-        """Which tokens of a row of so many questions are answers or end one, shape (tokens,)."""
+        """Which tokens of a row with this number of questions are answers or end one, shape (tokens,)."""
         of_one = np.zeros(self.size + 1 + ANSWER, dtype=bool)
         of_one[-ANSWER:] = True
         return np.concatenate([[False], np.tile(of_one, count)])

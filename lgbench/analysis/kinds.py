@@ -15,7 +15,7 @@ from lgbench.data.task import Task
 from lgbench.data.tasks.mazes import parse
 
 END = ""
-"""The symbol that stands for the end of a text."""
+"""The symbol that represents the end of a text."""
 _SYMBOL = re.compile(r"\[[0-9]+\]|.", re.DOTALL)
 
 Ending = Literal["empty", "early", "early_wrong", "same_length", "late", "late_wrong"]
@@ -117,7 +117,7 @@ def first_error(task: Task, prompt: str, target: str, reply: str) -> FirstError:
     """Where a wrong reply first differs from its target, and how.
 
     Args:
-        task: The task; of one that lgbench does not publish, only ends are told apart from `foreign`.
+        task: The task; of one that lgbench does not publish, only `foreign` and the end are distinguished.
         prompt: A prompt of the task.
         target: Its target.
         reply: Another text.
@@ -189,7 +189,7 @@ def reads_in_order(task: str) -> bool:
 
 
 def _occurrences(read: Read, at: int) -> list[int]:
-    """Where else in the text the symbol stands that comes before position `at` of the target."""
+    """The other places in the text of the symbol before position `at` of the target."""
     before = read.start + at - 1
     return [place for place, each in enumerate(read.text) if each == read.text[before] and place != before]
 

@@ -1,4 +1,4 @@
-"""Prompts that demonstrate several tasks at once, and how probable a model finds the answer of each.
+"""Prompts that demonstrate several tasks at once, and the probability that a model gives each task's answer.
 
 Xiong et al. (2024, arXiv 2410.05603): the demonstrations of a prompt are of K tasks, in shares d; the probability P of
 each task's answer to the last question is compared with its share.
@@ -85,7 +85,7 @@ def _rounded(value: float | Tensor) -> float:
 
 
 def whole_shares(shares: Sequence[float], total: int) -> list[int]:
-    """How many of so many demonstrations each task gets: the nearest whole numbers with this sum."""
+    """The number of demonstrations of each task: the nearest whole numbers to its share, with the given sum."""
     exact = [share * total / sum(shares) for share in shares]
     counts = [int(each + 1e-9) for each in exact]
     by_rest = sorted(range(len(exact)), key=lambda place: counts[place] - exact[place])

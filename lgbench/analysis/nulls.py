@@ -1,7 +1,7 @@
 """Null distributions over heads: what a set of heads, or a map, would give if which heads it names did not matter.
 
 Early layers do other things than late ones, and hurt more when they are removed. So heads are exchanged within their
-layer only: a random set has as many heads in each layer as the set in question.
+layer only: a random set has the same number of heads in each layer as the tested set.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ PERMUTATIONS = 999
 
 
 class MatchedSets(NamedTuple):
-    """Sets with as many heads in each layer as one in question.
+    """Sets with the same number of heads in each layer as a tested set.
 
     Attributes:
         masks: Shape (sets, layers, heads).
-        complete: Whether these are all such sets, the one in question among them; otherwise they are random.
+        complete: Whether these are all such sets, including the tested one; otherwise they are random.
     """
 
     masks: Mask
@@ -35,7 +35,7 @@ class MatchedSets(NamedTuple):
 
 
 def matched_sets(chosen: Mask, rng: np.random.Generator, most: int = MOST_SETS) -> MatchedSets:
-    """All sets with as many heads in each layer as `chosen`, or `most` random ones where there are more."""
+    """All sets with the same number of heads in each layer as `chosen`, or `most` random ones if there are more."""
     layers, heads = chosen.shape
     counts = chosen.sum(axis=1).tolist()
     if prod(comb(heads, count) for count in counts) <= most:
@@ -94,7 +94,7 @@ def correlation_test(
 
 
 def overlap_p(shared: int, size: int, heads: int) -> float:
-    """The chance that two random sets of `size` of all heads share at least so many (hypergeometric)."""
+    """The chance that two random sets of `size` heads share at least `shared` heads (hypergeometric)."""
     from scipy.stats import hypergeom
 
     return float(hypergeom.sf(shared - 1, heads, size, size))

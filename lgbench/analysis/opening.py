@@ -50,7 +50,7 @@ def open_model(
         options: Of a Hugging Face model, as in `eval`.
 
     Raises:
-        LgbenchError: There is none, it is damaged, or its heads cannot be told apart; or a Hugging Face model without a
+        LgbenchError: There is none, it is damaged, or its heads cannot be separated; or a Hugging Face model without a
             group, or another model with one.
     """
     if name.startswith("hf:"):

@@ -38,12 +38,12 @@ MEASURES: tuple[Measure, ...] = ("ablation_exact", "ablation_logprob", "attentio
 
 
 class Apart(Strict):
-    """How far another task is from the main task at a point.
+    """The distance of another task from the main task at a point.
 
     Attributes:
         task: The other task.
         gap: The mean over the grid of the distance of the two accuracies, on dev examples.
-        learned: Whether both are at all lengths of the maps.
+        learned: Whether both tasks are learned at all lengths of the maps.
         ablation_exact: The mean absolute difference of the head maps, as a share of right targets.
         ablation_logprob: The same in nats a token.
         attention: The mean total variation distance of the attention; null where the tasks read different prompts.
@@ -63,7 +63,7 @@ class Point(Strict):
     Attributes:
         step: Steps done.
         weights_sha256: Of the weights that were kept.
-        apart: Each other task.
+        apart: The distance of each other task.
     """
 
     step: Positive
@@ -101,7 +101,7 @@ class PointsRecord(AnalysisRecord):
     points: tuple[Point, ...] = ()
 
     def done(self, step: int) -> bool:
-        """Whether the point of a step is."""
+        """Whether the point of a step is done."""
         return any(each.step == step for each in self.points)
 
     def frame(self) -> pd.DataFrame:
@@ -143,13 +143,13 @@ def analyze_points(
     report: Report = silent,
     device: str = "auto",
 ) -> PointsRecord:
-    """How far tasks are apart at each point whose weights a run has kept, by `mean` ablation as in the paper.
+    """Measure the distance between tasks at each point whose weights a run kept, by `mean` ablation as in the paper.
 
     Args:
         folder: Of a run with the hook `keep-points`.
         lengths: Of the maps; the last evaluated one in distribution if empty.
         examples: Of each task and length.
-        path: Where the record is kept after every point. What is there is taken up.
+        path: Where the record is kept after every point. An existing record is continued.
         report: Called before every point.
         device: Where to run.
 

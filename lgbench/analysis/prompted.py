@@ -56,7 +56,7 @@ def analyze_prompted(
         shares: Of the tasks in each mixture, which add up to 1; each task alone and equal shares if empty.
         demonstrations: Lines of a prompt before its question.
         prompts: Of each mixture.
-        path: Where the record is kept after every mixture. What is there is taken up.
+        path: Where the record is kept after every mixture. An existing record is continued.
         report: Called before each mixture.
 
     Raises:
@@ -99,7 +99,7 @@ def _opened(name: str, options: Mapping[str, str]) -> Checkpoint:
 
 
 def draw_prompts(counts: Sequence[int], prompts: int) -> list[Prompt]:
-    """Prompts with so many examples of each task, at random places.
+    """Prompts with the given number of examples of each task, at random places.
 
     The last question is none of the examples', and no task's answer to it begins with another's: the probability of the
     shorter one would include the longer one.

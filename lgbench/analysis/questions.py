@@ -1,4 +1,4 @@
-"""Which prompts an analysis asks, and how tasks that read the same prompts are put side by side."""
+"""The examples that an analysis asks. Tasks that read the same prompts are asked the same ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Questions(NamedTuple):
     paired: tuple[str, ...]
 
     def cells(self) -> list[DataCell]:
-        """What a record says of them."""
+        """The cells as a record has them."""
         return [
             DataCell(task=task, length=self.length, examples=len(each), sha256=cell_digest(each))
             for task, each in self.examples.items()
@@ -34,10 +34,10 @@ class Questions(NamedTuple):
 
 
 def draw_questions(suite: Suite, tasks: Sequence[str], length: int, count: int) -> Questions:
-    """Examples for an analysis, drawn under a key of their own; none has the prompt of a test cell of such a task.
+    """Examples for an analysis, drawn with a separate key; none has the prompt of a test cell of such a task.
 
     A task that draws its prompts as the first one does is asked the same prompts; a difference is asked as a sum with
-    the sign changed. Any other task has prompts of its own.
+    the sign changed. Any other task has its own prompts.
 
     Args:
         suite: The suite.
@@ -50,7 +50,7 @@ def draw_questions(suite: Suite, tasks: Sequence[str], length: int, count: int) 
     """
     first = suite.task(tasks[0])
     same = [task for task in tasks if shares_prompts(first, suite.task(task))]
-    # Operands of a difference are in order, which a sum does not mind.
+    # The operands of a difference are in order; a sum works with any order.
     source = next((task for task in same if _subtracts(suite.task(task))), tasks[0])
     shared = _prompts(suite, source, length, count)
     examples = {}

@@ -1,4 +1,4 @@
-"""What every record of an analysis says: who made it, of what, with which data."""
+"""What the records of all analyses contain: the version that wrote them, the model and the examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lgbench.util.records import read_record, write_record
 from lgbench.version import __version__
 
 MAX_BYTES = 50_000_000
-"""Of the file of a record: maps of many heads, tasks and lengths take more than a result."""
+"""The largest file of a record. Maps of many heads, tasks and lengths are larger than a result."""
 _Kind = TypeVar("_Kind", bound="ProbeRecord")
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,7 +27,7 @@ class Strict(BaseModel):
 
 
 class ProbeRecord(Strict):
-    """What all records have in common, also those of analyses whose prompts are of no suite.
+    """What all records contain, including those of analyses whose prompts are not from a suite.
 
     Attributes:
         schema_version: Of the format.
@@ -39,7 +39,7 @@ class ProbeRecord(Strict):
 
 
 class AnalysisRecord(ProbeRecord):
-    """What the records of analyses of a suite's tasks have in common.
+    """What the records of analyses of a suite's tasks contain.
 
     Attributes:
         suite: The suite's name.
@@ -51,19 +51,19 @@ class AnalysisRecord(ProbeRecord):
 
 
 class ModelSource(Strict):
-    """The model that was looked into.
+    """The model that was analyzed.
 
     Attributes:
         model: As named by the user.
-        weights_sha256: Of the file of its weights; of a Hugging Face model over all of them.
+        weights_sha256: Of the file of its weights; of a Hugging Face model, over all files.
         group: The group that it was trained on, or whose tasks it is asked.
         arm: How it was trained; `open` where that is not known.
         seed: Its training seed; null where it is not known.
-        steps: Training steps done; null likewise.
+        steps: Training steps done; null where it is not known.
         prompt: How a Hugging Face model is asked; null for a reference model.
         layers: Number of blocks.
         heads: Attention heads of a block.
-        tasks: What it was trained on, and to which length.
+        tasks: The tasks that it was trained on, each with its greatest training length.
     """
 
     model: Text
@@ -84,7 +84,7 @@ class DataCell(Strict):
     Attributes:
         task: The task.
         length: The length.
-        examples: How many there are.
+        examples: Number of examples.
         sha256: Over one JSON line `[prompt, target]` for each, in order.
     """
 

@@ -1,4 +1,4 @@
-"""How alike are two tasks to a model? Measures that need no long auxiliary, for every pair of tasks that it knows."""
+"""How related are two tasks in a model? Measures for every pair of trained tasks, without training on longer inputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def analyze_relatedness(
     step: float = STEP,
     report: Report = silent,
 ) -> RelatednessRecord:
-    """How alike each pair of tasks is to a model, on lengths that it was trained to in all of them.
+    """Measure how related each pair of tasks is in a model, at lengths that it was trained on in all tasks.
 
     Args:
         opened: A reference model.
@@ -185,7 +185,7 @@ class _Lab:
 
 @torch.inference_mode()
 def _tagged(module: Transformer, rows: Rows, tag: Tensor) -> Scores:
-    """How well targets are written behind another embedding of the tag."""
+    """Score the targets with another embedding of the tag."""
 
     def replace(_: nn.Module, inputs: object, output: Tensor) -> Tensor:
         return torch.cat([output[:, :_TAG], tag.expand(len(output), 1, -1), output[:, _TAG + 1 :]], dim=1)
@@ -199,7 +199,7 @@ def _tagged(module: Transformer, rows: Rows, tag: Tensor) -> Scores:
 
 @torch.inference_mode()
 def _states(model: HookedTransformer, tokens: Tensor) -> list[Tensor]:
-    """The states behind each layer, float64, shape (batch, time, width) each."""
+    """The states after each layer, float64, shape (batch, time, width) each."""
     module = model.module
     assert isinstance(module, Transformer)
     found: list[Tensor] = []

@@ -51,7 +51,7 @@ _SIZES_OF_AREA = 8
 
 
 class Lab:
-    """A model with everything that the tests measure on it, each measured when it is asked for.
+    """A model and what the tests measure on it, computed when needed.
 
     Args:
         opened: The model.
@@ -74,13 +74,13 @@ class Lab:
         return torch.zeros(1, self.model.layers, self.model.heads, dtype=torch.bool, device=self.model.device)
 
     def measure(self, task: str, length: int, masks: Mask, donor: str | None = None) -> tuple[Values, Values]:
-        """What replacing each set costs each example, in nats a token and in right targets, shape (sets, examples).
+        """The loss of each example with each set replaced, in nats a token and in right targets: (sets, examples).
 
         Args:
-            task: Whose targets.
-            length: Their length.
+            task: The task.
+            length: The length.
             masks: The sets, shape (sets, layers, heads).
-            donor: A task whose outputs on the same prompts come in; None for the ablation.
+            donor: A task whose outputs on the same prompts replace them; None for the ablation.
         """
         prepared = self.prepared(task, length)
         chosen = torch.cat([self._none(), torch.tensor(masks, device=self.model.device)])
@@ -133,7 +133,7 @@ def analyze_reuse(
         lengths: Some in distribution and in the transfer zone if empty.
         ablation: What heads are replaced by.
         examples: Of each task and length.
-        path: Where the record is kept after every other task. What is there is taken up.
+        path: Where the record is kept after every other task. An existing record is continued.
         report: Called before every part.
 
     Raises:
@@ -195,7 +195,7 @@ def _primary(lab: Lab, group: Group, lengths: Sequence[int], tasks: Sequence[str
 
 
 def _importance(lab: Lab, task: str, lengths: Sequence[int]) -> Values:
-    """What each head is worth to each example, shape (layers, heads, examples), mean over lengths."""
+    """The importance of each head for each example, shape (layers, heads, examples), mean over lengths."""
     masks = head_masks(lab.model.layers, lab.model.heads).numpy()
     lost = [lab.measure(task, each, masks)[0] for each in lengths]
     count = min(each.shape[1] for each in lost)

@@ -209,7 +209,7 @@ def _mixed(model: HookedTransformer, tags: list[int], share: float) -> Iterator[
 def _written(
     model: HookedModel, task: str, examples: list[Example], against: list[Example]
 ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
-    """How targets are written: log-probabilities by token, their number; and at the first place where another differs.
+    """Score targets: log-probabilities by token, their number, and the scores at the first token that differs.
 
     Returns:
         Log-probabilities, shape (examples, positions), and tokens of each target, shape (examples,); then, where the

@@ -17,7 +17,7 @@ from lgbench.util.text import plain
 from lgbench.version import __version__
 
 SECONDS = 600.0
-"""How long a download may take in all."""
+"""The longest that a whole download may take."""
 _STALL = 30.0
 _CHUNK = 1 << 20
 
@@ -28,7 +28,7 @@ def fetch_weights(weights: WeightsRecord, target: Path, *, most_bytes: int) -> N
     Args:
         weights: Where they are, and their hash.
         target: The file to write.
-        most_bytes: More than this is no weights of such a model, and is not read.
+        most_bytes: The most that is read. The weights of such a model are not larger.
 
     Raises:
         LgbenchError: They cannot be reached, are too large, come too slowly, or have another hash.
@@ -76,7 +76,7 @@ def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
 
 
 def _copy(answer: http.client.HTTPResponse, file: IO[bytes], url: str, *, most_bytes: int, until: float) -> str:
-    """Write what a server sends to a file; gives its SHA-256."""
+    """Write what a server sends to a file, and return its SHA-256."""
     digest, received = hashlib.sha256(), 0
     while chunk := answer.read1(_CHUNK):
         received += len(chunk)

@@ -98,9 +98,9 @@ def command(
         if drafted is not None:
             typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
             say(drafted, indent="  ", hanging="  ")
-    if submitted.to_mend:
+    if submitted.to_fix:
         typer.echo("\nBefore the next step, fix these:")
-        for problem in submitted.to_mend:
+        for problem in submitted.to_fix:
             say(str(problem), indent="  ", hanging="    ")
     if quiet:
         return

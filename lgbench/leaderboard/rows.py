@@ -16,12 +16,12 @@ FEW_SEEDS = "\\*"
 
 
 def score_name(covers: Coverage) -> str:
-    """What the score of a system is called."""
+    """The name of a system's score."""
     return "mean group score" if covers == "fewer_groups" else "transfer score"
 
 
 def main_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
-    """What a system reached, and who says so, without its place."""
+    """The score of a system and who verified it, without its place."""
     groups = len(scores.covered)
     few = FEW_SEEDS if has_few_seeds(scores) else ""
     return {
@@ -52,7 +52,7 @@ def more_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
 
 
 def open_row(on_suite: SuiteScores, scores: OpenScores) -> Row:
-    """A system of arm `open`: its score, and how it was asked; without its place."""
+    """The score of a system of arm `open` and how it was prompted, without its place."""
     tasks = len(on_suite.suite.main_tasks)
     return {
         "system": link(on_suite.system),
@@ -63,7 +63,7 @@ def open_row(on_suite: SuiteScores, scores: OpenScores) -> Row:
 
 
 def _unbroken(figure: str) -> str:
-    """A figure whose interval no line of a narrow column breaks."""
+    """A figure with its interval, without spaces at which a narrow column could break it."""
     return figure.replace(", ", ",\N{NO-BREAK SPACE}")
 
 
@@ -75,7 +75,7 @@ def seen(scores: TrainedScores) -> tuple[str, str]:
 
 
 def asked(scores: OpenScores) -> str:
-    """How a language model was asked: its score depends on it."""
+    """How a language model was prompted, on which its score depends."""
     styles = []
     for result in scores.results:
         prompt = result.system.prompt
@@ -85,10 +85,10 @@ def asked(scores: OpenScores) -> str:
 
 
 def link(system: SystemRecord) -> str:
-    """A link to the system's page. Its name holds nothing that means something in Markdown."""
+    """A link to the system's page. A system's name contains no Markdown."""
     return f"[{system.name}]({page(system)})"
 
 
 def page(system: SystemRecord, anchor: str = "") -> str:
-    """Where the system's page lies, or the section of it that is called so."""
+    """The path of a system's page, or of the section with this anchor."""
     return f"systems/{system.name}.md{'#' if anchor else ''}{anchor}"

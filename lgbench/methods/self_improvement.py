@@ -1,4 +1,4 @@
-"""Rounds of labels that a model makes for itself, each a length longer."""
+"""Self-improvement: a model labels longer prompts in rounds, and trains on its own labels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class SelfImprovement(Method):
         return plan.settings.steps - plan.settings.rounds * plan.settings.round_steps
 
     def planned(self, plan: RunSpec) -> RunSpec:
-        """The same run with the steps of the rounds behind.
+        """The same run with the steps of the rounds at its end.
 
         Raises:
             LgbenchError: The arm has stages, or the main task has no prompts that long.

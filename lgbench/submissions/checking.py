@@ -1,12 +1,12 @@
-"""Everything that can be wrong with a submission, told at once, each problem with its file and field.
+"""Checks submissions and reports all problems at once, each with its file and field.
 
 A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
 `system.json` and one folder for each run, and may hold `declaration.json`; a run's folder holds `result.json` and
-`replies.jsonl.gz`, and may hold `training.json` and `weights.json`. Nothing else, but for what `lgbench submit` holds
-among the systems while it runs, which is passed over.
+`replies.jsonl.gz`, and may hold `training.json` and `weights.json`. Nothing else is allowed, except the files of a
+running `lgbench submit`, which are skipped.
 
-What one submission can cost is bounded: what is too large is not read, and of too many runs or problems the rest is
-only counted.
+The cost of a check is bounded: files that are too large are not read, and beyond a number of runs or problems, the
+others are only counted.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def check(
 ) -> Checked:
     """Check folders: of submissions, of a system or of a run.
 
-    A folder called `submissions` is one of submissions, whatever it holds. One that is named twice, or lies in another
-    that is named, is checked once.
+    A folder called `submissions` is always one of submissions. A folder that is given twice, or is inside another given
+    folder, is checked once.
 
     Args:
         paths: The folders.
-        jobs: Processes that check the systems of a folder of submissions. What is found does not depend on it.
-        kept: What was found in runs before, and need not be found again.
-        report: Takes how many runs are checked, and of how many.
+        jobs: Number of processes that check the systems of a folder. The outcome does not depend on it.
+        kept: Kept scores of earlier checks.
+        report: Called with the numbers of checked runs and of all runs.
 
     Raises:
         LgbenchError: One of these processes ended before its work was done.
@@ -75,13 +75,13 @@ def reduce_submissions(
     kept: KeptScores | None = None,
     report: CountReport = no_report,
 ) -> tuple[tuple[bytes, ...], ...]:
-    """What is left of every system in a folder of submissions, by name: of each no more is held than that.
+    """Reduce every system in a folder of submissions, by name. Only the reduced systems are kept in memory.
 
     Args:
         folder: The folder.
-        reduce: What is to be left of a system.
+        reduce: Reduces a system.
         jobs: As `check` has it.
-        kept: As `check` has it; what was left of a system before need not be derived again either.
+        kept: As `check` has it; it also keeps reduced systems.
         report: As `check` has it.
 
     Raises:
@@ -102,7 +102,7 @@ def _read(folder: Path, checker: TreeChecker) -> TreeChecker:
 
 
 def _counting(paths: Iterable[Path], report: CountReport) -> Callable[[], None]:
-    """What is to be called for each run of these folders that is checked."""
+    """A function to call for each checked run of these folders."""
     total, done = sum(map(count_runs, paths)), itertools.count(1)
     report(0, total)
     return lambda: report(next(done), total)

@@ -1,4 +1,4 @@
-"""The folders of a tree of submissions: which kind one is, and what it holds."""
+"""The folders of a tree of submissions: their levels, names and places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lgbench.submissions.system import SUBMISSIONS_FOLDER
 
 
 class Level(IntEnum):
-    """What a folder is, from the top of the tree."""
+    """The level of a folder, from the top of the tree."""
 
     ROOT = 0
     SYSTEM = 1
@@ -20,12 +20,12 @@ class Level(IntEnum):
 
 
 def name_of(folder: Path) -> str:
-    """What a folder is called, be it named as `.` or `..`; links are not followed."""
+    """The name of a folder, also of one given as `.` or `..`. Links are not followed."""
     return Path(os.path.normpath(folder.absolute())).name
 
 
 def place_of(folder: Path) -> str:
-    """Where a folder lies, whatever path leads there. A link, which is not followed, lies where it is."""
+    """The real path of a folder, with links in the path to it followed, but not the folder itself if it is a link."""
     return str(folder.absolute()) if folder.is_symlink() else os.path.realpath(folder)
 
 
@@ -39,7 +39,7 @@ def level_of(path: Path) -> Level:
 
 
 def count_runs(path: Path) -> int:
-    """How many folders below one are checked as runs, unless something is wrong with those above them."""
+    """The number of folders below one that are checked as runs, if the folders above them have no problems."""
     below = [path]
     for _ in range(Level.RUN - level_of(path)):
         below = [folder for each in below for folder in _folders(each)]
@@ -47,11 +47,11 @@ def count_runs(path: Path) -> int:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders in one, which is not followed if it is a link."""
+    """The folders in a folder; none in a link, which is not followed."""
     try:
         with os.scandir(folder) as entries:
             found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:  # told when it is checked
+    except OSError:  # reported when it is checked
         return []
     return [] if folder.is_symlink() else found
 

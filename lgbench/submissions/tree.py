@@ -1,4 +1,4 @@
-"""One walk over a tree of submissions, which gathers its systems and everything that is wrong with them."""
+"""The walk over a tree of submissions that collects its systems and their problems."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_record
 _Record = TypeVar("_Record", bound=BaseModel)
 _WithAudits = tuple[Path, tuple[AuditRecord, ...]]
 Reduce = Callable[[Submission], tuple[bytes, ...]]
-"""What is kept of a system in the place of its results: a module-level function, which depends on the system alone."""
+"""Reduces a system to what is kept instead of its results. A module-level function of the system alone."""
 README_FILE = "README.md"
 MAX_RUNS = 1000
-"""Of one system. Both suites have 56 of trained arms for each seed."""
+"""The most runs of one system. Both suites have 56 runs of trained arms for each seed."""
 MAX_RECORDS_BYTES = 25_000_000
-"""Of the results and training records of a system, all of which are held at once, in four times the memory."""
+"""The size of all results and training records of a system. All are in memory together, and take four times that."""
 _MOST_SPOILED = 10
-"""Runs with problems of one system, each of which can take a second; those after them are only counted."""
+"""The most runs with problems that are checked in one system, as each can take a second. Later runs are counted."""
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class TreeChecker:
-    """Walks a tree from above and never leaves it, gathering what is good and what is not.
+    """Walks a tree of submissions from the top, without leaving it, and collects its systems and problems.
 
     Args:
-        jobs: Processes that check systems.
-        kept: What was found before.
-        reduce: What is left of a system instead of all of it.
+        jobs: Number of processes that check systems.
+        kept: Kept scores of earlier checks.
+        reduce: Reduces a system; None to keep all of it.
         on_run: Called when a run is checked.
     """
 
@@ -179,7 +179,7 @@ class TreeChecker:
             self.submissions[str(folder)] = Submission(system=system, runs=tuple(runs), declaration=declaration)
 
     def reduce_system(self, folder: Path, audits: tuple[AuditRecord, ...]) -> None:
-        """Check a system, unless that was done before, and hold no more of it than what it is reduced to."""
+        """Check a system unless it is kept from before, and keep only what it is reduced to."""
         assert self.reduce is not None
         purpose = f"{self.reduce.__module__}.{self.reduce.__qualname__}"
         key = self.kept.system_key(folder, audits, purpose) if self.kept else None
@@ -203,13 +203,13 @@ class TreeChecker:
             self.kept.put_system(key, FoundSystem(runs, self.reduced[place], self.same_recipe_as.get(place)))
 
     def _take_audits(self) -> None:
-        """Give each system what maintainers found of it."""
+        """Add to each system what its audits found."""
         for folder, submission in self.submissions.items():
             found = self._audits(Path(folder).absolute().parent).get(submission.system.name, ())
             self.submissions[folder] = replace(submission, audits=found)
 
     def _audits(self, submissions: Path) -> Mapping[str, tuple[AuditRecord, ...]]:
-        """The audits that lie beside a folder of submissions."""
+        """The audits beside a folder of submissions."""
         folder = audits_beside(submissions)
         if folder not in self._read_audits:
             self._read_audits[folder] = read_audits(folder, self.report)
@@ -239,7 +239,7 @@ class TreeChecker:
         return runs
 
     def _check_run(self, folder: Path, repeats: Repeats | None = None) -> SubmittedRun | None:
-        """Check a run. It is given back, for comparison with others, as soon as its result can be read."""
+        """Check a run. Returns it, for comparison with other runs, if its result can be read."""
         self._checked.add((Level.RUN, place_of(folder)))
         self.runs += 1
         name = name_of(folder)
@@ -266,7 +266,7 @@ class TreeChecker:
             return None
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """What a folder holds, by name. A link to a folder is none."""
+        """The entries of a folder, by name. A link to a folder is no folder."""
         try:
             if folder.is_symlink():
                 self.report.add(folder, "", "is a link. Links are not followed: put the folder itself here.")
@@ -285,7 +285,7 @@ class TreeChecker:
 def _checked_ahead(
     check_one: Callable[..., TreeChecker], systems: Sequence[_WithAudits], jobs: int, on_run: Callable[[], None]
 ) -> Iterator[TreeChecker]:
-    """What is found in each of these systems, in their order, by as many processes.
+    """Check these systems with several processes, and yield a checker for each, in order.
 
     Raises:
         LgbenchError: One of them ended before its work was done.

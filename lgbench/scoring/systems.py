@@ -145,17 +145,6 @@ def score_trained(results: Iterable[Result], suite: Suite) -> TrainedScores:
     return TrainedScores(suite=suite, groups=tuple(groups))
 
 
-def mean_difference(first: TrainedScores, second: TrainedScores) -> Estimate | None:
-    """How far the first system's mean over groups is above the second's, over the groups that both cover.
-
-    Of one group it is `first_group.score - second_group.score`. Its `interval` and `p_value` are Welch and
-    Satterthwaite's; its `count` says over how many groups it is. None without a common group.
-    """
-    others = {group.group.name: group for group in second.covered}
-    pairs = [(group.score, others[group.group.name].score) for group in first.covered if group.group.name in others]
-    return mean_estimate(one - other for one, other in pairs if one is not None and other is not None)
-
-
 def score_open(results: Iterable[Result], suite: Suite) -> OpenScores | None:
     """Score the results of arm `open` of one system; None where it has no complete one.
 

@@ -45,8 +45,8 @@ class Relation(Strict):
         same_prompts: Whether they read the same ones.
         gradient_cosine: Of the two losses, over all weights.
         gradient_ceiling: Of the losses of one task on two halves of its examples: the mean of both tasks.
-        affinity: By how much of its loss the second task is better after a step of gradient descent on the first.
-        affinity_back: Likewise the first after a step on the second.
+        affinity: The relative decrease of the second task's loss after a step of gradient descent on the first.
+        affinity_back: The same for the first task after a step on the second.
         head_maps: Spearman's correlation of the head maps by resampling.
         alignment: Linear CKA of the states after each layer, at the positions that write the target.
         attention: The mean total variation distance of the attention, from 0 for equal to 1.

@@ -44,7 +44,7 @@ class Ranked(Protocol):
 
     @property
     def rank(self) -> Rank:
-        """What decides where it stands."""
+        """The sort key of the system."""
 
     def at(self, place: Place) -> Self:
         """The same in a place."""
@@ -65,7 +65,7 @@ class Entry(NamedTuple):
 
     @property
     def rank(self) -> Rank:
-        """What decides where it stands."""
+        """The sort key of the system."""
         return rank(self.on_suite, self.scores)
 
     def at(self, place: Place) -> Entry:

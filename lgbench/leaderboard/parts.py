@@ -158,7 +158,7 @@ class TrainedEntry(NamedTuple):
 
     @property
     def rank(self) -> Rank:
-        """What decides where it stands."""
+        """The sort key of the system."""
         part = self.part
         return Rank(part.system, part.division, part.tier, part.coverage, part.covered, part.has_few_seeds, part.score)
 

@@ -16,7 +16,7 @@ _FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 """Before it there was no lgbench."""
 _AHEAD = timedelta(days=1)
 """The most that a clock may be fast."""
-_ROUNDING = 0.0005 * 1.001  # of the duration in seconds and of the rate, which have three digits behind the point
+_ROUNDING = 0.0005 * 1.001  # of the duration in seconds and of the rate, which have three digits after the point
 _SHORTEST = 1e-6  # seconds; replies that are looked up take longer
 _COUNT_NO_TOKENS = frozenset({"builtin", "replay", "checkpoint", "hf"})
 """Kinds of models that are ours and count no tokens."""

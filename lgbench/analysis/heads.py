@@ -1,4 +1,4 @@
-"""Head maps: what each attention head does for a task at a length, by removing it (Cai et al., arXiv 2506.09251)."""
+"""Head maps: the effect of each attention head on a task at a length, by ablation (Cai et al., arXiv 2506.09251)."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ METRICS: tuple[Metric, ...] = ("exact", "logprob")
 
 
 class HeadMap(Strict):
-    """What each head does for a task at a length.
+    """The effect of each head on a task at a length.
 
     Attributes:
         task: The task.
         length: The length.
         ablation: What heads are replaced by.
-        examples: How many.
+        examples: Number of examples.
         right: Examples whose target is right token by token, the end included, with nothing replaced.
         right_without: The same without each head, by layer.
         logprob: The mean over examples of the mean log-probability of a target's tokens, with nothing replaced.
@@ -71,7 +71,7 @@ class HeadMap(Strict):
     logprob_at_without: tuple[Map, ...]
 
     def drops(self, metric: Metric) -> list[list[float]]:
-        """How much is lost without each head, by layer: as a share of the examples, or in nats a token."""
+        """The loss without each head, by layer: as a share of the examples, or in nats a token."""
         if metric == "exact":
             return [[(self.right - each) / self.examples for each in layer] for layer in self.right_without]
         return [[self.logprob - each for each in layer] for layer in self.logprob_without]
@@ -84,9 +84,9 @@ class AttentionDistance(Strict):
         first: A task.
         second: Another.
         length: The length.
-        distance: The mean total variation distance per position of each head, by layer, from 0 to 1: the mean over
+        distance: The total variation distance of each head, by layer, from 0 to 1, averaged over positions and
             examples.
-        distance_of_means: That of the mean attention over examples.
+        distance_of_means: The same distance between the mean attentions over examples.
     """
 
     first: Name
@@ -172,7 +172,8 @@ class HeadsRecord(AnalysisRecord):
         """The paper's two measures, a row for each pair of tasks, length and kind; lower is more similar.
 
         `measure` is `attention` (mean total variation, from 0 to 1), `attention_of_means`, or `ablation`: the mean
-        absolute difference of the two tasks' maps over all heads. `learned` says whether both tasks are at this length.
+        absolute difference of the two tasks' maps over all heads. `learned` says whether both tasks are learned at this
+        length.
         """
         import pandas as pd
 

@@ -47,7 +47,7 @@ USUAL = TrainingSettings(
 
 
 class InContextPlan(Strict):
-    """What the training depends on.
+    """Everything that the training depends on.
 
     Attributes:
         family: The tasks.

@@ -1,7 +1,7 @@
-"""What a wrong reply does where it first differs from its target, by task: one definition for tables and pictures.
+"""Classifies the first error of a wrong reply, by task, for tables and pictures alike.
 
-A symbol is a character, except that a maze node such as `[17]` is one. What a reply as a whole looks like (empty, right
-but for a newline, ...) is `lgbench.doctor.diagnosis`.
+A symbol is a character, except that a maze node such as `[17]` is one. `lgbench.doctor.diagnosis` classifies whole
+replies (empty, right but for a newline, ...).
 """
 
 from __future__ import annotations
@@ -220,9 +220,9 @@ class Column(NamedTuple):
     Attributes:
         first: The first operand's digit, 0 beyond its end.
         second: The second one's.
-        carry: What comes in, 0 or 1; in a difference, the borrow.
-        chain: For how many positions the carry has travelled: 1 where the position before makes it, one more for each
-            position that hands it on; 0 where none comes in.
+        carry: The incoming carry, 0 or 1; in a difference, the borrow.
+        chain: The length of the carry chain: 1 if the position before makes the carry, one more for each position that
+            propagates it; 0 without a carry.
     """
 
     first: int

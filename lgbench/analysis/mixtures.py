@@ -25,14 +25,14 @@ _Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class MixedAnswers(Strict):
-    """What a model answers to prompts with one mixture of demonstrations. Each tuple has an entry for each task.
+    """A model's answers to prompts with one mixture of demonstrations. Each tuple has an entry for each task.
 
     Attributes:
         shares: Of the tasks' demonstrations, as whole demonstrations allow.
         probabilities: The mean probability of each task's whole answer.
         deviations: Its standard deviation over prompts.
-        other: What is left for all other answers.
-        greedy: The share of prompts at which each task's answer is what greedy decoding writes.
+        other: The probability of all other answers.
+        greedy: The share of prompts for which greedy decoding gives each task's answer.
         divergence: Sum_k d_k log(d_k / P_k) in nats, with the shares d and the mean probabilities P.
         mean_divergence: The mean over prompts of the same with each prompt's own probabilities.
     """
@@ -47,7 +47,7 @@ class MixedAnswers(Strict):
 
 
 class Answered(NamedTuple):
-    """How a model writes the tasks' answers to some prompts.
+    """The scores of the tasks' answers to some prompts.
 
     Attributes:
         logprob: Of each whole answer, float64, shape (prompts, tasks).
@@ -59,7 +59,7 @@ class Answered(NamedTuple):
 
 
 def measure(shares: Sequence[float], answered: Answered) -> MixedAnswers:
-    """What the prompts of one mixture show.
+    """Summarize the answers to the prompts of one mixture.
 
     Args:
         shares: Of the tasks' demonstrations.

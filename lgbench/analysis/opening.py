@@ -1,4 +1,4 @@
-"""Opening a model to look inside: a checkpoint or run of a reference model, or a Hugging Face model."""
+"""Opens models for analysis: a checkpoint or run of a reference model, or a Hugging Face model."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lgbench.util.files import sha256_of
 
 
 class Opened(NamedTuple):
-    """A model that can be looked into.
+    """A model that can be analyzed.
 
     Attributes:
         hooked: The model.
-        suite: What it was trained for.
-        source: What a record says of it.
+        suite: The suite of its tasks.
+        source: Its description in records.
     """
 
     hooked: HookedModel
@@ -45,7 +45,7 @@ def open_model(
     Args:
         name: The model.
         device: Where to run a reference model; a Hugging Face model has the option `device_map`.
-        group: Of a Hugging Face model: whose tasks it knows, to the lengths of arm `transfer`.
+        group: Of a Hugging Face model: the group whose tasks it is asked, to the lengths of arm `transfer`.
         suite: Of the group.
         options: Of a Hugging Face model, as in `eval`.
 

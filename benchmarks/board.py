@@ -16,27 +16,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from lgbench.data.cells import committed_digest
 from lgbench.data.groups import Group
-from lgbench.data.suites import Cell, load_suite
-from lgbench.data.tasks import get_task
+from lgbench.data.suites import Cell
 from lgbench.leaderboard.build import BOARD_FILE, CELLS_FILE, FRONT_PAGE, BoardFiles
 from lgbench.leaderboard.derive import derive_part
 from lgbench.leaderboard.scored import score_submission
 from lgbench.leaderboard.site import front, groups
 from lgbench.leaderboard.site.build import renderer
 from lgbench.leaderboard.standings import list_systems
-from lgbench.results.schema import CellCounts, CellResult, Environment, FirstWrong, Result, SystemInfo
+from lgbench.results.schema import Result
 from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.checking import read_submissions
 from lgbench.submissions.copies import trace
 from lgbench.submissions.kept import FoundSystem, KeptScores
 from lgbench.submissions.system import SystemRecord
 from lgbench.util.errors import LgbenchError
+from tests.made_up import MINI, make_result
 
-MINI = load_suite("mini-v1")
 _ARMS = ("main_only", "transfer", "control")
 _FIRST_PAGE = ("site.css", "theme.js", "board.js")
 _REPLIES = 24_000  # bytes of a run's packed replies, as most of the reference systems have
@@ -74,48 +73,21 @@ def _runs(number: int, seeds: int) -> tuple[SubmittedRun, ...]:
 
 
 def _result(group: Group, arm: str, seed: int, skill: float, number: int) -> Result:
-    cells = tuple(
-        _cell(cell, group, skill if arm == "transfer" else skill / 4) for cell in MINI.cells(arm, (group.name,))
-    )
-    return Result(
-        suite=MINI.name,
+    return make_result(
+        partial(_correct, group=group, skill=skill if arm == "transfer" else skill / 4),
         arm=arm,
         group=group.name,
         seed=seed,
-        limit=None,
-        system=SystemInfo(model="model.py:Model", kind="file"),
-        cells=cells,
         replies_sha256=f"{number:064x}",
-        batch_invariance=None,
-        environment=Environment(lgbench="0.1.0", python="3.11.7", numpy="2.0.0", platform="Linux x86_64"),
         started=datetime(2025, 1, 31, 12, tzinfo=UTC) + timedelta(seconds=number),
-        duration=1.0,
-        replies_per_second=256.0,
     )
 
 
-def _cell(cell: Cell, group: Group, skill: float) -> CellResult:
-    """Right up to the main task's training length, and less and less from there."""
+def _correct(cell: Cell, *, group: Group, skill: float) -> int:
+    """All up to the main task's training length, and less and less from there."""
     total = MINI.examples_per_cell
     beyond = max(0, cell.length - group.main_length) / group.aux_length
-    correct = total if not beyond else round(total * max(0.0, skill - beyond))
-    wrong = total - correct
-    return CellResult(
-        task=cell.task,
-        task_version=get_task(cell.task).version,
-        length=cell.length,
-        sha256=committed_digest(MINI, cell),
-        counts=CellCounts(
-            total=total,
-            correct=correct,
-            starts_with_target=0,
-            empty=0,
-            early=0,
-            chars_correct=10 * correct,
-            chars_total=10 * total,
-            first_wrong=(FirstWrong(position=0, count=wrong),) if wrong else (),
-        ),
-    )
+    return round(total * max(0.0, skill - beyond)) if beyond else total
 
 
 def many(count: int, *, seeds: int) -> Iterator[str]:

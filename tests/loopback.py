@@ -40,7 +40,38 @@ def right_answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     return completion(f"It is <answer>{get_task('reverse').solve(prompt)}</answer>.", chat="messages" in body)
 
 
-class Server:
+class _Loopback:
+    """Serves on a free port until it is closed.
+
+    Attributes:
+        url: Its address.
+    """
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Writes no log, and lets a client leave that has seen enough, is interrupted or at its deadline."""
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Server(_Loopback):
     """Answers the n-th request, counted from 0, by a rule. A status of 0 means to hang up without a word."""
 
     def __init__(self, rule: Rule) -> None:
@@ -52,7 +83,7 @@ class Server:
         lock = threading.Lock()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_Handler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
@@ -90,25 +121,8 @@ class Server:
                 outer.gets.append(self.path)
                 self.send_error(405)
 
-            def handle(self) -> None:
-                with contextlib.suppress(
-                    ConnectionError
-                ):  # a client that is interrupted or at its deadline just leaves
-                    super().handle()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
+        self.url += "/v1"
 
 
 Serve = Callable[..., tuple[Model, Server]]
@@ -122,7 +136,7 @@ def ask(model: Model, count: int = 3) -> list[str]:
 RIGHT = ["c", "cba", "cbaba"]
 
 
-class Files:
+class Files(_Loopback):
     """Serves files by GET: their content, or an answer of the test's own.
 
     Attributes:
@@ -135,7 +149,7 @@ class Files:
         self.asked: list[str] = []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_Handler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
                 found = outer.content.get(self.path, 404)
@@ -145,19 +159,6 @@ class Files:
                 content = found if isinstance(found, bytes) else b""
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
-                with contextlib.suppress(ConnectionError):  # a client that has seen enough leaves
-                    self.wfile.write(content)
+                self.wfile.write(content)
 
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)

@@ -1,4 +1,4 @@
-"""What a head's output is replaced by, and what replacing it does.
+"""Ablations of attention heads: what replaces a head's output, and the effect on the targets.
 
 `zero`: by 0. `mean`: by its mean over the examples, at each position. `resample`: by its output in another example of
 the same task and length, which is the counterfactual that keeps its distribution. `interchange`: by its output for
@@ -23,7 +23,7 @@ ABLATIONS: tuple[Ablation, ...] = ("mean", "resample", "zero")
 
 
 def ablations_named(names: Sequence[str]) -> tuple[Ablation, ...]:
-    """The kinds of these names; all if empty.
+    """The ablations with these names, or all if there are none.
 
     Raises:
         UnknownNameError: There is none of a name.
@@ -35,12 +35,13 @@ def ablations_named(names: Sequence[str]) -> tuple[Ablation, ...]:
 
 
 def replacement(kind: Ablation, rows: Rows, outputs: Tensor) -> Tensor:
-    """What heads' outputs are replaced by, shape (layers, batch or 1, time or 1, heads, size).
+    """The replacement of the heads' outputs, shape (layers, batch or 1, time or 1, heads, size).
 
-    The donor of an example is the next one of its batch. A donor whose row ends sooner lends its last position.
+    The donor of an example is the next example of its batch. Beyond the end of a shorter donor, its last position is
+    used.
 
     Args:
-        kind: How.
+        kind: The ablation.
         rows: The batch.
         outputs: Of the unchanged run, shape (layers, batch, time, heads, size).
     """
@@ -68,11 +69,11 @@ class Prepared:
         return sum(len(rows.places) for rows, _ in self.batches)
 
     def scores(self, masks: Tensor, values: Callable[[Rows, Tensor], Tensor]) -> Scores:
-        """How well targets are written with heads replaced.
+        """Score the targets with heads replaced.
 
         Args:
             masks: Which heads in each variant, bool, shape (variants, layers, heads).
-            values: From rows and outputs to what they are replaced by.
+            values: Returns the replacement, given the rows and the outputs of the unchanged run.
         """
         parts = []
         for rows, outputs in self.batches:
@@ -81,16 +82,16 @@ class Prepared:
         return joined(parts)
 
     def ablated(self, masks: Tensor, kind: Ablation) -> Scores:
-        """The same, for one kind of ablation."""
+        """Score the targets under one of the ablations."""
         return self.scores(masks, lambda rows, outputs: replacement(kind, rows, outputs))
 
 
 def attention_distances(
     model: HookedModel, first: Sequence[Example], second: Sequence[Example]
 ) -> tuple[Tensor, Tensor]:
-    """How far the attention of two tasks on the same prompts is apart, for each head, from 0 to 1.
+    """The distance between the attention of two tasks on the same prompts, for each head, from 0 to 1.
 
-    The mean total variation distance per position that looks: sum over i and j of |A1[i, j] - A2[i, j]| / (2 T), over
+    The mean total variation distance over query positions: sum over i and j of |A1[i, j] - A2[i, j]| / (2 T), over
     the T positions that both rows have in the same places. Cai et al. (arXiv 2506.09251, Appendix B) give the plain
     sum, which is 2 T times as much.
 

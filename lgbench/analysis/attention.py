@@ -1,4 +1,4 @@
-"""What the attention heads of a model look at: patterns of single prompts, and the share on the right source."""
+"""What the heads of a model attend to: the patterns of single prompts, and the attention on the right source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lgbench.analysis.heads import default_lengths
 from lgbench.analysis.hooked import HookedModel
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
-from lgbench.analysis.questions import check_trained, draw_questions
+from lgbench.analysis.questions import choose_tasks, draw_questions
 from lgbench.analysis.records import AnalysisRecord, DataCell, ModelSource, Share, Strict
 from lgbench.analysis.sources import has_sources, sources_of, target_of
 from lgbench.analysis.teacher import Rows, make_rows
@@ -54,8 +54,8 @@ class SourceShare(Strict):
         """The mean of a head over positions of the target; None where there are none.
 
         Args:
-            head: Which.
-            beyond: Only positions behind this length, if given.
+            head: The head, as (layer, head).
+            beyond: Only positions after this length, if given.
             inside: Only positions up to this length, if given.
         """
         return _mean(self.share[head[0]][head[1]][beyond or 0 : inside])
@@ -79,8 +79,8 @@ class Pattern(Strict):
         target: Its target, which the model is given.
         tokens: The row in the words of the model's vocabulary.
         start: Tokens before the target.
-        heads: Those that are kept.
-        weights: For each of them a row for each token that looks: on itself and those before it.
+        heads: The heads whose patterns are kept.
+        weights: For each head, a row for each query token: its attention to each token up to itself.
     """
 
     task: Name
@@ -100,7 +100,7 @@ class AttentionRecord(AnalysisRecord):
         source: The model.
         tasks: The main task first.
         lengths: Ascending.
-        data: What was asked for the shares.
+        data: The examples that the shares were measured on.
         shares: By task, then length, for tasks whose sources are known.
         patterns: Of single prompts.
     """
@@ -114,7 +114,7 @@ class AttentionRecord(AnalysisRecord):
     patterns: tuple[Pattern, ...]
 
     def best(self, task: str) -> Head:
-        """The head that looks most at a task's sources, at the lengths in distribution; at all if there are none."""
+        """The head that attends most to a task's sources, at in-distribution lengths, or at all if there are none."""
         of_task = [each for each in self.shares if each.task == task]
         learned = [each for each in of_task if each.length <= self.source.tasks[task]] or of_task
         heads = [(layer, head) for layer in range(self.source.layers) for head in range(self.source.heads)]
@@ -148,7 +148,7 @@ def analyze_attention(
     examples: int = 128,
     report: Report = silent,
 ) -> AttentionRecord:
-    """What the heads of a model look at.
+    """Measure what the heads of a model attend to.
 
     Args:
         opened: The model.
@@ -164,8 +164,7 @@ def analyze_attention(
         LgbenchError: The model was not trained on a task, a text is no prompt of it, there is no such head or too many.
     """
     suite, source, model = opened.suite, opened.source, opened.hooked
-    chosen = tuple(tasks) or tuple(source.tasks)
-    check_trained(chosen, tuple(source.tasks), model=source.model)
+    chosen = choose_tasks(tasks, source)
     asked = tuple(sorted(lengths or default_lengths(suite.group(source.group))))
     drawn = _drawn(model, heads, wanted=bool(prompts or heads))
     targets = {(task, text): target_of(suite.task(task), text) for task in chosen for text in prompts}
@@ -185,7 +184,7 @@ def analyze_attention(
     patterns = [pattern(model, task, text, target, drawn) for (task, text), target in targets.items() if drawn]
     return AttentionRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         tasks=chosen,
         lengths=asked,
@@ -219,7 +218,7 @@ def source_share(model: HookedModel, examples: Sequence[Example]) -> SourceShare
     """The mean attention on the sources of a task whose sources are known.
 
     Args:
-        model: It reads a character of a prompt as a token of its own.
+        model: A model that reads each character of a prompt as one token.
         examples: Of one task and length.
     """
     total: Tensor | None = None

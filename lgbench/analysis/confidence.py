@@ -1,4 +1,4 @@
-"""Does a model know when an input is too long for it? Scores kept while it replies, and three questions about them."""
+"""Does a model know when an input is too long for it? Confidence scores of its replies answer three questions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lgbench.analysis.confidence_record import (
 from lgbench.analysis.hooked import HookedModel, HookedTransformer
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
-from lgbench.analysis.questions import check_trained, draw_questions
-from lgbench.analysis.records import DataCell, check_same, read_analysis, write_analysis
+from lgbench.analysis.questions import choose_tasks, draw_questions
+from lgbench.analysis.records import DataCell, resume_analysis, write_analysis
 from lgbench.analysis.scored import SCALE, SCORES, Prototypes, fit_temperature, prompt_states, scored_replies
 from lgbench.analysis.separation import (
     RESAMPLES,
@@ -43,7 +43,7 @@ from lgbench.results.schema import Draft
 from lgbench.util.errors import LgbenchError
 
 LEAST_RIGHT, MOST_RIGHT = 0.05, 0.95
-"""Of a cell in which right and wrong replies are told apart."""
+"""Accuracies between which a cell has enough right and wrong replies to separate them."""
 
 
 def analyze_confidence(
@@ -56,7 +56,7 @@ def analyze_confidence(
     path: Path | None = None,
     report: Report = silent,
 ) -> ConfidenceRecord:
-    """How sure a model is of its replies, and whether that tells long inputs and wrong replies.
+    """Measure how confident a model is in its replies, and whether that detects long inputs and wrong replies.
 
     Args:
         opened: A reference model.
@@ -64,7 +64,7 @@ def analyze_confidence(
         lengths: All of the group's grid if empty.
         examples: Of each task and length, drawn for analyses; none is a test example.
         resamples: Of the intervals.
-        path: Where the record is kept after every cell. What is there is taken up.
+        path: Where the record is kept after every cell. An existing record is continued.
         report: Called before every part.
 
     Raises:
@@ -74,8 +74,7 @@ def analyze_confidence(
     suite, source, model = opened.suite, opened.source, opened.hooked
     if not isinstance(model, HookedTransformer):
         raise LgbenchError(f"{source.model!r} is no reference model: scores are kept while one of these replies.")
-    chosen = tuple(tasks) or tuple(source.tasks)
-    check_trained(chosen, tuple(source.tasks), model=source.model)
+    chosen = choose_tasks(tasks, source)
     group = suite.group(source.group)
     asked = tuple(sorted(lengths or group.grid))
     report(Progress(0, len(chosen) * len(asked), "temperature and prototypes"))
@@ -84,17 +83,14 @@ def analyze_confidence(
     prototypes = Prototypes([prompt_states(model, cell) for cell in known])
     record = ConfidenceRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         examples=examples,
         tasks=chosen,
         lengths=asked,
         temperature=round(temperature, 6),
     )
-    if path is not None and path.exists():
-        found = read_analysis(path, ConfidenceRecord)
-        check_same(found, record, path, ("suite", "draft", "source", "examples", "tasks", "lengths", "temperature"))
-        record = found
+    record = resume_analysis(path, record, ("suite", "draft", "source", "examples", "tasks", "lengths", "temperature"))
     for number, (task, length) in enumerate((task, length) for task in chosen for length in asked):
         if not record.done(task, length):
             report(Progress(number, len(chosen) * len(asked), f"{task}, length {length}"))

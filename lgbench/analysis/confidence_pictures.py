@@ -45,7 +45,7 @@ def reliability_diagrams(record: ConfidenceRecord) -> Figure:
 
 
 def risk_curves(record: ConfidenceRecord) -> Figure:
-    """Wrong replies among the surest ones by how many are kept: a panel for each cell with 5 to 95 % right."""
+    """The share of wrong replies among the most confident ones (risk): a panel for each cell with 5 to 95 % right."""
     cells = list(dict.fromkeys((each.task, each.length) for each in record.selection))
     with mpl.rc_context(STYLE):
         figure, axes = make_panels(len(cells))

@@ -1,4 +1,4 @@
-"""What `analyze confidence` records: how sure a model was of each reply, and what that says."""
+"""The record of `analyze confidence`: the confidence of a model in each reply, and the answers to three questions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ScoredCell(Strict):
         task: The task.
         length: The length.
         right: Whether each reply is the target.
-        scores: How sure the model was of each, by the name of the score, in millionths.
+        scores: The confidence in each reply, by the name of the score, in millionths.
     """
 
     task: Name
@@ -43,14 +43,14 @@ class ScoredCell(Strict):
 
 
 class Novelty(Strict):
-    """Question 1: does a score tell lengths up to the training length from longer ones?
+    """Question 1: does a score separate lengths up to the training length from longer ones?
 
     Attributes:
         task: The task.
         score: The score.
-        auroc: In distribution is positive.
-        aupr: Likewise.
-        fpr95: Likewise.
+        auroc: In-distribution examples are positive, also below.
+        aupr: Average precision.
+        fpr95: False positive rate at 95 % recall.
     """
 
     task: Name
@@ -61,7 +61,7 @@ class Novelty(Strict):
 
 
 class Selection(Strict):
-    """Question 2: does a score tell right replies from wrong ones of the same cell?
+    """Question 2: does a score separate right replies from wrong ones of the same cell?
 
     Attributes:
         task: The task.
@@ -147,7 +147,7 @@ class ConfidenceRecord(AnalysisRecord):
         return "in_distribution" if length <= self.source.tasks[task] else "beyond"
 
     def done(self, task: str, length: int) -> bool:
-        """Whether a cell is."""
+        """Whether a cell is done."""
         return any((each.task, each.length) == (task, length) for each in self.cells)
 
     def find(self, task: str, length: int) -> ScoredCell:

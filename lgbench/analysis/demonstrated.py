@@ -43,7 +43,7 @@ _Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class DemonstratedMixtures(Strict):
-    """The mixtures of two hidden values in prompts of so many demonstrations.
+    """The mixtures of two hidden values in prompts with a given number of demonstrations.
 
     Attributes:
         demonstrations: Of a prompt, before its question.
@@ -110,11 +110,11 @@ def analyze_in_context(
     Args:
         plan: What to train.
         values: The two hidden values; the family's own pair if None.
-        demonstrations: Of the prompts that are asked; if empty, as many as were trained on and twice as many.
+        demonstrations: Numbers of demonstrations in a prompt; if empty, the number in training and twice that.
         prompts: Of each mixture.
-        folder: Where the training's state and weights are kept, from which another call goes on; None to keep none.
+        folder: The folder of the training's state and weights, which another call resumes; None to keep none.
         device: Where to train and ask.
-        report: Called now and then.
+        report: Called with the progress.
 
     Raises:
         LgbenchError: There is no such value or device, or the folder holds another training.
@@ -139,7 +139,7 @@ def analyze_in_context(
 def planned_lines(
     plan: InContextPlan, values: Sequence[int] | None, demonstrations: Sequence[int], prompts: int
 ) -> list[Table | str]:
-    """What `analyze_in_context` would do, in words; the arguments are the same.
+    """Describe what `analyze_in_context` would do with the same arguments.
 
     Raises:
         LgbenchError: There is no such value.
@@ -218,7 +218,7 @@ def mixed_tokens(family: Family, pair: tuple[int, int], counts: Sequence[int], p
 
 @torch.inference_mode()
 def _answered(module: nn.Module, rows: Tensor) -> Answered:
-    """How a model writes the last answer of each row, shape (tasks, prompts, tokens)."""
+    """Score the last answer of each row, shape (tasks, prompts, tokens)."""
     device = next(module.parameters()).device
     flat = rows.flatten(0, 1).to(device)
     found = []

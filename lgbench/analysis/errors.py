@@ -1,6 +1,6 @@
 """What goes wrong in finished runs, from their stored replies alone: no model is needed.
 
-Every reply is looked at once. Counts are integers, so that they can be added over lengths, seeds and runs.
+Every reply is read once. Counts are integers, so they can be added over lengths, seeds and runs.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Chain(Strict):
-    """Digits of sums and differences, by how far the carry that comes in has travelled.
+    """Digits of sums and differences, by the length of the carry chain that reaches them.
 
     Attributes:
-        length: 0 where no carry comes in, 1 where the position before makes it, and so on.
-        reached: Digits of this kind before which the reply is right.
-        wrong: Those of them that are wrong.
+        length: 0 without an incoming carry, 1 if the position before makes it, and so on.
+        reached: Number of these digits up to which the reply is right.
+        wrong: Number of wrong digits among them.
     """
 
     length: Count
@@ -79,7 +79,7 @@ class CellErrors(Strict):
         endings: Wrong ones by how they end.
         kinds: Wrong ones by what their first wrong symbol is.
         off_by_one: Wrong ones whose first wrong symbol is a digit next to the right one.
-        behind_repeat: Wrong ones whose first wrong symbol comes behind a symbol that occurs more than once in the text
+        behind_repeat: Wrong ones whose first wrong symbol follows a symbol that occurs more than once in the text
             that the task reads; null where it reads none.
         first_wrong: Wrong ones by the position of the first wrong symbol.
         targets: All by the length of their target.
@@ -174,13 +174,13 @@ def _frame(record: ErrorsRecord, rows: Any) -> pd.DataFrame:
 
 
 class Asked(NamedTuple):
-    """Which cells are looked at; empty fields choose all."""
+    """The cells to analyze; an empty field chooses all."""
 
     tasks: Sequence[str] = ()
     lengths: Sequence[int] = ()
 
     def takes(self, cell: Cell) -> bool:
-        """Whether a cell is."""
+        """Whether a cell is one of them."""
         return (not self.tasks or cell.task in self.tasks) and (not self.lengths or cell.length in self.lengths)
 
 
@@ -191,13 +191,13 @@ def analyze_errors(
     lengths: Sequence[int] = (),
     report: CountReport = no_report,
 ) -> ErrorsRecord:
-    """What goes wrong in finished runs. Each is re-scored first.
+    """Analyze what goes wrong in finished runs. Each is re-scored first.
 
     Args:
         runs: Results of one suite by the folders that they were read from, at least one.
         tasks: Names of tasks; all if empty.
         lengths: Lengths; all if empty.
-        report: Takes how many runs are re-scored, and of how many.
+        report: Called with the numbers of re-scored runs and of all runs.
 
     Raises:
         LgbenchError: They are of several suites, hold none of these cells, or their counts do not follow from their
@@ -219,7 +219,7 @@ def _has_cells(run: RunErrors) -> bool:
 
 
 def check_evaluated(results: Sequence[Result], asked: Asked) -> None:
-    """Refuse tasks and lengths that none of the results holds.
+    """Refuse tasks and lengths that no result contains.
 
     Raises:
         LgbenchError: There is one.
@@ -307,7 +307,7 @@ def _chains(pairs: Iterable[tuple[Example, str]]) -> tuple[Chain, ...]:
 
 
 def _digits(example: Example, reply: str) -> Iterator[tuple[int, bool]]:
-    """The carry chain of each digit that a reply writes with all before it right, and whether it is right too."""
+    """The carry chain of each digit of a reply up to its first wrong one, and whether the digit is right."""
     for column, wanted, got in zip(columns(example.prompt), example.target, reply, strict=False):
         yield column.chain, wanted == got
         if wanted != got:

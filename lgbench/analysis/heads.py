@@ -1,4 +1,4 @@
-"""Head maps: what each attention head does for a task at a length, by removing it (Cai et al., arXiv 2506.09251)."""
+"""Head maps: the effect of each attention head on a task at a length, by ablation (Cai et al., arXiv 2506.09251)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from lgbench.analysis.ablation import ABLATIONS, Ablation, Prepared, attention_d
 from lgbench.analysis.hooked import head_masks
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
-from lgbench.analysis.questions import Questions, check_trained, draw_questions
+from lgbench.analysis.questions import Questions, choose_tasks, draw_questions
 from lgbench.analysis.records import (
     AnalysisRecord,
     DataCell,
     ModelSource,
     Share,
     Strict,
-    check_same,
-    read_analysis,
+    resume_analysis,
     write_analysis,
 )
 from lgbench.data.groups import Group
@@ -45,13 +44,13 @@ METRICS: tuple[Metric, ...] = ("exact", "logprob")
 
 
 class HeadMap(Strict):
-    """What each head does for a task at a length.
+    """The effect of each head on a task at a length.
 
     Attributes:
         task: The task.
         length: The length.
         ablation: What heads are replaced by.
-        examples: How many.
+        examples: Number of examples.
         right: Examples whose target is right token by token, the end included, with nothing replaced.
         right_without: The same without each head, by layer.
         logprob: The mean over examples of the mean log-probability of a target's tokens, with nothing replaced.
@@ -72,22 +71,22 @@ class HeadMap(Strict):
     logprob_at_without: tuple[Map, ...]
 
     def drops(self, metric: Metric) -> list[list[float]]:
-        """How much is lost without each head, by layer: as a share of the examples, or in nats a token."""
+        """The loss without each head, by layer: as a share of the examples, or in nats a token."""
         if metric == "exact":
             return [[(self.right - each) / self.examples for each in layer] for layer in self.right_without]
         return [[self.logprob - each for each in layer] for layer in self.logprob_without]
 
 
 class AttentionDistance(Strict):
-    """How far the attention of two tasks on the same prompts is apart.
+    """The distance between the attention of two tasks on the same prompts.
 
     Attributes:
         first: A task.
         second: Another.
         length: The length.
-        distance: The mean total variation distance per position of each head, by layer, from 0 to 1: the mean over
+        distance: The total variation distance of each head, by layer, from 0 to 1, averaged over positions and
             examples.
-        distance_of_means: That of the mean attention over examples.
+        distance_of_means: The same distance between the mean attentions over examples.
     """
 
     first: Name
@@ -128,7 +127,7 @@ class HeadsRecord(AnalysisRecord):
         return load_suite(self.suite, self.draft).group(self.source.group)
 
     def done(self, length: int) -> bool:
-        """Whether a length is."""
+        """Whether a length is done."""
         return any(cell.length == length for cell in self.data)
 
     def find(self, task: str, length: int, ablation: Ablation) -> HeadMap:
@@ -170,10 +169,11 @@ class HeadsRecord(AnalysisRecord):
         )
 
     def distances(self) -> pd.DataFrame:
-        """The paper's two measures, a row for each pair of tasks, length and kind; lower is more alike.
+        """The paper's two measures, a row for each pair of tasks, length and kind; lower is more similar.
 
         `measure` is `attention` (mean total variation, from 0 to 1), `attention_of_means`, or `ablation`: the mean
-        absolute difference of the two tasks' maps over all heads. `learned` says whether both tasks are at this length.
+        absolute difference of the two tasks' maps over all heads. `learned` says whether both tasks are learned at this
+        length.
         """
         import pandas as pd
 
@@ -231,7 +231,7 @@ def analyze_heads(
     path: Path | None = None,
     report: Report = silent,
 ) -> HeadsRecord:
-    """The head maps of a model, and the paper's two measures of how alike its tasks are.
+    """The head maps of a model, and the paper's two measures of the similarity of its tasks.
 
     Args:
         opened: The model.
@@ -239,7 +239,7 @@ def analyze_heads(
         lengths: Some in distribution and in the transfer zone if empty.
         ablations: What heads are replaced by.
         examples: Of each task and length, drawn for analyses; none is a test example.
-        path: Where the record is kept after every length. What is there is taken up.
+        path: Where the record is kept after every length. An existing record is continued.
         report: Called before every part.
 
     Raises:
@@ -247,21 +247,17 @@ def analyze_heads(
             another analysis.
     """
     suite, source = opened.suite, opened.source
-    chosen = tuple(tasks) or tuple(source.tasks)
-    check_trained(chosen, tuple(source.tasks), model=source.model)
+    chosen = choose_tasks(tasks, source)
     record = HeadsRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         examples=examples,
         ablations=tuple(ablations),
         tasks=chosen,
         lengths=tuple(sorted(lengths or default_lengths(suite.group(source.group)))),
     )
-    if path is not None and path.exists():
-        found = read_analysis(path, HeadsRecord)
-        check_same(found, record, path, ("suite", "draft", "source", "examples", "ablations", "tasks", "lengths"))
-        record = found
+    record = resume_analysis(path, record, ("suite", "draft", "source", "examples", "ablations", "tasks", "lengths"))
     for number, length in enumerate(record.lengths):
         if not record.done(length):
             report(Progress(number, len(record.lengths), f"length {length}"))
@@ -295,7 +291,7 @@ def _with_length(record: HeadsRecord, opened: Opened, questions: Questions) -> H
 
 
 def head_map(prepared: Prepared, ablation: Ablation) -> HeadMap:
-    """What each head does for the task of some examples."""
+    """The effect of each head on the task of some examples."""
     model = prepared.model
     none = torch.zeros(1, model.layers, model.heads, dtype=torch.bool, device=model.device)
     each = head_masks(model.layers, model.heads, device=model.device)

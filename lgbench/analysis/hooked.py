@@ -1,7 +1,7 @@
 """A model whose attention heads can be read and replaced.
 
-A head's output is what the attention's output matrix reads of it, so every model with such a matrix is looked into in
-the same way: by a hook on the input of that matrix. TransformerLens (`hook_z`), nnsight and pyvene offer the same for
+A head's output is its part of the input of the attention's output matrix, so a hook on that input works for every model
+with such a matrix. TransformerLens (`hook_z`), nnsight and pyvene offer the same for
 models of their own classes.
 """
 
@@ -37,7 +37,7 @@ class HookedModel(ABC):
         layers: Number of layers.
         heads: Heads of a layer.
         size: Of a head's output.
-        most_rows: Rows of a batch that are computed at a time: more take memory and no less time.
+        most_rows: Rows of a batch that are computed together. More would take more memory and no less time.
     """
 
     most_rows = 512
@@ -59,7 +59,7 @@ class HookedModel(ABC):
 
     @abstractmethod
     def places(self, task: str, prompt: str) -> list[int] | None:
-        """Where a row has each character of a prompt; None where a token holds several."""
+        """The position of each character of a prompt in its row; None if a token holds several."""
 
     @abstractmethod
     def texts(self, tokens: Sequence[int]) -> list[str]:
@@ -67,7 +67,7 @@ class HookedModel(ABC):
 
     @abstractmethod
     def attention(self, tokens: Tensor) -> Tensor:
-        """Attention, float32, shape (layers, batch, heads, time, time): a row for each position that looks."""
+        """Attention, float32, shape (layers, batch, heads, time, time): a row for each query position."""
 
     @abstractmethod
     def _forward(self, tokens: Tensor, start: int) -> Tensor:
@@ -109,14 +109,14 @@ class HookedModel(ABC):
         Args:
             tokens: int64, shape (batch, time).
             masks: Which heads are replaced in each variant, bool, shape (variants, layers, heads).
-            values: What by; shape (layers, batch, time, heads, size), or 1 for batch and time.
-            start: The first position whose logits are wanted.
+            values: The replacements, shape (layers, batch, time, heads, size), or 1 for batch and time.
+            start: The first position whose logits are returned.
 
         Returns:
             Shape (variants, batch, time - start, vocabulary).
         """
         count = max(1, self.most_rows // tokens.shape[0])
-        first = masks.any(dim=2).int().argmax(dim=1)  # so that variants which begin in one layer stand together
+        first = masks.any(dim=2).int().argmax(dim=1)  # so that variants which begin in one layer are adjacent
         order = first.argsort(stable=True)
         parts = [self._variants(tokens, masks[part], values, start) for part in torch.split(order, count)]
         found: Tensor = torch.cat(parts)[order.argsort()]
@@ -130,7 +130,7 @@ class HookedModel(ABC):
 
     @contextlib.contextmanager
     def _edited(self, edit: Edit) -> Iterator[None]:
-        """Have heads' outputs edited in the block."""
+        """Within the block, edit the outputs of heads."""
 
         def hook_of(layer: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Tensor]]:
             def hook(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
@@ -188,7 +188,7 @@ class HookedTransformer(HookedModel):
         return self._vocabulary.task_tag(task)
 
     def places(self, task: str, prompt: str) -> list[int] | None:
-        """Behind begin and the tag."""
+        """After the begin token and the tag."""
         row = self._vocabulary.encode_prompt(task, prompt)
         first = len(row) - len(prompt)
         return list(range(first, len(row))) if first == len(self._vocabulary.encode_prompt(task, "")) else None
@@ -199,7 +199,7 @@ class HookedTransformer(HookedModel):
 
     @torch.inference_mode()
     def attention(self, tokens: Tensor) -> Tensor:
-        """Attention, written out: the fused kernel does not give it."""
+        """Attention, computed explicitly, as the fused kernel does not return it."""
         read: dict[int, Tensor] = {}
 
         def hook_of(layer: int) -> Any:

@@ -26,16 +26,16 @@ _PROJECTION = re.compile(
 
 
 class HookedHuggingFace(HookedModel):
-    """A Hugging Face model, asked in a prompt style.
+    """A Hugging Face model with a prompt style.
 
     Args:
         checkpoint: The model, loaded with `attn_implementation="eager"`, and its tokenizer.
-        style: How to ask.
-        suite: Where worked examples come from.
-        name: What the user called it.
+        style: The prompt style.
+        suite: The suite that worked examples come from.
+        name: The model as named by the user.
 
     Raises:
-        LgbenchError: Its heads cannot be told apart.
+        LgbenchError: Its heads cannot be separated.
     """
 
     most_rows = 64
@@ -91,6 +91,6 @@ class HookedHuggingFace(HookedModel):
 
 
 def _input_width(projection: nn.Module) -> int:
-    """How many numbers a linear layer reads; GPT-2's are transposed."""
+    """The input width of a linear layer; those of GPT-2 are transposed."""
     weight: Any = projection.weight
     return int(getattr(projection, "in_features", weight.shape[0]))

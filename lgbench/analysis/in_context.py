@@ -3,7 +3,7 @@
 A row is `<begin>` and demonstrations `question>answer,`. `copy` and `shift` are those of the from-scratch experiments
 of Xiong et al. (2024, arXiv 2410.05603): the letter at a hidden place of eight distinct ones, and a digit plus a hidden
 number mod 10. `fields` is ours, for small models: a lowercase letter, an uppercase letter and a digit, of eight each,
-of which one is the answer, so that an answer itself says which.
+of which one is the answer, so each answer shows which one is asked for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Family:
 
     Attributes:
         name: The family's.
-        symbols: What questions and answers are made of; they are numbered.
+        symbols: The numbered symbols of questions and answers.
         size: Symbols of a question.
         values: Hidden values, from 0 to one less.
         pair: Two values to mix.
@@ -78,7 +78,7 @@ class Family:
         return np.concatenate([begin, body.reshape(rows, -1)], axis=1)
 
     def answered(self, count: int) -> NDArray[np.bool_]:
-        """Which tokens of a row of so many questions are answers or end one, shape (tokens,)."""
+        """Which tokens of a row with this number of questions are answers or end one, shape (tokens,)."""
         of_one = np.zeros(self.size + 1 + ANSWER, dtype=bool)
         of_one[-ANSWER:] = True
         return np.concatenate([[False], np.tile(of_one, count)])

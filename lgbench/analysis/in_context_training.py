@@ -47,7 +47,7 @@ USUAL = TrainingSettings(
 
 
 class InContextPlan(Strict):
-    """What the training depends on.
+    """Everything that the training depends on.
 
     Attributes:
         family: The tasks.
@@ -79,7 +79,7 @@ def plan_in_context(family: str, *, demonstrations: int, seed: int, changes: Seq
 
 
 class InContextTraining:
-    """A model in training, from wherever an earlier process left it.
+    """A model in training, resumed from where an earlier process stopped.
 
     Args:
         plan: What to train.
@@ -159,7 +159,7 @@ class InContextTraining:
             write_atomically(self._path, packed(tensors, said))
 
     def _restored(self, path: Path) -> float | None:
-        """The loss of a state that was kept, which is taken up; None where there is none."""
+        """Resume from the saved state, and return its loss; None if there is no state."""
         if not path.exists():
             return None
         tensors = read_tensors(path, advice=_ADVICE)

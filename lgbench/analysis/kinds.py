@@ -1,7 +1,7 @@
-"""What a wrong reply does where it first differs from its target, by task: one definition for tables and pictures.
+"""Classifies the first error of a wrong reply, by task, for tables and pictures alike.
 
-A symbol is a character, except that a maze node such as `[17]` is one. What a reply as a whole looks like (empty, right
-but for a newline, ...) is `lgbench.doctor.diagnosis`.
+A symbol is a character, except that a maze node such as `[17]` is one. `lgbench.doctor.diagnosis` classifies whole
+replies (empty, right but for a newline, ...).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lgbench.data.task import Task
 from lgbench.data.tasks.mazes import parse
 
 END = ""
-"""The symbol that stands for the end of a text."""
+"""The symbol that represents the end of a text."""
 _SYMBOL = re.compile(r"\[[0-9]+\]|.", re.DOTALL)
 
 Ending = Literal["empty", "early", "early_wrong", "same_length", "late", "late_wrong"]
@@ -117,7 +117,7 @@ def first_error(task: Task, prompt: str, target: str, reply: str) -> FirstError:
     """Where a wrong reply first differs from its target, and how.
 
     Args:
-        task: The task; of one that lgbench does not publish, only ends are told apart from `foreign`.
+        task: The task; of one that lgbench does not publish, only `foreign` and the end are distinguished.
         prompt: A prompt of the task.
         target: Its target.
         reply: Another text.
@@ -189,7 +189,7 @@ def reads_in_order(task: str) -> bool:
 
 
 def _occurrences(read: Read, at: int) -> list[int]:
-    """Where else in the text the symbol stands that comes before position `at` of the target."""
+    """The other places in the text of the symbol before position `at` of the target."""
     before = read.start + at - 1
     return [place for place, each in enumerate(read.text) if each == read.text[before] and place != before]
 
@@ -220,9 +220,9 @@ class Column(NamedTuple):
     Attributes:
         first: The first operand's digit, 0 beyond its end.
         second: The second one's.
-        carry: What comes in, 0 or 1; in a difference, the borrow.
-        chain: For how many positions the carry has travelled: 1 where the position before makes it, one more for each
-            position that hands it on; 0 where none comes in.
+        carry: The incoming carry, 0 or 1; in a difference, the borrow.
+        chain: The length of the carry chain: 1 if the position before makes the carry, one more for each position that
+            propagates it; 0 without a carry.
     """
 
     first: int

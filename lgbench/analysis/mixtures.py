@@ -1,4 +1,4 @@
-"""Prompts that demonstrate several tasks at once, and how probable a model finds the answer of each.
+"""Prompts that demonstrate several tasks at once, and the probability that a model gives each task's answer.
 
 Xiong et al. (2024, arXiv 2410.05603): the demonstrations of a prompt are of K tasks, in shares d; the probability P of
 each task's answer to the last question is compared with its share.
@@ -25,14 +25,14 @@ _Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class MixedAnswers(Strict):
-    """What a model answers to prompts with one mixture of demonstrations. Each tuple has an entry for each task.
+    """A model's answers to prompts with one mixture of demonstrations. Each tuple has an entry for each task.
 
     Attributes:
         shares: Of the tasks' demonstrations, as whole demonstrations allow.
         probabilities: The mean probability of each task's whole answer.
         deviations: Its standard deviation over prompts.
-        other: What is left for all other answers.
-        greedy: The share of prompts at which each task's answer is what greedy decoding writes.
+        other: The probability of all other answers.
+        greedy: The share of prompts for which greedy decoding gives each task's answer.
         divergence: Sum_k d_k log(d_k / P_k) in nats, with the shares d and the mean probabilities P.
         mean_divergence: The mean over prompts of the same with each prompt's own probabilities.
     """
@@ -47,7 +47,7 @@ class MixedAnswers(Strict):
 
 
 class Answered(NamedTuple):
-    """How a model writes the tasks' answers to some prompts.
+    """The scores of the tasks' answers to some prompts.
 
     Attributes:
         logprob: Of each whole answer, float64, shape (prompts, tasks).
@@ -59,7 +59,7 @@ class Answered(NamedTuple):
 
 
 def measure(shares: Sequence[float], answered: Answered) -> MixedAnswers:
-    """What the prompts of one mixture show.
+    """Summarize the answers to the prompts of one mixture.
 
     Args:
         shares: Of the tasks' demonstrations.
@@ -85,7 +85,7 @@ def _rounded(value: float | Tensor) -> float:
 
 
 def whole_shares(shares: Sequence[float], total: int) -> list[int]:
-    """How many of so many demonstrations each task gets: the nearest whole numbers with this sum."""
+    """The number of demonstrations of each task: the nearest whole numbers to its share, with the given sum."""
     exact = [share * total / sum(shares) for share in shares]
     counts = [int(each + 1e-9) for each in exact]
     by_rest = sorted(range(len(exact)), key=lambda place: counts[place] - exact[place])

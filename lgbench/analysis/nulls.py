@@ -1,7 +1,7 @@
-"""Null distributions over heads: what a set of heads, or a map, would give if which heads it names did not matter.
+"""Null distributions over heads: the outcomes for sets of heads, or maps, with random heads.
 
-Early layers do other things than late ones, and hurt more when they are removed. So heads are exchanged within their
-layer only: a random set has as many heads in each layer as the set in question.
+Early and late layers have different functions, and removing early heads hurts more. So heads are exchanged within their
+layer only: a random set has the same number of heads in each layer as the tested set.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ PERMUTATIONS = 999
 
 
 class MatchedSets(NamedTuple):
-    """Sets with as many heads in each layer as one in question.
+    """Sets with the same number of heads in each layer as a tested set.
 
     Attributes:
         masks: Shape (sets, layers, heads).
-        complete: Whether these are all such sets, the one in question among them; otherwise they are random.
+        complete: Whether these are all such sets, including the tested one; otherwise they are random.
     """
 
     masks: Mask
@@ -35,7 +35,7 @@ class MatchedSets(NamedTuple):
 
 
 def matched_sets(chosen: Mask, rng: np.random.Generator, most: int = MOST_SETS) -> MatchedSets:
-    """All sets with as many heads in each layer as `chosen`, or `most` random ones where there are more."""
+    """All sets with the same number of heads in each layer as `chosen`, or `most` random ones if there are more."""
     layers, heads = chosen.shape
     counts = chosen.sum(axis=1).tolist()
     if prod(comb(heads, count) for count in counts) <= most:
@@ -59,8 +59,8 @@ def permuted(values: NDArray[_Number], rng: np.random.Generator) -> NDArray[_Num
 def p_value(observed: float, null: Sequence[float] | Values, *, complete: bool) -> float:
     """The share of a null distribution that is at least as large as what was observed.
 
-    Where the null is random rather than complete, what was observed counts as one of it (Phipson and Smyth, 2010), so
-    that p is never 0 and never too small.
+    If the null is random rather than complete, the observed value counts as part of it (Phipson and Smyth, 2010), so p
+    is never 0 and never too small.
     """
     at_least = int((np.asarray(null) >= observed - 1e-12).sum())
     return at_least / len(null) if complete else (at_least + 1) / (len(null) + 1)
@@ -87,14 +87,14 @@ class Correlation(NamedTuple):
 def correlation_test(
     first: Values, second: Values, rng: np.random.Generator, permutations: int = PERMUTATIONS
 ) -> Correlation:
-    """Are the heads of a layer that matter in one map those that matter in the other?"""
+    """Test whether the heads of a layer that matter in one map also matter in the other."""
     rho = rank_correlation(first, second)
     null = tuple(rank_correlation(first, permuted(second, rng)) for _ in range(permutations))
     return Correlation(rho, p_value(rho, null, complete=False), null)
 
 
 def overlap_p(shared: int, size: int, heads: int) -> float:
-    """The chance that two random sets of `size` of all heads share at least so many (hypergeometric)."""
+    """The chance that two random sets of `size` heads share at least `shared` heads (hypergeometric)."""
     from scipy.stats import hypergeom
 
     return float(hypergeom.sf(shared - 1, heads, size, size))

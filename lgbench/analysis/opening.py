@@ -1,4 +1,4 @@
-"""Opening a model to look inside: a checkpoint or run of a reference model, or a Hugging Face model."""
+"""Opens models for analysis: a checkpoint or run of a reference model, or a Hugging Face model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lgbench.analysis.hooked import HookedModel, HookedTransformer
-from lgbench.analysis.records import ModelSource, file_sha256
+from lgbench.analysis.records import ModelSource
 from lgbench.data.drafts import open_suite
 from lgbench.data.groups import OPEN_ARM
 from lgbench.data.suites import Suite, load_suite
@@ -15,15 +15,16 @@ from lgbench.models.devices import choose_device
 from lgbench.models.folders import checkpoint_folder
 from lgbench.models.transformer import Transformer
 from lgbench.util.errors import LgbenchError
+from lgbench.util.files import sha256_of
 
 
 class Opened(NamedTuple):
-    """A model that can be looked into.
+    """A model that can be analyzed.
 
     Attributes:
         hooked: The model.
-        suite: What it was trained for.
-        source: What a record says of it.
+        suite: The suite of its tasks.
+        source: Its description in records.
     """
 
     hooked: HookedModel
@@ -44,12 +45,12 @@ def open_model(
     Args:
         name: The model.
         device: Where to run a reference model; a Hugging Face model has the option `device_map`.
-        group: Of a Hugging Face model: whose tasks it knows, to the lengths of arm `transfer`.
+        group: Of a Hugging Face model: the group whose tasks it is asked, to the lengths of arm `transfer`.
         suite: Of the group.
         options: Of a Hugging Face model, as in `eval`.
 
     Raises:
-        LgbenchError: There is none, it is damaged, or its heads cannot be told apart; or a Hugging Face model without a
+        LgbenchError: There is none, it is damaged, or its heads cannot be separated; or a Hugging Face model without a
             group, or another model with one.
     """
     if name.startswith("hf:"):
@@ -72,7 +73,7 @@ def open_model(
     hooked = HookedTransformer(module.to(choose_device(device)), record.tokens)
     source = ModelSource(
         model=name,
-        weights_sha256=file_sha256(folder / WEIGHTS),
+        weights_sha256=sha256_of(folder / WEIGHTS),
         group=record.group,
         arm=record.arm,
         seed=record.seed,

@@ -12,15 +12,14 @@ from pydantic import Field
 
 from lgbench.analysis.heads import HeadsRecord, analyze_heads
 from lgbench.analysis.nulls import rank_correlation
-from lgbench.analysis.opening import open_model
+from lgbench.analysis.opening import Opened, open_model
 from lgbench.analysis.progress import Progress, Report, silent
 from lgbench.analysis.records import (
     AnalysisRecord,
     DataCell,
     Share,
     Strict,
-    check_same,
-    read_analysis,
+    resume_analysis,
     write_analysis,
 )
 from lgbench.data.cells import DEV_EXAMPLES
@@ -39,12 +38,12 @@ MEASURES: tuple[Measure, ...] = ("ablation_exact", "ablation_logprob", "attentio
 
 
 class Apart(Strict):
-    """How far another task is from the main task at a point.
+    """The distance of another task from the main task at a point.
 
     Attributes:
         task: The other task.
         gap: The mean over the grid of the distance of the two accuracies, on dev examples.
-        learned: Whether both are at all lengths of the maps.
+        learned: Whether both tasks are learned at all lengths of the maps.
         ablation_exact: The mean absolute difference of the head maps, as a share of right targets.
         ablation_logprob: The same in nats a token.
         attention: The mean total variation distance of the attention; null where the tasks read different prompts.
@@ -64,7 +63,7 @@ class Point(Strict):
     Attributes:
         step: Steps done.
         weights_sha256: Of the weights that were kept.
-        apart: Each other task.
+        apart: The distance of each other task.
     """
 
     step: Positive
@@ -100,6 +99,10 @@ class PointsRecord(AnalysisRecord):
     steps: tuple[Positive, ...]
     data: tuple[DataCell, ...] = ()
     points: tuple[Point, ...] = ()
+
+    def done(self, step: int) -> bool:
+        """Whether the point of a step is done."""
+        return any(each.step == step for each in self.points)
 
     def frame(self) -> pd.DataFrame:
         """A row for each point and other task."""
@@ -140,13 +143,13 @@ def analyze_points(
     report: Report = silent,
     device: str = "auto",
 ) -> PointsRecord:
-    """How far tasks are apart at each point whose weights a run has kept, by `mean` ablation as in the paper.
+    """Measure the distance between tasks at each point whose weights a run kept, by `mean` ablation as in the paper.
 
     Args:
         folder: Of a run with the hook `keep-points`.
         lengths: Of the maps; the last evaluated one in distribution if empty.
         examples: Of each task and length.
-        path: Where the record is kept after every point. What is there is taken up.
+        path: Where the record is kept after every point. An existing record is continued.
         report: Called before every point.
         device: Where to run.
 
@@ -167,10 +170,9 @@ def analyze_points(
             "cannot lose what it does not have."
         )
     kept = _kept(folder, run)
-    draft = plan.loaded_suite.draft
     record = PointsRecord(
         suite=plan.suite,
-        draft=draft and Draft(reference=draft.reference, sha256=draft.sha256),
+        draft=Draft.of(plan.loaded_suite.draft),
         run=str(folder),
         group=plan.group,
         arm=plan.arm,
@@ -180,25 +182,27 @@ def analyze_points(
         lengths=asked,
         steps=tuple(kept),
     )
-    if path is not None and path.exists():
-        found = read_analysis(path, PointsRecord)
-        same = tuple(name for name in PointsRecord.model_fields if name not in ("data", "points"))
-        check_same(found, record, path, same)
-        record = found
+    same = [name for name in PointsRecord.model_fields if name not in ("data", "points")]
+    record = resume_analysis(path, record, same)
     for number, (step, place) in enumerate(kept.items()):
-        if any(each.step == step for each in record.points):
-            continue
-        report(Progress(number, len(kept), f"step {step}"))
-        opened = open_model(str(place), device=device)
-        heads = analyze_heads(opened, tasks=tasks, lengths=asked, ablations=["mean"], examples=examples)
-        curve = next(each for each in run.curve if each.step == step)
-        apart = tuple(_apart(heads, curve, each) for each in tasks[1:])
-        point = Point(step=step, weights_sha256=opened.source.weights_sha256, apart=apart)
-        record = record.model_copy(update={"points": (*record.points, point), "data": heads.data})
-        if path is not None:
-            write_analysis(path, record)
+        if not record.done(step):
+            report(Progress(number, len(kept), f"step {step}"))
+            record = _with_point(record, run, step, open_model(str(place), device=device))
+            if path is not None:
+                write_analysis(path, record)
     report(Progress(len(kept), len(kept), "done"))
     return record
+
+
+def _with_point(record: PointsRecord, run: TrainingRecord, step: int, opened: Opened) -> PointsRecord:
+    """A record with one more point."""
+    heads = analyze_heads(
+        opened, tasks=record.tasks, lengths=record.lengths, ablations=["mean"], examples=record.examples
+    )
+    curve = next(each for each in run.curve if each.step == step)
+    apart = tuple(_apart(heads, curve, each) for each in record.tasks[1:])
+    point = Point(step=step, weights_sha256=opened.source.weights_sha256, apart=apart)
+    return record.model_copy(update={"points": (*record.points, point), "data": heads.data})
 
 
 def _kept(folder: Path, run: TrainingRecord) -> dict[int, Path]:

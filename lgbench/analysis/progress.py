@@ -1,4 +1,4 @@
-"""How an analysis that takes a while says how far it is."""
+"""How an analysis reports its progress."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """How far an analysis is.
+    """The progress of an analysis.
 
     Attributes:
-        done: Parts that are done.
-        total: Parts in all.
-        what: What comes next.
+        done: Number of parts that are done.
+        total: Number of all parts.
+        what: The part that comes next.
     """
 
     done: int

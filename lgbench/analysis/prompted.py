@@ -16,7 +16,7 @@ import torch
 from lgbench.analysis.mixtures import Answered, greedy_and_logprob, measure, placed, whole_shares
 from lgbench.analysis.progress import Progress, Report, silent
 from lgbench.analysis.prompted_record import TASKS, USUAL, PromptedRecord, Shares
-from lgbench.analysis.records import check_same, read_analysis, write_analysis
+from lgbench.analysis.records import resume_analysis, write_analysis
 from lgbench.data.task import Stream
 from lgbench.models.huggingface.checkpoint import Checkpoint, open_checkpoint, quiet_loading, weights_sha256
 from lgbench.models.huggingface.options import Options
@@ -56,7 +56,7 @@ def analyze_prompted(
         shares: Of the tasks in each mixture, which add up to 1; each task alone and equal shares if empty.
         demonstrations: Lines of a prompt before its question.
         prompts: Of each mixture.
-        path: Where the record is kept after every mixture. What is there is taken up.
+        path: Where the record is kept after every mixture. An existing record is continued.
         report: Called before each mixture.
 
     Raises:
@@ -75,10 +75,7 @@ def analyze_prompted(
         prompts=prompts,
         asked=tuple(shares) or USUAL,
     )
-    if path is not None and path.exists():
-        found = read_analysis(path, PromptedRecord)
-        check_same(found, record, path, ("model", "weights_sha256", "demonstrations", "prompts", "asked"))
-        record = found
+    record = resume_analysis(path, record, ("model", "weights_sha256", "demonstrations", "prompts", "asked"))
     for number, wanted in enumerate(record.asked):
         if number >= len(record.mixtures):
             said = ", ".join(f"{share:.0%} {task}" for share, task in zip(wanted, TASKS, strict=True) if share)
@@ -102,7 +99,7 @@ def _opened(name: str, options: Mapping[str, str]) -> Checkpoint:
 
 
 def draw_prompts(counts: Sequence[int], prompts: int) -> list[Prompt]:
-    """Prompts with so many examples of each task, at random places.
+    """Prompts with the given number of examples of each task, at random places.
 
     The last question is none of the examples', and no task's answer to it begins with another's: the probability of the
     shorter one would include the longer one.

@@ -1,11 +1,11 @@
-"""Which prompts an analysis asks, and how tasks that read the same prompts are put side by side."""
+"""The examples that an analysis asks. Tasks that read the same prompts are asked the same ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lgbench.analysis.records import DataCell
+from lgbench.analysis.records import DataCell, ModelSource
 from lgbench.data.cells import cell_digest, draw_prompts, held_out_prompts
 from lgbench.data.suites import Suite
 from lgbench.data.task import Example, Stream, Task
@@ -26,7 +26,7 @@ class Questions(NamedTuple):
     paired: tuple[str, ...]
 
     def cells(self) -> list[DataCell]:
-        """What a record says of them."""
+        """The cells as a record has them."""
         return [
             DataCell(task=task, length=self.length, examples=len(each), sha256=cell_digest(each))
             for task, each in self.examples.items()
@@ -34,10 +34,10 @@ class Questions(NamedTuple):
 
 
 def draw_questions(suite: Suite, tasks: Sequence[str], length: int, count: int) -> Questions:
-    """Examples for an analysis, drawn under a key of their own; none has the prompt of a test cell of such a task.
+    """Examples for an analysis, drawn with a separate key; none has the prompt of a test cell of such a task.
 
     A task that draws its prompts as the first one does is asked the same prompts; a difference is asked as a sum with
-    the sign changed. Any other task has prompts of its own.
+    the sign changed. Any other task has its own prompts.
 
     Args:
         suite: The suite.
@@ -50,7 +50,7 @@ def draw_questions(suite: Suite, tasks: Sequence[str], length: int, count: int) 
     """
     first = suite.task(tasks[0])
     same = [task for task in tasks if shares_prompts(first, suite.task(task))]
-    # Operands of a difference are in order, which a sum does not mind.
+    # The operands of a difference are in order; a sum works with any order.
     source = next((task for task in same if _subtracts(suite.task(task))), tasks[0])
     shared = _prompts(suite, source, length, count)
     examples = {}
@@ -84,6 +84,17 @@ def _prompts(suite: Suite, name: str, length: int, count: int) -> list[str]:
     held_out = frozenset[str]().union(*(held_out_prompts(suite, each.name, length) for each in alike))
     stream = Stream("lgbench", suite.name, "analysis", name, task.version, length)
     return draw_prompts(stream, task, length, count, split="analysis", held_out=held_out, distinct=True)
+
+
+def choose_tasks(tasks: Sequence[str], source: ModelSource) -> tuple[str, ...]:
+    """The tasks of an analysis: these, or all that the model was trained on if there are none.
+
+    Raises:
+        LgbenchError: The model was not trained on one.
+    """
+    chosen = tuple(tasks) or tuple(source.tasks)
+    check_trained(chosen, tuple(source.tasks), model=source.model)
+    return chosen
 
 
 def check_trained(tasks: Sequence[str], trained: Sequence[str], *, model: str) -> None:

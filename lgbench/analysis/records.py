@@ -1,8 +1,8 @@
-"""What every record of an analysis says: who made it, of what, with which data."""
+"""What the records of all analyses contain: the version that wrote them, the model and the examples."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -15,7 +15,7 @@ from lgbench.util.records import read_record, write_record
 from lgbench.version import __version__
 
 MAX_BYTES = 50_000_000
-"""Of the file of a record: maps of many heads, tasks and lengths take more than a result."""
+"""The largest file of a record. Maps of many heads, tasks and lengths are larger than a result."""
 _Kind = TypeVar("_Kind", bound="ProbeRecord")
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,7 +27,7 @@ class Strict(BaseModel):
 
 
 class ProbeRecord(Strict):
-    """What all records have in common, also those of analyses whose prompts are of no suite.
+    """What all records contain, including those of analyses whose prompts are not from a suite.
 
     Attributes:
         schema_version: Of the format.
@@ -39,7 +39,7 @@ class ProbeRecord(Strict):
 
 
 class AnalysisRecord(ProbeRecord):
-    """What the records of analyses of a suite's tasks have in common.
+    """What the records of analyses of a suite's tasks contain.
 
     Attributes:
         suite: The suite's name.
@@ -51,19 +51,19 @@ class AnalysisRecord(ProbeRecord):
 
 
 class ModelSource(Strict):
-    """The model that was looked into.
+    """The model that was analyzed.
 
     Attributes:
         model: As named by the user.
-        weights_sha256: Of the file of its weights; of a Hugging Face model over all of them.
+        weights_sha256: Of the file of its weights; of a Hugging Face model, over all files.
         group: The group that it was trained on, or whose tasks it is asked.
         arm: How it was trained; `open` where that is not known.
         seed: Its training seed; null where it is not known.
-        steps: Training steps done; null likewise.
+        steps: Training steps done; null where it is not known.
         prompt: How a Hugging Face model is asked; null for a reference model.
         layers: Number of blocks.
         heads: Attention heads of a block.
-        tasks: What it was trained on, and to which length.
+        tasks: The tasks that it was trained on, each with its greatest training length.
     """
 
     model: Text
@@ -84,7 +84,7 @@ class DataCell(Strict):
     Attributes:
         task: The task.
         length: The length.
-        examples: How many there are.
+        examples: Number of examples.
         sha256: Over one JSON line `[prompt, target]` for each, in order.
     """
 
@@ -92,16 +92,6 @@ class DataCell(Strict):
     length: Annotated[int, Field(ge=1)]
     examples: Annotated[int, Field(ge=1)]
     sha256: Sha256
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_analysis(path: Path, kind: type[_Kind]) -> _Kind:
@@ -124,15 +114,25 @@ def write_analysis(path: Path, record: ProbeRecord) -> None:
         write_record(path, record)
 
 
-def check_same(first: BaseModel, second: BaseModel, path: Path, fields: tuple[str, ...]) -> None:
-    """Refuse to continue a record that is of something else.
+def resume_analysis(path: Path | None, record: _Kind, fields: Iterable[str]) -> _Kind:
+    """The record of an interrupted analysis, or the given one if nothing was written.
+
+    Args:
+        path: The file of the record; None if the analysis writes none.
+        record: The record of this analysis before its first part.
+        fields: The fields in which both must be the same.
 
     Raises:
-        LgbenchError: The records differ in one of these fields.
+        LgbenchError: They differ in one of these fields.
+        InvalidFileError: The file cannot be read as such a record.
     """
+    if path is None or not path.exists():
+        return record
+    found = read_analysis(path, type(record))
     for name in fields:
-        if getattr(first, name) != getattr(second, name):
+        if getattr(found, name) != getattr(record, name):
             raise LgbenchError(
-                f"{str(path)!r} holds another analysis: its {name.replace('_', ' ')} is {getattr(first, name)}, not "
-                f"{getattr(second, name)}. Give another folder with --output."
+                f"{str(path)!r} holds another analysis: its {name.replace('_', ' ')} is {getattr(found, name)}, not "
+                f"{getattr(record, name)}. Give another folder with --output."
             )
+    return found

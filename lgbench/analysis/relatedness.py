@@ -1,4 +1,4 @@
-"""How alike are two tasks to a model? Measures that need no long auxiliary, for every pair of tasks that it knows."""
+"""How related are two tasks in a model? Measures for every pair of trained tasks, without training on longer inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lgbench.analysis.hooked import HookedTransformer
 from lgbench.analysis.nulls import rank_correlation
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
-from lgbench.analysis.questions import Questions, check_trained, draw_questions
+from lgbench.analysis.questions import Questions, choose_tasks, draw_questions
 from lgbench.analysis.relatedness_record import Mixed, RelatednessRecord, Relation
 from lgbench.analysis.teacher import Rows, Scores, joined, make_rows, score
 from lgbench.data.task import Example
@@ -38,7 +38,7 @@ def analyze_relatedness(
     step: float = STEP,
     report: Report = silent,
 ) -> RelatednessRecord:
-    """How alike each pair of tasks is to a model, on lengths that it was trained to in all of them.
+    """Measure how related each pair of tasks is in a model, at lengths that it was trained on in all tasks.
 
     Args:
         opened: A reference model.
@@ -55,8 +55,7 @@ def analyze_relatedness(
     suite, source, model = opened.suite, opened.source, opened.hooked
     if not isinstance(model, HookedTransformer):
         raise LgbenchError(f"{source.model!r} is no reference model: tags and gradients are compared in these only.")
-    chosen = tuple(tasks) or tuple(source.tasks)
-    check_trained(chosen, tuple(source.tasks), model=source.model)
+    chosen = choose_tasks(tasks, source)
     if len(chosen) < 2:
         raise LgbenchError(f"Two tasks or more are compared, and {chosen[0]!r} is one. Name others with --task.")
     most = min(source.tasks[task] for task in chosen)
@@ -73,7 +72,7 @@ def analyze_relatedness(
     report(Progress(len(pairs), len(pairs), "done"))
     return RelatednessRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         examples=examples,
         step=step,
@@ -186,7 +185,7 @@ class _Lab:
 
 @torch.inference_mode()
 def _tagged(module: Transformer, rows: Rows, tag: Tensor) -> Scores:
-    """How well targets are written behind another embedding of the tag."""
+    """Score the targets with another embedding of the tag."""
 
     def replace(_: nn.Module, inputs: object, output: Tensor) -> Tensor:
         return torch.cat([output[:, :_TAG], tag.expand(len(output), 1, -1), output[:, _TAG + 1 :]], dim=1)
@@ -200,7 +199,7 @@ def _tagged(module: Transformer, rows: Rows, tag: Tensor) -> Scores:
 
 @torch.inference_mode()
 def _states(model: HookedTransformer, tokens: Tensor) -> list[Tensor]:
-    """The states behind each layer, float64, shape (batch, time, width) each."""
+    """The states after each layer, float64, shape (batch, time, width) each."""
     module = model.module
     assert isinstance(module, Transformer)
     found: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""What `analyze relatedness` records: how alike two tasks are to a model, by several measures."""
+"""The record of `analyze relatedness`: how related two tasks are in a model, by several measures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Mixed(Strict):
     Attributes:
         second_share: Of the second task's tag; the rest is the first's.
         first_right: The share of examples whose target of the first task is the likeliest, token by token.
-        second_right: Likewise of the second.
+        second_right: The share of the second task's targets that are right.
         either_right: Of one of them.
         first_logprob: Mean log-probability of a token of the first task's target.
         second_logprob: Of the second's.
@@ -37,7 +37,7 @@ class Mixed(Strict):
 
 
 class Relation(Strict):
-    """How alike two tasks are. What is null needs tasks that read the same prompts.
+    """How related two tasks are. Measures that need tasks with the same prompts are null for others.
 
     Attributes:
         first: A task.
@@ -45,10 +45,10 @@ class Relation(Strict):
         same_prompts: Whether they read the same ones.
         gradient_cosine: Of the two losses, over all weights.
         gradient_ceiling: Of the losses of one task on two halves of its examples: the mean of both tasks.
-        affinity: By how much of its loss the second task is better after a step of gradient descent on the first.
-        affinity_back: Likewise the first after a step on the second.
+        affinity: The relative decrease of the second task's loss after a step of gradient descent on the first.
+        affinity_back: The same for the first task after a step on the second.
         head_maps: Spearman's correlation of the head maps by resampling.
-        alignment: Linear CKA of the states behind each layer, at the positions that write the target.
+        alignment: Linear CKA of the states after each layer, at the positions that write the target.
         attention: The mean total variation distance of the attention, from 0 for equal to 1.
         mixtures: By the share of the second task's tag.
     """

@@ -30,7 +30,7 @@ from lgbench.analysis.nulls import (
 from lgbench.analysis.opening import Opened
 from lgbench.analysis.progress import Progress, Report, silent
 from lgbench.analysis.questions import Questions, check_trained, draw_questions
-from lgbench.analysis.records import check_same, read_analysis, write_analysis
+from lgbench.analysis.records import resume_analysis, write_analysis
 from lgbench.analysis.reuse_record import (
     FEWEST_SETS,
     LEAST_DAMAGE,
@@ -51,7 +51,7 @@ _SIZES_OF_AREA = 8
 
 
 class Lab:
-    """A model with everything that the tests measure on it, each measured when it is asked for.
+    """A model and what the tests measure on it, computed when needed.
 
     Args:
         opened: The model.
@@ -74,13 +74,13 @@ class Lab:
         return torch.zeros(1, self.model.layers, self.model.heads, dtype=torch.bool, device=self.model.device)
 
     def measure(self, task: str, length: int, masks: Mask, donor: str | None = None) -> tuple[Values, Values]:
-        """What replacing each set costs each example, in nats a token and in right targets, shape (sets, examples).
+        """The loss of each example with each set replaced, in nats a token and in right targets: (sets, examples).
 
         Args:
-            task: Whose targets.
-            length: Their length.
+            task: The task.
+            length: The length.
             masks: The sets, shape (sets, layers, heads).
-            donor: A task whose outputs on the same prompts come in; None for the ablation.
+            donor: A task whose outputs on the same prompts replace them; None for the ablation.
         """
         prepared = self.prepared(task, length)
         chosen = torch.cat([self._none(), torch.tensor(masks, device=self.model.device)])
@@ -133,7 +133,7 @@ def analyze_reuse(
         lengths: Some in distribution and in the transfer zone if empty.
         ablation: What heads are replaced by.
         examples: Of each task and length.
-        path: Where the record is kept after every other task. What is there is taken up.
+        path: Where the record is kept after every other task. An existing record is continued.
         report: Called before every part.
 
     Raises:
@@ -157,7 +157,7 @@ def analyze_reuse(
     primary = _primary(lab, group, asked, tasks, model=source.model)
     record = ReuseRecord(
         suite=suite.name,
-        draft=suite.draft and Draft(reference=suite.draft.reference, sha256=suite.draft.sha256),
+        draft=Draft.of(suite.draft),
         source=source,
         examples=examples,
         ablation=ablation,
@@ -169,15 +169,12 @@ def analyze_reuse(
         size=max(1, round(source.layers * source.heads / 4)),
         data=tuple(cell for each in lab.questions.values() for cell in each.cells()),
     )
-    if path is not None and path.exists():
-        found = read_analysis(path, ReuseRecord)
-        check_same(found, record, path, tuple(name for name in ReuseRecord.model_fields if name != "others"))
-        record = found
+    record = resume_analysis(path, record, [name for name in ReuseRecord.model_fields if name != "others"])
     missing = [task for task in chosen if not record.done(task)]
     maps = {task: _importance(lab, task, primary) for task in tasks} if missing else {}
     for number, task in enumerate(missing, start=1 + len(chosen) - len(missing)):
         report(Progress(number, len(chosen) + 1, f"tests of {task}"))
-        tested = _other(lab, group, main, task, unrelated, maps, asked, primary, record.size)
+        tested = _test_task(lab, group, record, task, maps)
         record = record.model_copy(update={"others": (*record.others, tested)})
         if path is not None:
             write_analysis(path, record)
@@ -198,7 +195,7 @@ def _primary(lab: Lab, group: Group, lengths: Sequence[int], tasks: Sequence[str
 
 
 def _importance(lab: Lab, task: str, lengths: Sequence[int]) -> Values:
-    """What each head is worth to each example, shape (layers, heads, examples), mean over lengths."""
+    """The importance of each head for each example, shape (layers, heads, examples), mean over lengths."""
     masks = head_masks(lab.model.layers, lab.model.heads).numpy()
     lost = [lab.measure(task, each, masks)[0] for each in lengths]
     count = min(each.shape[1] for each in lost)
@@ -206,18 +203,10 @@ def _importance(lab: Lab, task: str, lengths: Sequence[int]) -> Values:
     return mean.reshape(lab.model.layers, lab.model.heads, count)
 
 
-def _other(
-    lab: Lab,
-    group: Group,
-    main: str,
-    task: str,
-    unrelated: str | None,
-    maps: dict[str, Values],
-    lengths: Sequence[int],
-    primary: Sequence[int],
-    size: int,
-) -> OtherTask:
+def _test_task(lab: Lab, group: Group, record: ReuseRecord, task: str, maps: dict[str, Values]) -> OtherTask:
+    """The four tests of one other task."""
     rng = np.random.default_rng(0)
+    main, unrelated, primary, size = record.main, record.unrelated, record.primary, record.size
     own, theirs = maps[main].mean(axis=2), maps[task].mean(axis=2)
     chosen = top_heads(theirs, size)
     floor = None if unrelated is None else rank_correlation(own, maps[unrelated].mean(axis=2))
@@ -239,9 +228,9 @@ def _other(
             p_shared=overlap_p(shared, size, own.size),
         ),
         necessity=tuple(
-            _damage(lab, main, unrelated, zone, here, chosen, own, sets)
+            _damage(lab, record, zone, here, chosen, own, sets)
             for zone in zones
-            if (here := [each for each in lengths if group.zone(each) == zone])
+            if (here := [each for each in record.lengths if group.zone(each) == zone])
         ),
         sufficiency=_sufficiency(lab, main, primary, own, theirs, rng),
         interchange=_interchange(lab, main, task, primary, chosen, sets),
@@ -249,16 +238,10 @@ def _other(
 
 
 def _damage(
-    lab: Lab,
-    main: str,
-    unrelated: str | None,
-    zone: Zone,
-    lengths: Sequence[int],
-    chosen: Mask,
-    own: Values,
-    sets: MatchedSets,
+    lab: Lab, record: ReuseRecord, zone: Zone, lengths: Sequence[int], chosen: Mask, own: Values, sets: MatchedSets
 ) -> Damage:
-    size = int(chosen.sum())
+    """What the main task loses in a zone without the chosen heads."""
+    main, size = record.main, int(chosen.sum())
     compared = np.stack([chosen, top_heads(own, size), top_heads(-own, size)])
     lost, of_own, of_least = lab.lost(main, lengths, compared).tolist()
     exact = np.mean([lab.measure(main, each, chosen[None])[1].mean() for each in lengths])
@@ -270,7 +253,7 @@ def _damage(
         lost_exact=float(exact),
         own=of_own,
         least=of_least,
-        unrelated=None if unrelated is None else float(lab.lost(unrelated, lengths, chosen[None])[0]),
+        unrelated=None if record.unrelated is None else float(lab.lost(record.unrelated, lengths, chosen[None])[0]),
         complete=sets.complete,
         null=tuple(null.tolist()),
         p=p_value(lost, null, complete=sets.complete),

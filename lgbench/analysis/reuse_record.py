@@ -1,4 +1,4 @@
-"""What `analyze reuse` records: the four tests of each other task, with their null distributions."""
+"""The record of `analyze reuse`: the four tests of each other task, with their null distributions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 LEAST_DAMAGE = 0.05
 """Nats a token that resampling must cost before an interchange is compared with it."""
 FEWEST_SETS = 19
-"""Below so many sets no p-value can be 0.05."""
+"""With fewer sets, no p-value can be 0.05."""
 
 
 class SharedImportance(Strict):
@@ -27,12 +27,12 @@ class SharedImportance(Strict):
     Attributes:
         rho: Spearman's correlation of the maps of both tasks over all heads.
         ceiling: That of the maps of the main task on two halves of its examples.
-        floor: That of the main task and an unrelated one; null where the model knows none.
+        floor: That of the main task and an unrelated one; null if none was given.
         p: Of `rho`, against heads exchanged within their layer.
         null: The null distribution.
         size: Heads in the sets of those that matter most.
         shared: Heads that are in both.
-        p_shared: The chance of so many (hypergeometric).
+        p_shared: The chance of sharing at least as many (hypergeometric).
     """
 
     rho: Finite
@@ -55,8 +55,8 @@ class Damage(Strict):
         lost_exact: The same as a share of right targets.
         own: With as many that matter most to the main task itself.
         least: With as many that matter least to it.
-        unrelated: What the unrelated task loses with the heads of `lost`; null where the model knows none.
-        complete: Whether the null holds all sets with as many heads in each layer.
+        unrelated: What the unrelated task loses with the heads of `lost`; null if none was given.
+        complete: Whether the null holds all sets with the same number of heads in each layer.
         null: What such sets cost.
         p: The share of them that cost at least as much.
     """
@@ -144,7 +144,7 @@ class ReuseRecord(AnalysisRecord):
         ablation: What heads are replaced by.
         main: The main task.
         tasks: The other tasks that are tested.
-        unrelated: A task that the model knows and that the user calls unrelated.
+        unrelated: A trained task that the user calls unrelated.
         lengths: Ascending.
         primary: Those in distribution that all tasks have learned, which importance is measured at.
         size: Heads of a set.
@@ -166,7 +166,7 @@ class ReuseRecord(AnalysisRecord):
     others: tuple[OtherTask, ...] = ()
 
     def done(self, task: str) -> bool:
-        """Whether the tests of a task are."""
+        """Whether the tests of a task are done."""
         return any(each.task == task for each in self.others)
 
     def frame(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Replies with the scores of how sure the model was, kept while it writes them."""
+"""Replies with confidence scores, computed while the model writes them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SCALE = 1_000_000
 
 @dataclass
 class _Sums:
-    """What is known of each reply of a batch so far, float64, shape (rows,) each.
+    """Running sums for each reply of a batch, float64, shape (rows,) each.
 
     Args:
         rows: How many replies.
@@ -68,7 +68,7 @@ class _Sums:
         self.least = {name: torch.ones_like(zeros) for name in ("least_probability", "least_margin")}
 
     def add(self, rows: Sequence[int], logits: Tensor, chosen: Tensor) -> None:
-        """One more token of some of the replies."""
+        """Add one token to some of the replies."""
         exact, at = logits.double().cpu(), torch.tensor(rows)
         token = chosen.cpu()[:, None]
         logs = exact.log_softmax(dim=1)
@@ -112,7 +112,7 @@ class Scored:
 
 
 class Prototypes:
-    """The mean states of classes of prompts that the model was trained on, and how far others are from them.
+    """The mean states of classes of prompts that the model was trained on, and the distance of other prompts to them.
 
     Args:
         states: Of each class, shape (examples, width).
@@ -185,7 +185,7 @@ def _logits(model: HookedModel, tokens: Tensor, start: int) -> Tensor:
 def scored_replies(
     model: HookedModel, examples: Sequence[Example], prototypes: Prototypes, temperature: float
 ) -> Scored:
-    """Have a model reply to examples, and score how sure it is."""
+    """Have a model reply to examples, and score its confidence."""
     reader = make_reader(model.module)
     right = torch.zeros(len(examples), dtype=torch.bool)
     scores = {name: torch.zeros(len(examples), dtype=torch.float64) for name in SCORES}

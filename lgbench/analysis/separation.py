@@ -1,4 +1,4 @@
-"""How well scores tell two kinds of examples apart, and how far confidence is from accuracy; with intervals.
+"""How well scores separate two kinds of examples, and how well confidence is calibrated; with intervals.
 
 AUROC, AUPR and FPR95 are scikit-learn's. An interval is the middle 95 % over resamples of the examples within their
 cells (the percentile bootstrap): it is of this model, not of other seeds.
@@ -24,7 +24,7 @@ _Number = TypeVar("_Number", float, Values)
 
 
 class Separation(NamedTuple, Generic[_Number]):
-    """How well scores tell positives from the rest: numbers, or an array of each.
+    """How well scores separate positives from negatives: numbers, or an array of each.
 
     Attributes:
         auroc: The chance that a positive has the higher score, ties as half.
@@ -38,7 +38,7 @@ class Separation(NamedTuple, Generic[_Number]):
 
 
 def separation_of(scores: Values, positive: Flags) -> Separation[float]:
-    """How well scores tell positives from the rest; both must be there."""
+    """How well scores separate positives from negatives; there must be some of both."""
     from sklearn.metrics import auc, average_precision_score, roc_curve
 
     false, true, _ = roc_curve(positive, scores, drop_intermediate=False)
@@ -47,13 +47,13 @@ def separation_of(scores: Values, positive: Flags) -> Separation[float]:
 
 
 def area_under_risk(scores: Values, right: Flags) -> float:
-    """AURC: the mean, over how many of the surest replies are kept, of the share of wrong ones among them."""
+    """AURC, the area under the risk-coverage curve: the mean of `risk_by_coverage`."""
     risks = risk_by_coverage(scores, right)
     return float(risks.mean())
 
 
 def risk_by_coverage(scores: Values, right: Flags) -> Values:
-    """The share of wrong replies among the surest 1, 2, ... replies, shape (examples,)."""
+    """The share of wrong replies among the 1, 2, ... most confident replies, shape (examples,)."""
     order = np.argsort(-scores, kind="stable")
     risks: Values = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
     return risks
@@ -73,16 +73,16 @@ class Bin(NamedTuple):
     examples: int
 
 
-def reliability(confidence: Values, right: Flags, bins: int = BINS) -> list[Bin]:
+def reliability(confidence: Values, right: Flags) -> list[Bin]:
     """Examples by confidence, in bins of about equally many; equal ones stay together."""
-    edges = np.quantile(confidence, np.arange(1, bins) / bins)
+    edges = np.quantile(confidence, np.arange(1, BINS) / BINS)
     places = np.searchsorted(edges, confidence)
     parts = [np.flatnonzero(places == each) for each in np.unique(places)]
     return [Bin(float(confidence[part].mean()), float(right[part].mean()), len(part)) for part in parts]
 
 
 class Calibration(NamedTuple):
-    """How far confidence is from accuracy.
+    """The difference between confidence and accuracy.
 
     Attributes:
         over_confidence: Mean confidence less accuracy.
@@ -96,7 +96,7 @@ class Calibration(NamedTuple):
 
 
 def calibration(confidence: Values, right: Flags) -> Calibration:
-    """How far confidence is from accuracy."""
+    """Compare confidence with accuracy."""
     bins = reliability(confidence, right)
     ece = sum(each.examples * abs(each.confidence - each.accuracy) for each in bins) / len(right)
     brier = ((confidence - right) ** 2).mean()
@@ -104,11 +104,11 @@ def calibration(confidence: Values, right: Flags) -> Calibration:
 
 
 def resamples_of(cells: Sequence[int], count: int = RESAMPLES) -> Numbers:
-    """Examples drawn anew within their cells, shape (count, examples): the numbers of the examples drawn.
+    """Bootstrap resamples of the examples within their cells, shape (count, examples): the index of each drawn example.
 
     Args:
         cells: The examples of each cell, which lie one cell after the other.
-        count: How often.
+        count: Number of resamples.
     """
     rng = np.random.default_rng(0)
     starts = np.cumsum([0, *cells[:-1]])
@@ -117,13 +117,13 @@ def resamples_of(cells: Sequence[int], count: int = RESAMPLES) -> Numbers:
 
 
 def middle(values: Values) -> tuple[float, float]:
-    """The middle 95 % of values; what is no number is left out."""
+    """The middle 95 % of the values, without NaN."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
 def resampled_separation(scores: Values, positive: Flags, drawn: Numbers) -> Separation[Values]:
-    """`separation` of each resample, all at once: scikit-learn takes milliseconds for one. Not a number without both.
+    """`separation_of` for all resamples at once, as scikit-learn takes milliseconds for one. NaN without both kinds.
 
     Args:
         scores: Shape (examples,).

@@ -24,7 +24,7 @@ from lgbench.analysis.questions import check_trained, draw_questions, shares_pro
 from lgbench.analysis.records import AnalysisRecord, ModelSource, Share, Strict
 from lgbench.analysis.teacher import make_rows, score
 from lgbench.data.task import Example
-from lgbench.results.schema import Count, Name
+from lgbench.results.schema import Count, Draft, Name
 from lgbench.util.errors import LgbenchError
 from lgbench.util.tables import Table
 
@@ -136,7 +136,9 @@ def analyze_superposition(
     for number, (other, length) in enumerate(wanted):
         report(Progress(number, len(wanted), f"{main} and {other} at length {length}"))
         pairs.append(_pair(model, opened, main, other, length, examples))
-    return SuperpositionRecord(suite=suite.name, draft=None, source=opened.source, main=main, pairs=tuple(pairs))
+    return SuperpositionRecord(
+        suite=suite.name, draft=Draft.of(suite.draft), source=opened.source, main=main, pairs=tuple(pairs)
+    )
 
 
 def _pair(model: HookedTransformer, opened: Opened, main: str, other: str, length: int, count: int) -> MixedPair:
@@ -207,7 +209,7 @@ def _mixed(model: HookedTransformer, tags: list[int], share: float) -> Iterator[
 def _written(
     model: HookedModel, task: str, examples: list[Example], against: list[Example]
 ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
-    """How targets are written: log-probabilities by token, their number; and at the first place where another differs.
+    """Score targets: log-probabilities by token, their number, and the scores at the first token that differs.
 
     Returns:
         Log-probabilities, shape (examples, positions), and tokens of each target, shape (examples,); then, where the

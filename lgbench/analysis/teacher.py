@@ -1,4 +1,4 @@
-"""Rows of tokens, and how well a model writes their targets when it is given what comes before (teacher forcing)."""
+"""Rows of tokens, and the scores of their targets under teacher forcing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Rows:
         places: Which of the examples these are.
         tokens: What the model reads, int64, shape (batch, time): the prompt and the target without its end.
         start: Tokens of the prompt, with all that comes before it. Position `start - 1` writes the first of the target.
-        labels: The target with its end, shape (batch, time - start + 1); -100 behind it.
+        labels: The target with its end, shape (batch, time - start + 1); -100 after it.
     """
 
     places: Tensor
@@ -81,13 +81,13 @@ def _batch(model: HookedModel, size: int, rows: list[tuple[int, list[int], list[
 
 @dataclass(frozen=True)
 class Scores:
-    """How well targets are written, by variant, example and position of the target.
+    """The scores of targets, by variant, example and position of the target.
 
     Attributes:
         places: Which of the examples these are, shape (examples,).
-        right: Whether the likeliest token is the label, bool, shape (variants, examples, positions); true behind the
+        right: Whether the likeliest token is the label, bool, shape (variants, examples, positions); true after the
             end.
-        logprob: Log-probability of the label, float64, the same shape; 0 behind the end.
+        logprob: Log-probability of the label, float64, the same shape; 0 after the end.
         wanted: Where a label is, shape (examples, positions).
     """
 
@@ -106,17 +106,13 @@ class Scores:
         """The mean over the tokens of each target, shape (variants, examples)."""
         return self.logprob.sum(dim=2) / self.wanted.sum(dim=1)
 
-    def right_at(self) -> Tensor:
-        """Right labels by position, shape (variants, positions)."""
-        return (self.right & self.wanted).sum(dim=1)
-
     def logprob_at(self) -> Tensor:
         """The mean log-probability by position, shape (variants, positions)."""
         return self.logprob.sum(dim=1) / self.wanted.sum(dim=0).clamp(min=1)
 
 
 def score(rows: Rows, logits: Tensor) -> Scores:
-    """How well logits, shape (variants, batch, positions of the target, vocabulary), write the targets of rows."""
+    """Score the targets of rows by logits, shape (variants, batch, positions of the target, vocabulary)."""
     wanted = rows.wanted
     labels = rows.labels.clamp(min=0)[None, :, :, None].expand(len(logits), -1, -1, -1)
     chosen = logits.float().log_softmax(dim=-1).gather(3, labels)[..., 0].double()

@@ -1,4 +1,4 @@
-"""What the tests of `lgbench analyze reuse` amount to, in tables and sentences that claim no more than they show."""
+"""The results of `lgbench analyze reuse` as tables and verdicts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _p(p: float | None) -> str:
 
 
 def verdict(record: ReuseRecord, each: OtherTask) -> str:
-    """Whether the main task needs the other task's heads, in words."""
+    """A sentence that says whether the main task needs the other task's heads."""
     zone = each.find("transfer") or each.find("in_distribution")
     sentences = []
     if zone is not None:

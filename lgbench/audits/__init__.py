@@ -1,1 +1,1 @@
-"""What maintainers do to verify a system: have its weights answer fresh examples, and compare runs trained again."""
+"""How maintainers verify a system: evaluate its weights on fresh examples, and compare runs that were trained again."""

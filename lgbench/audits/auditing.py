@@ -1,4 +1,4 @@
-"""Have the weights of a system's runs answer audit cells, and decode some posted replies again."""
+"""Evaluates the weights of a system's runs on audit cells, and decodes some posted replies again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BYTES_A_PARAMETER, _MORE_BYTES = 8, 10_000_000  # float64 is the widest; tables
 
 @dataclass(frozen=True, kw_only=True)
 class Auditor:
-    """Who audits, and how.
+    """A maintainer's audit: who audits, and with which settings.
 
     Attributes:
         name: As the record names them.
@@ -95,7 +95,7 @@ class Auditor:
         )
 
     def _offered(self, run: SubmittedRun) -> WeightsRecord:
-        """The hash of a run's weights, and where they are."""
+        """The hash and the URL of a run's weights."""
         if run.weights is not None:
             return run.weights
         hashes = run.result.system.source_sha256
@@ -104,7 +104,7 @@ class Auditor:
         raise LgbenchError(f"{run.folder} has no {WEIGHTS_FILE}, which says where its weights can be had.")
 
     def _load(self, record: TrainingRecord, offered: WeightsRecord, folder: Path, run: str) -> Model:
-        """The model of a run, from its weights and from what its training record says of its shape."""
+        """The model of a run, built from its weights and its training record."""
         from lgbench.models.checkpoint import RECORD, WEIGHTS
         from lgbench.models.loading import load_model
         from lgbench.training.trainer import checkpoint_record
@@ -161,7 +161,7 @@ def audit(
         submission: The system.
         suite: The suite.
         folder: The system's folder.
-        auditor: Who audits, and how.
+        auditor: The maintainer and the settings.
         on_run: Called with each run when it is done.
 
     Raises:
@@ -219,7 +219,7 @@ def _machine() -> str:
 
 
 def _ask(model: Model, examples: Sequence[Example]) -> list[str]:
-    """The model's replies to examples of one task, as evaluation would store them."""
+    """The model's replies to examples of one task, in the form of a stored evaluation."""
     replies: dict[int, str] = {}
     prompts = [example.prompt for example in examples]
     for part in ask_in_parts(model.predictor, prompts, examples[0].task, batch_size=None):  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Audit cells: fresh examples of the same tasks and lengths, which nobody could know when a system was trained."""
+"""Audit cells: fresh examples of the same tasks and lengths, unknown when a system was trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def audit_examples(suite: Suite, cell: Cell, nonce: str, count: int = EXAMPLES) 
         suite: The suite.
         cell: The task and the length.
         nonce: The key, drawn after the submission.
-        count: How many; distinct.
+        count: Number of examples, all distinct.
     """
     task = suite.task(cell.task)
     stream = Stream("lgbench", suite.name, "audit", nonce, task.name, task.version, cell.length)

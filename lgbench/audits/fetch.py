@@ -12,23 +12,23 @@ from typing import IO
 
 from lgbench.submissions.declaration import WeightsRecord
 from lgbench.util.errors import LgbenchError
+from lgbench.util.files import sha256_of
 from lgbench.util.text import plain
 from lgbench.version import __version__
 
 SECONDS = 600.0
-"""How long a download may take in all."""
+"""The longest that a whole download may take."""
 _STALL = 30.0
 _CHUNK = 1 << 20
 
 
-def fetch_weights(weights: WeightsRecord, target: Path, *, most_bytes: int, seconds: float = SECONDS) -> None:
+def fetch_weights(weights: WeightsRecord, target: Path, *, most_bytes: int) -> None:
     """Download weights to a file.
 
     Args:
         weights: Where they are, and their hash.
         target: The file to write.
-        most_bytes: More than this is no weights of such a model, and is not read.
-        seconds: In all.
+        most_bytes: The most that is read. The weights of such a model are not larger.
 
     Raises:
         LgbenchError: They cannot be reached, are too large, come too slowly, or have another hash.
@@ -37,7 +37,7 @@ def fetch_weights(weights: WeightsRecord, target: Path, *, most_bytes: int, seco
     request = urllib.request.Request(weights.url, headers={"User-Agent": f"lgbench/{__version__}"})
     try:
         with _open(request) as answer, target.open("xb") as file:
-            found = _copy(answer, file, url, most_bytes=most_bytes, until=time.monotonic() + seconds)
+            found = _copy(answer, file, url, most_bytes=most_bytes, until=time.monotonic() + SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         raise LgbenchError(f"The weights cannot be had: {url} answers with status {error.code}.") from None
@@ -55,8 +55,7 @@ def check_weights(path: Path, weights: WeightsRecord) -> None:
     """
     if not path.is_file():
         raise LgbenchError(f"There are no weights {str(path)!r}.")
-    with path.open("rb") as file:
-        _check_hash(hashlib.file_digest(file, "sha256").hexdigest(), weights.sha256, str(path))
+    _check_hash(sha256_of(path), weights.sha256, str(path))
 
 
 class _WebOnly(urllib.request.HTTPRedirectHandler):
@@ -77,7 +76,7 @@ def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
 
 
 def _copy(answer: http.client.HTTPResponse, file: IO[bytes], url: str, *, most_bytes: int, until: float) -> str:
-    """Write what a server sends to a file; gives its SHA-256."""
+    """Write what a server sends to a file, and return its SHA-256."""
     digest, received = hashlib.sha256(), 0
     while chunk := answer.read1(_CHUNK):
         received += len(chunk)

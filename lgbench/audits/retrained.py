@@ -19,13 +19,13 @@ from lgbench.version import __version__
 
 
 def retrained_record(submission: Submission, suite: Suite, folders: Sequence[Path], *, auditor: str) -> AuditRecord:
-    """What an audit says of runs of a system that were trained again.
+    """The audit record of runs of a system that were trained again.
 
     Args:
         submission: The system.
         suite: The suite.
-        folders: Those that `lgbench retrain` left, each with a `training.json`.
-        auditor: Who trained them.
+        folders: The folders of `lgbench retrain`, each with a `training.json`.
+        auditor: The maintainer who trained them.
 
     Raises:
         LgbenchError: The system is not *recorded*, a folder holds no run of it, or has no point of the curve yet.

@@ -40,10 +40,10 @@ def check_nonce(nonce: str, system: Path) -> str:
 
 
 def write_audit(record: AuditRecord, system: Path) -> Path:
-    """Write a record to the folder of audits. Gives its path.
+    """Write a record to the folder of audits, and return its path.
 
     Raises:
-        LgbenchError: It cannot be written, or something stands there.
+        LgbenchError: It cannot be written, or the file exists.
     """
     kind = f"retrained-{record.moment:%Y%m%d%H%M%S}" if record.nonce is None else record.nonce[:16]
     folder = _folder(system)

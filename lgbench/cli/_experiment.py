@@ -129,7 +129,7 @@ def run_experiment(
     if not how.quiet:
         typer.echo("Planning ...", err=True)
 
-    from lgbench.experiments.launching import State, check_folders, shared_out
+    from lgbench.experiments.launching import check_folders, shared_out
     from lgbench.experiments.loading import Loaded
     from lgbench.models.devices import choose_device
     from lgbench.util.links import refuse_links
@@ -161,6 +161,18 @@ def run_experiment(
         return
     loaded = Loaded(experiment=experiment, reference=reference)
     runs, outcomes = _launch_rounds(loaded, runs, plan, device, how)
+    _report(experiment, runs, outcomes, root, how)
+
+
+def _report(experiment: Experiment, runs: list[Run], outcomes: list[Outcome], root: Path, how: How) -> None:
+    """Report the runs that finished, and say which did not.
+
+    Raises:
+        LgbenchError: Runs failed.
+        typer.Exit: The report says that a check failed.
+    """
+    from lgbench.experiments.launching import State
+
     by_state = {state: [each.run for each in outcomes if each.state is state] for state in State}
     ended = {run.folder for run in by_state[State.FINISHED]}
     finished = [run for run in runs if run.folder in ended]
@@ -264,7 +276,7 @@ def _print(report: Report | None, outcomes: Sequence[Outcome], how: How) -> None
         ]
         typer.echo(json_text({"runs": runs, "report": None if report is None else report.record}))
     elif report is not None:
-        from lgbench.cli._report import print_parts
+        from lgbench.cli._tables import print_parts
 
         print_parts(report.parts)
 
@@ -281,7 +293,7 @@ def _tell_left(runs: Sequence[Run], *, quiet: bool) -> None:
 
 def _print_plan(experiment: Experiment, runs: Sequence[Run], device: str, how: How) -> None:
     """The planned runs, each with the seconds that its remaining steps will take about."""
-    from lgbench.cli._report import print_parts
+    from lgbench.cli._tables import print_parts
     from lgbench.experiments.estimate import estimates, plan_table
 
     with stdout_to_stderr():

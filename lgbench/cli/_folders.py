@@ -93,11 +93,3 @@ def fitting(runs: Mapping[Path, Found], why_not: Callable[[Found], str | None]) 
         if reason is not None:
             typer.echo(f"Left out: {plain(folder, limit=LONGEST_PATH)}, as {plain(reason)}.", err=True)
     return {folder: run for folder, run in runs.items() if reasons[folder] is None}
-
-
-def why_no_arm(result: Result) -> str | None:
-    """Why a result cannot stand for an arm beside others; None where it can."""
-    from lgbench.data.groups import OPEN_ARM
-    from lgbench.scoring.systems import why_left_out
-
-    return "it is of arm open" if result.arm == OPEN_ARM else why_left_out(result)

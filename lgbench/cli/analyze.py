@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli._analysis import (
+    Analysis,
     AnalysisJson,
     AnyModel,
     Checkpoint,
@@ -17,11 +18,7 @@ from lgbench.cli._analysis import (
     head_named,
     listed_numbers,
     opening,
-    print_analysis,
-    reporter,
-    say_written,
     shares_named,
-    write_tables,
 )
 from lgbench.cli._folders import finished_runs, read_result
 from lgbench.cli._group import App
@@ -55,28 +52,22 @@ def errors(
     suite: DraftName = None,
 ) -> None:
     """Say what goes wrong in the replies of finished runs: how they end, and what their first wrong symbol is."""
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("errors", output, as_json=as_json, quiet=quiet, extra=None)
     open_named(suite)
     from lgbench.analysis.error_tables import tabulate_errors
     from lgbench.analysis.errors import analyze_errors
     from lgbench.cli._progress import counting
 
     runs = {folder: read_result(folder) for folder in finished_runs(folders)}
-    with counting("re-scoring runs", quiet=quiet or as_json) as report:
+    with counting("re-scoring runs", quiet=analysis.quiet) as report:
         record = analyze_errors(runs, tasks=listed(task), lengths=listed_lengths(length), report=report)
     wrong = any(cell.kinds for run in record.runs for cell in run.cells)
-    print_analysis(record, tabulate_errors(record) if wrong else ["No reply is wrong."], as_json=as_json)
-    if output is not None:
-        write_tables(
-            output, "errors", record, {"cells": record.frame(), "chains": record.chains(), "targets": record.targets()}
-        )
-        if wrong:
-            from lgbench.analysis.error_pictures import error_kinds
-            from lgbench.plotting import write_picture
+    analysis.show(record, tabulate_errors(record) if wrong else ["No reply is wrong."])
+    if analysis.output is not None:
+        from lgbench.analysis.error_pictures import error_kinds
 
-            write_picture(error_kinds(record), output / "errors.svg")
-        say_written(output, quiet=quiet or as_json)
+        tables = {"cells": record.frame(), "chains": record.chains(), "targets": record.targets()}
+        analysis.write(record, tables, {"": error_kinds(record)} if wrong else {})
 
 
 @app.command()
@@ -98,36 +89,30 @@ def heads(
     suite: DraftName = None,
 ) -> None:
     """Remove each attention head in turn, and say what each task of a model loses. With --output, rerun to resume."""
-    require_extra("torch", purpose="`lgbench analyze heads`")
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("heads", output, as_json=as_json, quiet=quiet)
     open_named(suite)
     from lgbench.analysis.ablation import ablations_named
     from lgbench.analysis.head_tables import tabulate_heads
     from lgbench.analysis.heads import METRICS, analyze_heads
     from lgbench.analysis.opening import open_model
 
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_heads(
             open_model(model, **opening(device, group, model_option, suite)),
             tasks=listed(task),
             lengths=listed_lengths(length),
             ablations=ablations_named(listed(ablation)),
             examples=examples,
-            path=None if output is None else output / "heads.json",
+            path=analysis.path,
             report=report,
         )
-    print_analysis(record, tabulate_heads(record), as_json=as_json)
-    if output is not None:
+    analysis.show(record, tabulate_heads(record))
+    if analysis.output is not None:
         from lgbench.analysis.head_pictures import head_maps
-        from lgbench.plotting import write_picture
 
         tables = {"maps": record.frame(), "positions": record.positions(), "distances": record.distances()}
-        write_tables(output, "heads", record, tables)
-        for each in record.ablations:
-            for metric in METRICS:
-                write_picture(head_maps(record, each, metric), output / f"heads-{each}-{metric}.svg")
-        say_written(output, quiet=quiet or as_json)
+        maps = {f"{each}-{metric}": head_maps(record, each, metric) for each in record.ablations for metric in METRICS}
+        analysis.write(record, tables, maps)
 
 
 @app.command()
@@ -150,9 +135,7 @@ def reuse(
     suite: DraftName = None,
 ) -> None:
     """Test whether the main task of a model uses other tasks' attention heads. With --output, rerun to resume."""
-    require_extra("torch", purpose="`lgbench analyze reuse`")
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("reuse", output, as_json=as_json, quiet=quiet)
     open_named(suite)
     from lgbench.analysis.ablation import ablations_named
     from lgbench.analysis.opening import open_model
@@ -160,7 +143,7 @@ def reuse(
     from lgbench.analysis.verdicts import tabulate_reuse
 
     (kind,) = ablations_named([ablation])
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_reuse(
             open_model(model, **opening(device, group, model_option, suite)),
             others=listed(task),
@@ -168,17 +151,14 @@ def reuse(
             lengths=listed_lengths(length),
             ablation=kind,
             examples=examples,
-            path=None if output is None else output / "reuse.json",
+            path=analysis.path,
             report=report,
         )
-    print_analysis(record, tabulate_reuse(record), as_json=as_json)
-    if output is not None:
+    analysis.show(record, tabulate_reuse(record))
+    if analysis.output is not None:
         from lgbench.analysis.reuse_pictures import null_distributions
-        from lgbench.plotting import write_picture
 
-        write_tables(output, "reuse", record, {"tests": record.frame()})
-        write_picture(null_distributions(record), output / "reuse.svg")
-        say_written(output, quiet=quiet or as_json)
+        analysis.write(record, {"tests": record.frame()}, {"": null_distributions(record)})
 
 
 @app.command()
@@ -208,15 +188,13 @@ def attention(
     suite: DraftName = None,
 ) -> None:
     """Say how much attention goes where the target comes from, and draw the attention on single prompts."""
-    require_extra("torch", purpose="`lgbench analyze attention`")
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("attention", output, as_json=as_json, quiet=quiet)
     open_named(suite)
     from lgbench.analysis.attention import analyze_attention
     from lgbench.analysis.attention_tables import tabulate_attention
     from lgbench.analysis.opening import open_model
 
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_attention(
             open_model(model, **opening(device, group, model_option, suite)),
             tasks=listed(task),
@@ -226,17 +204,14 @@ def attention(
             examples=examples,
             report=report,
         )
-    print_analysis(record, tabulate_attention(record), as_json=as_json)
-    if output is not None:
+    analysis.show(record, tabulate_attention(record))
+    if analysis.output is not None:
         from lgbench.analysis.attention_pictures import attention_pattern, source_shares
-        from lgbench.plotting import write_picture
 
-        write_tables(output, "attention", record, {"shares": record.frame()})
+        pictures = {f"{each.task}-{number}": attention_pattern(each) for number, each in enumerate(record.patterns)}
         if record.shares:
-            write_picture(source_shares(record), output / "attention-shares.svg")
-        for number, each in enumerate(record.patterns):
-            write_picture(attention_pattern(each), output / f"attention-{each.task}-{number}.svg")
-        say_written(output, quiet=quiet or as_json)
+            pictures["shares"] = source_shares(record)
+        analysis.write(record, {"shares": record.frame()}, pictures)
 
 
 @app.command()
@@ -252,34 +227,30 @@ def confidence(
     suite: DraftName = None,
 ) -> None:
     """Say whether a model knows when an input is too long for it. With --output, rerun to resume."""
-    require_extra("analysis", purpose="`lgbench analyze confidence`")
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("confidence", output, as_json=as_json, quiet=quiet, extra="analysis")
     open_named(suite)
     from lgbench.analysis.confidence import analyze_confidence
     from lgbench.analysis.confidence_tables import tabulate_confidence
     from lgbench.analysis.opening import open_model
 
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_confidence(
             open_model(model, device=device),
             tasks=listed(task),
             lengths=listed_lengths(length),
             examples=examples,
-            path=None if output is None else output / "confidence.json",
+            path=analysis.path,
             report=report,
         )
-    print_analysis(record, tabulate_confidence(record), as_json=as_json)
-    if output is not None:
+    analysis.show(record, tabulate_confidence(record))
+    if analysis.output is not None:
         from lgbench.analysis.confidence_pictures import reliability_diagrams, risk_curves
-        from lgbench.plotting import write_picture
 
         tables = {each: record.answers(each) for each in ("novelty", "selection", "calibration")}
-        write_tables(output, "confidence", record, {"replies": record.frame(), **tables})
-        write_picture(reliability_diagrams(record), output / "confidence-reliability.svg")
+        pictures = {"reliability": reliability_diagrams(record)}
         if record.selection:
-            write_picture(risk_curves(record), output / "confidence-risk.svg")
-        say_written(output, quiet=quiet or as_json)
+            pictures["risk"] = risk_curves(record)
+        analysis.write(record, {"replies": record.frame(), **tables}, pictures)
 
 
 @app.command()
@@ -295,15 +266,13 @@ def relatedness(
     suite: DraftName = None,
 ) -> None:
     """Say how alike each pair of tasks is to a model: gradients, heads, states, attention, mixed tags."""
-    require_extra("torch", purpose="`lgbench analyze relatedness`")
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("relatedness", output, as_json=as_json, quiet=quiet)
     open_named(suite)
     from lgbench.analysis.opening import open_model
     from lgbench.analysis.relatedness import analyze_relatedness
     from lgbench.analysis.relatedness_views import tabulate_relatedness, tag_mixtures
 
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_relatedness(
             open_model(model, device=device),
             tasks=listed(task),
@@ -311,14 +280,11 @@ def relatedness(
             examples=examples,
             report=report,
         )
-    print_analysis(record, tabulate_relatedness(record), as_json=as_json)
-    if output is not None:
-        from lgbench.plotting import write_picture
-
-        write_tables(output, "relatedness", record, {"pairs": record.frame(), "mixtures": record.mixtures()})
-        if any(each.mixtures is not None for each in record.relations):
-            write_picture(tag_mixtures(record), output / "relatedness-tags.svg")
-        say_written(output, quiet=quiet or as_json)
+    analysis.show(record, tabulate_relatedness(record))
+    if analysis.output is not None:
+        are_mixed = any(each.mixtures is not None for each in record.relations)
+        tables = {"pairs": record.frame(), "mixtures": record.mixtures()}
+        analysis.write(record, tables, {"tags": tag_mixtures(record)} if are_mixed else {})
 
 
 @app.command()
@@ -333,29 +299,24 @@ def points(
     suite: DraftName = None,
 ) -> None:
     """Follow the paper's two measures over training, beside the generalization gap. With --output, rerun to resume."""
-    require_extra("torch", purpose="`lgbench analyze points`")
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("points", output, as_json=as_json, quiet=quiet)
     open_named(suite)
     from lgbench.analysis.points import analyze_points
     from lgbench.analysis.points_views import measures_over_training, tabulate_points
 
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_points(
             run,
             lengths=listed_lengths(length),
             examples=examples,
-            path=None if output is None else output / "points.json",
+            path=analysis.path,
             report=report,
             device=device,
         )
-    print_analysis(record, tabulate_points(record), as_json=as_json)
-    if output is not None:
-        from lgbench.plotting import write_picture
-
-        write_tables(output, "points", record, {"measures": record.frame(), "correlations": record.correlations()})
-        write_picture(measures_over_training(record), output / "points.svg")
-        say_written(output, quiet=quiet or as_json)
+    analysis.show(record, tabulate_points(record))
+    if analysis.output is not None:
+        tables = {"measures": record.frame(), "correlations": record.correlations()}
+        analysis.write(record, tables, {"": measures_over_training(record)})
 
 
 @app.command()
@@ -388,29 +349,32 @@ def superposition(
     suite: DraftName = None,
 ) -> None:
     """Measure the answers to a mixture of two task tags or, for hf:..., of examples of three tasks in the prompt."""
-    require_extra("torch", purpose="`lgbench analyze superposition`")
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("superposition", output, as_json=as_json, quiet=quiet)
     if model.startswith("hf:"):
         if task or length or suite or device != "auto":
             raise LgbenchError(
                 "--task, --length, --suite and --device are for reference models. A Hugging Face model is asked the "
                 "paper's prompts; --model-option device_map says where it runs."
             )
-        _prompted_superposition(
-            model, share or [], demonstrations, examples, output, as_json, quiet, model_option or []
-        )
-        return
-    if share or demonstrations is not None or model_option:
-        raise LgbenchError(
-            f"--share, --demonstrations and --model-option are for Hugging Face models, as in hf:FOLDER; of {model!r} "
-            "the tags are mixed. `lgbench analyze in-context` trains a model that reads demonstrations."
-        )
-    open_named(suite)
+        _mix_demonstrations(model, share, demonstrations, examples, model_option, analysis)
+    else:
+        if share or demonstrations is not None or model_option:
+            raise LgbenchError(
+                "--share, --demonstrations and --model-option are for Hugging Face models, as in hf:FOLDER; of "
+                f"{model!r} the tags are mixed. `lgbench analyze in-context` trains a model that reads demonstrations."
+            )
+        open_named(suite)
+        _mix_tags(model, task, length, examples, device, analysis)
+
+
+def _mix_tags(
+    model: str, task: list[str] | None, length: list[str] | None, examples: int | None, device: str, analysis: Analysis
+) -> None:
+    """Measure a reference model's answers to a mixture of two task tags."""
     from lgbench.analysis.opening import open_model
     from lgbench.analysis.superposition import analyze_superposition, tabulate_superposition
 
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_superposition(
             open_model(model, device=device),
             others=listed(task),
@@ -418,48 +382,41 @@ def superposition(
             examples=examples or 128,
             report=report,
         )
-    print_analysis(record, tabulate_superposition(record), as_json=as_json)
-    if output is not None:
+    analysis.show(record, tabulate_superposition(record))
+    if analysis.output is not None:
         from lgbench.analysis.superposition_pictures import superposition_curves
-        from lgbench.plotting import write_picture
 
-        write_tables(output, "superposition", record, {"mixtures": record.frame()})
-        write_picture(superposition_curves(record), output / "superposition.svg")
-        say_written(output, quiet=quiet or as_json)
+        analysis.write(record, {"mixtures": record.frame()}, {"": superposition_curves(record)})
 
 
-def _prompted_superposition(
+def _mix_demonstrations(
     model: str,
-    share: list[str],
+    share: list[str] | None,
     demonstrations: int | None,
     examples: int | None,
-    output: Path | None,
-    as_json: bool,
-    quiet: bool,
-    model_option: list[str],
+    model_option: list[str] | None,
+    analysis: Analysis,
 ) -> None:
+    """Measure a Hugging Face model's answers to prompts that mix examples of three tasks."""
     require_extra("hf", purpose=f"MODEL {model!r}")
     from lgbench.analysis.prompted import analyze_prompted
     from lgbench.analysis.prompted_record import tabulate_prompted
 
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_prompted(
             model,
-            options=model_options(model_option),
-            shares=[shares_named(text) for text in share],
+            options=model_options(model_option or []),
+            shares=[shares_named(text) for text in share or []],
             demonstrations=demonstrations or 60,
             prompts=examples or 100,
-            path=None if output is None else output / "superposition.json",
+            path=analysis.path,
             report=report,
         )
-    print_analysis(record, tabulate_prompted(record), as_json=as_json)
-    if output is not None:
+    analysis.show(record, tabulate_prompted(record))
+    if analysis.output is not None:
         from lgbench.analysis.superposition_pictures import prompted_bars
-        from lgbench.plotting import write_picture
 
-        write_tables(output, "superposition", record, {"mixtures": record.frame()})
-        write_picture(prompted_bars(record), output / "superposition.svg")
-        say_written(output, quiet=quiet or as_json)
+        analysis.write(record, {"mixtures": record.frame()}, {"": prompted_bars(record)})
 
 
 @app.command(name="in-context")
@@ -492,12 +449,10 @@ def in_context(
     quiet: Quiet = False,
 ) -> None:
     """Train a small model on prompts with one hidden task each, then test it on mixtures of two. Rerun to resume."""
-    require_extra("torch", purpose="`lgbench analyze in-context`")
-    if output is not None:
-        require_extra("plot", purpose="A picture")
+    analysis = Analysis("in-context", output, as_json=as_json, quiet=quiet)
     from lgbench.analysis.demonstrated import analyze_in_context, planned_lines, tabulate_in_context
     from lgbench.analysis.in_context_training import plan_in_context
-    from lgbench.cli._report import print_parts
+    from lgbench.cli._tables import print_parts
 
     plan = plan_in_context(family, demonstrations=trained, seed=seed, changes=change or [])
     values = listed_numbers(value, flag="--values") or None
@@ -505,7 +460,7 @@ def in_context(
     if dry_run:
         print_parts(planned_lines(plan, values, counts, prompts))
         return
-    with reporter(quiet=quiet or as_json) as report:
+    with analysis.progress() as report:
         record = analyze_in_context(
             plan,
             values=values,
@@ -515,11 +470,8 @@ def in_context(
             device=device,
             report=report,
         )
-    print_analysis(record, tabulate_in_context(record), as_json=as_json)
-    if output is not None:
+    analysis.show(record, tabulate_in_context(record))
+    if analysis.output is not None:
         from lgbench.analysis.superposition_pictures import demonstration_curves
-        from lgbench.plotting import write_picture
 
-        write_tables(output, "in-context", record, {"mixtures": record.frame()})
-        write_picture(demonstration_curves(record), output / "in-context.svg")
-        say_written(output, quiet=quiet or as_json)
+        analysis.write(record, {"mixtures": record.frame()}, {"": demonstration_curves(record)})

@@ -44,7 +44,7 @@ def command(
     one_form(csv=as_csv, json=as_json, markdown=markdown)
 
     from lgbench.cli._progress import counting
-    from lgbench.cli._report import print_parts
+    from lgbench.cli._tables import print_parts
     from lgbench.python.comparing import compare_results
     from lgbench.python.systems import read_systems
     from lgbench.util.text import json_text

@@ -30,7 +30,7 @@ def command(
         typer.echo("Evaluating the bundled models tiny:main_only, tiny:transfer and tiny:control ...", err=True)
 
     from lgbench.cli._progress import reporter
-    from lgbench.cli._report import print_parts
+    from lgbench.cli._tables import print_parts
     from lgbench.data.suites import load_suite
     from lgbench.experiments.demo import SUITE, run_demo
     from lgbench.scoring.systems import score_trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -66,11 +67,14 @@ def command(
     if as_json:
         findings_record = [{"check": "loads", "state": "ok", "detail": loads, "advice": ""}]
         typer.echo(json_text(findings_record + [finding._asdict() for finding in found_all]))
-    elif "problem" in states:
-        typer.echo("The model breaks the contract: see PROBLEM above.")
+    else:
+        typer.echo(_outcome(states))
     if "problem" in states:
         raise typer.Exit(1)
-    if as_json:
-        return
+
+
+def _outcome(states: Collection[str]) -> str:
+    if "problem" in states:
+        return "The model breaks the contract: see PROBLEM above."
     as_far = ", as far as it was checked" if "untried" in states else ""
-    typer.echo(f"The model honours the contract{as_far}." + (" Read the warnings." if "warning" in states else ""))
+    return f"The model honours the contract{as_far}." + (" Read the warnings." if "warning" in states else "")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lgbench.data.suites import Suite
     from lgbench.evaluation.loop import OnCell
     from lgbench.evaluation.planning import Plan
-    from lgbench.models.loaded import Model
+    from lgbench.models.loaded import Model, Trained
     from lgbench.results.schema import Result
 
     Load = Callable[[str, dict[str, str]], Model]
@@ -237,14 +237,7 @@ def _run(
         if not quiet and (description := describe(loaded)):
             typer.echo(f"Loaded: {plain(description)}", err=True)
         if not quiet and loaded.trained is not None and plan.arm == OPEN_ARM:
-            suite, group, arm, seed = loaded.trained
-            reference = plan.suite.reference if plan.suite.name == suite else suite
-            if arm == OPEN_ARM:
-                told = f"It was trained for {group} in {suite}, seed {seed}, but not as an arm of it is."
-            else:
-                told = f"It was trained as arm {arm} of {group} in {suite}, seed {seed}. To evaluate it as such: "
-                told += f"--suite {reference} --group {group} --arm {arm}"
-            typer.echo(plain(told), err=True)
+            typer.echo(plain(_how_trained(loaded.trained, plan.suite)), err=True)
         as_trained(plan, loaded.trained)
         if news and not quiet:  # once there is a model that can have a result
             typer.echo(news, err=True)
@@ -258,6 +251,21 @@ def _run(
                 on_progress=report,
                 on_cell=on_cell,
             )
+
+
+def _how_trained(trained: Trained, suite: Suite) -> str:
+    """How a model was trained that is evaluated under the arm open."""
+    from lgbench.data.groups import OPEN_ARM
+
+    if trained.arm == OPEN_ARM:
+        return (
+            f"It was trained for {trained.group} in {trained.suite}, seed {trained.seed}, but not as an arm of it is."
+        )
+    reference = suite.reference if suite.name == trained.suite else trained.suite
+    return (
+        f"It was trained as arm {trained.arm} of {trained.group} in {trained.suite}, seed {trained.seed}. To evaluate "
+        f"it as such: --suite {reference} --group {trained.group} --arm {trained.arm}"
+    )
 
 
 def _runs(base: Path, options: dict[str, str], model: str) -> Iterator[tuple[Path, dict[str, str]]]:

@@ -21,7 +21,7 @@ def list_methods(context: typer.Context, as_json: AllJson = False, quiet: Quiet 
     """List the methods that change how a model is trained, or explain one."""
     if context.invoked_subcommand is not None:
         return
-    from lgbench.cli._report import print_parts
+    from lgbench.cli._tables import print_parts
     from lgbench.methods.registry import METHODS
     from lgbench.util.tables import Table
     from lgbench.util.text import json_text

@@ -135,7 +135,7 @@ def _print_each(results: Sequence[Result], problems: list[str], *, lengths: bool
 def _print_lines(results: Sequence[Result], problems: list[str], *, quiet: bool) -> None:
     """A line for each result."""
     from lgbench.cli._console import say
-    from lgbench.cli._report import fits, print_parts
+    from lgbench.cli._tables import fits, print_parts
     from lgbench.scoring.display import percent
     from lgbench.util.tables import Table
     from lgbench.util.text import plain
@@ -173,7 +173,7 @@ def _narrower(table: Table) -> Table:
 
     Where that is still too wide, their names are left out, if other columns tell every run from every other.
     """
-    from lgbench.cli._report import fits
+    from lgbench.cli._tables import fits
     from lgbench.util.tables import Table
 
     runs = [Path(row[0]) for row in table.rows]

@@ -59,7 +59,6 @@ def command(
     from lgbench.cli._progress import counting
     from lgbench.submissions.declaration import declared
     from lgbench.submissions.submitting import Details, submit
-    from lgbench.submissions.system import SUBMISSIONS_FOLDER
 
     runs = finished_runs(folders)
     drafted = _drafted_notes(runs, submissions / name) if training_notes is None else None
@@ -96,12 +95,12 @@ def command(
             typer.echo(f"Added {plain(run, limit=LONGEST_PATH)}")
         for run in submitted.there:
             typer.echo(f"Was there: {plain(run, limit=LONGEST_PATH)}")
-    if drafted is not None and not quiet:
-        typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
-        say(drafted, indent="  ", hanging="  ")
-    if submitted.to_mend:
+        if drafted is not None:
+            typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
+            say(drafted, indent="  ", hanging="  ")
+    if submitted.to_fix:
         typer.echo("\nBefore the next step, fix these:")
-        for problem in submitted.to_mend:
+        for problem in submitted.to_fix:
             say(str(problem), indent="  ", hanging="    ")
     if quiet:
         return
@@ -111,7 +110,13 @@ def command(
     if declaration is None and not (submissions / name / "declaration.json").exists():
         typer.echo()
         say("For the tier recorded, declare how its settings were chosen: --trials, and the options after it.")
-    folder = plain(shlex.quote(str(submitted.folder)), limit=LONGEST_PATH)
+    _print_git_steps(name, submitted.folder, submissions)
+
+
+def _print_git_steps(name: str, system: Path, submissions: Path) -> None:
+    from lgbench.submissions.system import SUBMISSIONS_FOLDER
+
+    folder = plain(shlex.quote(str(system)), limit=LONGEST_PATH)
     is_usual = submissions == Path(SUBMISSIONS_FOLDER)
     elsewhere = "" if is_usual else f" --submissions {plain(shlex.quote(str(submissions)), limit=LONGEST_PATH)}"
     typer.echo(

@@ -11,7 +11,7 @@ import typer
 from lgbench.cli._options import AllJson, Quiet
 
 if TYPE_CHECKING:
-    from lgbench.submissions.checked import FileProblem, Submission
+    from lgbench.submissions.checked import Checked, FileProblem, Submission
     from lgbench.util.records import Problem
 
 _RULE = (
@@ -43,12 +43,10 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Check submissions and re-score every run. Lists every problem; if there is any, the exit status is 1."""
-    from lgbench.cli._console import say
     from lgbench.cli._progress import counting
     from lgbench.submissions.checking import check
-    from lgbench.submissions.copies import perfect_twins
     from lgbench.util.errors import LgbenchError
-    from lgbench.util.text import json_text, plain
+    from lgbench.util.text import json_text
 
     if by_maintainer and base is None:
         raise LgbenchError("--by-maintainer needs --base: the commit that HEAD is compared with.")
@@ -77,16 +75,25 @@ def command(
         if found or not quiet:
             outcome = f"{_count(len(found), 'problem')} in " if found else ""
             typer.echo(f"{outcome}{_size(checked.systems, checked.runs)}{'.' if found else ': all good'}")
-        if not quiet:
-            _print_tiers(checked.submissions)
-        if checked.alarms:
-            typer.echo("\nFor reviewers (docs/reviewing.md), not refused:")
-            _print_by_file(checked.alarms)
-        _print_claims(checked.submissions)
-        for note in perfect_twins(checked.submissions):
-            say(f"Note: {plain(note)}", hanging="  ")
+        _print_for_reviewers(checked, quiet=quiet)
     if found:
         raise typer.Exit(1)
+
+
+def _print_for_reviewers(checked: Checked, *, quiet: bool) -> None:
+    """Print the tiers, and what is not refused but needs a look."""
+    from lgbench.cli._console import say
+    from lgbench.submissions.copies import perfect_twins
+    from lgbench.util.text import plain
+
+    if not quiet:
+        _print_tiers(checked.submissions)
+    if checked.alarms:
+        typer.echo("\nFor reviewers (docs/reviewing.md), not refused:")
+        _print_by_file(checked.alarms)
+    _print_claims(checked.submissions)
+    for note in perfect_twins(checked.submissions):
+        say(f"Note: {plain(note)}", hanging="  ")
 
 
 def _compare(base: str, *, by_maintainer: bool) -> tuple[str, list[FileProblem]]:

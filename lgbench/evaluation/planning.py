@@ -37,8 +37,7 @@ class Plan:
     @property
     def draft(self) -> Draft | None:
         """Where the suite comes from, if it is a draft, as the result records it."""
-        draft = self.suite.draft
-        return None if draft is None else Draft(reference=draft.reference, sha256=draft.sha256)
+        return Draft.of(self.suite.draft)
 
     @property
     def examples_per_cell(self) -> int:

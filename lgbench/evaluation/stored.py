@@ -162,7 +162,7 @@ class StoredRepliesReader:
         return InvalidFileError(self.path, [Problem("", message)])
 
 
-def read_stored_replies(path: Path, caps: Caps = LOCAL_CAPS) -> dict[str, Reply]:
+def read_stored_replies(path: Path) -> dict[str, Reply]:
     """Read `replies.jsonl.gz`, by example id: all of it into memory.
 
     Raises:
@@ -170,7 +170,7 @@ def read_stored_replies(path: Path, caps: Caps = LOCAL_CAPS) -> dict[str, Reply]
             the first hundred such lines.
     """
     replies: dict[str, Reply] = {}
-    for number, example_id, reply in StoredRepliesReader(path, caps):
+    for number, example_id, reply in StoredRepliesReader(path, LOCAL_CAPS):
         if example_id in replies:
             raise InvalidFileError(path, [Problem(f"line {number}", f"the id {example_id!r} is repeated.")])
         replies[example_id] = reply

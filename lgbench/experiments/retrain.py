@@ -12,7 +12,6 @@ from lgbench.experiments.base import Experiment, Option, Report, Run
 
 if TYPE_CHECKING:
     from lgbench.experiments.monitor import Monitor
-    from lgbench.models.checkpoint import Build
     from lgbench.training.record import CurvePoint, TrainingRecord
     from lgbench.training.spec import RunSpec
 
@@ -97,12 +96,6 @@ class Retrain(Experiment):
         from lgbench.training.retraining import last_step
 
         return last_step(run.extra, self.until)
-
-    def build(self, run: Run) -> Build | None:
-        """The module that the user names."""
-        from lgbench.training.modules import planned_build
-
-        return planned_build(run.plan)
 
     def finish(self, run: Run, device: str, monitor: Monitor) -> None:
         """Train it as far as it is compared, with as many threads as were recorded."""

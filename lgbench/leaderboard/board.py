@@ -1,4 +1,4 @@
-"""The front page: the systems of each suite, ranked, and what each of them does in every group."""
+"""The front page: the ranked systems of each suite, and their results in every group."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _trained_sections(listed: Listing) -> list[str]:
 
 
 def _trained_section(section: Section[TrainedEntry], suite: Suite) -> list[str]:
-    """The main table, the rest of the figures folded, and the meaning of the marks in either."""
+    """The main table, the other figures in a folded table, and the meaning of the marks in both."""
     left = 3 if section.coverage == "ranked" else 2
     shown = section.entries[:MOST_ROWS]
     main = table([entry.main_row for entry in shown], left=left)
@@ -71,20 +71,20 @@ def _trained_section(section: Section[TrainedEntry], suite: Suite) -> list[str]:
 
 
 def _left_out(entries: Sequence[object]) -> list[str]:
-    """That a table shows some of its systems only."""
+    """A sentence on systems that a table leaves out."""
     if len(entries) <= MOST_ROWS:
         return []
     return [f"These are the first {MOST_ROWS} of {len(entries):,} systems. [board.json](board.json) has all of them."]
 
 
 def section_heading(section: Section[Any]) -> str:
-    """What the table of a section is called."""
+    """The heading of a section."""
     verified = "verified" if section.is_verified else "unverified"
     return f"{section.division.capitalize()} division, {verified}{_COVERAGES[section.coverage]}"
 
 
 def explanation(section: Section[Any], suite: Suite) -> str:
-    """Why the systems of a section have no places; empty where they have."""
+    """Why the systems of a section are not ranked; empty if they are."""
     if section.coverage == "few_seeds":
         return f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not."
     if section.coverage == "fewer_groups":
@@ -96,7 +96,7 @@ def explanation(section: Section[Any], suite: Suite) -> str:
 
 
 def _notes(text: str, *, few_seeds_last: bool) -> list[str]:
-    """The meaning of the marks in a table; of those alone."""
+    """The meaning of the marks that occur in a table."""
     found = notes(text)
     if FEW_SEEDS in text:
         found.append(f"{_FEW_SEEDS_NOTE}{': listed after the others' if few_seeds_last else ''}.")
@@ -127,7 +127,7 @@ def _open_section(listed: Listing) -> list[str]:
 
 
 def _open_intervals(entries: Sequence[OpenEntry]) -> str:
-    """What the intervals of these systems are over."""
+    """What the intervals of these systems include."""
     single = {entry.part.runs == 1 for entry in entries}
     if single == {True}:
         return "Each system answered once, so its interval is over examples alone."

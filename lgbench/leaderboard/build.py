@@ -1,4 +1,4 @@
-"""The files of the leaderboard: derived, written, and compared with those that are committed.
+"""Derives the files of the leaderboard, writes them, and compares them with the committed ones.
 
 README.md                             the systems of each suite, ranked
 systems/NAME.md                       a page for each system
@@ -57,16 +57,16 @@ _MARKS = {
 # longer costs minutes and is no edit.
 _MORE_BYTES, _MORE_LINES = 10_000, 100
 _MOST_COMPARED = 1_000_000
-"""Characters of a file that is compared line by line. Of a longer one the first difference is told."""
+"""Characters of a file that is compared line by line. Of a longer one only the first difference is shown."""
 
 
 class BoardFiles(Mapping[str, str]):
     """Every file of the leaderboard by its path in it. The same parts give the same text.
 
-    No text is kept: each is put together from the parts when it is asked for.
+    No text is kept: each is put together from the parts when needed.
 
     Args:
-        parts: Those of all systems, in any order.
+        parts: The parts of all systems, in any order.
     """
 
     def __init__(self, parts: Iterable[Part]) -> None:
@@ -95,7 +95,7 @@ class BoardFiles(Mapping[str, str]):
         return "".join(self.pieces(path))
 
     def pieces(self, path: str) -> Iterator[str]:
-        """The text of a file, in pieces: two of the files are far larger than all that they are made of.
+        """The text of a file, in pieces, as two of the files are far larger than the parts.
 
         Raises:
             KeyError: The leaderboard has no such file.
@@ -117,7 +117,7 @@ class BoardFiles(Mapping[str, str]):
 
 
 def list_parts(tables: Sequence[Tables]) -> list[Listing]:
-    """The systems of every suite that has some, as the board lists them."""
+    """The systems of every suite with systems, in the order of the board."""
     listings = []
     for suite in SUITES:
         trained = [TrainedEntry(part) for each in tables for part in each.trained if part.suite == suite.name]
@@ -135,7 +135,7 @@ def derive_files(submissions: Iterable[Submission]) -> BoardFiles:
 
 
 def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
-    """Make the files in a folder exactly these; give back the paths that were written or removed.
+    """Make a folder hold exactly these files, and return the paths that were written or removed.
 
     Raises:
         LgbenchError: The folder, or anything in it, is a link, a pipe or a device; it holds something that is no part
@@ -170,20 +170,20 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
 
 
 def _is_marked(path: str, file: Path) -> bool:
-    """Whether a file begins as `leaderboard build` begins the one at a path. One that does not is someone's own."""
+    """Whether a file begins like the one that `leaderboard build` writes at a path. Any other is the user's own."""
     opening = SMALL_OPENING if path.endswith(SMALL_END) else OPENING
     mark = (opening if path.endswith(".svg") else _MARKS.get(path, GENERATED)).encode()
     return _content(file, len(mark)).startswith(mark)
 
 
 def _is_named_so(path: str) -> bool:
-    """Whether a page or a picture of a system could be called that."""
+    """Whether a path could be that of a system's page or picture."""
     first, *others = PurePosixPath(path).parts
     return first == SYSTEMS and PurePosixPath(path).suffix == {1: ".md", 2: ".svg"}.get(len(others))
 
 
 def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """The lines of the unified differences between the files in a folder and these; none where they are the same."""
+    """The lines of the unified differences between the files in a folder and these; none if they are the same."""
     if folder.exists() and not is_folder(folder):
         yield f"{folder}: is not a folder"
         return
@@ -203,7 +203,7 @@ def differences(files: Mapping[str, str], folder: Path) -> Iterator[str]:
 
 
 def _difference(path: Path, derived: str) -> Iterator[str]:
-    """The lines of the difference of a file from what is derived."""
+    """The lines of the difference between a file and its derived content."""
     committed = _content(path, _most(derived))
     # At line feeds alone: `splitlines` takes other characters for ends of lines, and drops which it was.
     lines, of_derived = committed.decode(errors="backslashreplace").split("\n"), derived.split("\n")
@@ -220,7 +220,7 @@ def _difference(path: Path, derived: str) -> Iterator[str]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Every file in a folder, by its path in it, but those that a process is writing, or left when it was killed.
+    """Every file in a folder, by its path in it, except those that a process is writing, or left when it was killed.
 
     A link is listed, whether to a file or to a folder, and not followed.
     """
@@ -243,7 +243,7 @@ def _is_same(files: Mapping[str, str], path: str, folder: Path) -> bool:
 
 
 def _most(derived: str) -> int:
-    """How many bytes of a file are worth reading to compare it with a text."""
+    """The number of bytes to read of a file to compare it with a text."""
     return 2 * len(derived.encode()) + _MORE_BYTES
 
 

@@ -1,4 +1,4 @@
-"""The board as data: from scores to the records of board.json, and from records that are kept as text to board.json."""
+"""The board as data: makes the records of board.json from scores, and board.json from records that are kept as text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def board_json(infos: Sequence[str], listings: Sequence[Listing]) -> Iterator[st
 
     Args:
         infos: The `SystemInfo` of each system, by name, as indented JSON.
-        listings: The systems of every suite that has some.
+        listings: The systems of every suite with systems.
     """
     suites = [_suite(listed) for listed in listings]
     yield from _filled(record.BoardRecord(systems=(), suites=()), systems=infos, suites=suites)

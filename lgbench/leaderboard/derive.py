@@ -1,4 +1,4 @@
-"""From a submission to its part of the board. It depends on nothing but the submission."""
+"""Derives the part of the board of one system from its submission alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers and strangers' text as Markdown."""
+"""Writes numbers and untrusted text as Markdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNT = "(n="
 
 
 def escape(text: str) -> str:
-    """Text that Markdown and HTML show as it is, in one line.
+    """Escape text so that Markdown and HTML show it unchanged, on one line.
 
     Every character that could mean something to one of them is escaped, so none needs to be known to be harmless.
     """
@@ -60,14 +60,14 @@ def points(difference: Fraction | None) -> str:
 
 
 def folded(summary: str, content: str) -> str:
-    """Content that a click on its summary unfolds. Both are Markdown or plain text already."""
+    """Content that is folded below its summary. Both must be Markdown already."""
     return f"<details>\n<summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def estimated(estimate: Estimate | None, *, of: int = 1, signed: bool = False, mark_one_seed: bool = True) -> str:
     """A mean with its interval, marked where one seed or fewer than `of` groups or tasks went into it.
 
-    It has no interval, and a mark that says so, where in every arm all seeds are equal.
+    If all seeds of every arm are equal, it has a mark instead of an interval.
     """
     if estimate is None:
         return NONE
@@ -85,7 +85,7 @@ def interval(ends: Interval, *, signed: bool = False) -> str:
 
 
 def mean_percent(mean: tuple[Fraction | None, int], *, of: int) -> str:
-    """A mean, with the number of its values where that is less than `of`."""
+    """A mean, with the number of its values if that is less than `of`."""
     value, count = mean
     return NONE if value is None else percent(value) + _of(count, of)
 
@@ -95,25 +95,25 @@ def _of(count: int, expected: int) -> str:
 
 
 def notes(text: str) -> list[str]:
-    """The meaning of the marks of intervals in a text; of those alone."""
+    """The meaning of the marks of intervals that occur in a text."""
     return [note for mark, note in ((ONE_SEED, ONE_SEED_NOTE), (EQUAL_SEEDS, EQUAL_SEEDS_NOTE)) if mark in text]
 
 
-def count_range(counts: Sequence[int], *, none: str) -> str:
+def count_range(counts: Sequence[int], *, none: str = NONE) -> str:
     """The smallest and the greatest of ascending counts, like `1,000 to 2,000`; `none` without any."""
     ends = [f"{count:,}" for count in dict.fromkeys((*counts[:1], *counts[-1:]))]
     return " to ".join(ends) or none
 
 
-def short_range(counts: Sequence[int], *, none: str) -> str:
+def short_range(counts: Sequence[int]) -> str:
     """As `count_range`, each count in three digits.
 
     Examples:
-        >>> short_range((678784, 1318528), none="-"), short_range((999,), none="-"), short_range((), none="-")
+        >>> short_range((678784, 1318528)), short_range((999,)), short_range(())
         ('679K to 1.32M', '999', '-')
     """
     ends = [_short(count) for count in dict.fromkeys((*counts[:1], *counts[-1:]))]
-    return " to ".join(dict.fromkeys(ends)) or none
+    return " to ".join(dict.fromkeys(ends)) or NONE
 
 
 def _short(count: int) -> str:

@@ -18,13 +18,13 @@ Coverage = Literal["ranked", "few_seeds", "fewer_groups"]
 
 
 class Rank(NamedTuple):
-    """What decides where a trained system stands on the board.
+    """The sort key of a trained system on the board.
 
     Attributes:
         name: The system.
         division: Its division.
-        tier: How far it is verified.
-        coverage: Of the suite.
+        tier: Its tier.
+        coverage: Its coverage of the suite.
         covered: The number of groups that it covers.
         has_few_seeds: Whether some group has so few transfer seeds that the system comes after the others.
         score: Its score; None without a covered group.
@@ -44,7 +44,7 @@ class Ranked(Protocol):
 
     @property
     def rank(self) -> Rank:
-        """What decides where it stands."""
+        """The sort key of the system."""
 
     def at(self, place: Place) -> Self:
         """The same in a place."""
@@ -56,7 +56,7 @@ class Entry(NamedTuple):
     Attributes:
         on_suite: The system, with its division and its tier.
         scores: Its scores.
-        place: Among the ranked systems of its division; None where it is not ranked.
+        place: Its place among the ranked systems of its division; None if it is not ranked.
     """
 
     on_suite: SuiteScores
@@ -65,7 +65,7 @@ class Entry(NamedTuple):
 
     @property
     def rank(self) -> Rank:
-        """What decides where it stands."""
+        """The sort key of the system."""
         return rank(self.on_suite, self.scores)
 
     def at(self, place: Place) -> Entry:
@@ -80,10 +80,10 @@ class Section(NamedTuple, Generic[_Entry]):
     """Systems of one table, at least one, in order.
 
     Attributes:
-        division: Theirs.
-        is_verified: Whether a maintainer saw their models. Those that are stand above those that are not.
-        coverage: Theirs.
-        entries: By tier from the highest, then score.
+        division: The division of all.
+        is_verified: Whether a maintainer checked their models. Verified systems are listed above others.
+        coverage: The coverage of all.
+        entries: The systems by tier, from the highest, then by score.
     """
 
     division: Division
@@ -95,8 +95,8 @@ class Section(NamedTuple, Generic[_Entry]):
 def sections(entries: Sequence[_Entry]) -> Iterator[Section[_Entry]]:
     """The trained systems of a suite, in the order of the board.
 
-    Places are given within a tier, by a test that tells systems apart, and go on from those of the tiers above: no
-    score lifts a system over one that is verified further.
+    Systems are ranked within a tier, by a test of their differences. Places continue from those of the tiers above: no
+    score puts a system above one of a higher tier.
     """
     ranks = [(entry.rank, entry) for entry in entries]
     for division in get_args(Division):
@@ -118,7 +118,7 @@ def sections(entries: Sequence[_Entry]) -> Iterator[Section[_Entry]]:
 
 
 def rank(on_suite: SuiteScores, scores: TrainedScores) -> Rank:
-    """What decides where a system stands."""
+    """The sort key of a system."""
     return Rank(
         name=on_suite.system.name,
         division=on_suite.division,
@@ -131,10 +131,10 @@ def rank(on_suite: SuiteScores, scores: TrainedScores) -> Rank:
 
 
 def open_places(scores: Sequence[tuple[Fraction, str]]) -> Iterator[tuple[int, int]]:
-    """The systems of arm `open` in order, by number, each with its place: one more than how many have a higher score.
+    """The systems of arm `open` in order, by number, each with its place: one more than the number of higher scores.
 
     Args:
-        scores: The open score and the name of each.
+        scores: The open score and the name of each system.
     """
     first: dict[Fraction, int] = {}
     ordered = sorted(range(len(scores)), key=lambda number: (-scores[number][0], scores[number][1]))

@@ -1,4 +1,4 @@
-"""One page for each system: who made it, what every arm did in every group, and every accuracy by length."""
+"""The page of a system: who made it, the results of every arm in every group, and every accuracy by length."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores], pictures:
     Args:
         submission: The system and its runs.
         scores: Its scores, by suite.
-        pictures: Of all of these.
+        pictures: The pictures of all suites.
     """
     system = submission.system
     by_path = {picture.path: picture for picture in pictures}
@@ -95,7 +95,7 @@ def _facts(submission: Submission) -> str:
 
 
 def _standing(standing: Standing) -> str:
-    """Division, tier, and what keeps the system from the next tier."""
+    """The division, the tier, and what the system lacks for the next tier."""
     missing = [f"- {escape(each)}" for each in standing.missing]
     told = f"Division: {standing.division}. [Tier](../../docs/rules.md#tiers): **{standing.tier}**."
     return f"{told} For the next one:\n\n" + "\n".join(missing) if missing else told

@@ -1,7 +1,7 @@
-"""What the board needs of one system, derived from that system alone, so that it can be kept and put together again.
+"""What the board needs of one system, derived from that system alone and kept between builds.
 
-A part is blocks of packed JSON: what the tables need, the system's files, and its rows of `cells.csv`. A thousand
-parts take some 30 MB, and a board is put together from them without any result.
+A part consists of blocks of packed JSON: what the tables need, the system's files, and its rows of `cells.csv`. A
+thousand parts take some 30 MB, and a board is built from them without any result.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class TrainedPart(_Part):
     Attributes:
         system: Its name.
         suite: The suite's.
-        division: As `SuiteScores` has it.
-        tier: Likewise.
-        coverage: As `Rank` has it.
-        covered: Likewise.
-        has_few_seeds: Likewise.
-        score: Likewise.
+        division: Its division.
+        tier: Its tier.
+        coverage: Its coverage of the suite.
+        covered: The number of groups that it covers.
+        has_few_seeds: Whether some group has few transfer seeds.
+        score: Its score; None without a covered group.
         main_row: Its row in the main table, without its place.
         more_row: Its row in the table of more figures.
         group_row: Its row in the table of groups.
-        arms: Those that its small pictures draw.
+        arms: The arms in its small pictures.
         record: Its `TrainedRecord`, without its place, as indented JSON.
     """
 
@@ -86,8 +86,8 @@ class OpenPart(_Part):
     Attributes:
         system: Its name.
         suite: The suite's.
-        score: The open score, 0 where there is none.
-        runs: How often it answered.
+        score: The open score, or 0 without one.
+        runs: Number of its runs.
         row: Its row in the table, without its place.
         task_row: Its row in the table of tasks.
         record: Its `OpenRecord`, in place 0, as indented JSON.
@@ -110,7 +110,7 @@ class Tables(_Part):
         info: Its `SystemInfo` as indented JSON.
         trained: Its trained arms, by suite.
         opened: Its runs of arm `open`, by suite.
-        paths: Of its files.
+        paths: The paths of its files.
     """
 
     system: str
@@ -129,13 +129,13 @@ class Part(NamedTuple):
 
 
 def pack(tables: Tables, files: dict[str, str], cells: str) -> Part:
-    """A part of these."""
+    """Pack these into a part."""
     texts = (tables.model_dump_json(), json.dumps(files), cells)
     return Part(*(zlib.compress(text.encode(), _LEVEL) for text in texts))
 
 
 def unpacked_tables(part: Part) -> Tables:
-    """What the tables need."""
+    """The content of the tables."""
     return Tables.model_validate_json(zlib.decompress(part.tables))
 
 
@@ -151,14 +151,14 @@ def unpacked_cells(part: Part) -> bytes:
 
 
 class TrainedEntry(NamedTuple):
-    """A trained system in its place; None where it is not ranked."""
+    """A trained system with its place, or None if it is not ranked."""
 
     part: TrainedPart
     place: Place | None = None
 
     @property
     def rank(self) -> Rank:
-        """What decides where it stands."""
+        """The sort key of the system."""
         part = self.part
         return Rank(part.system, part.division, part.tier, part.coverage, part.covered, part.has_few_seeds, part.score)
 
@@ -181,7 +181,7 @@ class TrainedEntry(NamedTuple):
 
 
 class OpenEntry(NamedTuple):
-    """A system of arm `open` in its place."""
+    """A system of arm `open` with its place."""
 
     part: OpenPart
     place: int
@@ -200,7 +200,7 @@ class OpenEntry(NamedTuple):
 def _replaced(text: str, numbers: dict[str, tuple[int | None, int]]) -> str:
     """The JSON of a record with other numbers in some of its own fields.
 
-    They are on lines of their own, indented by one blank. No text in the record holds a line feed.
+    Each of them is on a separate line, indented by one blank. No text in the record contains a line feed.
     """
     for name, (before, after) in numbers.items():
         field = f'\n "{name}": '

@@ -1,4 +1,4 @@
-"""What the pictures of a system's page show, and the same in words. How they look: `lgbench.leaderboard.svg`."""
+"""The content of the pictures on a system's page, and their descriptions. `lgbench.leaderboard.svg` draws them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SmallPicture:
 
     Attributes:
         path: From the front page.
-        title: What it shows, in words.
+        title: A description.
         curves: By how they look.
         group: Whose transfer zone is shaded.
     """
@@ -50,7 +50,7 @@ class Picture:
 
     Attributes:
         path: From the page that shows it.
-        title: What stands above the curves.
+        title: The text above the curves.
         curves: By how they look.
         group: Whose zones and training lengths are shown, if any.
         small: Its small pictures, for the front page.
@@ -64,7 +64,7 @@ class Picture:
 
     @cached_property
     def text(self) -> str:
-        """What the picture shows, in words and numbers; nothing in it means something in Markdown."""
+        """A description of the picture. It contains nothing that is markup in Markdown."""
         return f"{self.title}, mean over seeds. " + " ".join(_sentence(drawn) for drawn, _ in self.curves)
 
     def svg(self) -> str:
@@ -101,7 +101,7 @@ def group_picture(system: SystemRecord, suite: Suite, scores: GroupScores) -> Pi
 
 
 def open_picture(system: SystemRecord, suite: Suite, scores: OpenScores) -> Picture:
-    """The main tasks by length. Nobody knows what such a model was trained on, so there are no zones."""
+    """The main tasks by length. There are no zones, as the training of such a model is unknown."""
     curves = [
         (curve(task, scores.results, task, suite.grid(task)), look)
         for task, look in zip(suite.main_tasks, itertools.cycle(_TASK_LOOKS), strict=False)
@@ -120,12 +120,12 @@ def open_picture(system: SystemRecord, suite: Suite, scores: OpenScores) -> Pict
 
 
 def picture_path(system: SystemRecord, suite: Suite, name: str) -> str:
-    """Where the picture of a group, or of the runs of arm `open`, lies: from the system's page."""
+    """The path of the picture of a group, or of the runs of arm `open`, from the system's page."""
     return f"{system.name}/{suite.name}-{name}.svg"
 
 
 def small_path(system: SystemRecord, suite: Suite, name: str) -> str:
-    """Where the small picture of a group, or of a main task under `open`, lies: from the front page."""
+    """The path of the small picture of a group, or of a main task under `open`, from the front page."""
     return f"systems/{system.name}/{suite.name}-{name}{SMALL_END}"
 
 

@@ -16,12 +16,12 @@ FEW_SEEDS = "\\*"
 
 
 def score_name(covers: Coverage) -> str:
-    """What the score of a system is called."""
+    """The name of a system's score."""
     return "mean group score" if covers == "fewer_groups" else "transfer score"
 
 
 def main_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
-    """What a system reached, and who says so, without its place."""
+    """The score of a system and who verified it, without its place."""
     groups = len(scores.covered)
     few = FEW_SEEDS if has_few_seeds(scores) else ""
     return {
@@ -30,7 +30,7 @@ def main_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
         score_name(coverage(scores)): _unbroken(estimated(scores.score, of=groups)),
         "transfer gain": _unbroken(estimated(scores.transfer_gain, of=groups, signed=True)),
         "transfer seen": ", ".join(filter(None, seen(scores))),
-        "parameters": short_range(on_suite.parameters, none=NONE),
+        "parameters": short_range(on_suite.parameters),
     }
 
 
@@ -47,23 +47,23 @@ def more_row(on_suite: SuiteScores, scores: TrainedScores) -> Row:
         "success rate": mean_percent(scores.mean(lambda arm: arm.success_rate), of=groups),
         "best seed": mean_percent(scores.mean(lambda arm: arm.best_seed), of=groups),
         "groups": str(groups),
-        "seeds": count_range(scores.seeds, none=NONE),
+        "seeds": count_range(scores.seeds),
     }
 
 
 def open_row(on_suite: SuiteScores, scores: OpenScores) -> Row:
-    """A system of arm `open`: its score, and how it was asked; without its place."""
+    """The score of a system of arm `open` and how it was prompted, without its place."""
     tasks = len(on_suite.suite.main_tasks)
     return {
         "system": link(on_suite.system),
         "open score": _unbroken(estimated(scores.score, of=tasks, mark_one_seed=False)),
         "asked": asked(scores),
-        "parameters": short_range(on_suite.parameters, none=NONE),
+        "parameters": short_range(on_suite.parameters),
     }
 
 
 def _unbroken(figure: str) -> str:
-    """A figure whose interval no line of a narrow column breaks."""
+    """A figure with its interval, without spaces at which a narrow column could break it."""
     return figure.replace(", ", ",\N{NO-BREAK SPACE}")
 
 
@@ -75,7 +75,7 @@ def seen(scores: TrainedScores) -> tuple[str, str]:
 
 
 def asked(scores: OpenScores) -> str:
-    """How a language model was asked: its score depends on it."""
+    """How a language model was prompted, on which its score depends."""
     styles = []
     for result in scores.results:
         prompt = result.system.prompt
@@ -84,11 +84,11 @@ def asked(scores: OpenScores) -> str:
     return "; ".join(dict.fromkeys(styles))
 
 
-def link(system: SystemRecord, anchor: str = "") -> str:
-    """A link to the system's page. Its name holds nothing that means something in Markdown."""
-    return f"[{system.name}]({page(system, anchor)})"
+def link(system: SystemRecord) -> str:
+    """A link to the system's page. A system's name contains no Markdown."""
+    return f"[{system.name}]({page(system)})"
 
 
 def page(system: SystemRecord, anchor: str = "") -> str:
-    """Where the system's page lies, or the section of it that is called so."""
+    """The path of a system's page, or of the section with this anchor."""
     return f"systems/{system.name}.md{'#' if anchor else ''}{anchor}"

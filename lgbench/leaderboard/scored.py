@@ -34,12 +34,12 @@ class SuiteScores:
 
     @property
     def division(self) -> Division:
-        """How its trained arms were trained."""
+        """The division of its trained arms."""
         return self.standing.division
 
     @property
     def tier(self) -> Tier:
-        """How far the results of its trained arms are verified."""
+        """The tier of its trained arms."""
         return self.standing.tier
 
 

@@ -41,7 +41,7 @@ def anchor(suite: Suite, name: str) -> str:
 
 
 def group_section(suite: Suite, scores: GroupScores, verdict: Verdict, picture: Picture) -> list[str]:
-    """What every arm did in a group."""
+    """The results of every arm in a group."""
     group = scores.group
     auxiliaries = " and ".join(f"`{task}`" for task in group.auxiliaries)
     parts = [
@@ -96,7 +96,7 @@ def _ends_row(name: str, arm: ArmScores, group: Group) -> dict[str, str]:
 
 
 def _ends(results: Sequence[Result], task: str, lengths: Sequence[int]) -> dict[str, str]:
-    """How many replies to a task at these lengths are wrong, and of these empty, early and late."""
+    """The numbers of wrong replies to a task at these lengths, and of empty, early and late ones among them."""
     counts = [counts_by_task(result)[task][length] for result in results for length in lengths]
     total, correct = sum(each.total for each in counts), sum(each.correct for each in counts)
     ends = {name: f"{sum(getattr(each, name) for each in counts):,}" for name in WRONG_ENDS}
@@ -115,7 +115,7 @@ def _gain_row(scores: GroupScores) -> dict[str, str]:
 
 
 def _verdict(verdict: Verdict) -> list[str]:
-    """Whether transfer was seen, with the p of each gain, and a list of what to know beside it."""
+    """Whether transfer was seen, with the p of each gain, and a list of caveats."""
     contrasts = verdict.contrasts if verdict.word != "too few seeds" else ()  # whose p says nothing
     p_values = [f"{p_text(each.p)} over `{each.baseline}`" for each in contrasts]
     if verdict.corrected_p is not None and verdict.tests > 1:
@@ -126,7 +126,7 @@ def _verdict(verdict: Verdict) -> list[str]:
 
 
 def open_section(suite: Suite, scores: OpenScores, picture: Picture) -> list[str]:
-    """What a system of arm `open` did on every task."""
+    """The results of a system of arm `open` on every task."""
     lengths = sorted({length for task in suite.tasks for length in suite.grid(task.name)})
     of_tasks = [
         {"task": task.name, "H90 / H50": horizons(scores.horizons_90[task.name], scores.horizons_50[task.name])}
@@ -151,7 +151,7 @@ def open_section(suite: Suite, scores: OpenScores, picture: Picture) -> list[str
 
 
 def _over(scores: OpenScores) -> str:
-    """What the interval of the open score is over."""
+    """What the interval of the open score includes."""
     seeds = len(scores.results)
     return f", over {seeds} seeds" if seeds > 1 else ", the interval over examples alone"
 

@@ -29,7 +29,7 @@ class Opened(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Standings:
-    """The systems of a suite. A system may stand both in a section and in `opened`.
+    """The systems of a suite. A system may be both in a section and in `opened`.
 
     Attributes:
         suite: The suite.
@@ -52,7 +52,7 @@ def list_systems(suite: Suite, scores: Sequence[SuiteScores]) -> Standings:
 
     Args:
         suite: The suite.
-        scores: Of systems; those on other suites are left out.
+        scores: The scores of systems. Other suites are ignored.
     """
     of_suite = [each for each in scores if each.suite == suite]
     trained = [Entry(each, each.trained) for each in of_suite if each.trained is not None]
@@ -67,5 +67,5 @@ def _opened(of_suite: Sequence[SuiteScores]) -> Iterator[Opened]:
 
 
 def open_score(scores: OpenScores) -> Fraction:
-    """The open score, 0 where there is none."""
+    """The open score, or 0 without one."""
     return scores.score.value if scores.score else Fraction()

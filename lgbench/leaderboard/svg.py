@@ -2,9 +2,8 @@
 
 `lgbench plot` draws with matplotlib; the leaderboard does not, for two reasons. The same submissions must give the same
 bytes on every machine, and what matplotlib writes changes with its version and with the fonts. And every byte of the
-board must be checked where only the core is installed, as where pull requests are checked: a picture whose bytes went
-unchecked could show anything. Text stays text, in the reader's own sans-serif font; the numbers alone decide where
-things stand.
+board must be checked where only the core is installed, as where pull requests are checked: an unchecked picture
+could show anything. Text remains text, in the reader's own sans-serif font, and positions depend on the numbers alone.
 """
 
 from __future__ import annotations
@@ -55,8 +54,8 @@ def draw(curves: Sequence[tuple[Curve, Style]], *, title: str, description: str,
     Args:
         curves: From the lowest to the topmost.
         title: The line above.
-        description: All of it in words, for those who do not see it.
-        group: Its zones are shaded, and dashed lines stand at its training lengths.
+        description: A description for readers who cannot see it.
+        group: The group whose zones are shaded and whose training lengths are dashed lines.
     """
     lengths = sorted({length for curve, _ in curves for length in curve.lengths})
     axis = _Axis(*axis_ends(lengths))
@@ -77,12 +76,12 @@ def draw(curves: Sequence[tuple[Curve, Style]], *, title: str, description: str,
 
 
 def draw_small(curves: Sequence[tuple[Curve, Style]], *, title: str, group: Group) -> str:
-    """The text of a small SVG file: the means alone, over the shaded transfer zone, on whatever page.
+    """The text of a small SVG file: the means alone, over the shaded transfer zone, for a light or dark page.
 
     Args:
         curves: From the lowest to the topmost.
-        title: What it shows, in words.
-        group: The zones.
+        title: A description.
+        group: The group whose transfer zone is shaded.
     """
     lengths = sorted({length for curve, _ in curves for length in curve.lengths})
     first, last = axis_ends(lengths)
@@ -172,7 +171,7 @@ def _label(
 
 
 def _element(tag: str, text: str | None = None, **attributes: str | float | Fraction) -> ET.Element:
-    """An element; `_` in the name of an attribute stands for `-`."""
+    """An element. `_` in the name of an attribute means `-`."""
     written = {name: value if isinstance(value, str) else _number(value) for name, value in attributes.items()}
     element = ET.Element(tag, {name.replace("_", "-"): value for name, value in written.items()})
     element.text = text

@@ -1,4 +1,4 @@
-"""How training under an arm can be changed: one file a method, each with its definition and its source.
+"""How training under an arm can be changed: one file for each method, with its definition and source.
 
-docs/methods.md has them in words. To write another, subclass `lgbench.training.method.Method`.
+docs/methods.md describes them. To write another, subclass `lgbench.training.method.Method`.
 """

@@ -47,7 +47,7 @@ class HeadGradients:
 
     Args:
         head: The output layer; it has no bias.
-        domains: How many there are.
+        domains: Number of domains.
     """
 
     def __init__(self, head: torch.nn.Linear, domains: int) -> None:
@@ -62,14 +62,14 @@ class HeadGradients:
             self._passes.append((inputs[0].detach(), output.detach()))
 
     def begin(self) -> None:
-        """The passes that follow are of a step that counts."""
+        """Collect the gradients of the next step."""
         self._passes, self._open = [], True
 
     def end(self, batch: Batch, order: Sequence[int]) -> None:
-        """Take in the step.
+        """Add the gradients of the step.
 
         Args:
-            batch: What it was taken on.
+            batch: The batch of the step.
             order: The domain of each row, through the batch's chunks.
         """
         self._open = False
@@ -98,6 +98,6 @@ class HeadGradients:
 
 
 def sorted_order(rows: Sequence[Row], chunks: int) -> list[int]:
-    """Which row stands where in the chunks that `make_batch` makes of them."""
+    """The order of the rows in the chunks that `make_batch` makes of them."""
     numbers = range(len(rows))
     return sorted(numbers, key=lambda number: len(rows[number].tokens)) if chunks > 1 else list(numbers)

@@ -1,4 +1,4 @@
-"""The arm's stream by domain: the same examples in the same order, each domain apart, to be drawn by other shares."""
+"""The arm's stream by domain: each domain keeps its examples and their order, but the shares of domains can change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Domains = Mapping[str, frozenset[Cell]]
 
 
 class CellRow(NamedTuple):
-    """An example as tokens, and the cell that it is of."""
+    """An example as tokens, and its cell."""
 
     cell: Cell
     row: Row
@@ -39,7 +39,7 @@ def cells_of(suite: Suite, parts: Parts) -> list[Cell]:
 
 
 def by_task(suite: Suite, parts: Parts, buckets: int) -> Domains:
-    """A domain for each task and each bucket of its lengths, which have as many lengths each as can be.
+    """A domain for each task and each bucket of its lengths, with lengths spread evenly over the buckets.
 
     Raises:
         LgbenchError: A task has fewer lengths than there are buckets, so that a domain would have no example.
@@ -76,8 +76,8 @@ class DomainQueues:
 
     Args:
         stream: The stream.
-        domains: They hold every cell of the stream, each once.
-        taken: How many of each domain were taken before: they are passed over.
+        domains: The domains, in which every cell of the stream occurs once.
+        taken: Number of examples of each domain that were taken before and are skipped.
     """
 
     def __init__(self, stream: Iterator[CellRow], domains: Domains, taken: Sequence[int] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Which self-made labels are kept: by length, by vote, by confidence."""
+"""Filters of a model's own labels: by length, by vote, by confidence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def long_enough(lengths: Sequence[int], short_by: int) -> list[bool]:
 
 
 def majority(replies: Sequence[Sequence[str]], agreement: float) -> list[str | None]:
-    """For each prompt the reply that enough models gave; None where there is none.
+    """For each prompt the reply that enough models gave, or None.
 
     Args:
         replies: Each model's replies, a whole reply for each prompt.

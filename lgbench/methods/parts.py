@@ -1,4 +1,4 @@
-"""The parts of the reference model that can be taken over from another training."""
+"""The parts of the reference model that can be copied from another training."""
 
 from __future__ import annotations
 

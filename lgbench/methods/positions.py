@@ -1,4 +1,4 @@
-"""Other ways to tell a model where a token is."""
+"""Other encodings of the positions of tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage of a run before its first step: a model trained on procedural data, and parts of it taken over."""
+"""The stage of a run before its first step: a model trained on procedural data, and parts of it copied."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SAVE_EVERY, _TELL_EVERY = 200, 500
 
 
 class Pretraining(Hook):
-    """Pretrains before the first step, from wherever an earlier process left it.
+    """Pretrains before the first step. A resumed run continues where the earlier process stopped.
 
     Args:
         method: The options.
@@ -63,7 +63,7 @@ class Pretraining(Hook):
                     own[name][rows] = tensor[rows].to(own[name].device)
 
     def _controlled(self, weights: Mapping[str, Tensor], rule: RuleName) -> dict[str, Tensor]:
-        """The weights, without their structure where that is asked for."""
+        """The weights, without their structure if a control asks for that."""
         generator = torch.Generator().manual_seed(int(Stream("lgbench", "control", rule).words(1)[0] >> 1))
         found = {}
         for name, tensor in weights.items():
@@ -96,7 +96,7 @@ class _Stage:
         self._done = self._tokens = 0
 
     def run(self) -> bool:
-        """Take the steps that remain; whether all are done, and Ctrl-C was not pressed. The run's generator is kept."""
+        """Take the remaining steps without changing the run's generator. Returns False if Ctrl-C stopped them."""
         training, method = self._training, self._method
         vocabulary = suite_vocabulary(training.plan.loaded_suite)
         alphabet, settings = Alphabet.of(vocabulary), self._settings(training.plan.settings)
@@ -180,6 +180,6 @@ class _Stage:
         save_checkpoint(place, module, record.model_copy(update={"arm": OPEN_ARM}))
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights that came out, on the CPU."""
+        """The trained weights, on the CPU."""
         tensors = read_tensors(self._path, advice="Delete it, and pretraining begins again.")
         return {name.removeprefix("model."): each for name, each in tensors.items() if name.startswith("model.")}

@@ -21,7 +21,7 @@ _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Procedural(Method):
-    """Pretraining on procedural data, of which some parts are kept and the rest is fresh; then the arm as ever.
+    """Pretraining on procedural data, of which some parts are kept and the rest is fresh; then the arm as usual.
 
     Shinnick et al. (2025, arXiv 2505.22308); Hu et al. (2025, arXiv 2502.19249) for Dyck words. Before the first step
     of the arm a model of the same shape and seed is trained on a rule: identity, reverse, set, sort, union, delete,

@@ -1,4 +1,4 @@
-"""The methods by name, and a user's own by `file.py:attribute`."""
+"""Finds methods: those of lgbench by name, a user's own by `file.py:attribute`."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Balancing(RowSource):
         self._shares = [1 / len(domains)] * len(domains)
 
     def start(self, training: Training) -> None:
-        """Find the output layer, and go on where the run was."""
+        """Find the output layer, and continue where the run was."""
         if training.step < self._first or (training.step == self._first and not self._domains):
             self._plain = stream_of_cells(
                 self._suite, self._parts, start=training.step * self._settings.batch, workers=self._settings.workers
@@ -68,7 +68,7 @@ class Balancing(RowSource):
             self._gradients.counts.copy_(self._saved["counts"])
 
     def rows(self, step: int) -> list[Row]:
-        """Of the arm's own stream up to the regrouping, then by the shares."""
+        """The rows of a step: from the arm's own stream up to the regrouping, then drawn by the shares."""
         size = self._settings.batch
         if step < self._first:
             return [each.row for each in islice(self._plain, size)]
@@ -82,7 +82,7 @@ class Balancing(RowSource):
         return rows
 
     def before_step(self, training: Training, batch: Batch) -> None:
-        """Have the passes of this step counted, if it is one that counts."""
+        """Collect the gradients of this step, if it is one that is used."""
         self._batch = batch
         if self._gradients is not None and self._counts(training.step):
             self._gradients.begin()
@@ -91,7 +91,7 @@ class Balancing(RowSource):
         return step >= self._first and (step - self._first + 1) % self._method.every == 0
 
     def step(self, training: Training, loss: Tensor) -> None:
-        """Take in the gradients; at the end of a round, set the shares."""
+        """Add the gradients; at the end of a round, set the shares."""
         if training.step == self._first and not self._domains:
             self._regroup(training)
             return

@@ -1,8 +1,8 @@
 """Procedural data: simple rules on random symbols, as rows that look like those of a task.
 
 Rules and numbers are those of Shinnick et al. (2025, arXiv 2505.22308) and their code, but for the lengths, which are
-uniform from 2 on: a fixed length would teach positions. Dyck words have 16 kinds of brackets here. How long a state of
-the automaton is and what lies beyond its ends is not published: here it is a ring.
+uniform from 2 on: a fixed length would teach positions. Dyck words have 16 kinds of brackets here. The
+size of the automaton and its boundary are not published: here it is a ring.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Draw:
         return next(self._words) % bound
 
     def chance(self, probability: float) -> bool:
-        """Whether something of this probability happens."""
+        """Whether an event of this probability happens."""
         return (next(self._words) >> 11) * 2.0**-53 < probability
 
     def symbols(self, count: int, kinds: int) -> list[int]:
@@ -42,7 +42,7 @@ class Draw:
 
 
 class Text(NamedTuple):
-    """What a rule gives: numbers of symbols, `SEPARATOR` and `POP`.
+    """The output of a rule: numbers of symbols, `SEPARATOR` and `POP`.
 
     Attributes:
         given: Up to where the answer begins; empty where every symbol is asked for.
@@ -209,7 +209,7 @@ class Alphabet(NamedTuple):
         return frozenset((*self.symbols, self.separator, self.pop, BEGIN, END))
 
     def row(self, text: Text) -> Row:
-        """What a rule gave as tokens, between begin and end: nothing is written of a task."""
+        """The output of a rule as tokens, between begin and end, without a task tag."""
         marks = {SEPARATOR: self.separator, POP: self.pop}
         given, answer = ([marks[each] if each < 0 else self.symbols[each] for each in part] for part in text)
         return Row(bytes([BEGIN, *given, *answer, END]), 1 + len(given))
@@ -222,9 +222,9 @@ def rule_rows(rule: RuleName, alphabet: Alphabet, *, step: int, count: int, long
         rule: The rule.
         alphabet: What it is written in.
         step: The step's number.
-        count: How many rows.
+        count: Number of rows.
         longest: Lengths are uniform from 2 to this.
-        shuffled: Whether the answer is put into random order, which keeps its symbols and takes the rule away.
+        shuffled: Whether the answer is shuffled, which keeps its symbols and removes the rule.
     """
     kinds = len(alphabet.symbols)
     draw = Draw("lgbench", "procedural", rule, longest, kinds, step)

@@ -1,4 +1,4 @@
-"""Rounds of labels that a model makes for itself, each a length longer."""
+"""Self-improvement: a model labels longer prompts in rounds, and trains on its own labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SelfImprovement(Method):
 
     Lee et al. (2025, arXiv 2502.01612). After the arm's own steps come rounds. A round draws prompts of the main task
     of the next length, outside every test and dev cell, answers them greedily, drops what a filter does not trust, and
-    goes on training: half of the examples are of the newest labels, half of the arm's list and the older ones, where
+    trains further: half of the examples are of the newest labels, half of the arm's list and the older ones, where
     the list weighs as much as the main task has lengths in it and each older round as much as one. The learning rate
     starts at its highest in every round and falls to a hundredth at its end.
 
@@ -78,7 +78,7 @@ class SelfImprovement(Method):
         return plan.settings.steps - plan.settings.rounds * plan.settings.round_steps
 
     def planned(self, plan: RunSpec) -> RunSpec:
-        """The same run with the steps of the rounds behind.
+        """The same run with the steps of the rounds at its end.
 
         Raises:
             LgbenchError: The arm has stages, or the main task has no prompts that long.

@@ -118,7 +118,7 @@ class SelfTraining(Hook):
         training.set_mixture(self._mixture(number))
 
     def _prompts(self, training: Training, length: int) -> list[str]:
-        """The questions of a round: outside of the test and dev cells, the same for every seed."""
+        """The prompts of a round: outside the test and dev cells, and the same for every seed."""
         suite = self._plan.loaded_suite
         task = suite.task(self._main)
         stream = Stream("lgbench", suite.name, "self", f"{self._main}@{task.version}", length)
@@ -128,7 +128,7 @@ class SelfTraining(Hook):
         )
 
     def _labels(self, training: Training, prompts: list[str]) -> list[str | None]:
-        """A label for each prompt; None where the filters trust none."""
+        """A label for each prompt, or None if the filters accept none."""
         method, suite = self._method, self._plan.loaded_suite
         if method.labels == "true":
             return [suite.task(self._main).solve(prompt) for prompt in prompts]
@@ -166,7 +166,7 @@ class SelfTraining(Hook):
         return [*parts, PoolPart(_pool(number), half)]
 
     def point(self, training: Training, point: CurvePoint) -> None:
-        """Take down how long the inputs are that the main task can take, at 90 % and at 50 % of the dev examples."""
+        """Record the main task's horizons: the lengths up to which 90 % and 50 % of the dev examples are right."""
         counts = sorted(point.correct[self._main].items())
         training.measure({f"horizon/{level}": _horizon(counts, level) for level in (90, 50)})
 
@@ -189,12 +189,12 @@ def _pool(number: int) -> str:
 
 
 def _is_text(tokens: tuple[str, ...], reply: str) -> bool:
-    """Whether a reply holds no mark and no tag, which no target has."""
+    """Whether a reply contains neither a special token nor a tag. No target contains one."""
     return not any(mark in reply for mark in tokens if len(mark) > 2 and mark[0] == "<")
 
 
 def _horizon(counts: list[tuple[int, int]], level: int) -> int:
-    """The greatest length up to which every evaluated one has so many per cent of its 64 dev examples right."""
+    """The greatest length up to which `level` % of the 64 dev examples are right at every evaluated length."""
     reached = 0
     for length, right in counts:
         if 100 * right < level * 64:
@@ -204,7 +204,7 @@ def _horizon(counts: list[tuple[int, int]], level: int) -> int:
 
 
 def _restore(module: nn.Module, optimizer: Optimizers, saved: dict[str, Tensor], prefix: str) -> None:
-    """Put a model that votes back into a freshly built one and its optimizer."""
+    """Load the saved state of a voting model into a new module and its optimizer."""
     own = {name.removeprefix(prefix): each for name, each in saved.items() if name.startswith(prefix)}
     module.load_state_dict({name[6:]: each for name, each in own.items() if name.startswith("model.")})
     moments: dict[int, dict[str, Tensor]] = {}

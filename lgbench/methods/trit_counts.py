@@ -1,4 +1,4 @@
-"""What becomes of ternary weights in training."""
+"""How ternary weights change in training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lgbench.training.trainer import Training
 
 
 class TritCounts(Hook):
-    """Takes down, for each matrix at each point of the curve, which share of its trits is zero, has changed, is dead.
+    """Records the shares of zero, changed and dead trits of each matrix at each point of the curve.
 
     `flips` is the share of trits that differ from those at the point before, and `dead` the share of outputs all of
     whose weights are zero.
@@ -21,12 +21,12 @@ class TritCounts(Hook):
         self._before: dict[str, Tensor] = {}
 
     def start(self, training: Training) -> None:
-        """The first changes are against the fresh weights."""
+        """Compare the first point with the initial weights."""
         if not self._before:
             self._before = trits_by_matrix(training.module)
 
     def point(self, training: Training, point: CurvePoint) -> None:
-        """Take the shares down."""
+        """Record the shares."""
         now = trits_by_matrix(training.module)
         values = {}
         for name, trits in now.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from lgbench.models.schemes import Scheme, installed_names, installed_scheme, op
 from lgbench.results.schema import MAX_TEXT, SystemInfo
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.extras import require_extra
+from lgbench.util.files import sha256_of
 from lgbench.util.users_code import check_file, find, import_named, run_file, split_place, user_code
 
 ENTRY_POINTS = "lgbench.models"
@@ -78,7 +78,7 @@ def check_texts(texts: Mapping[str, str]) -> None:
 def _replay(name: str, rest: str, options: None) -> Model:
     path = Path(rest)
     replies = RecordedReplies(path)
-    return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(_sha256(path),)))
+    return Model(replies, SystemInfo(model=name, kind="replay", source_sha256=(sha256_of(path),)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ def find_scheme(name: str) -> Scheme | None:
 
 def _from_file(name: str, path: Path, attribute: str, options: dict[str, str]) -> Model:
     check_file(path, f"MODEL {name!r} reads as file.py:attribute.")
-    system = SystemInfo(model=name, kind="file", options=options, source_sha256=(_sha256(path),))
+    system = SystemInfo(model=name, kind="file", options=options, source_sha256=(sha256_of(path),))
     found = _attribute(run_file(path), attribute, name, where=str(path))
     return with_parameters(construct(found, options, name), system)
 
@@ -178,7 +178,7 @@ def _from_checkpoint(name: str, given: dict[str, str]) -> Model:
         model=name,
         kind="checkpoint",
         options=given,
-        source_sha256=(_sha256(folder / WEIGHTS),),
+        source_sha256=(sha256_of(folder / WEIGHTS),),
         parameters=predictor.parameters,
     )
     return Model(predictor, system, trained=Trained(record.suite, record.group, record.arm, record.seed))
@@ -192,7 +192,7 @@ def _from_module(name: str, module_name: str, attribute: str, options: dict[str,
     module = import_named(module_name, unknown)
     found = _attribute(module, attribute, name, where=module_name)
     source = getattr(module, "__file__", None)
-    hashes = (_sha256(Path(source)),) if source and Path(source).is_file() else ()
+    hashes = (sha256_of(Path(source)),) if source and Path(source).is_file() else ()
     system = SystemInfo(model=name, kind="module", options=options, source_sha256=hashes)
     return with_parameters(construct(found, options, name), system)
 
@@ -222,8 +222,3 @@ def _attribute(module: ModuleType, attribute: str, name: str, *, where: str) -> 
 def _could_be_model(key: str, value: object, module: ModuleType) -> bool:
     own = getattr(value, "__module__", None) == module.__name__
     return not key.startswith("_") and own and callable(getattr(value, "predict", None))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -310,6 +310,14 @@ class Environment(_Record):
     git_dirty: bool | None = None
 
 
+class _DraftSource(Protocol):
+    @property
+    def reference(self) -> str | None: ...
+
+    @property
+    def sha256(self) -> str | None: ...
+
+
 class Draft(_Record):
     """Where a draft suite came from, which is one that lgbench does not publish.
 
@@ -320,6 +328,11 @@ class Draft(_Record):
 
     reference: Text | None
     sha256: Sha256 | None
+
+    @classmethod
+    def of(cls, source: _DraftSource | None) -> Draft | None:
+        """What a record says of `Suite.draft`; None for a published suite."""
+        return None if source is None else cls(reference=source.reference, sha256=source.sha256)
 
 
 PUBLISHED_ARMS = ("main_only", "transfer", "control", "direct", "short_aux", "open")

@@ -128,7 +128,7 @@ def _duel(first: Contestant, second: Contestant, suite: Suite, fields: Sequence[
 
 
 def _of_trained(sides: Mapping[str, tuple[Entry, Entry]]) -> tuple[dict[str, Difference], Difference]:
-    """The difference in each group, and their mean, which is that of `systems.mean_difference`."""
+    """The difference in each group, and the mean of these. Its interval and p are Welch and Satterthwaite's."""
     differences = {name: _difference(one, other) for name, (one, other) in sides.items()}
     if len(differences) == 1:
         return differences, next(iter(differences.values()))

@@ -77,17 +77,9 @@ class TrainedScores:
     @cached_property
     def domain_score(self) -> Estimate | None:
         """The mean over domains of the mean of their groups' scores: groups of one domain may share a main task."""
-        return self._domain_mean(lambda group: group.score)
-
-    @cached_property
-    def domain_gain(self) -> Estimate | None:
-        """The mean over domains of the mean of their groups' transfer gains."""
-        return self._domain_mean(lambda group: group.transfer_gain)
-
-    def _domain_mean(self, statistic: Callable[[GroupScores], Estimate | None]) -> Estimate | None:
         domains: dict[str, list[Estimate | None]] = {}
         for group in self.covered:
-            domains.setdefault(self.suite.domain(group.group).name, []).append(statistic(group))
+            domains.setdefault(self.suite.domain(group.group).name, []).append(group.score)
         return mean_estimate(mean_estimate(of_domain) for of_domain in domains.values())
 
     @cached_property
@@ -151,17 +143,6 @@ def score_trained(results: Iterable[Result], suite: Suite) -> TrainedScores:
         arms = {arm: score_arm(own, group, samples) for arm, own in served.items() if own}
         groups.append(GroupScores(group=group, arms=arms))
     return TrainedScores(suite=suite, groups=tuple(groups))
-
-
-def mean_difference(first: TrainedScores, second: TrainedScores) -> Estimate | None:
-    """How far the first system's mean over groups is above the second's, over the groups that both cover.
-
-    Of one group it is `first_group.score - second_group.score`. Its `interval` and `p_value` are Welch and
-    Satterthwaite's; its `count` says over how many groups it is. None without a common group.
-    """
-    others = {group.group.name: group for group in second.covered}
-    pairs = [(group.score, others[group.group.name].score) for group in first.covered if group.group.name in others]
-    return mean_estimate(one - other for one, other in pairs if one is not None and other is not None)
 
 
 def score_open(results: Iterable[Result], suite: Suite) -> OpenScores | None:

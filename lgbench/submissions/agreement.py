@@ -24,14 +24,14 @@ MOST_CHANGED = 0.01
 
 
 class ShareTest(NamedTuple):
-    """What is compared, in words, and the two-sided p that both are equal."""
+    """A description of what is compared, and the two-sided p-value of both being equal."""
 
     what: str
     p: float
 
 
 def disagreements(audited: Sequence[tuple[Result, AuditedRun]]) -> Iterator[str]:
-    """Where audited weights do not do what was posted, in sentences; none where they agree.
+    """The cells and runs in which audited weights do not reproduce what was posted, a sentence each.
 
     Each cell is compared by Fisher's exact test, and each run as a whole by Cochran, Mantel and Haenszel's over its
     cells, with Holm's correction over all of them. Of the replies that were decoded again, 99 % must be the posted
@@ -88,7 +88,7 @@ def is_among_seeds(again: int, records: Sequence[TrainingRecord]) -> bool:
 
 
 def share_tests(what: str, pairs: Mapping[Cell, tuple[tuple[int, int], CellCounts]]) -> Iterator[ShareTest]:
-    """Tests of whether some counts and the posted ones are of the same chances: of each cell, and of all together.
+    """Tests whether some counts and the posted ones have the same chances: for each cell, and for all together.
 
     Args:
         what: What has the counts, as the tests name it.

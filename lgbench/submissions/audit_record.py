@@ -1,4 +1,4 @@
-"""The schema of what maintainers find when they see a system's models: a file of `audits/NAME/`."""
+"""The schema of an audit, a file of `audits/NAME/`: what maintainers found when they checked a system's models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AuditedCell(_Record):
 
 
 class AuditedRun(_Record):
-    """A run whose weights were asked.
+    """A run whose weights were evaluated.
 
     Attributes:
         run: The name of its folder.
@@ -93,12 +93,12 @@ class AuditRecord(_Record):
         schema_version: Of this format.
         system: The system.
         suite: The suite.
-        auditor: Who did it.
-        moment: When.
-        lgbench: The version that did it.
+        auditor: The maintainer who audited.
+        moment: The time of the audit.
+        lgbench: The version that was used.
         machine: Processor or GPU, and the version of PyTorch.
         nonce: The key of the audit cells, drawn after the submission; null where runs were trained again.
-        audited: The runs whose weights were asked.
+        audited: The runs whose weights were evaluated.
         retrained: The runs that were trained again.
     """
 
@@ -127,5 +127,5 @@ class AuditRecord(_Record):
 
 
 def training_digest(record: TrainingRecord) -> str:
-    """What an audit calls a training record: SHA-256 over its JSON."""
+    """The hash by which an audit names a training record: SHA-256 over its JSON."""
     return hashlib.sha256(record.model_dump_json().encode()).hexdigest()

@@ -51,7 +51,7 @@ def read_audits(folder: Path, report: Report) -> dict[str, tuple[AuditRecord, ..
 
 
 def _files(folder: Path, report: Report) -> Iterator[Path]:
-    """The files of audits, by system and name; what else is there is a problem."""
+    """The files of audits, by system and name. Any other file is a problem."""
     if not (folder.exists() or folder.is_symlink()):
         return
     for path in _entries(folder, report):

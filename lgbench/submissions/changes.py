@@ -62,7 +62,7 @@ def check_changes(
 
 
 def describe(changes: Sequence[Change]) -> str:
-    """In one line, what a pull request adds to which systems. A system that exists already may be someone else's."""
+    """One line on what a pull request adds to which systems. An existing system may belong to someone else."""
     new = {system for change in changes if (system := _system(change)) and _is_record(change) and _is_added(change)}
     added = Counter(system for change in changes if (system := _system(change)) and _is_added(change))
     parts = [
@@ -128,7 +128,7 @@ def _forbidden(changes: Sequence[Change]) -> Iterator[tuple[str, str]]:
 
 
 def _claims(changes: Sequence[Change], reproduced_by: Callable[[str], object]) -> Iterator[FileProblem]:
-    """Where a system says that a maintainer reproduced it: of its own accord, or before these runs were added."""
+    """Problems of systems that claim a reproduction by a maintainer who did none, or none of what is added here."""
     systems = {system: None for change in changes if (system := _system(change)) and change.after != ABSENT}
     records = {_system(change) for change in changes if _is_record(change)}
     for system in list(systems)[:MAX_PROBLEMS]:

@@ -32,7 +32,7 @@ class SubmittedRun(NamedTuple):
     Attributes:
         folder: The name of its folder.
         result: The result.
-        wrong: What is compared of its wrong replies with those of other runs; None where something is wrong with it.
+        wrong: What is compared of its wrong replies with those of other runs; None if the run has problems.
         is_repeated: Whether it repeats another run of its system, so that it was not re-scored.
         training: The record of its training, if that was submitted.
         weights: Where its weights can be had, if that was submitted.
@@ -71,14 +71,14 @@ class Submission:
 
 
 class Checked(NamedTuple):
-    """What was checked.
+    """The outcome of a check.
 
     Attributes:
         submissions: The systems without any problem.
-        systems: How many were found.
-        runs: How many runs were found.
+        systems: Number of systems that were found.
+        runs: Number of runs that were found.
         problems: All of them, in the order of files; those between systems last.
-        alarms: Signs that a run is of no trained model, or another's copy. They are for reviewers, and refuse nothing.
+        alarms: Signs that a run is not of a trained model, or a copy. They are for reviewers, and refuse nothing.
     """
 
     submissions: tuple[Submission, ...]

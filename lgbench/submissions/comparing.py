@@ -1,4 +1,4 @@
-"""The runs of all systems compared: copies, near-copies, and recipes that one system says to share with another."""
+"""Compares the runs of all systems: copies, near-copies, and recipes that a system claims to share with another."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lgbench.util.records import Problem
 
 
 class Compared(NamedTuple):
-    """What is compared of a run with the runs of other systems.
+    """The part of a run that is compared with the runs of other systems.
 
     Attributes:
-        trace: What shows that it is there twice.
-        wrong: What is compared of its wrong replies; None where they are not.
-        is_repeated: Whether it repeats another run of its own system, which was told already.
+        trace: Identifies copies of the run.
+        wrong: What is compared of its wrong replies; None if they are not compared.
+        is_repeated: Whether it repeats another run of its own system, which was reported already.
     """
 
     trace: Trace
@@ -75,12 +75,12 @@ def alike(systems: Systems) -> Iterator[Found]:
 
 
 def wrong_recipes(systems: Systems, same_recipe_as: Mapping[str, str], whole: Container[str]) -> Iterator[Found]:
-    """The systems that may not begin their seeds elsewhere than at 0, as those that repeat another's runs must.
+    """The systems whose seeds must begin at 0, as they do not have the recipe of the system that they name.
 
     Args:
         systems: All systems.
-        same_recipe_as: The system that each of some systems names, by their folders.
-        whole: Folders of submissions that were checked with every system in them. Elsewhere nothing is known of others.
+        same_recipe_as: By the folder of a system, the system that it names.
+        whole: Folders of submissions that were checked as a whole. In others, the other systems are unknown.
     """
     traces = _traces(systems)
     for system, named in same_recipe_as.items():
@@ -99,8 +99,8 @@ def _wrong_recipe(own: Mapping[str, Trace], its: Mapping[str, Trace] | None, *, 
 
     Args:
         own: Its runs.
-        its: The runs of the other; None where there is no such system.
-        repeats: Whether the other says so of a third one itself.
+        its: The runs of the other system; None if there is no such system.
+        repeats: Whether the other system itself names a third one.
     """
     if its is None:
         return "and no other system here is called so."

@@ -1,4 +1,4 @@
-"""Runs that are there twice, under two names. Runs that are nearly alike: `lgbench.submissions.likeness`."""
+"""Finds copies: one run under two names. `lgbench.submissions.likeness` finds near-copies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Training(Protocol):
 
 
 class Trace(NamedTuple):
-    """What shows that a run is there twice: a fiftieth of its result, which a thousand systems have 21,000 of.
+    """The part of a result that identifies copies, in a fiftieth of the memory: a thousand systems have 21,000 results.
 
     Attributes:
         suite: As the result has it, like all that follow.
@@ -70,7 +70,7 @@ class Trace(NamedTuple):
 
 
 def trace(result: Result, recipe: str | None = None) -> Trace:
-    """What shows that the run is there twice."""
+    """The part of a result that identifies copies."""
     return Trace(
         result.suite,
         result.draft,
@@ -87,7 +87,7 @@ def trace(result: Result, recipe: str | None = None) -> Trace:
 
 
 class Repeats:
-    """Finds the runs of one system that are there twice, as one result after another comes up.
+    """Finds copies among the runs of one system, given one result after another.
 
     Two seeds that give exactly the same replies are one run under two names, unless every reply is right.
     """
@@ -129,8 +129,8 @@ class Repeats:
 def copied(systems: Mapping[str, Mapping[str, Trace]]) -> Iterator[tuple[str, str, Problem]]:
     """The runs whose replies are those of another system's run, each with its system and the name of its folder.
 
-    Nothing tells which of them was first, so each is told of the other. Equal weights are none of these: one model
-    asked in two ways is two systems.
+    It is unknown which of them was first, so both are reported. Equal weights are no copy: one model with two ways of
+    asking is two systems.
 
     Args:
         systems: The runs of each system, by the name of their folder.
@@ -151,9 +151,9 @@ def copied(systems: Mapping[str, Mapping[str, Trace]]) -> Iterator[tuple[str, st
 
 
 def timed_alike(systems: Mapping[str, Mapping[str, Trace]]) -> Iterator[tuple[str, str, Problem]]:
-    """The runs that began in the same second as another and took the same time, as only the copy of a result does.
+    """The runs that began in the same second as another and took equally long. Only copies of a result do.
 
-    It is all that shows a copy of a run whose replies are all right.
+    This is the only sign of a copy if all replies are right.
 
     Args:
         systems: The runs of each system, by the name of their folder.
@@ -178,7 +178,7 @@ def timed_alike(systems: Mapping[str, Mapping[str, Trace]]) -> Iterator[tuple[st
 
 
 def perfect_twins(submissions: tuple[Submission, ...]) -> Iterator[str]:
-    """Sentences on runs that give the same replies, all of them right. They may well be of two models."""
+    """Sentences on runs with the same replies, all of them right. They may well be of two models."""
     alike: dict[str, list[str]] = {}
     for submission in submissions:
         for run in submission.runs:
@@ -191,7 +191,7 @@ def perfect_twins(submissions: tuple[Submission, ...]) -> Iterator[str]:
 
 
 def same_training(result: Training, other: Training) -> bool:
-    """Whether two results can be of one training: groups whose lists are equal share a run."""
+    """Whether two results can be of one training, as groups with equal task lists share a run."""
     if (result.suite, result.arm, result.seed) != (other.suite, other.arm, other.seed):
         return False
     if result.group is None or other.group is None:
@@ -199,12 +199,12 @@ def same_training(result: Training, other: Training) -> bool:
     try:
         suite = load_suite(result.suite, result.draft)
         return suite.group(result.group).mixture(result.arm) == suite.group(other.group).mixture(other.arm)
-    except LgbenchError:  # a name that does not exist, which is told elsewhere
+    except LgbenchError:  # a name that does not exist, which is reported elsewhere
         return True
 
 
 def described(run: str, result: Training) -> str:
-    """A run in words."""
+    """A description of a run."""
     return f"{run} ({experiment(result)}, seed {result.seed})"
 
 
@@ -218,7 +218,7 @@ def _identity(result: Result) -> tuple[str, str, str | None, int | None]:
 
 
 def _same_weights(result: Result, other: Result) -> bool:
-    """Whether one file of weights is said to come from two trainings."""
+    """Whether two different trainings claim the same file of weights."""
     one, two = result.system, other.system
     if result.arm == other.arm == OPEN_ARM and result.suite != other.suite:
         return False  # one model, asked two suites

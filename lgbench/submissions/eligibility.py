@@ -1,4 +1,4 @@
-"""What keeps a result whose counts are right from being submitted."""
+"""Reasons why a result cannot be submitted even if its counts are right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HASHED = frozenset({"checkpoint", "replay", "hf"})
 
 
 def ineligible(result: Result) -> Iterator[Problem]:
-    """Why a result cannot be submitted, whatever its counts. An unknown suite is for re-scoring to tell."""
+    """Why a result cannot be submitted, regardless of its counts. Re-scoring reports an unknown suite."""
     if result.draft is not None or any(suite.name == result.suite for suite in opened_suites()):
         yield Problem("suite", f"is {result.suite!r}, a draft suite: only results of published suites are accepted.")
         return
@@ -35,7 +35,7 @@ def ineligible(result: Result) -> Iterator[Problem]:
 
 
 def _is_own(system: SystemInfo) -> bool:
-    """Whether a model is a built-in, under whatever name, or a bundled checkpoint."""
+    """Whether a model is a built-in, under any name, or a bundled checkpoint."""
     model = system.model
     if system.kind not in OWN_KINDS:  # a scheme of an installed package may load any of them
         model = model.removeprefix(f"{system.kind}:")
@@ -79,6 +79,6 @@ class _Experiment(Protocol):
 
 
 def experiment(result: _Experiment) -> str:
-    """The arm, group and suite of a result, in words."""
+    """The arm, group and suite of a result, as a phrase."""
     of_group = f" of group {result.group!r}" if result.group else ""
     return f"arm {result.arm!r}{of_group} on {result.suite}"

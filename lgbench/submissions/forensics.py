@@ -1,6 +1,6 @@
-"""Signs that posted counts are of no trained model. They are shown to reviewers, and refuse nothing by themselves.
+"""Signs that posted counts are not from a trained model. Reviewers see them; they refuse nothing.
 
-Each was calibrated on the 99 committed runs, of which none sets it off: docs/reviewing.md.
+Each was calibrated on the 99 committed runs, none of which triggers it: docs/reviewing.md.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ class ChiSquare(NamedTuple):
 
 
 def spread(results: Sequence[Result]) -> ChiSquare | None:
-    """How far the seeds of an arm differ, against one chance of success for all in each cell.
+    """Tests whether the seeds of an arm differ more than with one chance of success for all in each cell.
 
-    None where too few cells lie between all and none.
+    None if too few cells have both right and wrong replies.
     """
     cells: dict[Cell, list[CellCounts]] = {}
     for result in results:
@@ -97,7 +97,7 @@ def spread(results: Sequence[Result]) -> ChiSquare | None:
 
 
 def flatness(result: Result) -> ChiSquare | None:
-    """How far the lengths of the transfer zone differ in a run; None where they are too few, or nearly all or none."""
+    """Tests whether a run's lengths of the transfer zone differ; None if they are few, or nearly all right or wrong."""
     if result.group is None:
         return None
     group = load_suite(result.suite).group(result.group)
@@ -137,7 +137,7 @@ def curve_differences(result: Result, record: TrainingRecord) -> Iterator[str]:
 
 
 def _equal_chances(counts: Sequence[CellCounts]) -> ChiSquare | None:
-    """A test of whether some shares are of one chance; None where they are nearly all or none."""
+    """Tests whether some shares have one chance; None if nearly all or none are right."""
     correct = np.array([each.correct for each in counts], np.float64)
     total = np.array([each.total for each in counts], np.float64)
     share = correct.sum() / total.sum()

@@ -21,10 +21,10 @@ def check_portable(name: str) -> str:
 
 
 def twins(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The names that macOS and Windows take for one before them, as only their case differs; each with that one.
+    """The names that differ from an earlier one in case only, and so are the same on macOS and Windows; with that one.
 
     Args:
-        names: Of one folder, of ASCII characters, which have no other form that looks alike.
+        names: Names in one folder. They are ASCII, so only case can make two of them the same.
     """
     first: dict[str, str] = {}
     for name in names:

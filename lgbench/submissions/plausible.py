@@ -1,4 +1,4 @@
-"""What no evaluation can have written, in the fields of a result that re-scoring does not check."""
+"""Finds values that no evaluation can have written, in the fields of a result that re-scoring does not check."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lgbench.util.records import Problem
 _FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 """Before it there was no lgbench."""
 _AHEAD = timedelta(days=1)
-"""How far a clock may be ahead."""
-_ROUNDING = 0.0005 * 1.001  # of the duration in seconds and of the rate, which have three digits behind the point
+"""The most that a clock may be fast."""
+_ROUNDING = 0.0005 * 1.001  # of the duration in seconds and of the rate, which have three digits after the point
 _SHORTEST = 1e-6  # seconds; replies that are looked up take longer
 _COUNT_NO_TOKENS = frozenset({"builtin", "replay", "checkpoint", "hf"})
 """Kinds of models that are ours and count no tokens."""
 
 
 def implausible(result: Result) -> Iterator[Problem]:
-    """What cannot be so in a result, whatever its counts."""
+    """The impossible values of a result, regardless of its counts."""
     now = datetime.now(UTC)
     if not _FIRST_DAY <= result.started <= now + _AHEAD:
         message = f"is {result.started:%Y-%m-%d}: a run began after {_FIRST_DAY:%Y-%m-%d}, and not in the future."
@@ -38,7 +38,7 @@ def implausible(result: Result) -> Iterator[Problem]:
 
 
 def _wrong_speed(result: Result) -> Iterator[Problem]:
-    """The rate is the replies over the duration, both of which are rounded."""
+    """A rate that is not the replies over the duration, given that both are rounded."""
     total = sum(cell.counts.total for cell in result.cells)
     slowest = total / (result.duration + _ROUNDING) - _ROUNDING
     fastest = total / max(result.duration - _ROUNDING, _SHORTEST) + _ROUNDING

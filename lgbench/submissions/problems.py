@@ -1,4 +1,4 @@
-"""The problems of a check: the first thousand are kept, and of the others there is a number."""
+"""The problems of a check: the first thousand are kept, and the others are counted."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MAX_REPORTED = 1000
 
 
 class Report:
-    """Gathers problems, of which a hostile tree may have millions.
+    """Collects problems. A hostile tree may have millions.
 
     Attributes:
-        count: How many there were.
+        count: Number of problems, with those that were not kept.
     """
 
     def __init__(self) -> None:
@@ -24,29 +24,29 @@ class Report:
         self._kept: list[FileProblem] = []
 
     def add(self, path: Path, field: str, message: str) -> None:
-        """Take in a problem."""
+        """Add a problem."""
         self.count += 1
         if len(self._kept) < MAX_REPORTED:
             self._kept.append(FileProblem(path, Problem(field, message)))
 
     def add_all(self, path: Path, problems: Iterable[Problem]) -> None:
-        """Take in the problems of one file."""
+        """Add the problems of one file."""
         for problem in problems:
             self.add(path, *problem)
 
     def add_error(self, error: InvalidFileError) -> None:
-        """Take in the problems of a file that cannot be read."""
+        """Add the problems of a file that cannot be read."""
         self.add_all(error.path, error.problems)
 
     def merge(self, other: Report) -> None:
-        """Take in those of another report, after its own."""
+        """Append the problems of another report."""
         left = MAX_REPORTED - len(self._kept)
         self._kept += other._kept[:left]
         self.count += other.count
 
     @property
     def problems(self) -> tuple[FileProblem, ...]:
-        """Those that are kept, and a last one for how many more there are."""
+        """The problems that were kept, and a last one with the number of the others."""
         if self.count == len(self._kept):
             return tuple(self._kept)
         more = Problem("", f"and {self.count - len(self._kept):,} more problems, of this file and of others.")

@@ -24,7 +24,7 @@ _OF_THE_MACHINE = {"workers", "evaluate_every", "packed", "length_chunks", "comp
 
 
 def contradictions(result: Result, record: TrainingRecord) -> Iterator[Problem]:
-    """Where the record of a training cannot be that of the run whose result lies beside it."""
+    """The fields in which a training record does not fit the result beside it."""
     plan = record.plan
     for name in ("suite", "group", "arm", "seed"):
         if (said := getattr(plan, name)) != (scored := getattr(result, name)):
@@ -40,7 +40,7 @@ def contradictions(result: Result, record: TrainingRecord) -> Iterator[Problem]:
 
 
 def _wrong_tokens(record: TrainingRecord) -> Iterator[Problem]:
-    """That a record counts other tokens than the stream of its arm holds."""
+    """A problem if a record counts other tokens than the stream of its arm has."""
     plan = record.plan
     examples = record.steps_done * plan.settings.batch
     span = stream_tokens(plan.loaded_suite, plan.mixture.parts, examples)
@@ -55,14 +55,14 @@ def _wrong_tokens(record: TrainingRecord) -> Iterator[Problem]:
 
 
 def wrong_weights(result: Result, weights: WeightsRecord) -> Iterator[Problem]:
-    """That other weights are offered than were evaluated, as far as the result names them."""
+    """A problem if other weights are offered than were evaluated, as far as the result names them."""
     hashes = result.system.source_sha256
     if result.system.kind == "checkpoint" and hashes and weights.sha256 not in hashes:
         yield Problem("sha256", f"is not that of the weights that the result is of, {hashes[0]}.")
 
 
 def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite, declaration: Declaration | None) -> Iterator[str]:
-    """What keeps a system's runs of trained arms in a suite from being *recorded*, in sentences."""
+    """What a system's runs of trained arms in a suite lack to be *recorded*, in sentences."""
     if declaration is None:
         yield f"There is no {DECLARATION_FILE}, which says how its settings were chosen."
     elif declaration.selected_on == "test":
@@ -80,7 +80,7 @@ def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite, declaration
 
 
 def _arms(runs: Sequence[SubmittedRun], suite: Suite, group: Group) -> dict[str, list[SubmittedRun]]:
-    """The runs that serve a group that the system has a run of, by arm."""
+    """The runs of a group, by arm, with those of other groups that it shares."""
     by_result = {id(run.result): run for run in runs}
     results = [run.result for run in runs]
     if not any(result.group == group.name for result in results):
@@ -90,7 +90,7 @@ def _arms(runs: Sequence[SubmittedRun], suite: Suite, group: Group) -> dict[str,
 
 
 def _wrong_seeds(group: str, arms: Mapping[str, Sequence[SubmittedRun]], first: int) -> Iterator[str]:
-    """Seeds that may have been chosen, and arms with more of them than others.
+    """Problems of seeds that may have been selected, and of arms with more seeds than others.
 
     Args:
         group: The group.
@@ -110,7 +110,7 @@ def _wrong_seeds(group: str, arms: Mapping[str, Sequence[SubmittedRun]], first: 
 
 
 def _unequal_recipes(group: str, runs: Sequence[SubmittedRun]) -> Iterator[str]:
-    """That runs of a group were not trained alike but for their data and seed: the first two that differ."""
+    """The first two runs of a group whose training differs in more than data and seed."""
     plans = [run.training.plan for run in runs if run.training is not None]
     for other in plans[1:]:
         if (name := next(_differing(plans[0], other), None)) is not None:
@@ -128,7 +128,7 @@ def _differing(one: RunSpec, other: RunSpec) -> Iterator[str]:
 
 
 def _recipe(plan: RunSpec) -> dict[str, Any]:
-    """All that a run depends on beside its data and its seed."""
+    """Everything that a run depends on except its data and its seed."""
     start = None if plan.start is None else plan.start.identity
     return plan.settings.model_dump(exclude=_OF_THE_MACHINE) | {
         "model": plan.model_sha256 or plan.model,
@@ -147,7 +147,7 @@ def recipe_digest(plan: RunSpec) -> str:
 
 
 def named(things: Sequence[str]) -> str:
-    """The first three of some things, and how many more there are."""
+    """The first three names, and the number of the others."""
     more = f" and {len(things) - _MOST_NAMED} more" if len(things) > _MOST_NAMED else ""
     return ", ".join(things[:_MOST_NAMED]) + more
 

@@ -1,4 +1,4 @@
-"""One run of a submission, checked: its files, its counts, and whether an evaluation can have written it."""
+"""Checks one run of a submission: its files, its counts, and whether an evaluation can have written it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _Beside = TypeVar("_Beside", bound=BaseModel)
 
 
 def check_files(folder: Path, report: Report, repeats: Repeats, kept: KeptScores | None = None) -> SubmittedRun | None:
-    """Check the result and the replies of a run. One that is there already is not re-scored.
+    """Check the result and the replies of a run. A copy of another run is not re-scored.
 
     Args:
         folder: The run.
         report: Where the problems go.
-        repeats: Of its system.
-        kept: What was found in runs before, and need not be found again.
+        repeats: Finds copies among the runs of its system.
+        kept: Kept scores of earlier checks.
 
     Returns:
-        The run, for comparison with others, as soon as its result can be read.
+        The run, for comparison with others, or None if its result cannot be read.
     """
     before = report.count
     replies = StoredRepliesReader(folder / REPLIES_FILE, SUBMITTED_CAPS)
@@ -59,7 +59,7 @@ def check_files(folder: Path, report: Report, repeats: Repeats, kept: KeptScores
     if kept and key and (found := kept.get(key)) is not None:
         return SubmittedRun(folder.name, found.result, found.wrong, training=training, weights=weights)
     rescored = _rescored(folder, result, replies, report)
-    if report.count == before and replies.oddity is not None:  # last, as whoever corrects the lines packs them again
+    if report.count == before and replies.oddity is not None:  # last, as correcting the lines packs them again
         report.add_all(replies.path, [replies.oddity])
     if kept and key and report.count == before:
         kept.put(key, Found(rescored.result, wrong_replies(result, rescored.wrong)))
@@ -70,7 +70,7 @@ def check_files(folder: Path, report: Report, repeats: Repeats, kept: KeptScores
 def _beside(
     path: Path, kind: type[_Beside], most: int, report: Report, wrong: Callable[[_Beside], Iterable[Problem]]
 ) -> _Beside | None:
-    """A record that a run may have beside its result; None where it has none, or one with problems."""
+    """Read an optional record of a run; None if there is none or it has problems."""
     if not (path.exists() or path.is_symlink()):
         return None
     try:
@@ -102,7 +102,7 @@ def _rescored(folder: Path, result: Result, replies: StoredRepliesReader, report
 
 
 def _read_through(replies: StoredRepliesReader, report: Report) -> None:
-    """Check the lines of replies that no result says anything about."""
+    """Check the lines of replies without a result."""
     try:
         for _ in replies:
             pass

@@ -1,4 +1,4 @@
-"""Putting checked results into a folder of submissions."""
+"""Copies checked results into a folder of submissions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _CAPS = {
 
 
 class Details(NamedTuple):
-    """What a submitter tells of a new system: fields of `SystemRecord`, None for those not given."""
+    """What a submitter states about a system: fields of `SystemRecord`, None for those not given."""
 
     description: str | None = None
     authors: Sequence[str] | None = None
@@ -62,25 +62,25 @@ class Details(NamedTuple):
     training_notes: str | None = None
 
     def given(self) -> dict[str, Any]:
-        """Those that are given."""
+        """The fields that are given."""
         given = {field: value for field, value in self._asdict().items() if value is not None}
         return given | {"authors": list(self.authors)} if self.authors is not None else given
 
 
 class Submitted(NamedTuple):
-    """What `submit` did.
+    """The outcome of `submit`.
 
     Attributes:
         folder: The folder of the system.
         runs: The folders of the runs that were added.
-        there: The folders of the runs that the system had already, just so.
-        to_mend: What keeps its `system.json` from being valid: in a new one, the details that were not given.
+        there: The folders of the runs that the system had already, with the same content.
+        to_fix: Problems of its `system.json`, such as details that were not given.
     """
 
     folder: Path
     runs: tuple[Path, ...]
     there: tuple[Path, ...]
-    to_mend: tuple[FileProblem, ...]
+    to_fix: tuple[FileProblem, ...]
 
 
 def submit(
@@ -93,21 +93,21 @@ def submit(
     weights: str | None = None,
     report: CountReport = no_report,
 ) -> Submitted:
-    """Check results and copy them to `submissions/NAME/`: all of them, or with any problem none.
+    """Check results and copy them to `submissions/NAME/`: all of them, or none if there is any problem.
 
-    With each goes the record of its training, if `lgbench train` or `reproduce` left it beside the result.
+    The training record beside a result, from `lgbench train` or `reproduce`, is copied with it.
 
-    What an existing `system.json` says is kept, and the details fill what it left empty; else one is written from them.
-    A run that the system has already, with the same content, is left as it is.
+    The details fill the empty fields of an existing `system.json`, or make a new one. A run that the system already has
+    with the same content is left unchanged.
 
     Args:
         folders: The folders of finished runs. Only their results, replies and training records are copied.
         name: The system.
-        details: Of the system, as far as its `system.json` does not say them.
-        submissions: The folder of all submissions; made where there is none.
+        details: The fields that its `system.json` lacks.
+        submissions: The folder of all submissions. It is created if needed.
         declaration: How the settings of the system were chosen, if that is to be written.
         weights: Where the weights of each run can be had, with `{run}` for the name of its folder.
-        report: Takes how many runs of the system are checked, and of how many.
+        report: Called with the numbers of checked runs and of all runs of the system.
 
     Raises:
         LgbenchError: A result or a detail is not as it must be, with every problem; the system has another run of the
@@ -124,7 +124,7 @@ def submit(
     with write_errors(target):
         submissions.mkdir(exist_ok=True)
         with (
-            owned_folder(submissions),  # two at once would each add to what the other checks
+            owned_folder(submissions),  # two at the same time would each add to what the other checks
             tempfile.TemporaryDirectory(prefix=f".{name}-", suffix=TEMPORARY, dir=submissions) as temporary,
         ):
             staging = Path(temporary) / name
@@ -144,7 +144,7 @@ def has_notes(system: Path) -> bool:
     try:
         return (system / SYSTEM_FILE).exists() and bool(_read_object(system / SYSTEM_FILE).get("training_notes"))
     except InvalidFileError:
-        return True  # for the check to tell
+        return True  # the check reports it
 
 
 def _submit(
@@ -157,21 +157,21 @@ def _submit(
     weights: str | None,
     report: CountReport,
 ) -> Submitted:
-    """Build the system as it would be in `staging`, check it there, then move what is new to `target`."""
+    """Build the new system in `staging`, check it there, then move what is new to `target`."""
     if target.exists():
         shutil.copytree(target, staging, symlinks=True)
     else:
         staging.mkdir()
-    is_told = _tell(staging / SYSTEM_FILE, target / SYSTEM_FILE, given)
+    is_written = _write_system(staging / SYSTEM_FILE, target / SYSTEM_FILE, given)
     is_declared = declaration is not None and _declare(staging / DECLARATION_FILE, target, declaration)
     problems, sources, there = _stage(folders, target, staging, weights)
-    if there and not sources and not is_told and not is_declared:
+    if there and not sources and not is_written and not is_declared:
         runs = "this run" if len(there) == 1 else f"these {len(there)} runs"
         raise LgbenchError(f"There is nothing new: {str(target)!r} has {runs} already.")
-    to_mend: list[FileProblem] = []
+    to_fix: list[FileProblem] = []
     for path, problem in check([staging], report=report).problems:
         of_given = problem.field.partition("[")[0] in given
-        found = to_mend if path == staging / SYSTEM_FILE and not of_given else problems
+        found = to_fix if path == staging / SYSTEM_FILE and not of_given else problems
         found.append(FileProblem(_shown(path, staging, target, sources), problem))
     problems += _copies(sources, target)
     if problems:
@@ -181,15 +181,15 @@ def _submit(
     else:
         for run in sources:
             _move(staging / run, target / run)
-        if is_told:
+        if is_written:
             (staging / SYSTEM_FILE).replace(target / SYSTEM_FILE)
         if is_declared:
             (staging / DECLARATION_FILE).replace(target / DECLARATION_FILE)
-    return Submitted(target, tuple(target / run for run in sources), tuple(there), tuple(to_mend))
+    return Submitted(target, tuple(target / run for run in sources), tuple(there), tuple(to_fix))
 
 
 def _move(staged: Path, target: Path) -> None:
-    """Move a run, or of one that is there the files that it lacks."""
+    """Move a run, or the files that an existing run lacks."""
     if not target.exists():
         staged.rename(target)
         return
@@ -199,7 +199,7 @@ def _move(staged: Path, target: Path) -> None:
 
 
 def _declare(staged: Path, target: Path, declaration: Declaration) -> bool:
-    """Write a declaration to `staged`; gives whether the system has none, or the same.
+    """Write a declaration to `staged`. Returns whether the system has none yet or the same one.
 
     Raises:
         LgbenchError: It declares something else.
@@ -219,7 +219,7 @@ def _stage(
     """Copy runs to `staging`.
 
     Returns:
-        What is wrong, by the name of each new run where it came from, and the runs that `target` has just so.
+        The problems, the source of each new run by its name, and the runs that `target` has with the same content.
     """
     problems: list[FileProblem] = []
     sources: dict[str, Path] = {}
@@ -248,11 +248,11 @@ def _stage(
 
 
 def _copies(sources: Mapping[str, Path], target: Path) -> Iterator[FileProblem]:
-    """The new runs whose replies another system of the folder has given."""
+    """The new runs whose replies are those of another system in the folder."""
     systems: dict[str, dict[str, Trace]] = {}
     for path in sorted(target.parent.glob(f"*/*/{RESULT_FILE}")):
         if not path.is_relative_to(target):
-            with suppress(InvalidFileError):  # it is for `lgbench validate` to tell
+            with suppress(InvalidFileError):  # `lgbench validate` reports it
                 systems.setdefault(path.parts[-3], {})[path.parts[-2]] = trace(read_record(path, Result))
     systems[target.name] = {run: trace(read_record(folder / RESULT_FILE, Result)) for run, folder in sources.items()}
     for system, run, problem in copied(systems):
@@ -261,7 +261,7 @@ def _copies(sources: Mapping[str, Path], target: Path) -> Iterator[FileProblem]:
 
 
 def _content(folder: Path, weights: str | None) -> dict[str, bytes]:
-    """The files of a run that are submitted, as far as there are any: `check` tells what lacks.
+    """The files of a run to submit, as far as they exist. `check` reports missing ones.
 
     Args:
         folder: The run's.
@@ -281,26 +281,26 @@ def _content(folder: Path, weights: str | None) -> dict[str, bytes]:
 
 
 def _submitted(folder: Path, files: Iterable[str] = _CAPS) -> dict[str, bytes]:
-    """Those of some files of a submitted run that a folder has."""
+    """The files of a submitted run that a folder has."""
     return {file: read_capped(folder / file, _CAPS[file]) for file in files if (folder / file).exists()}
 
 
 def _run_name(result: Result) -> str:
-    """A name for the reader; nothing is read from it."""
+    """A name for the folder of a run, for readers only. Nothing parses it."""
     parts = (result.suite, result.group, result.arm, None if result.seed is None else f"seed{result.seed}")
     # A result from elsewhere may name a group "../..".
     return re.sub("[^A-Za-z0-9_]", "-", "-".join(part for part in parts if part))
 
 
 def _shown(path: Path, staging: Path, target: Path, sources: Mapping[str, Path]) -> Path:
-    """The path that the user knows for one in `staging`."""
+    """A path in `staging` as the user knows it."""
     inside = path.relative_to(staging)
     if inside.parts and inside.parts[0] in sources:
         return sources[inside.parts[0]].joinpath(*inside.parts[1:])
     return target / inside
 
 
-def _tell(staged: Path, path: Path, given: Mapping[str, Any]) -> bool:
+def _write_system(staged: Path, path: Path, given: Mapping[str, Any]) -> bool:
     """Write to `staged` the `system.json` at `path`, or an empty one, with what it lacks filled in from the details.
 
     Returns:

@@ -12,6 +12,8 @@ from lgbench.submissions.names import check_portable
 from lgbench.submissions.visible_text import check_visible
 
 SUBMISSIONS_FOLDER = "submissions"
+MAX_SYSTEM_BYTES = 100_000
+"""A larger `system.json` is not read."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MAX_NAME = 60
 # Only characters that mean nothing in Markdown or HTML; others can be percent-encoded.

@@ -1,4 +1,4 @@
-"""How far a system's results are verified: its tier, its division, and what it lacks. Definitions: docs/rules.md."""
+"""The tier and division of a system, and what it lacks for the next tier. Definitions: docs/rules.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lgbench.training.spec import Division
 
 
 class Tier(IntEnum):
-    """How far results are verified, ascending: what is higher stands above what is lower, whatever the scores.
+    """How far results are verified, ascending. Higher tiers are listed above lower ones, regardless of scores.
 
     Attributes:
         SELF_REPORTED: The counts follow from the replies. Nothing shows that a model gave these.
@@ -35,17 +35,17 @@ class Tier(IntEnum):
 
     @property
     def is_verified(self) -> bool:
-        """Whether a maintainer saw the model itself."""
+        """Whether a maintainer checked the model itself."""
         return self >= Tier.AUDITED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where a system stands with its runs of some arms.
+    """The standing of a system with its runs of some arms.
 
     Attributes:
         division: `open` where any of its runs is, as far as training records say.
-        tier: How far they are verified.
+        tier: The tier of the runs.
         missing: What they lack for the next tier, in sentences; empty in the highest.
     """
 
@@ -55,7 +55,7 @@ class Standing:
 
 
 def standing(submission: Submission, suite: Suite) -> Standing:
-    """Where a system stands in a suite with its runs of trained arms."""
+    """The standing of a system in a suite, by its runs of trained arms."""
     runs = trained_runs(submission, suite)
     division: Division = "open" if any(run.training and run.training.division == "open" for run in runs) else "closed"
     audits = [audit for audit in submission.audits if audit.suite == suite.name]
@@ -71,7 +71,7 @@ def standing(submission: Submission, suite: Suite) -> Standing:
 
 
 def _missing_for_audited(runs: Sequence[SubmittedRun], audits: Sequence[AuditRecord]) -> Iterator[str]:
-    """Runs whose weights nobody asked, and what audits found that does not agree with the posted results."""
+    """Runs whose weights were not audited, and disagreements of audits with the posted results."""
     by_run = {(run.folder, run.result.replies_sha256): run for run in runs}
     seen: set[str] = set()
     for audit in audits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -162,8 +162,6 @@ HOOKS: Mapping[str, Callable[..., Hook]] = {
     "tensorboard": TensorBoard,
 }
 """The hooks that can be named on the command line without a file."""
-
-HookName = Literal["keep-points", "stop-when", "tensorboard"]
 
 
 def make_hooks(plan: RunSpec) -> list[Hook]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from lgbench.models.folders import checkpoint_folder
 from lgbench.models.loading import check_texts
 from lgbench.results.schema import Sha256, Text
 from lgbench.util.errors import LgbenchError
+from lgbench.util.files import sha256_of
 from lgbench.util.users_code import split_place
 
 Division = Literal["closed", "open"]
@@ -135,8 +135,7 @@ def weights_sha256(folder: str) -> str:
     read_checkpoint_record(place)
     if not (path := place / WEIGHTS).is_file():
         raise LgbenchError(f"The checkpoint {str(place)!r} has no {WEIGHTS}. Copy the whole folder again.")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def start_folder(start: Start) -> Path:

@@ -265,10 +265,10 @@ class Recipe:
                 f"--model-option {next(iter(options))} is for a module of your own, named with --model. The "
                 "reference model is shaped by --set, as in --set layers=4."
             )
-        found, draft = self.suite.group(group), self.suite.draft
+        found = self.suite.group(group)
         mixture = found.mixture(arm)
         plain = RunSpec(
-            draft=None if draft is None else Draft(reference=draft.reference, sha256=draft.sha256),
+            draft=Draft.of(self.suite.draft),
             suite=self.suite.name,
             group=group,
             arm=arm,

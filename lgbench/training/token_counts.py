@@ -40,11 +40,6 @@ class Span(NamedTuple):
     least: Tokens
     most: Tokens
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether every token was counted."""
-        return self.least == self.most
-
 
 def stream_tokens(suite: Suite, parts: Parts, examples: int) -> Span | None:
     """How many tokens the first examples of a list's stream hold, without drawing any; None where it has no table.

@@ -32,7 +32,7 @@ from lgbench.training.resuming import finished_before, saved_state
 from lgbench.training.settings import learning_rate
 from lgbench.training.spec import RunSpec
 from lgbench.training.start import start_from
-from lgbench.training.state import POOLS, STATE, restore, save_state
+from lgbench.training.state import POOLS, STATE, SavedState, restore, save_state
 from lgbench.training.steps import make_optimizer, take_step
 from lgbench.training.throughput import Throughput
 from lgbench.util.errors import DivergedError, LgbenchError
@@ -202,19 +202,23 @@ class Training:
         self._stopped: str | None = None
         self.step = 0
         if saved is not None:
-            self.record = saved.record.model_copy(update={"machine": self.record.machine})
-            self.step = self.record.steps_done
-            restore(saved.tensors, self.module, self.optimizer)
-            self._extra_cost, self._measures = self.record.extra_cost or ExtraCost(), self.record.measures
-            self._meter.load_state(saved.progress.get("meter", {}))
-            # A kill between the two files of a point leaves the record of the point before: after the last, for good.
-            write_record(folder / RECORD, self.record)
+            self._restore(saved)
         pools = None if saved is None else saved.tensors.get(POOLS)
         own = next((hook for hook in of_method if isinstance(hook, RowSource)), source)
         self._data = RunData(plan, self._passing(), source=own, changes=self.record.changes, pools=pools)
         if saved is not None:
             self._hooks.load_tensors(saved.of_hooks, of=str(folder))
             self._hooks.load_states(saved.progress.get("hooks", {}), of=str(folder))
+
+    def _restore(self, saved: SavedState) -> None:
+        """Go back to a saved state in all but the data and the hooks."""
+        self.record = saved.record.model_copy(update={"machine": self.record.machine})
+        self.step = self.record.steps_done
+        restore(saved.tensors, self.module, self.optimizer)
+        self._extra_cost, self._measures = self.record.extra_cost or ExtraCost(), self.record.measures
+        self._meter.load_state(saved.progress.get("meter", {}))
+        # A kill between the two files of a point leaves the record of the point before: after the last, for good.
+        write_record(self.folder / RECORD, self.record)
 
     @property
     def learning_rate(self) -> float:

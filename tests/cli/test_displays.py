@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lgbench.cli._console import say
 from lgbench.cli._progress import BarWithLine, TimeLeft, counting, duration, reporter
-from lgbench.cli._report import print_parts
+from lgbench.cli._tables import print_parts
 from lgbench.data.suites import Cell, load_suite
 from lgbench.evaluation.loop import Progress
 from lgbench.results.schema import Usage
@@ -146,8 +146,8 @@ def test_words_wrap_between_words_in_a_terminal_and_not_in_a_file(
 def test_a_table_is_made_to_fit_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long headings are broken, and a last column of words wraps in itself."""
     terminal = Terminal(40)
-    monkeypatch.setattr("lgbench.cli._report.wide_console", terminal.console)
-    monkeypatch.setattr("lgbench.cli._report.PlainConsole", lambda width: Terminal.console(terminal, width=width))
+    monkeypatch.setattr("lgbench.cli._tables.wide_console", terminal.console)
+    monkeypatch.setattr("lgbench.cli._tables.PlainConsole", lambda width: Terminal.console(terminal, width=width))
     print_parts([Table("", ("group", "a-longer-system", "another-system"), [("add-carry", "57.1", "+33.6 [-4, 70]")])])
     print_parts([Table("", ("name", "what it does"), [("ternary", "Weights are rounded, in training too.")], text=2)])
     print_parts(

@@ -174,7 +174,7 @@ def test_names_that_have_no_room_in_a_terminal_are_shortened_or_left_out(monkeyp
     rows = [(f"runs/a-system/the-run-of-{seed}", "transfer", "add-carry", str(seed), "1 of 2") for seed in range(2)]
 
     def narrowed(width: int, rows: Sequence[tuple[str, ...]]) -> Table:
-        monkeypatch.setattr("lgbench.cli._report.wide_console", lambda: Console(width=width, force_terminal=True))
+        monkeypatch.setattr("lgbench.cli._tables.wide_console", lambda: Console(width=width, force_terminal=True))
         return show._narrower(Table("", columns, rows, text=4))
 
     assert narrowed(60, rows).title == "Runs in runs/a-system"

@@ -187,18 +187,24 @@ def test_an_absurd_pause_is_told_in_few_digits(serve: Serve) -> None:
         ask(model, 1)
 
 
-def test_the_pause_doubles_and_has_a_limit(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that fails eleven times: each pause is twice the one before, give or take a quarter, up to a minute."""
-    pauses: list[float] = []
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses before each repetition, in seconds. None is waited for."""
+    seconds_of: list[float] = []
 
     async def rest(self: requests.Endpoint, seconds: float, over: asyncio.Event) -> None:
-        pauses.append(seconds)
+        seconds_of.append(seconds)
 
     monkeypatch.setattr(requests.Endpoint, "_rest", rest)
+    monkeypatch.setattr(requests, "_FIRST_DELAY", 0.5)
+    return seconds_of
+
+
+def test_the_pause_doubles_and_has_a_limit(serve: Serve, pauses: list[float]) -> None:
+    """A server that fails eleven times: each pause is twice the one before, give or take a quarter, up to a minute."""
     fault = failure(500, "oops")
     rule: Rule = lambda number, body: fault if 1 <= number <= 11 else right_answer(body)  # noqa: E731
     model, server = serve(rule, concurrency="1", retries="11")
-    monkeypatch.setattr(requests, "_FIRST_DELAY", 0.5)
     assert ask(model, 2) == RIGHT[:2]
     assert len(server.bodies) == 2 + 11
     wanted = [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
@@ -207,16 +213,9 @@ def test_the_pause_doubles_and_has_a_limit(serve: Serve, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("said", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
-def test_a_server_that_asks_for_no_pause_gets_one(serve: Serve, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    pauses: list[float] = []
-
-    async def rest(self: requests.Endpoint, seconds: float, over: asyncio.Event) -> None:
-        pauses.append(seconds)
-
-    monkeypatch.setattr(requests.Endpoint, "_rest", rest)
+def test_a_server_that_asks_for_no_pause_gets_one(serve: Serve, pauses: list[float], said: str) -> None:
     fault = failure(500, "oops", Retry_After=said)
     model, _ = serve(lambda number, body: fault if number == 0 else right_answer(body), concurrency="1")
-    monkeypatch.setattr(requests, "_FIRST_DELAY", 0.5)
     assert ask(model, 1) == RIGHT[:1]
     assert 0.375 <= pauses[0] <= 0.625
 

@@ -9,8 +9,8 @@ from fractions import Fraction
 import pytest
 from rich.console import Console
 
-from lgbench.cli import _report as report
-from lgbench.cli._report import print_parts
+from lgbench.cli import _tables
+from lgbench.cli._tables import print_parts
 from lgbench.data.suites import Cell
 from lgbench.results.schema import Result
 from lgbench.scoring.display import percent, points
@@ -223,7 +223,7 @@ def test_a_narrow_terminal_shows_all_numbers_and_no_curve(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def headings(width: int) -> list[str]:
-        monkeypatch.setattr(report, "wide_console", lambda: Console(width=width))
+        monkeypatch.setattr(_tables, "wide_console", lambda: Console(width=width))
         print_comparison(score_trained([run("transfer", 0, 0.5)], MINI))
         return [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("arm ")]
 

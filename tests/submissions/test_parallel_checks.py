@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.submissions import checking
+from lgbench.submissions import tree
 from lgbench.submissions.checking import check, read_submissions
 from lgbench.submissions.problems import MAX_REPORTED, Report
 from lgbench.util.errors import LgbenchError
@@ -50,7 +50,7 @@ def test_good_systems_come_back_whole(submissions: Path) -> None:
 
 
 def test_a_process_that_is_killed_is_told(submissions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "_check_alone", _exit)
+    monkeypatch.setattr(tree, "_check_alone", _exit)
     with pytest.raises(LgbenchError, match="A process that checks systems has ended"):
         check([several(submissions)], jobs=2)
 

@@ -34,7 +34,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_new_system(empty: Path, run_folders: dict[str, Path]) -> None:
     submitted = submit(list(run_folders.values()), name="new", details=DETAILS, submissions=empty)
     assert submitted.runs == (empty / "new" / RUN, empty / "new" / OTHER_SEED)
-    assert submitted.to_mend == ()
+    assert submitted.to_fix == ()
     assert problems(empty) == {}
     assert [path.name for path in empty.iterdir()] == ["new"]
     assert json.loads((empty / "new" / "system.json").read_text("utf-8")) == {
@@ -60,16 +60,16 @@ def test_only_the_result_and_the_replies_are_copied(empty: Path, run_folders: di
 
 def test_details_that_are_missing_are_left_to_fill_in(empty: Path, run_folders: dict[str, Path]) -> None:
     submitted = submit([run_folders[RUN]], name="new", details=Details(description="Adds."), submissions=empty)
-    assert [(each.path, each.problem.field) for each in submitted.to_mend] == [
+    assert [(each.path, each.problem.field) for each in submitted.to_fix] == [
         (empty / "new" / "system.json", "authors"),
         (empty / "new" / "system.json", "licence"),
     ]
     assert set(problems(empty)) == {("new/system.json", "authors"), ("new/system.json", "licence")}
     # More runs may come before it is mended, and details fill what is empty.
     again = submit([run_folders[OTHER_SEED]], name="new", details=Details(), submissions=empty)
-    assert again.to_mend == submitted.to_mend
+    assert again.to_fix == submitted.to_fix
     filled = submit([], name="new", details=DETAILS._replace(description="Adds."), submissions=empty)
-    assert (filled.runs, filled.to_mend) == ((), ())
+    assert (filled.runs, filled.to_fix) == ((), ())
     assert problems(empty) == {}
 
 

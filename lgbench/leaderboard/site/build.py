@@ -45,8 +45,8 @@ def site_files(
 
     Args:
         submissions: The systems.
-        folder: Where they lie, as their replies are shown.
-        report: Takes how many pages of systems are made, and of how many.
+        folder: Their folder, as their replies are shown.
+        report: Called with the numbers of finished pages and of all pages of systems.
 
     Raises:
         LgbenchError: Replies cannot be read, or a package of the extra `site` is missing.
@@ -83,7 +83,7 @@ def _system(
 
 
 def renderer(suites: Sequence[Any]) -> Any:
-    """A function that renders a template, given the way to the site's root and the template's variables."""
+    """A function that renders a template, given the path to the site's root and the template's variables."""
     environment = _environment()
 
     def render(template: str, root: str, **variables: Any) -> bytes:
@@ -107,7 +107,7 @@ def _environment() -> Environment:
 
 
 def write_site(submissions: Sequence[Submission], folder: Path, output: Path, report: CountReport = no_report) -> int:
-    """Write the site into a folder, in the place of one that was written before; give back how many files it has.
+    """Write the site into a folder, replacing an earlier one, and return the number of its files.
 
     Args:
         submissions: As `site_files` has it.

@@ -1,4 +1,4 @@
-"""What a cell of a table on the web page holds, and JSON inside a page."""
+"""Cells of tables on the web page, and JSON inside a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Cell(NamedTuple):
     Attributes:
         value: As text.
         interval: As text, with the marks that belong to it; empty for none.
-        sort: What the column is sorted by; None where the figure is unknown.
+        sort: The sort key; None if the figure is unknown.
     """
 
     value: str

@@ -1,4 +1,4 @@
-"""What the front page of the site shows."""
+"""The content of the site's front page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def front_page(listed: Sequence[Standings]) -> dict[str, Any]:
     """The variables of the template.
 
     Args:
-        listed: The systems of each suite that has some.
+        listed: The systems of each suite with systems.
     """
     groups = dict.fromkeys(group.name for each in listed for group in each.suite.groups)
     return {
@@ -86,7 +86,7 @@ def _section(number: int, section: Section[Entry], suite: Suite) -> dict[str, An
 
 
 def about(on_suite: SuiteScores, groups: Sequence[GroupScores]) -> dict[str, Any]:
-    """What a row is filtered by."""
+    """The attributes by which a row is filtered."""
     parameters = on_suite.parameters
     return {
         "name": on_suite.system.name,
@@ -115,7 +115,7 @@ def _row(order: int, entry: Entry, suite: Suite) -> dict[str, Any]:
             figure(scores.control_gain, of=groups, signed=True),
             *few,
             Cell(percent(success), "", None if success is None else float(success)),
-            Cell(count_range(scores.seeds, none=NONE), "", min(scores.seeds, default=0)),
+            Cell(count_range(scores.seeds), "", min(scores.seeds, default=0)),
             _parameters(entry.on_suite),
         ],
     }
@@ -123,7 +123,7 @@ def _row(order: int, entry: Entry, suite: Suite) -> dict[str, Any]:
 
 def _parameters(on_suite: SuiteScores) -> Cell:
     counts = on_suite.parameters
-    return Cell(short_range(counts, none=NONE), "", counts[-1] if counts else None)
+    return Cell(short_range(counts), "", counts[-1] if counts else None)
 
 
 def _matrix_row(suite: Suite, entry: Entry, with_curves: bool) -> dict[str, Any]:

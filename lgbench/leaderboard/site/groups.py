@@ -1,4 +1,4 @@
-"""What the page of a group shows: the curves of all systems as data, and their figures."""
+"""The content of a group's page: the curves of all systems as data, and their figures."""
 
 from __future__ import annotations
 

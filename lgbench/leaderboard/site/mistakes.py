@@ -18,7 +18,7 @@ _BEFORE = 20  # characters of a long text that are shown before the first wrong 
 
 
 class Mistakes:
-    """Where the replies of a system's runs lie.
+    """Finds wrong replies in the folders of a system's runs.
 
     Args:
         folders: The folder of each run, by the `id` of its result.

@@ -1,4 +1,4 @@
-"""What the page of a system shows: its groups, its wrong replies by kind with examples, its trainings, its runs."""
+"""The content of a system's page: its groups, its wrong replies by kind with examples, its trainings, its runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores], folder: P
     Args:
         submission: The system and its runs.
         scores: Its scores, by suite.
-        folder: Where its runs lie.
+        folder: The folder of its runs.
     """
     mistakes = Mistakes({id(run.result): folder / run.folder for run in submission.runs})
     curves = training_curves(submission)

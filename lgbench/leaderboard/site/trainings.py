@@ -15,7 +15,7 @@ _DEV_EXAMPLES = 64
 
 
 def training_curves(submission: Submission) -> dict[str, list[dict[str, Any]]]:
-    """A line for each run with a record, by suite and group; empty where no run has one."""
+    """A line for each run with a record, by suite and group; empty if no run has one."""
     found: dict[str, list[dict[str, Any]]] = {}
     for run in submission.runs:
         if run.training is not None and run.result.group is not None and run.training.curve:

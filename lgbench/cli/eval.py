@@ -56,13 +56,20 @@ def command(
     suite: SuiteName = "mini-v1",
     group: Annotated[
         list[str] | None,
-        typer.Option(help="A group, or several joined by commas; a trained arm takes exactly one.", show_default="all"),
+        typer.Option(
+            metavar="NAME",
+            help="A group, or several joined by commas; a trained arm takes exactly one.",
+            show_default="all",
+        ),
     ] = None,
     task: Tasks = None,
     length: Lengths = None,
     arm: Annotated[
         str,
-        typer.Option(help="How the model was trained: an arm of the group (`lgbench suites show`), or open for none."),
+        typer.Option(
+            metavar="NAME",
+            help="How the model was trained: an arm of the group (`lgbench suites show`), or open for none.",
+        ),
     ] = "open",
     seed: Annotated[int | None, typer.Option(help="The model's training seed, recorded in the result.")] = None,
     limit: Annotated[

@@ -66,8 +66,9 @@ def command(
     if kind != "lengths" and any(name is not None for name, _ in named):
         raise LgbenchError("NAME=DIR is for pictures of --kind lengths. Name the folders alone.")
     with counting("reading runs", quiet=quiet) as report:
-        from lgbench.plotting import write_picture
+        from lgbench.plotting import check_picture_path, write_picture
 
+        check_picture_path(output)
         if kind == "lengths":
             figure = _by_length(named, report, baseline=baseline, arm=arm)
         else:

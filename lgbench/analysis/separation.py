@@ -117,7 +117,7 @@ def resamples_of(cells: Sequence[int], count: int = RESAMPLES) -> Numbers:
 
 
 def middle(values: Values) -> tuple[float, float]:
-    """The middle 95 % of values; what is no number is left out."""
+    """The middle 95 % of values; what is not a number is left out."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 

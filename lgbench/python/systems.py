@@ -71,7 +71,7 @@ def read_systems(folders: Sequence[tuple[str | None, Path]], report: CountReport
         left_out += [f"{each}, as its evaluation is not finished" for each in read.unfinished]
     if problems:
         them = "it" if len(problems) == 1 else "them"
-        raise LgbenchError("\n".join([*dict.fromkeys(problems), f"Fix {them}, or name the folders beside {them}."]))
+        raise LgbenchError("\n".join([*dict.fromkeys(problems), f"Fix {them}, or name only the other folders."]))
     return Found(systems_of(given), tuple(dict.fromkeys(left_out)))
 
 

@@ -170,7 +170,7 @@ def _needed(systems: Systems, suite: Suite, arm: str, baseline: str | None) -> I
 def _nothing_in_common(systems: Systems, arm: str) -> str:
     """Why systems cannot be compared."""
     if empty := [name for name, own in systems.items() if not own]:
-        return f"{empty[0]!r} has no complete run. Evaluate without --limit, --task and --length."
+        return f"{empty[0]!r} has no complete run. Evaluate whole arms, without --limit, --task and --length."
     suites = {name: dict.fromkeys(each.suite for each in own) for name, own in systems.items()}
     if not set.intersection(*map(set, suites.values())):
         listed = ", ".join(f"{name} on {' and '.join(own)}" for name, own in suites.items())

@@ -1,7 +1,7 @@
 """The tasks written a second time from their definition, by other routes, to hold the package to it.
 
-Nothing here imports lgbench. `answer` solves a prompt; `complaints` says why a text is no prompt of a task, length and
-split.
+Nothing here imports lgbench. `answer` solves a prompt; `complaints` says why a text is not a prompt of a task, length
+and split.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ MAZES = tuple(function.__name__ for function in _MAZES)
 
 
 def complaints(task: str, prompt: str, *, length: int, split: str) -> list[str]:
-    """Why the text is no prompt of the task with this length in this split; empty where it is one."""
+    """Why the text is not a prompt of the task with this length in this split; empty where it is one."""
     if task in SIGNS:
         return _arithmetic_complaints(task, prompt, length, split)
     if task in STRINGS:

@@ -20,5 +20,5 @@ def answer(task: str, prompt: str) -> str:
 
 
 def complaints(task: str, prompt: str, *, length: int, split: str) -> list[str]:
-    """Why the text is no prompt of the task, as far as the oracles know it; empty where it is one."""
+    """Why the text is not a prompt of the task, as far as the oracles know it; empty where it is one."""
     return oracles.complaints(task, prompt, length=length, split=split) if task in oracles.TASKS else []

@@ -5,7 +5,7 @@ they are read:
 
 - index.md is the project's README, and the parts of docs/README.md are the table of contents;
 - `<!-- commands -->` and `<!-- api -->` in a page become the reference of the commands and of the Python names;
-- a link to a file that is no page leads to the file in the repository, after a check that it exists.
+- a link to a file that is not a page leads to the file in the repository, after a check that it exists.
 """
 
 from __future__ import annotations

@@ -161,7 +161,8 @@ def analyze_attention(
         report: Called before every part.
 
     Raises:
-        LgbenchError: The model was not trained on a task, a text is no prompt of it, there is no such head or too many.
+        LgbenchError: The model was not trained on a task, a text is not a prompt of it, or there is no such head or
+            too many.
     """
     suite, source, model = opened.suite, opened.source, opened.hooked
     chosen = choose_tasks(tasks, source)

@@ -68,12 +68,12 @@ def analyze_confidence(
         report: Called before every part.
 
     Raises:
-        LgbenchError: It is no reference model, it was not trained on a task, no length is in distribution, or `path`
+        LgbenchError: It is not a reference model, it was not trained on a task, no length is in distribution, or `path`
             holds another analysis.
     """
     suite, source, model = opened.suite, opened.source, opened.hooked
     if not isinstance(model, HookedTransformer):
-        raise LgbenchError(f"{source.model!r} is no reference model: scores are kept while one of these replies.")
+        raise LgbenchError(f"{source.model!r} is not a reference model: scores are kept while one of these replies.")
     chosen = choose_tasks(tasks, source)
     group = suite.group(source.group)
     asked = tuple(sorted(lengths or group.grid))

@@ -65,7 +65,7 @@ def analyze_prompted(
     for each in shares:
         if abs(sum(each) - 1) > 1e-6 or min(each) < 0:
             raise LgbenchError(
-                f"{', '.join(map(str, each))} are no shares of {', '.join(TASKS)}: they must add up to 1."
+                f"{', '.join(map(str, each))} are not shares of {', '.join(TASKS)}: they must add up to 1."
             )
     checkpoint = _opened(name, options or {})
     record = PromptedRecord(

@@ -49,12 +49,12 @@ def analyze_relatedness(
         report: Called before every pair.
 
     Raises:
-        LgbenchError: It is no reference model, it was trained on one task alone or not on one of these, or a length is
-            beyond what it was trained to.
+        LgbenchError: It is not a reference model, it was trained on one task alone or not on one of these, or a length
+            is beyond what it was trained to.
     """
     suite, source, model = opened.suite, opened.source, opened.hooked
     if not isinstance(model, HookedTransformer):
-        raise LgbenchError(f"{source.model!r} is no reference model: tags and gradients are compared in these only.")
+        raise LgbenchError(f"{source.model!r} is not a reference model: tags and gradients are compared in these only.")
     chosen = choose_tasks(tasks, source)
     if len(chosen) < 2:
         raise LgbenchError(f"Two tasks or more are compared, and {chosen[0]!r} is one. Name others with --task.")

@@ -92,9 +92,9 @@ def target_of(task: Task, prompt: str) -> str:
     """The target of a prompt that a user wrote.
 
     Raises:
-        LgbenchError: It is no prompt of the task.
+        LgbenchError: It is not a prompt of the task.
     """
-    refused = LgbenchError(f"{prompt!r:.80} is no prompt of {task.name}. One is {task.example!r}.")
+    refused = LgbenchError(f"{prompt!r:.80} is not a prompt of {task.name}. One is {task.example!r}.")
     if has_sources(task.name) and _form(prompt) != _form(task.example):
         raise refused
     try:

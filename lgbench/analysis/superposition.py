@@ -118,7 +118,7 @@ def analyze_superposition(
         report: Called before each pair and length.
 
     Raises:
-        LgbenchError: The model is no reference model, or no task reads the main task's prompts.
+        LgbenchError: The model is not a reference model, or no task reads the main task's prompts.
     """
     model, suite = opened.hooked, opened.suite
     if not isinstance(model, HookedTransformer):

@@ -27,7 +27,7 @@ def check_nonce(nonce: str, system: Path) -> str:
         LgbenchError: It is none, or an audit has used it.
     """
     if not _NONCE.fullmatch(nonce):
-        raise LgbenchError(f"{nonce!r:.100} is no nonce: give 16 to 64 hexadecimal digits, or leave it to lgbench.")
+        raise LgbenchError(f"{nonce!r:.100} is not a nonce: give 16 to 64 hexadecimal digits, or leave it to lgbench.")
     report = Report()
     for name, records in read_audits(_folder(system), report).items():
         for record in records:

@@ -57,7 +57,7 @@ def head_named(text: str) -> tuple[int, int]:
     """A head as LAYER.HEAD."""
     layer, _, number = text.partition(".")
     if not (layer.isdecimal() and number.isdecimal()):
-        raise LgbenchError(f"{text!r} is no head. Write its layer and number, both from 0, as in --head 1.3.")
+        raise LgbenchError(f"{text!r} is not a head. Write its layer and number, both from 0, as in --head 1.3.")
     return int(layer), int(number)
 
 
@@ -65,7 +65,7 @@ def listed_numbers(given: list[str] | None, *, flag: str) -> tuple[int, ...]:
     """Whole numbers from 0 on, joined by commas."""
     texts = [text.strip() for each in given or [] for text in each.split(",")]
     if wrong := [text for text in texts if not (text.isdecimal() and text.isascii() and len(text) < 7)]:
-        raise LgbenchError(f"{flag} {wrong[0]!r} is no number from 0 on.")
+        raise LgbenchError(f"{flag} {wrong[0]!r} is not a number from 0 on.")
     return tuple(map(int, texts))
 
 
@@ -74,7 +74,7 @@ def shares_named(text: str) -> tuple[float, float, float]:
     try:
         first, second, both = (float(each) for each in text.split(","))
     except ValueError:
-        raise LgbenchError(f"{text!r} is no mixture. Write three shares, as in --share 0.5,0,0.5.") from None
+        raise LgbenchError(f"{text!r} is not a mixture. Write three shares, as in --share 0.5,0,0.5.") from None
     return first, second, both
 
 

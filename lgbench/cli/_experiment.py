@@ -153,7 +153,7 @@ def run_experiment(
 
     runs = plan()
     if not runs:
-        typer.echo("This share has no run: fewer are planned than --of says.", err=True)
+        typer.echo("This share is empty: fewer runs are planned than --of says.", err=True)
     for note in [] if how.quiet else experiment.notes():
         typer.echo(plain(note, limit=2000), err=True)
     if how.dry_run:

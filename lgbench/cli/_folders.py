@@ -41,7 +41,7 @@ def tell_unfinished(folders: Iterable[Path]) -> None:
 def unreadable_sentence(sentences: Sequence[str]) -> str:
     """What to do about folders that cannot be read."""
     them = "it" if len(sentences) == 1 else "them"
-    return "\n".join([*sentences[:-1], f"{sentences[-1]} Make {them} readable, or name the folders beside {them}."])
+    return "\n".join([*sentences[:-1], f"{sentences[-1]} Make {them} readable, or name only the other folders."])
 
 
 def named_folders(given: Sequence[str]) -> list[tuple[str | None, Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,17 +42,24 @@ def _nothing(ctx: Any) -> None:
 
 
 def _name_values(params: list[Any], ctx: Any) -> list[Any]:
-    """Have the help name values by a word, where Typer names Python types."""
+    """Have the help name values by a word, where Typer names Python types and the range of numbers."""
     for param in params:
         if param.param_type_name == "argument":
             param.display_type_rich = _nothing
         elif param.metavar is None and (typed := getattr(param, "display_type_rich", None)) is not None:
             param.metavar = _WORDS.get(typed(ctx))
+        if hasattr(param, "min"):
+            param.min = param.max = None  # only the help reads them; a number out of range stays an error
     return params
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose `--help` names values by a word."""
+    """A command whose `--help` names values by a word, and breaks lines where the terminal ends."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Typer joins the lines of the first paragraph of a docstring only.
+        self.help = re.sub(r"(?<=\S)\n(?=[^\s*-])", " ", self.help or "")
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Its arguments and options."""

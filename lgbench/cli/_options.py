@@ -170,14 +170,14 @@ def listed_lengths(given: list[str] | None) -> list[int]:
     """The lengths given, each once.
 
     Raises:
-        LgbenchError: One is no positive number.
+        LgbenchError: One is not a positive number.
     """
     try:
         lengths = [int(text) for text in listed(given)]
     except ValueError:
         lengths = [0]
     if any(length < 1 for length in lengths):
-        raise LgbenchError(f"{','.join(given or [])!r} is no list of lengths. Write them as in 2,4,8.")
+        raise LgbenchError(f"{','.join(given or [])!r} is not a list of lengths. Write them as in 2,4,8.")
     return list(dict.fromkeys(lengths))
 
 

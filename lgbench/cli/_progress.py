@@ -53,15 +53,17 @@ def live(*, below: str) -> Iterator[Callable[[Progress], None]]:
 
 
 class Count(Protocol):
-    """Takes how many things are done, and of how many."""
+    """Takes how many things are done, and of how many: None where that is not known."""
 
-    def __call__(self, done: int, total: int, now: str = ...) -> None:
+    def __call__(self, done: int, total: int | None, now: str = ...) -> None:
         """Show it, and what is being done now."""
 
 
 @contextlib.contextmanager
 def counting(what: str, *, quiet: bool) -> Iterator[Count]:
     """What to tell how many things are done, and of how many: a bar in a terminal; a line if it takes long elsewhere.
+
+    Until it is told, and where the total is not known, the bar only moves.
 
     Args:
         what: What is being done, as in "re-scoring runs", where nothing else is told.
@@ -71,14 +73,15 @@ def counting(what: str, *, quiet: bool) -> Iterator[Count]:
     if quiet:
         yield lambda done, total, now=what: None
     elif console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed}/{task.total}"),
-        )
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[share]}"))
         with Bar(*columns, TimeLeft(), console=console, transient=True) as bar:
-            row = bar.add_task(what, total=None)
-            yield lambda done, total, now=what: bar.update(row, completed=done, total=total, description=now)
+            row = bar.add_task(what, total=None, share="")
+
+            def show(done: int, total: int | None, now: str = what) -> None:
+                bar.update(row, completed=done, description=now, share="" if total is None else f"{done:,}/{total:,}")
+                _set_total(bar, total)
+
+            yield show
     else:
         yield _CountLines(what)
 
@@ -90,10 +93,17 @@ class _CountLines:
         self._what = what
         self._last = time.monotonic()
 
-    def __call__(self, done: int, total: int, now: str = "") -> None:
+    def __call__(self, done: int, total: int | None, now: str = "") -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            print(f"{now or self._what}: {done}/{total}", file=sys.stderr, flush=True)
+            share = " ..." if total is None else f": {done:,}/{total:,}"
+            print(f"{now or self._what}{share}", file=sys.stderr, flush=True)
+
+
+def _set_total(bar: Bar, total: int | None) -> None:
+    """Have the only row of a bar count to a total. `Bar.update` takes None for no change; here the bar only moves."""
+    (task,) = bar.tasks
+    task.total = total
 
 
 class TimeLeft(TimeRemainingColumn):
@@ -164,7 +174,7 @@ class _Live:
         self._bar = bar
         self._again = again
         self._rate = _Rate()
-        self._row = bar.add_task("", rate=0.0, accuracy="", share="")
+        self._row = bar.add_task("", total=None, rate=0.0, accuracy="", share="")
 
     def show(self, progress: Progress) -> None:
         accuracy = f"{100 * progress.correct / progress.done:.1f} % right" if progress.done else ""
@@ -176,11 +186,11 @@ class _Live:
             self._row,
             description=_AGAIN if is_again else where,
             completed=progress.done,
-            total=None if is_again else progress.total,  # how long that takes is not known: a bar that only moves
             share="" if is_again else f"{100 * progress.done / progress.total:.0f} %",
             rate=self._rate(progress),
             accuracy=accuracy,
         )
+        _set_total(self._bar, None if is_again else progress.total)  # how long asking again takes is not known
 
 
 class _Lines:

@@ -50,7 +50,9 @@ def command(
     from lgbench.util.text import json_text
 
     open_named(suite)
-    read = read_systems(named_folders(folders))
+    named = named_folders(folders)
+    with counting("reading runs", quiet=quiet or as_json) as report:
+        read = read_systems(named, report)
     with counting("re-scoring runs", quiet=quiet or as_json) as report:
         found = compare_results(read.systems, baseline=baseline, arm=arm, report=report, left_out=read.left_out)
     for each in found.left_out:

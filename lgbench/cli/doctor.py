@@ -18,11 +18,11 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM", "untried"
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="As for `lgbench eval`.")],
-    suite: Annotated[str, typer.Option(help="The suite whose prompts are asked.")] = "mini-v1",
+    suite: Annotated[str, typer.Option(metavar="NAME", help="The suite whose prompts are asked.")] = "mini-v1",
     task: Tasks = None,
     model_option: ModelOptions = None,
     time_limit: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="What the checks together should take, without loading.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Roughly how long all checks may take, without loading.")
     ] = TIME_LIMIT,
     as_json: AllJson = False,
     quiet: Quiet = False,

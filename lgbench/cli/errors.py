@@ -39,7 +39,7 @@ def command(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, help="At most N on a page, spread evenly.", show_default=f"{_PAGE_SIZE}; all with --csv and --json"
+            min=1, help="At most N replies on a page.", show_default=f"{_PAGE_SIZE}; all with --csv and --json"
         ),
     ] = None,
     page: Annotated[int, typer.Option(min=1, metavar="N", help="Print page N.")] = 1,
@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Print wrong replies, each with its prompt, its target and the first place where it is wrong.
 
-    A page is spread evenly over all that fit, and all pages together hold each reply once.
+    Each page is an even sample of all matching replies, and all pages together show each reply once.
     """
     from lgbench.cli._progress import counting
     from lgbench.doctor import errors

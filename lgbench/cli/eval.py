@@ -56,13 +56,20 @@ def command(
     suite: SuiteName = "mini-v1",
     group: Annotated[
         list[str] | None,
-        typer.Option(help="A group, or several joined by commas; a trained arm takes exactly one.", show_default="all"),
+        typer.Option(
+            metavar="NAME",
+            help="A group, or several joined by commas; a trained arm takes exactly one.",
+            show_default="all",
+        ),
     ] = None,
     task: Tasks = None,
     length: Lengths = None,
     arm: Annotated[
         str,
-        typer.Option(help="How the model was trained: an arm of the group (`lgbench suites show`), or open for none."),
+        typer.Option(
+            metavar="NAME",
+            help="How the model was trained: an arm of the group (`lgbench suites show`), or open for none.",
+        ),
     ] = "open",
     seed: Annotated[int | None, typer.Option(help="The model's training seed, recorded in the result.")] = None,
     limit: Annotated[
@@ -114,7 +121,7 @@ def command(
     plan = make_plan(found, arm=arm, groups=groups, tasks=listed(task), lengths=lengths, seed=seed, limit=limit)
     size = _batch_size(batch_size)
     if resume and output is not None and not output.exists() and not quiet:
-        typer.echo(f"There is no {str(output)!r} to resume: this run starts there.", err=True)
+        typer.echo(f"There is no {str(output)!r} to resume: this run starts from the beginning.", err=True)
     named = [model, found.name, *groups, arm, *([] if seed is None else [f"seed{seed}"])]
     model, options = spread_revisions(model, model_options([*(model_option or []), *_shots(shots)]))
     is_series, shown = "revisions" in options, not as_json and not quiet

@@ -55,8 +55,8 @@ def ternary(
 ) -> None:
     """Write the checkpoint with the matrices of its blocks as packed ternary weights.
 
-    A model that was trained with weights=ternary replies as before. Another one is rounded, and may reply nothing
-    right.
+    A model that was trained with weights=ternary replies as before. Any other model is rounded, and may
+    get every reply wrong.
     """
     require_extra("torch", purpose="`lgbench export ternary`")
     from lgbench.models.checkpoint import WEIGHTS, pack_checkpoint

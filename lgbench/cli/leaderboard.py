@@ -19,7 +19,8 @@ Jobs = Annotated[
     int | None, typer.Option(min=1, help="Processes that check systems.", show_default="one for each core")
 ]
 Full = Annotated[
-    bool, typer.Option("--full", help="Score every reply again, also of runs that this version scored before.")
+    bool,
+    typer.Option("--full", help="Score every reply again, including those of runs that this version scored before."),
 ]
 Submissions = Annotated[Path, typer.Option(help="The folder of all submissions.")]
 
@@ -34,7 +35,8 @@ def leaderboard() -> None:
 @app.command("build")
 def build(
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; tell what differs, and exit with 1 where anything does.")
+        bool,
+        typer.Option("--check", help="Write nothing. Report what differs, and exit with status 1 if anything does."),
     ] = False,
     submissions: Submissions = Path("submissions"),
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the leaderboard.")] = Path(

@@ -32,7 +32,7 @@ def list_methods(context: typer.Context, as_json: AllJson = False, quiet: Quiet 
     rows = [(name, kind.division, kind.definition().partition("\n")[0]) for name, kind in METHODS.items()]
     print_parts([Table("", ("method", "division", "what it does"), rows, text=3)])
     if not quiet:
-        typer.echo("More of one: lgbench methods show NAME")
+        typer.echo("Details: lgbench methods show NAME")
 
 
 def _record(name: str, method: type[Method]) -> dict[str, Any]:

@@ -36,4 +36,4 @@ def command(as_json: AllJson = False, quiet: Quiet = False) -> None:
     for kind in kinds_of_models():
         show(kind)
     if not quiet:
-        say("Where several fit, the first is taken. How to write one of your own: docs/models.md")
+        say("If several fit, the first is used. To write your own, see docs/models.md.")

@@ -164,8 +164,8 @@ def _print_lines(results: Sequence[Result], problems: list[str], *, quiet: bool)
         print_parts([_narrower(full)])
     say("The main task's exact match in % by zone; of arm open, transfer is the open score.")
     if partial := int(frame["partial"].sum()):
-        lack = "run lacks cells of its arm" if partial == 1 else "runs lack cells of their arms"
-        say(f"{partial} {lack}, which leaves zones without an accuracy. --full shows what is there.")
+        lack = "run is incomplete" if partial == 1 else "runs are incomplete"
+        say(f"{partial} {lack}, so some zones have no accuracy. --full shows what was evaluated.")
 
 
 def _narrower(table: Table) -> Table:

@@ -27,10 +27,11 @@ def command(
         typer.Option(help="How it was trained.", show_default="where it has none, what `lgbench reproduce` recorded"),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Trainings that were tried before these, to choose settings.", min=0)
+        int | None, typer.Option(help="Number of training runs that were tried before these to choose settings.", min=0)
     ] = None,
     selected_on: Annotated[
-        str | None, typer.Option(help="What they were chosen on: nothing, in_distribution, transfer_zone or test.")
+        str | None,
+        typer.Option(help="What the settings were chosen on: nothing, in_distribution, transfer_zone or test."),
     ] = None,
     tuned_arms: Annotated[
         list[str] | None, typer.Option("--tuned-arm", help="An arm that the trials trained; may be repeated.")

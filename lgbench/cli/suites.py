@@ -37,7 +37,7 @@ def list_suites(context: typer.Context, as_json: AllJson = False, quiet: Quiet =
             f"{suite.examples_per_cell} examples ({cells * suite.examples_per_cell:,} in all)"
         )
     if not quiet:
-        typer.echo("More of one: lgbench suites show NAME")
+        typer.echo("Details: lgbench suites show NAME")
 
 
 @app.command("show")
@@ -108,7 +108,7 @@ def lock(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw every test cell of every suite afresh and write its SHA-256 to lgbench/data/locks/, or compare."""
+    """Draw every test cell of every suite again and write its SHA-256 to lgbench/data/locks/, or compare."""
     from lgbench.cli._progress import counting
     from lgbench.data.cells import derive_lock, lock_path, lock_text
     from lgbench.data.suites import SUITES

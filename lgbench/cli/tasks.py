@@ -44,7 +44,7 @@ def list_tasks(
         table.add_row(task.name, Text(f"{task.example} {task.solve(task.example)}"), names)
     wide_console().print(table)
     if not quiet:
-        typer.echo("More of one: lgbench tasks show NAME")
+        typer.echo("Details: lgbench tasks show NAME")
 
 
 def _record(suite: Suite, task: Task) -> dict[str, Any]:

@@ -200,7 +200,8 @@ class Display:
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            # In a terminal, lines end between words; a line of a log stays one.
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=not self._terminal)
 
     def close(self) -> None:
         """Clear the live display."""

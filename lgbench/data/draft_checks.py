@@ -49,7 +49,7 @@ def check_definition(suite: Suite) -> None:
 
 def _check_name(kind: str, name: object, form: re.Pattern[str]) -> None:
     if not isinstance(name, str) or not form.fullmatch(name):
-        raise LgbenchError(f"{name!r} is no name for a {kind}. Use {_FORMS[form]}.")
+        raise LgbenchError(f"{name!r} is not a name for a {kind}. Use {_FORMS[form]}.")
 
 
 def _check_tuple(what: str, value: object, *, least: int = 1) -> None:
@@ -75,8 +75,8 @@ def _check_task(task: Task) -> None:
     for token in domain.tokens:
         if len(token) < 2 or (token[0] == "<" and token[-1] == ">"):
             raise LgbenchError(
-                f"{token!r} is no token for the domain {domain.name!r}: one has several characters, and not the form "
-                "<...>, which tags of tasks have. A single character belongs into the alphabet."
+                f"{token!r} is not a token for the domain {domain.name!r}: a token has several characters, and not the "
+                "form <...>, which tags of tasks have. A single character belongs in the alphabet."
             )
 
 
@@ -112,7 +112,7 @@ def _check_arm(suite: Suite, group: Group, arm: Arm) -> None:
     if arm.name == OPEN_ARM:
         raise LgbenchError(f"{OPEN_ARM!r} is the arm of models that were not trained under one. Choose another name.")
     if arm.baseline is not None and not group.has_arm(arm.baseline):
-        raise LgbenchError(f"Arm {arm.name!r} has the baseline {arm.baseline!r}, which is no arm of {group.name}.")
+        raise LgbenchError(f"Arm {arm.name!r} has the baseline {arm.baseline!r}, which is not an arm of {group.name}.")
     with user_code(f"The function of arm {arm.name!r}, given the group {group.name!r},"):
         mixture: object = arm.mixture(group)
     if not isinstance(mixture, Mixture):

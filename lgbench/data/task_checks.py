@@ -64,7 +64,7 @@ def check_behaviour(suite: Suite) -> None:
 
     Raises:
         LgbenchError: A sampler repeats itself, ignores its length, draws from elsewhere than its stream or cannot fill
-            its shortest cell; or `solve` is no function of the prompt; or a text is outside the domain's alphabet.
+            its shortest cell; or `solve` is not a function of the prompt; or a text is outside the domain's alphabet.
         ModelError: A sampler or `solve` raised.
     """
     for task in suite.tasks:
@@ -123,7 +123,7 @@ def _check_solve(task: Task, prompts: list[str]) -> None:
     for prompt, target, other in zip(prompts, targets, again, strict=True):
         if target != other:
             raise LgbenchError(
-                f"solve of {task.name} is no function of the prompt: of {prompt[:60]!r} it made {target[:60]!r} and "
+                f"solve of {task.name} is not a function of the prompt: of {prompt[:60]!r} it made {target[:60]!r} and "
                 f"then {other[:60]!r}."
             )
         if task.second_route is not None and (found := _by_second_route(task, prompt)) != target:

@@ -84,7 +84,7 @@ def _walk(folder: Path, name: str, unreadable: list[str] | None) -> Iterator[Pat
         # A run that is passed over would be missing from every mean without a word.
         sentence = f"Cannot read {str(error.filename)!r}: {error.strerror}."
         if unreadable is None:
-            raise LgbenchError(f"{sentence} Make it readable, or name the folders beside it.") from None
+            raise LgbenchError(f"{sentence} Make it readable, or name only the other folders.") from None
         unreadable.append(sentence)
 
     seen = set()

@@ -56,7 +56,7 @@ def _number(record: Mapping[str, Any], key: str) -> float:
     """A number of a line, 0 where it has none.
 
     Raises:
-        ValueError: It is no number that could have been measured or counted.
+        ValueError: It is not a number that could have been measured or counted.
     """
     found = record.get(key, 0)
     # Compared, not converted: an integer may be too large to be a float.

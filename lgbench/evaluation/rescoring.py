@@ -176,7 +176,7 @@ def _unused(suite: Suite, result: Result, stored: StoredReply) -> Problem:
     if any(example.id == stored.example_id for examples in drawn for example in examples):
         message = f"the id {stored.example_id!r} is repeated, or out of order. What follows was not read."
         return Problem(f"replies line {stored.line}", message)
-    message = f"{stored.example_id!r} is no example of this result (line {stored.line}). What follows was not read."
+    message = f"{stored.example_id!r} is not an example of this result (line {stored.line}). What follows was not read."
     return Problem("replies", message)
 
 

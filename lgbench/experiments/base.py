@@ -203,7 +203,13 @@ class Experiment(ABC):
 class SuiteExperiment(Experiment):
     """An experiment on a suite, which may be the user's own."""
 
-    suite: Annotated[str, Option("As `lgbench suites` lists them, or your own: FILE.py:ATTRIBUTE.")] = "mini-v1"
+    suite: Annotated[
+        str,
+        Option(
+            "mini-v1, standard-v1 (`lgbench suites`), or your own: FILE.py:ATTRIBUTE (docs/adding-a-task.md).",
+            metavar="NAME",
+        ),
+    ] = "mini-v1"
 
     def prepare(self) -> None:
         """Open the suite, which may be the user's own."""
@@ -231,7 +237,7 @@ class SuiteExperiment(Experiment):
 class ArmExperiment(SuiteExperiment):
     """An experiment that trains arms of a suite's groups, from a preset of hyperparameters."""
 
-    preset: Annotated[str, Option("Hyperparameters to start from: tuned, mini or paper.")] = "tuned"
+    preset: Annotated[str, Option("Hyperparameters to start from: tuned, mini or paper.", metavar="NAME")] = "tuned"
     change: Changes = ()
     model: Annotated[
         str | None,

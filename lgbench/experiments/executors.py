@@ -193,7 +193,7 @@ def _of_user(name: str) -> Executor:
         made = make()
     if not callable(getattr(made, "submit", None)) or not callable(getattr(made, "shutdown", None)):
         raise LgbenchError(
-            f"{name!r} made a {type(made).__name__}, which is no executor: it needs submit and shutdown, as "
+            f"{name!r} made a {type(made).__name__}, which is not an executor: it needs submit and shutdown, as "
             "concurrent.futures.Executor has them."
         )
     executor: Executor = made

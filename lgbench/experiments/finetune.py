@@ -54,7 +54,7 @@ class Finetune(SuiteExperiment):
     def prepare(self) -> None:
         """Open the suite, once it is known that the model can be trained at all."""
         if not self.model.startswith(_HF):
-            raise LgbenchError(f"{self.model!r} is no pretrained model. Valid: hf:FOLDER or hf:ID on the Hub.")
+            raise LgbenchError(f"{self.model!r} is not a pretrained model. Valid: hf:FOLDER or hf:ID on the Hub.")
         require_extra("hf", *(["peft"] if self.lora else []), purpose="`lgbench finetune`")
         super().prepare()
 

@@ -47,7 +47,9 @@ def load_experiment(reference: str) -> type[Experiment]:
     else:
         found = load_named(reference, what="experiment", valid="file.py:CLASS or package.module:CLASS")
     if not (isinstance(found, type) and issubclass(found, Experiment)):
-        raise LgbenchError(f"{reference!r} is no experiment: it must be a subclass of lgbench.experiments.Experiment.")
+        raise LgbenchError(
+            f"{reference!r} is not an experiment: it must be a subclass of lgbench.experiments.Experiment."
+        )
     return found
 
 

@@ -67,7 +67,7 @@ def converted(kind: type[Experiment], given: Mapping[str, str | Sequence[str]]) 
         given: For each option its text; for one that takes several, the texts.
 
     Raises:
-        LgbenchError: There is no such option, one that is needed is missing, or a text is no value of its type.
+        LgbenchError: There is no such option, one that is needed is missing, or a text is not a value of its type.
     """
     known = {each.name: each for each in fields_of(kind)}
     for name in given:

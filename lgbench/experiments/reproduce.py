@@ -24,12 +24,17 @@ class Reproduce(ArmExperiment):
 
     group: Annotated[
         tuple[str, ...],
-        Option("A group (`lgbench suites show`), or several joined by commas; may be repeated.", shown="all"),
+        Option(
+            "A group (`lgbench suites show`), or several joined by commas; may be repeated.",
+            metavar="NAME",
+            shown="all",
+        ),
     ] = ()
     arm: Annotated[
         tuple[str, ...],
         Option(
             "An arm, or several joined by commas; may be repeated. `--arm direct,short_aux` adds these two.",
+            metavar="NAME",
             shown="main_only, transfer, control",
         ),
     ] = ()

@@ -279,7 +279,7 @@ def write_files(folder: Path, files: Files) -> None:
         return
     for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise LgbenchError(f"{name!r} is no path in a run's folder.")
+            raise LgbenchError(f"{name!r} is not a path in a run's folder.")
     refuse_links(folder, files)
     for path in _paths(folder):
         if path.relative_to(folder).as_posix() not in files:

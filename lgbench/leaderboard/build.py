@@ -150,7 +150,7 @@ def write_files(files: Mapping[str, str], folder: Path) -> list[Path]:
     same: set[str] = set() if strange else {path for path in files if path in found and _is_same(files, path, folder)}
     if strange := strange or [path for path in sorted(found.keys() - same) if not _is_marked(path, found[path])]:
         raise LgbenchError(
-            f"{str(folder / strange[0])!r} is no part of a leaderboard. Move it, or choose another folder."
+            f"{str(folder / strange[0])!r} is not a part of a leaderboard. Move it, or choose another folder."
         )
     for each in (folder, folder / SYSTEMS, *(folder / SYSTEMS).glob("*/")):
         if is_folder(each):  # what is left under a temporary name may be a link

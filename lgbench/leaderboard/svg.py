@@ -8,12 +8,12 @@ could show anything. Text remains text, in the reader's own sans-serif font, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from lgbench.data.groups import Group
+from lgbench.data.groups import Group, Zone
 from lgbench.scoring.curves import Curve, axis_ends, zone_spans
 from lgbench.scoring.styles import ARM_STYLES, ZONE_SHADES, Style
 
@@ -29,9 +29,38 @@ _LEGEND, _SWATCH, _ROW = 508, 24, 20
 _MARGIN = 7  # so that a line at 0 or 100 % does not lie on the frame
 _MEAN, _SEED, _SMALL_LINE = 2.4, 0.9, 1.6  # widths of lines
 _LEAST_TICK = 16  # between the lengths written below the axis
-_INK, _GRID = "#333333", "#d5d5d5"
 _TITLE, _TEXT, _NOTE = 13, 12, 11  # sizes of text; the narrowest place holds a wide font too
-_DASHED = {"stroke": _INK, "stroke_dasharray": "5 4"}
+_DASHES = "5 4"
+
+
+class Paper(NamedTuple):
+    """The colours of everything but the curves.
+
+    Attributes:
+        ground: The ground; None if it is transparent.
+        ink: Text and dashed lines.
+        grid: The lines of the grid.
+        shades: The zones.
+        opacity: Of grid and zones, or None if they are opaque.
+    """
+
+    ground: str | None
+    ink: str
+    grid: str
+    shades: Mapping[Zone, str]
+    opacity: str | None = None
+
+
+WHITE = Paper("#ffffff", "#333333", "#d5d5d5", ZONE_SHADES)
+"""For a file, which looks the same wherever it is shown."""
+OF_THE_PAGE = Paper(
+    None,
+    "currentColor",
+    "currentColor",
+    {"in_distribution": "#4c9a2a", "transfer": "#1f77b4", "beyond": "#d98c30"},
+    opacity="0.14",
+)
+"""For a part of a page, such as the output of a notebook: readable whether the page is light or dark."""
 
 
 class _Axis(NamedTuple):
@@ -48,7 +77,14 @@ def _y(share: Fraction) -> Fraction:
     return _BOTTOM - _MARGIN - share * (_BOTTOM - _TOP - 2 * _MARGIN)
 
 
-def draw(curves: Sequence[tuple[Curve, Style]], *, title: str, description: str, group: Group | None) -> str:
+def draw(
+    curves: Sequence[tuple[Curve, Style]],
+    *,
+    title: str,
+    description: str,
+    group: Group | None,
+    paper: Paper = WHITE,
+) -> str:
     """The text of an SVG file: each seed thin, the mean bold.
 
     Args:
@@ -56,6 +92,7 @@ def draw(curves: Sequence[tuple[Curve, Style]], *, title: str, description: str,
         title: The line above.
         description: A description for readers who cannot see it.
         group: The group whose zones are shaded and whose training lengths are dashed lines.
+        paper: The colours of the rest.
     """
     lengths = sorted({length for curve, _ in curves for length in curve.lengths})
     axis = _Axis(*axis_ends(lengths))
@@ -63,14 +100,15 @@ def draw(curves: Sequence[tuple[Curve, Style]], *, title: str, description: str,
     svg.attrib |= {"width": str(_WIDTH), "height": str(_HEIGHT), "font-family": "Helvetica, Arial, sans-serif"}
     svg.append(_element("title", title))
     svg.append(_element("desc", description))
-    svg.append(_element("rect", width=_WIDTH, height=_HEIGHT, fill="#ffffff"))
-    svg.append(_label(_LEFT, 24, title, anchor="start", size=_TITLE, font_weight="bold"))
-    svg.extend(_zones(axis, group) if group else ())
-    svg.extend(_axes(axis, lengths))
-    svg.extend(_training_lengths(axis, group) if group else ())
+    if paper.ground is not None:
+        svg.append(_element("rect", width=_WIDTH, height=_HEIGHT, fill=paper.ground))
+    svg.append(_label(_LEFT, 24, title, paper, anchor="start", size=_TITLE, font_weight="bold"))
+    svg.extend(_zones(axis, group, paper) if group else ())
+    svg.extend(_axes(axis, lengths, paper))
+    svg.extend(_training_lengths(axis, group, paper) if group else ())
     for curve, look in curves:
         svg.extend(_curve(axis, curve, look))
-    svg.extend(_legend(curves, group))
+    svg.extend(_legend(curves, group, paper))
     ET.indent(svg)
     return ET.tostring(svg, encoding="unicode") + "\n"
 
@@ -103,30 +141,32 @@ def draw_small(curves: Sequence[tuple[Curve, Style]], *, title: str, group: Grou
     return ET.tostring(svg, encoding="unicode") + "\n"
 
 
-def _zones(axis: _Axis, group: Group) -> Iterator[ET.Element]:
+def _zones(axis: _Axis, group: Group, paper: Paper) -> Iterator[ET.Element]:
     for zone, left, right in zone_spans(group):
         x, width = axis.x(left), axis.x(right) - axis.x(left)
-        yield _element("rect", x=x, y=_TOP, width=width, height=_BOTTOM - _TOP, fill=ZONE_SHADES[zone])
-        yield _label(x + width / 2, _TOP - 8, zone.replace("_", "-"), size=_NOTE)
+        shade = {"fill": paper.shades[zone], **_see_through(paper, "fill")}
+        yield _element("rect", x=x, y=_TOP, width=width, height=_BOTTOM - _TOP, **shade)
+        yield _label(x + width / 2, _TOP - 8, zone.replace("_", "-"), paper, size=_NOTE)
 
 
-def _axes(axis: _Axis, lengths: Sequence[int]) -> Iterator[ET.Element]:
+def _axes(axis: _Axis, lengths: Sequence[int], paper: Paper) -> Iterator[ET.Element]:
     for percent in range(0, 101, 25):
         y = _y(Fraction(percent, 100))
-        yield _element("line", x1=_LEFT, y1=y, x2=_RIGHT, y2=y, stroke=_GRID)
-        yield _label(_LEFT - 8, y + 4, str(percent), anchor="end")
+        line = {"stroke": paper.grid, **_see_through(paper, "stroke")}
+        yield _element("line", x1=_LEFT, y1=y, x2=_RIGHT, y2=y, **line)
+        yield _label(_LEFT - 8, y + 4, str(percent), paper, anchor="end")
     written = -float(_LEAST_TICK)
     for length in lengths:
         if axis.x(length) - written >= _LEAST_TICK:
             written = axis.x(length)
-            yield _label(written, _BOTTOM + 18, str(length))
-    yield _label((_LEFT + _RIGHT) / 2, _BOTTOM + 38, "length")
+            yield _label(written, _BOTTOM + 18, str(length), paper)
+    yield _label((_LEFT + _RIGHT) / 2, _BOTTOM + 38, "length", paper)
 
 
-def _training_lengths(axis: _Axis, group: Group) -> Iterator[ET.Element]:
+def _training_lengths(axis: _Axis, group: Group, paper: Paper) -> Iterator[ET.Element]:
     for length in (group.main_length, group.aux_length):
         x = axis.x(length)
-        yield _element("line", x1=x, y1=_TOP, x2=x, y2=_BOTTOM, **_DASHED)
+        yield _element("line", x1=x, y1=_TOP, x2=x, y2=_BOTTOM, stroke=paper.ink, stroke_dasharray=_DASHES)
 
 
 def _curve(axis: _Axis, curve: Curve, look: Style) -> Iterator[ET.Element]:
@@ -149,25 +189,36 @@ def _line(xs: Sequence[float], ys: Sequence[float | Fraction], look: Style, widt
     return line
 
 
-def _legend(curves: Sequence[tuple[Curve, Style]], group: Group | None) -> Iterator[ET.Element]:
+def _legend(curves: Sequence[tuple[Curve, Style]], group: Group | None, paper: Paper) -> Iterator[ET.Element]:
     y, end = _TOP + 8, _LEGEND + _SWATCH
     for curve, look in curves:
         yield _line([_LEGEND, end], [y, y], look, _MEAN)
         yield _element("circle", cx=_LEGEND + _SWATCH / 2, cy=y, r=3, fill=look.color)
-        yield _label(end + 6, y + 4, curve.label, anchor="start", size=_NOTE)
+        yield _label(end + 6, y + 4, curve.label, paper, anchor="start", size=_NOTE)
         y += _ROW
     if group:
-        yield _element("line", x1=_LEGEND, y1=y, x2=end, y2=y, **_DASHED)
-        yield _label(end + 6, y + 4, "training lengths", anchor="start", size=_NOTE)
+        yield _element("line", x1=_LEGEND, y1=y, x2=end, y2=y, stroke=paper.ink, stroke_dasharray=_DASHES)
+        yield _label(end + 6, y + 4, "training lengths", paper, anchor="start", size=_NOTE)
         y += _ROW
     if any(len(curve.seeds) > 1 for curve, _ in curves):
-        yield _label(_LEGEND, y + 4, "bold: mean, thin: each seed", anchor="start", size=_NOTE)
+        yield _label(_LEGEND, y + 4, "bold: mean, thin: each seed", paper, anchor="start", size=_NOTE)
+
+
+def _see_through(paper: Paper, what: str) -> dict[str, str]:
+    return {} if paper.opacity is None else {f"{what}_opacity": paper.opacity}
 
 
 def _label(
-    x: float, y: float | Fraction, text: str, *, anchor: str = "middle", size: int = _TEXT, **attributes: str
+    x: float,
+    y: float | Fraction,
+    text: str,
+    paper: Paper,
+    *,
+    anchor: str = "middle",
+    size: int = _TEXT,
+    **attributes: str,
 ) -> ET.Element:
-    return _element("text", text, x=x, y=y, fill=_INK, text_anchor=anchor, font_size=size, **attributes)
+    return _element("text", text, x=x, y=y, fill=paper.ink, text_anchor=anchor, font_size=size, **attributes)
 
 
 def _element(tag: str, text: str | None = None, **attributes: str | float | Fraction) -> ET.Element:

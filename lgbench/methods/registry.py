@@ -44,7 +44,7 @@ def find_method(name: str) -> type[Method]:
         raise UnknownNameError("method", name, [*METHODS, "file.py:attribute"])
     found = load_named(name, what="method", valid=f"{', '.join(METHODS)}, or file.py:attribute")
     if not (isinstance(found, type) and issubclass(found, Method)):
-        raise LgbenchError(f"{name!r} is no method: it must be a subclass of lgbench.training.method.Method.")
+        raise LgbenchError(f"{name!r} is not a method: it must be a subclass of lgbench.training.method.Method.")
     return found
 
 

@@ -58,7 +58,7 @@ class Ternary(Method):
         )
 
     def hooks(self, plan: RunSpec) -> Sequence[Hook]:
-        """What takes down zeros and flips."""
+        """The hook that measures zeros and flips."""
         if self.rounding == "none":
             return ()
         from lgbench.methods.trit_counts import TritCounts

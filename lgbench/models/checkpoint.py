@@ -177,10 +177,10 @@ def load_module(folder: Path, *, build: Build | None = None) -> tuple[Checkpoint
 
     Args:
         folder: With `model.safetensors` and `checkpoint.json`.
-        build: Builds the module of a checkpoint that is no reference model.
+        build: Builds the module of a checkpoint that is not a reference model.
 
     Raises:
-        LgbenchError: It is no checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
+        LgbenchError: It is not a checkpoint, is damaged, or belongs to another vocabulary; the sentence says which.
     """
     record = read_checkpoint_record(folder)
     if record.architecture is not None:
@@ -194,7 +194,7 @@ def load_module(folder: Path, *, build: Build | None = None) -> tuple[Checkpoint
     except RuntimeError as error:
         raise _unfit(folder, str(error).splitlines()[-1].strip()) from None
     if (name := first_nonfinite(module.float())) is not None:
-        raise LgbenchError(f"The weights in {folder} are damaged: {name} holds what is no number. {_COPY_AGAIN}")
+        raise LgbenchError(f"The weights in {folder} are damaged: {name} holds what is not a number. {_COPY_AGAIN}")
     return record, module
 
 

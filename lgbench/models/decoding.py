@@ -188,7 +188,7 @@ class _SteppingReader:
 def _numbers(last: Tensor, sequences: Tensor) -> Tensor:
     """The logits of the next token, if they are numbers."""
     if last.isnan().any():
-        raise LgbenchError(f"The module's logits are no numbers (NaN), given {sequences.shape[1]} tokens.")
+        raise LgbenchError(f"The module's logits are not numbers (NaN), given {sequences.shape[1]} tokens.")
     return last
 
 

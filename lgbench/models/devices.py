@@ -22,7 +22,7 @@ def choose_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise LgbenchError(f"{name!r} is no device. Valid: auto, cpu, cuda, cuda:N.") from None
+        raise LgbenchError(f"{name!r} is not a device. Valid: auto, cpu, cuda, cuda:N.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise LgbenchError(
             f"device={name}: PyTorch {torch.__version__} sees no CUDA device here. Use device=auto or device=cpu, or "

@@ -158,7 +158,7 @@ def _compare(logits: Tensor, whole: Tensor, *, at: int) -> None:
     """Hold logits of `step`, the first of them of position `at`, against those of `forward`."""
     if logits.shape != whole.shape:
         raise _differs(at, f"step returns shape {tuple(logits.shape)}, forward {tuple(whole.shape)}")
-    # Infinities, as of tokens that are ruled out, must be the same; what is no number is equal to nothing.
+    # Infinities, as of tokens that are ruled out, must be the same; what is not a number is equal to nothing.
     off = (logits - whole).abs().masked_fill((logits == whole) & whole.isinf(), 0).amax(dim=-1)
     wrong = ~(off <= margin(whole) / 2)
     if wrong.any():

@@ -186,7 +186,7 @@ def _from_checkpoint(name: str, given: dict[str, str]) -> Model:
 
 def _from_module(name: str, module_name: str, attribute: str, options: dict[str, str]) -> Model:
     unknown = LgbenchError(
-        f"MODEL {name!r} is nothing known: {module_name!r} is no scheme "
+        f"MODEL {name!r} is nothing known: {module_name!r} is not a scheme "
         f"({', '.join([*SCHEMES, *installed_names()])}), no .py file and no module that can be imported here."
     )
     module = import_named(module_name, unknown)

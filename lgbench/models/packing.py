@@ -34,7 +34,7 @@ def unpacked(weights: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tens
     """The weights of a checkpoint with trits in the shapes of the module's matrices.
 
     Raises:
-        LgbenchError: They do not fit the matrices, or hold what is no trit.
+        LgbenchError: They do not fit the matrices, or hold what is not a trit.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     return dict(weights) | {name: unpack(weights[name], shapes[name]) for name in packed_names(module)}

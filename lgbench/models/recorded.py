@@ -26,7 +26,7 @@ class RecordedReplies:
             keys are ignored, so that the lines of `lgbench data export` can be written back with their replies.
 
     Raises:
-        LgbenchError: The file is no regular file, too large or unreadable, a line is not such an object, or an id is
+        LgbenchError: The file is not a regular file, too large or unreadable, a line is not such an object, or an id is
             repeated.
     """
 
@@ -45,7 +45,7 @@ class RecordedReplies:
         status = self._path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe can be read once, and lgbench also hashes it; a device has no end
             raise LgbenchError(
-                f"The replies file {str(self._path)!r} is no regular file. Save the replies to a file, and name that."
+                f"The replies file {str(self._path)!r} is not a regular file. Save the replies to a file and name it."
             )
         if status.st_size > _MAX_BYTES:
             raise LgbenchError(
@@ -59,13 +59,13 @@ class RecordedReplies:
     def _add(self, number: int, line: bytes) -> None:
         where = f"Line {number} of {str(self._path)!r}"
         if len(line) > _MAX_LINE:
-            raise LgbenchError(f"{where} is no reply: it has more than {_MAX_LINE:,} bytes.")
+            raise LgbenchError(f"{where} is not a reply: it has more than {_MAX_LINE:,} bytes.")
         try:
             example_id, reply, _ = parse_reply_line(line, strict=False)
         except ValueError as error:
-            raise LgbenchError(f"{where} is no reply: {error}.") from None
+            raise LgbenchError(f"{where} is not a reply: {error}.") from None
         if len(example_id) > _MAX_ID:
-            raise LgbenchError(f"{where} is no reply: its id has {len(example_id):,} characters.")
+            raise LgbenchError(f"{where} is not a reply: its id has {len(example_id):,} characters.")
         if example_id in self._replies:
             raise LgbenchError(f"{where} repeats the id {plain(repr(example_id))}.")
         # One character too many tells the evaluation that the reply was longer.
@@ -83,7 +83,8 @@ class RecordedReplies:
             cell, _, index = example_id.rpartition("-")
             if cell not in cells or index not in indices:
                 raise LgbenchError(
-                    f"{str(self._path)!r} replies to {plain(repr(example_id))}, which is no example of {suite.name}."
+                    f"{str(self._path)!r} replies to {plain(repr(example_id))}, which is not an example of "
+                    f"{suite.name}."
                 )
 
     def lookup(self, ids: Sequence[str]) -> list[Reply]:

@@ -104,15 +104,15 @@ def installed_scheme(name: str) -> Scheme:
         name: One of `installed_names`.
 
     Raises:
-        LgbenchError: The name is no scheme's or is taken, two packages offer it, or the entry point is no such scheme.
+        LgbenchError: The name is not a scheme's or is taken, two packages offer it, or the entry point is not one.
         ModelError: Loading the entry point raised.
     """
     points = [point for point in importlib.metadata.entry_points(group=ENTRY_POINTS) if point.name == name]
     sources = [source_of(point) for point in points]
     if not re.fullmatch(SCHEME_NAME, name):
         raise LgbenchError(
-            f"{sources[0]} offers the scheme {name!r}, which is no name of one: 2 to 40 lower-case letters, digits, - "
-            "and _, a letter first."
+            f"{sources[0]} offers the scheme {name!r}, which is not a valid name: 2 to 40 lower-case letters, digits, "
+            "- and _, a letter first."
         )
     if name in _RESERVED:
         raise LgbenchError(

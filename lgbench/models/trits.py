@@ -56,13 +56,13 @@ def unpack(blocks: Tensor, shape: tuple[int, ...]) -> Tensor:
     by_size = {size: packing for packing, size in BLOCK_BYTES.items()}
     count = int(np.prod(shape))
     if blocks.dtype != torch.uint8 or blocks.ndim != 2 or blocks.shape[1] not in by_size:
-        raise LgbenchError(f"Packed weights of shape {tuple(blocks.shape)} and type {blocks.dtype} are no blocks.")
+        raise LgbenchError(f"Packed weights of shape {tuple(blocks.shape)} and type {blocks.dtype} are not blocks.")
     if len(blocks) != -(-count // BLOCK):
         raise LgbenchError(f"{len(blocks)} blocks of {BLOCK} packed weights do not make a matrix of {count:,}.")
     data = blocks.numpy()[:, :-2]
     digits = _unpack2(data) if by_size[blocks.shape[1]] == "tq2_0" else _unpack1(data)
     if digits.max(initial=0) > 2:
-        raise LgbenchError("Packed weights hold what is no trit: the file is damaged. Copy it again.")
+        raise LgbenchError("Packed weights hold what is not a trit: the file is damaged. Copy it again.")
     return torch.from_numpy(digits.reshape(-1)[:count].astype(np.float32) - 1).reshape(shape)
 
 

@@ -36,12 +36,29 @@ def picture(figure: Figure, kind: str) -> bytes:
     Raises:
         LgbenchError: It is none of these.
     """
-    if kind not in _METADATA:
-        raise LgbenchError(f"No picture can be written as {kind!r}. Name a file that ends in .svg, .png or .pdf.")
+    _check_kind(kind)
     content = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(content, format=kind, dpi=150, metadata=_METADATA[kind])
     return content.getvalue()
+
+
+def check_picture_path(path: Path) -> None:
+    """Refuse a file that `write_picture` would refuse for its ending, before anything is drawn.
+
+    Raises:
+        LgbenchError: The ending is none of .svg, .png, .pdf.
+    """
+    _check_kind(_kind_of(path))
+
+
+def _kind_of(path: Path) -> str:
+    return path.suffix.removeprefix(".").lower()
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in _METADATA:
+        raise LgbenchError(f"No picture can be written as {kind!r}. Name a file that ends in .svg, .png or .pdf.")
 
 
 def write_picture(figure: Figure, path: Path) -> None:
@@ -51,7 +68,7 @@ def write_picture(figure: Figure, path: Path) -> None:
         LgbenchError: The ending is none of .svg, .png, .pdf, or the file cannot be written, as it is a link or its
             folder is full.
     """
-    content = picture(figure, path.suffix.removeprefix(".").lower())
+    content = picture(figure, _kind_of(path))
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with output_writer(path) as file:

@@ -1,4 +1,4 @@
-"""What methods took down while runs trained: a panel for each family of numbers."""
+"""What methods measured while runs trained: a panel for each family of numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def measure_curves(records: Sequence[TrainingRecord]) -> Figure:
         LgbenchError: A record has no measures.
     """
     if not records or not all(record.measures for record in records):
-        raise LgbenchError("A picture of measures needs runs with a method that took something down.")
+        raise LgbenchError("A picture of measures needs runs whose method measured something.")
     families: dict[str, dict[str, None]] = {}
     for record in records:
         for measured in record.measures:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lgbench.leaderboard.svg import draw
+from lgbench.leaderboard.svg import OF_THE_PAGE, draw
 from lgbench.python.html import arms_picture, parts_html
 from lgbench.python.markdown import parts_markdown
 from lgbench.results.schema import Result
@@ -95,7 +95,7 @@ def _picture(contest: Contest, field: Field) -> str:
     where = field.name if field.group is None else f"{field.name}, arm {contest.arm}"
     title = f"{where}: exact match of {field.task} in %"
     shares = "; ".join(f"{each.label}: {', '.join(map(percent, each.mean))}" for each, _ in drawn)
-    return draw(drawn, title=title, description=f"{title}. {shares}", group=field.group)
+    return draw(drawn, title=title, description=f"{title}. {shares}", group=field.group, paper=OF_THE_PAGE)
 
 
 def _results_by_arm(scores: GroupScores) -> dict[str, list[Result]]:

@@ -94,9 +94,13 @@ def find_fields(systems: Systems, *, arm: str | None) -> tuple[str, list[Field]]
     """
     results = [each for own in systems.values() for each in own]
     suites = list(dict.fromkeys(suite_of(each) for each in results))
-    if len(suites) != 1:
-        names = ", ".join(suite.name for suite in suites) or "none, as no run is complete"
-        raise LgbenchError(f"A picture is of complete runs on one suite. These are of {names}.")
+    if not suites:
+        raise LgbenchError(
+            "No run is complete, so there is nothing to draw. Evaluate without --limit, --task and --length."
+        )
+    if len(suites) > 1:
+        names = ", ".join(suite.name for suite in suites)
+        raise LgbenchError(f"A picture shows runs on one suite. These are of {names}: name those of one.")
     check_arm(arm, suites)
     kinds = {each.arm == OPEN_ARM for each in results}
     if arm is None and len(kinds) > 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lgbench.data.groups import ZONES, Group
 from lgbench.data.suites import Suite, load_suite
-from lgbench.leaderboard.svg import draw
+from lgbench.leaderboard.svg import OF_THE_PAGE, draw
 from lgbench.results.schema import Result
 from lgbench.scoring.comparison import serving
 from lgbench.scoring.curves import Curve, curve
@@ -134,7 +134,7 @@ def _is_whole(result: Result, group: Group) -> bool:
 
 def _picture(drawn: Sequence[tuple[Curve, Style]], title: str, group: Group | None) -> str:
     shares = "; ".join(f"{each.label}: {', '.join(map(percent, each.mean))}" for each, _ in drawn)
-    return draw(drawn, title=title, description=f"{title}. {shares}", group=group)
+    return draw(drawn, title=title, description=f"{title}. {shares}", group=group, paper=OF_THE_PAGE)
 
 
 def parts_html(parts: Sequence[Table | str]) -> str:

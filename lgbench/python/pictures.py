@@ -16,7 +16,7 @@ from lgbench.util.extras import require_extra
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Kind = Literal["lengths", "training", "gap", "series"]
+Kind = Literal["lengths", "training", "gap", "series", "measures"]
 
 
 class Picture:
@@ -64,7 +64,7 @@ def plot(
         more: Further systems.
         kind: `lengths`: results by length, of one trained system its arms, of several systems one arm. `training`:
             records by step. `gap`: the gaps of a sweep's records. `series`: the results of checkpoints by pretraining
-            step. None for `lengths` of results and `training` of records.
+            step. `measures`: what a method measured, by step. None for `lengths` of results and `training` of records.
         baseline: One more system, as in `compare`.
         arm: The arm in which systems are drawn; None for all arms of a single trained system, else for `transfer`, or
             `open` where none is trained.
@@ -82,6 +82,7 @@ def plot(
         "training": plotting.training_curves,
         "gap": plotting.gap_map,
         "series": plotting.series_curves,
+        "measures": plotting.measure_curves,
     }
     if kind is not None and kind not in makers:
         raise UnknownNameError("kind of picture", kind, makers)

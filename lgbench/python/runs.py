@@ -26,6 +26,7 @@ from lgbench.python.results import (
     tell_left_out,
     temporary_folder,
 )
+from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.errors import LgbenchError
 
 
@@ -186,15 +187,23 @@ class Read(NamedTuple):
     unfinished: tuple[Path, ...]
 
 
-def read_runs(folders: Sequence[Path], *, label: str | None = None, rescore: bool = False) -> Read:
+def read_runs(
+    folders: Sequence[Path], *, label: str | None = None, rescore: bool = False, report: CountReport = no_report
+) -> Read:
     """The results in and below folders, and what keeps others from being read.
+
+    Args:
+        folders: At least one.
+        label: As in `load_results`.
+        rescore: As in `load_results`.
+        report: Takes how many runs are read, and of how many.
 
     Raises:
         LgbenchError: A folder does not exist, or holds no finished evaluation.
     """
     found = find_runs(folders)
     results, problems = list[Result](), list(found.unreadable)
-    for folder in found.finished:
+    for folder in counted(found.finished, report):
         try:
             results.append(read_result(folder, label=label, rescore=rescore))
         except LgbenchError as error:

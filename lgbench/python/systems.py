@@ -14,6 +14,7 @@ from lgbench.python.results import Result, home_of
 from lgbench.python.runs import read_runs
 from lgbench.scoring.systems import why_left_out
 from lgbench.submissions.system import SUBMISSIONS_FOLDER
+from lgbench.util.counting import CountReport, no_report
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.text import plain
 
@@ -48,11 +49,12 @@ class Found(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def read_systems(folders: Sequence[tuple[str | None, Path]]) -> Found:
+def read_systems(folders: Sequence[tuple[str | None, Path]], report: CountReport = no_report) -> Found:
     """The systems in folders.
 
     Args:
         folders: Each with the name of the system whose runs it holds; None where these say it themselves.
+        report: Takes how many runs of a folder are read, and of how many.
 
     Raises:
         LgbenchError: A folder does not exist or holds no finished evaluation; or something in them cannot be read,
@@ -60,7 +62,7 @@ def read_systems(folders: Sequence[tuple[str | None, Path]]) -> Found:
     """
     given, problems, left_out = list[Given](), list[str](), list[str]()
     for name, folder in folders:
-        read = read_runs([folder])
+        read = read_runs([folder], report=report)
         own = _each_once(read.results, given)
         if name is not None and read.results and not own:
             raise LgbenchError(f"Every run in {str(folder)!r} is in a folder that was named before. Name each once.")
@@ -69,7 +71,7 @@ def read_systems(folders: Sequence[tuple[str | None, Path]]) -> Found:
         left_out += [f"{each}, as its evaluation is not finished" for each in read.unfinished]
     if problems:
         them = "it" if len(problems) == 1 else "them"
-        raise LgbenchError("\n".join([*dict.fromkeys(problems), f"Fix {them}, or name the folders beside {them}."]))
+        raise LgbenchError("\n".join([*dict.fromkeys(problems), f"Fix {them}, or name only the other folders."]))
     return Found(systems_of(given), tuple(dict.fromkeys(left_out)))
 
 

@@ -22,20 +22,26 @@ def caveats(contest: Contest, duel: Duel) -> list[str]:
 
 def _seed_caveats(contest: Contest, duel: Duel, fields: Sequence[Field]) -> list[str]:
     if duel.mean.paired:
-        return ["One run each: the interval is over examples, and says nothing of other trainings or other prompts."]
+        return [
+            "Each system has one run, so the interval is over examples. It says nothing about other training runs or "
+            "prompts."
+        ]
     sides = [(name, field) for name in (duel.first, duel.second) for field in fields]
     found = []
     if duel.word not in ("better", "worse") and duel.fewest_seeds < ENOUGH_SEEDS:
         found.append(_few_seeds(duel, sides))
     if duel.mean.over_examples:
-        found.append("With one run on a side the interval is over its examples alone, and too narrow.")
+        found.append("With a single run of a system, the interval (*) is over its examples alone, so it is too narrow.")
     if duel.mean.interval is None and duel.mean.p is not None:
-        return [*found, "All seeds of each are equal, so p is that of the exact permutation test over seeds."]
+        return [*found, "All seeds of each system are equal, so p is that of the exact permutation test over seeds."]
     if duel.mean.interval is None:
-        return [*found, "All seeds of each are equal in every group: how they vary is unknown, so nothing is tested."]
+        return [
+            *found,
+            "All seeds of each system are equal in every group, so their spread is unknown and nothing is tested.",
+        ]
     equal = [(name, field) for name, field in sides if _seeds_are_equal(field, name)]
     if equal:
-        found.append(f"All seeds are equal in {_places(equal)}: how they vary is unknown, and counts as 0.")
+        found.append(f"All seeds are equal in {_places(equal)}, so their spread is unknown and counts as 0.")
     return found
 
 
@@ -43,7 +49,13 @@ def _few_seeds(duel: Duel, sides: Sequence[tuple[str, Field]]) -> str:
     """Where there are too few seeds for a verdict, or for a better one."""
     few = [(name, field) for name, field in sides if field.entries[name].seeds == duel.fewest_seeds]
     everywhere = "each system" if len(sides) == 2 else "each system and group"
-    where = everywhere if len(few) == len(sides) else _places(few)
+    names = {name for name, _ in few}
+    if len(few) == len(sides):
+        where = everywhere
+    elif len(names) == 1 and 2 * len(few) == len(sides):
+        where = names.pop()  # in all of its groups
+    else:
+        where = _places(few)
     seeds = f"{duel.fewest_seeds} seed{'' if duel.fewest_seeds == 1 else 's'} in {where}"
     if duel.fewest_seeds < FEWEST_SEEDS:
         return f"{seeds}: {FEWEST_SEEDS} are needed for a verdict."
@@ -62,9 +74,9 @@ def _scope_caveats(contest: Contest, duel: Duel, fields: Sequence[Field]) -> lis
     groups = len(contest.suite.groups)
     found = []
     if not contest.is_open and len(fields) < groups:
-        found.append(f"{len(fields)} of the suite's {groups} groups: the others are not compared.")
+        found.append(f"The comparison covers {len(fields)} of the suite's {groups} groups.")
     if contest.arm not in ("transfer", "open"):
-        found.append(f"This is about the arm {contest.arm}, and not about transfer.")
+        found.append(f"This compares the arm {contest.arm}, and says nothing about transfer.")
     return found
 
 
@@ -119,7 +131,8 @@ def contest_notes(contest: Contest) -> list[str]:
     for one, other in contest.apart:
         found.append(f"{one} and {other} have no {noun(contest, 1)} in common, so they are not compared.")
     for name, groups in contest.alone.items():
-        found.append(f"Of {name} alone, so not compared: {', '.join(groups)}.")
+        these = "this is" if len(groups) == 1 else "these are"
+        found.append(f"{name} has no counterpart in {_listed(groups)}, so {these} not compared.")
     return found
 
 

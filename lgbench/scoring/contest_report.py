@@ -37,7 +37,7 @@ def duel_lines(contest: Contest, duel: Duel) -> list[str]:
         "worse": f"{one} is worse than {other}.",
         "consistent with better": f"The runs are consistent with {one} being better than {other}.",
         "consistent with worse": f"The runs are consistent with {one} being worse than {other}.",
-        "not told apart": f"{one} and {other} are not told apart.",
+        "not told apart": f"{one} and {other} cannot be told apart.",
         "too few seeds": f"There are too few seeds to tell {one} and {other} apart.",
     }
     return [verdicts[duel.word], f"  {_rests_on(contest, duel)}", *(f"  {each}" for each in caveats(contest, duel))]

@@ -73,7 +73,7 @@ def _files(folder: Path, report: Report) -> Iterator[Path]:
 
 def _entries(folder: Path, report: Report) -> list[Path]:
     if folder.is_symlink() or not folder.is_dir():
-        report.add(folder, "", "is no folder. Audits lie in a folder of their own, which is no link.")
+        report.add(folder, "", "is not a folder. Audits lie in a folder of their own, which is not a link.")
         return []
     entries = sorted(folder.iterdir())
     if len(entries) > _MOST_FILES:

@@ -39,7 +39,7 @@ def check_changes(
 ) -> list[FileProblem]:
     """What a pull request changes that a submission may not change.
 
-    One that touches neither submissions nor what is derived from them is no submission, and may change any file.
+    One that touches neither submissions nor what is derived from them is not a submission, and may change any file.
     The content of `leaderboard/` is not judged here: `lgbench leaderboard build --check` derives every byte of it.
 
     Args:

@@ -80,8 +80,8 @@ def _commit(name: str, folder: Path) -> str:
     found = _git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
     if not _COMMIT.fullmatch(found):
         raise LgbenchError(
-            f"{plain(name)!r} is no commit of a git repository here. Run this in a clone, and name a branch or commit "
-            "that was fetched, such as origin/main."
+            f"{plain(name)!r} is not a commit of a git repository here. Run this in a clone, and name a branch or "
+            "commit that was fetched, such as origin/main."
         )
     return found
 

@@ -117,7 +117,7 @@ def submit(
     try:
         check_system_name(name)
     except ValueError as error:
-        raise LgbenchError(f"{name!r} is no name for a system: {error}.") from None
+        raise LgbenchError(f"{name!r} is not a name for a system: {error}.") from None
     target = submissions / name
     refuse_links(submissions, [name])
     refuse_links(target, contents(target))

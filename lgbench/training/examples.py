@@ -48,7 +48,7 @@ def source_name(source: Source | None) -> str | None:
     if source is None:
         return None
     if not callable(getattr(source, "batch", None)):
-        raise LgbenchError(f"{source!r:.100} is no source of examples: it has no method batch(step).")
+        raise LgbenchError(f"{source!r:.100} is not a source of examples: it has no method batch(step).")
     return type(source).__qualname__
 
 
@@ -134,7 +134,7 @@ class RunData:
         """Add examples to a pool; gives how many.
 
         Raises:
-            LgbenchError: One is no example of the group's tasks, or has a prompt of the test or dev cells.
+            LgbenchError: One is not an example of the group's tasks, or has a prompt of the test or dev cells.
         """
         self._refuse_with_source()
         if added := self.pools.add(pool, examples):
@@ -221,7 +221,7 @@ class RunData:
     def _check_parts(self, parts: _List) -> None:
         for part in parts:
             if not isinstance(part, Part | PoolPart):
-                raise LgbenchError(f"{part!r:.100} is no part of a mixture. Give a Part or a PoolPart.")
+                raise LgbenchError(f"{part!r:.100} is not a part of a mixture. Give a Part or a PoolPart.")
         names = [part.pool if isinstance(part, PoolPart) else part.task for part in parts]
         kinds = list(zip(map(type, parts), names, strict=True))
         if len(set(kinds)) < len(kinds):

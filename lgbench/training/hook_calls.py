@@ -27,7 +27,7 @@ class HookCalls:
         for hook in hooks:
             if not isinstance(hook, Hook):
                 raise LgbenchError(
-                    f"{hook!r:.100} is no hook: give an object of a subclass of lgbench.training.hooks.Hook."
+                    f"{hook!r:.100} is not a hook: give an object of a subclass of lgbench.training.hooks.Hook."
                 )
             name = type(hook).__qualname__
             again = sum(type(other).__qualname__ == name for other in self._hooks.values())

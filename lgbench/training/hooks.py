@@ -200,7 +200,7 @@ def make_hook(name: str, options: Mapping[str, str]) -> Hook:
         hook = make(**arguments)
     if not isinstance(hook, Hook):
         raise LgbenchError(
-            f"{name!r} made a {type(hook).__name__}, which is no subclass of lgbench.training.hooks.Hook."
+            f"{name!r} made a {type(hook).__name__}, which is not a subclass of lgbench.training.hooks.Hook."
         )
     return hook
 

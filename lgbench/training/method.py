@@ -56,7 +56,7 @@ class Method(BaseModel):
             name: The method, for messages.
 
         Raises:
-            LgbenchError: It has no such option, or a text is no value of it.
+            LgbenchError: It has no such option, or a text is not a value of it.
         """
         for option in options:
             if option not in cls.model_fields:

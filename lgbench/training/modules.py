@@ -94,9 +94,9 @@ def check_module(module: nn.Module, *, device: str, vocabulary_size: int = len(P
     """Try a module on a small batch.
 
     Raises:
-        LgbenchError: Its output is no tensor, has another shape or type than logits, is not finite, or depends on later
-            tokens; its `step` differs from it; it changes its input; it has nothing to train, or something that no
-            checkpoint can hold.
+        LgbenchError: Its output is not a tensor, has another shape or type than logits, is not finite, or depends on
+            later tokens; its `step` differs from it; it changes its input; it has nothing to train, or something that
+            no checkpoint can hold.
     """
     tokens = torch.arange(_BATCH * _TIME, device=device).reshape(_BATCH, _TIME) % vocabulary_size
     given = tokens.clone()

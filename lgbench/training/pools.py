@@ -45,10 +45,10 @@ class Pools:
         """Add examples to a pool; gives them as they are kept.
 
         Raises:
-            LgbenchError: One is no example of the group's tasks, or has a prompt of the test or dev cells.
+            LgbenchError: One is not an example of the group's tasks, or has a prompt of the test or dev cells.
         """
         if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
-            raise LgbenchError(f"{name!r:.150} is no name of a pool, which has 1 to {_LONGEST_NAME} characters.")
+            raise LgbenchError(f"{name!r:.150} is not a name of a pool, which has 1 to {_LONGEST_NAME} characters.")
         added = self.checked(examples, f"The pool {name!r}")
         if added:
             self._pools.setdefault(name, []).extend(added)
@@ -101,7 +101,7 @@ class Pools:
             what: Where they are from, for messages.
 
         Raises:
-            LgbenchError: One is no example of the group's tasks, or has a prompt of the test or dev cells.
+            LgbenchError: One is not an example of the group's tasks, or has a prompt of the test or dev cells.
         """
         return [self._checked(each, what) for each in examples]
 

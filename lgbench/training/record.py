@@ -109,7 +109,7 @@ class ExtraCost(_Record):
 
 
 class Measured(_Record):
-    """Numbers that a method took down on the way.
+    """Numbers that a method measured during training.
 
     Attributes:
         step: Steps done.
@@ -137,7 +137,7 @@ class TrainingRecord(_Record):
         changes: What hooks changed of the data on the way; left out where they changed nothing.
         source: The class of a user's own source of examples; left out where they are the plan's.
         extra_cost: What the plan's method took beyond the plain run; left out where that is nothing.
-        measures: What the plan's method took down; left out where that is nothing.
+        measures: What the method of the plan measured; left out if it measured nothing.
     """
 
     plan: RunSpec

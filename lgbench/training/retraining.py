@@ -199,9 +199,9 @@ def reservations(record: TrainingRecord) -> list[str]:
     """What an equal curve will not say of a recorded run, in sentences."""
     found, plan = [], record.plan
     if record.data_changed:
-        found.append(f"A hook changed what the run trained on: it is no result of arm {plan.arm}.")
+        found.append(f"A hook changed what the run trained on: it is not a result of arm {plan.arm}.")
     if not plan.is_of_its_arm:
-        found.append(f"The run trained {plan.mixture}, which is not arm {plan.arm}: it is no result of the suite.")
+        found.append(f"The run trained {plan.mixture}, which is not arm {plan.arm}: it is not a result of the suite.")
     if plan.other_model is not None and plan.model_sha256 is None:
         found.append(
             f"The record has no hash of its module {plan.model!r}: whether --model is the same, it cannot say."

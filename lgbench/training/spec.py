@@ -206,7 +206,7 @@ class RunSpec(BaseModel):
         """What the run trains on.
 
         Raises:
-            LgbenchError: It is no mixture.
+            LgbenchError: It is not a mixture.
         """
         stages = tuple(Stage(_parts(stage.parts), stage.share) for stage in self.stages)
         return Mixture(_parts(self.parts), stages)

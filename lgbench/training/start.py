@@ -43,7 +43,7 @@ def start_from(start: Start, module: nn.Module, vocabulary: Vocabulary) -> None:
         for name in names:
             own[name].copy_(found[name])
     if (damaged := first_nonfinite(module)) is not None:
-        raise LgbenchError(f"The weights in {str(folder)!r} are damaged: {damaged} holds what is no number.")
+        raise LgbenchError(f"The weights in {str(folder)!r} are damaged: {damaged} holds what is not a number.")
 
 
 def _chosen(found: Mapping[str, Tensor], patterns: Sequence[str], folder: Path) -> list[str]:

@@ -170,7 +170,7 @@ def _place(name: str, tensor: Tensor, optimizer: Optimizers) -> tuple[int, str]:
     # Only so many digits: `int` refuses thousands of them.
     position = int(number) if number.isdecimal() and len(number) < 10 else len(parameters)
     if position >= len(parameters) or moment not in optimizer.moment_names(position):
-        raise LgbenchError(f"The saved state has {name[:60]!r}, which is no moment of a parameter. {_START_ANEW}")
+        raise LgbenchError(f"The saved state has {name[:60]!r}, which is not a moment of a parameter. {_START_ANEW}")
     of_weight = parameters[position]
     shape, dtype = ((), torch.float32) if moment == "step" else (tuple(of_weight.shape), of_weight.dtype)
     if tuple(tensor.shape) != shape:

@@ -286,7 +286,7 @@ class Training:
         """Write the weights as they are now as a checkpoint. Returns its folder, `points/NAME` in the run's.
 
         Raises:
-            LgbenchError: The name is no plain name of a folder, or no step is done.
+            LgbenchError: The name is not a plain name of a folder, or no step is done.
         """
         if not name or Path(name).name != name or name == "..":
             raise LgbenchError(f"{name!r:.100} cannot name kept weights: give a plain name, as in 'step600'.")

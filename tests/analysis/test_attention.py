@@ -86,7 +86,7 @@ def test_of_the_other_tasks_the_sources_are_not_known() -> None:
     ],
 )
 def test_a_text_that_is_no_prompt_is_refused(task: str, prompt: str) -> None:
-    with pytest.raises(LgbenchError, match="is no prompt of"):
+    with pytest.raises(LgbenchError, match="is not a prompt of"):
         target_of(get_task(task), prompt)
 
 
@@ -145,7 +145,7 @@ def test_bad_input_is_refused_in_a_sentence(tiny: Opened) -> None:
         analyze_attention(tiny, heads=[(3, 0)], lengths=[2], examples=16)
     with pytest.raises(LgbenchError, match="was not trained on 'mqar'"):
         analyze_attention(tiny, tasks=["mqar"])
-    with pytest.raises(LgbenchError, match="'abc' is no prompt of capitalize_reverse"):
+    with pytest.raises(LgbenchError, match="'abc' is not a prompt of capitalize_reverse"):
         analyze_attention(tiny, prompts=["abc"])
 
 
@@ -178,4 +178,4 @@ def test_the_command(tmp_path: Path) -> None:
     assert table.rows[0][6] is None
     refused = CliRunner().invoke(app, [*given, "--head", "x"])
     assert refused.exit_code != 0
-    assert "'x' is no head. Write its layer and number" in str(refused.exception)
+    assert "'x' is not a head. Write its layer and number" in str(refused.exception)

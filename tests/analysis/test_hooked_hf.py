@@ -154,7 +154,7 @@ def test_the_command(exported: Path, tmp_path: Path) -> None:
 def test_bad_input_is_refused(theirs: Opened, exported: Path) -> None:
     with pytest.raises(LgbenchError, match=r"The heads of 'hf:Mamba' \(MambaForCausalLM\) cannot be told apart"):
         hooked("Mamba", exported)
-    with pytest.raises(LgbenchError, match="is no reference model: scores are kept"):
+    with pytest.raises(LgbenchError, match="is not a reference model: scores are kept"):
         analyze_confidence(theirs)
     unlearned = theirs._replace(hooked=hooked("GPT2", exported))
     with pytest.raises(LgbenchError, match="has not learned"):

@@ -125,8 +125,8 @@ def test_a_tokenizer_that_ends_every_text_and_merges_digits() -> None:
     ("given", "message"),
     [
         (["--task", "reverse"], "--task, --length, --suite and --device are for reference models"),
-        (["--share", "0.5,0.2"], "'0.5,0.2' is no mixture. Write three shares"),
-        (["--share", "0.5,0.2,0.1"], "0.5, 0.2, 0.1 are no shares of first, second, sum: they must add up to 1"),
+        (["--share", "0.5,0.2"], "'0.5,0.2' is not a mixture. Write three shares"),
+        (["--share", "0.5,0.2,0.1"], "0.5, 0.2, 0.1 are not shares of first, second, sum: they must add up to 1"),
         (["--model-option", "template={prompt}"], "--model-option template does not apply"),
         (["--demonstrations", "1000", "--examples", "2"], "tokens, and the model reads 4096: ask fewer"),
     ],

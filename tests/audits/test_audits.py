@@ -164,7 +164,7 @@ def test_weights_that_are_not_there_or_not_these_are_a_sentence(system: Path, se
         (weights[:-1] + bytes([weights[-1] ^ 1]), "holds other weights than the submission names"),
         (b"\0" * 20_000_000, "is larger than"),
         ("file:///etc/passwd", "answers with status 302"),
-        ("ftp://127.0.0.1/x", "which is no web address"),
+        ("ftp://127.0.0.1/x", "which is not a web address"),
     ]:
         server.content[path] = content  # type: ignore[assignment]
         status, said = audit(system)
@@ -215,9 +215,9 @@ def test_only_what_is_recorded_is_audited_and_no_named_module_is_run(system: Pat
 
 def test_a_false_nonce_is_a_sentence(system: Path) -> None:
     for nonce in ("", "xyz", "0" * 15, "0" * 65, "../../../x"):
-        status, said = audit(system, "--nonce", nonce) if nonce else (1, "is no nonce")
+        status, said = audit(system, "--nonce", nonce) if nonce else (1, "is not a nonce")
         assert status == 1
-        assert "is no nonce" in said
+        assert "is not a nonce" in said
 
 
 def test_audit_examples_are_fresh_and_follow_from_the_nonce() -> None:
@@ -261,7 +261,7 @@ def test_what_is_no_audit_does_not_belong_there(tmp_path: Path) -> None:
     assert set(told) == {"BAD", "x.txt", "link.json", "stray.json"}
     shutil.rmtree(audits)
     audits.symlink_to(tmp_path)
-    assert "is no folder" in str(check([submissions]).problems[0])
+    assert "is not a folder" in str(check([submissions]).problems[0])
 
 
 def test_a_nonce_in_two_records_is_a_problem(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ TABLES = {
     *("analyze superposition", "analyze in-context"),
 }
 LONG = {"submit", "leaderboard build", "leaderboard site", "suites lock", "export dataset", "export lm-eval"}
+LONG |= {"train", "plot", "data export"}
 
 
 def every_command(found: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -72,6 +73,19 @@ def test_help_names_no_python_type(commands: dict[str, Any]) -> None:
         shown = {param.opts[0]: param.display_type_rich(context) for param in command.get_params(context)}
         assert "--help" in shown
         assert not [each for each in shown.items() if "<" in str(each[1])], name
+        assert not [each for each in command.get_params(context) if each._get_number_range_help_str()], name
+
+
+def test_help_breaks_lines_only_where_the_terminal_ends(commands: dict[str, Any]) -> None:
+    for name, command in commands.items():
+        paragraphs = (command.help or "").split("\n\n")
+        assert not [each for each in paragraphs[1:] if "\n" in each and "\n-" not in each], name
+
+
+def test_a_number_out_of_range_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        lgbench.cli.app(["errors", "runs", "--limit", "0"])
+    assert "greater than or equal to 1" in capfd.readouterr().err
 
 
 def test_tables_come_as_json_and_whatever_takes_long_can_be_quiet(commands: dict[str, Any]) -> None:

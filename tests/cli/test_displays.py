@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.progress import BarColumn, Task
+from rich.text import Text
 
 from lgbench.cli._console import say
 from lgbench.cli._progress import BarWithLine, TimeLeft, counting, duration, reporter
@@ -163,6 +165,29 @@ def test_a_table_is_made_to_fit_a_narrow_terminal(monkeypatch: pytest.MonkeyPatc
     assert all(len(line) <= 40 for line in terminal.lines)
     assert "Ends (trained: add-carry, transfer)" in terminal.lines
     assert {"add-carry     57.1  +33.6 [-4, 70]", "ternary  Weights are rounded, in"} <= set(terminal.lines)
+
+
+def test_a_bar_only_moves_while_it_is_unknown_how_much_there_is_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, totals = Terminal(60), list[float | None]()
+
+    def drawn(column: BarColumn, task: Task) -> Text:
+        totals.append(task.total)
+        return Text("")
+
+    monkeypatch.setattr("lgbench.cli._progress.PlainConsole", terminal.console)
+    monkeypatch.setattr(BarColumn, "render", drawn)
+    for again in (True, False):
+        with reporter(quiet=False, again=again) as show:
+            assert show is not None
+            show(make_progress(done=1024))
+        assert totals[-1] == (None if again else 1024)
+    with counting("reading runs", quiet=False) as report:
+        report(1, 3)
+        assert totals[-1] in (None, 3)
+        report(3, None, "drawing")
+    assert totals[-1] is None
+    assert terminal.lines[-1] == "drawing"
+    assert not [line for line in terminal.lines if "None" in line]
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -161,7 +161,7 @@ def test_several_runs_are_shown_in_a_line_each(shell: Shell) -> None:
         ["runs/a", "main_only", "add-multiply", "3", "100", "100", "100", "≥10", *["1,280", "of", "1,280"]],
         ["runs/b", "open", "-", "-", "-", "-", "-", "-", *["20", "of", "20"]],
     ]
-    assert "1 run lacks cells of its arm" in done.out
+    assert "1 run is incomplete" in done.out
     full = shell("show", "runs", "--full").out
     assert full.count("Result: runs/") == 2
     assert "exact match in %" not in full.split("Result: runs/a")[0]

@@ -247,7 +247,7 @@ def test_sweep_and_plot(lgbench: Shell) -> None:
         (["s", "-o", "x.svg"], "'s' holds no finished evaluation"),
         (["gone", "-o", "x.svg"], "There is no folder 'gone'"),
         (["s", "--kind", "pie", "-o", "x.svg"], "Valid: lengths, training, gap"),
-        (["s", "--kind", "gap", "-o", "x.gif"], "ends in .svg, .png or .pdf"),
+        (["gone", "-o", "x.gif"], "ends in .svg, .png or .pdf"),
     ):
         done = lgbench("plot", *arguments)
         assert done.status == 1

@@ -206,17 +206,17 @@ def _unseeded(stream: Stream, length: int, count: int) -> list[str]:
             "turn has too few prompts of length 2 to draw 16.* Begin the grid with a greater length",
         ),
         ({"solve": _fails}, "solve of turn, given 'αβ=', raised ZeroDivisionError: no"),
-        ({"solve": _Forgetful()}, "solve of turn is no function of the prompt"),
+        ({"solve": _Forgetful()}, "solve of turn is not a function of the prompt"),
         ({"solve": lambda prompt: None}, "solve of turn returned None"),
         ({"solve": lambda prompt: prompt[:-1] + "!"}, "A target of turn, .* has '!', which is not in the alphabet"),
         ({"example": "ab="}, "A prompt of turn, 'ab=', has 'a', which is not in the alphabet"),
         ({"second_route": copy}, "solve of turn answers 'αβ=' with 'βα', but its second_route with 'αβ'"),
         ({"name": "reverse"}, "A task of the name 'reverse' is published"),
-        ({"name": "Turn-1"}, "'Turn-1' is no name for a task. Use lower-case letters, digits and underscores"),
+        ({"name": "Turn-1"}, "'Turn-1' is not a name for a task. Use lower-case letters, digits and underscores"),
         ({"version": 0}, "version=0 of turn"),
         ({"domain": "greek"}, "is no lgbench.data.task.Domain"),
         ({"domain": replace(GREEK, alphabet="ββ=")}, "repeats a character"),
-        ({"domain": replace(GREEK, tokens=("<x>",))}, "'<x>' is no token"),
+        ({"domain": replace(GREEK, tokens=("<x>",))}, "'<x>' is not a token"),
         ({"min_length": 4}, "turn has no prompts of length 2; its shortest have 4"),
     ],
 )  # fmt: skip
@@ -239,7 +239,7 @@ def _arm(mixture: Callable[[Group], Any], **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "A b"}, "'A b' is no name for a group"),
+        ({"name": "A b"}, "'A b' is not a name for a group"),
         ({"auxiliaries": "same"}, "auxiliaries of the group 'turn-same' are 'same'. Write a tuple"),
         ({"auxiliaries": ()}, "Write a tuple with at least 1"),
         ({"auxiliaries": ("turn",)}, "must differ: turn, turn, one"),
@@ -255,7 +255,7 @@ def _arm(mixture: Callable[[Group], Any], **changes: Any) -> dict[str, Any]:
         (_arm(lambda group: Mixture((Part("reverse", 4, Fraction(1)),))), "An arm trains tasks of its group"),
         (_arm(lambda group: group.mixture("transfer"), name="transfer"), "have one name"),
         (_arm(lambda group: group.mixture("transfer"), name="open"), "Choose another name"),
-        (_arm(lambda group: group.mixture("transfer"), baseline="nothing"), "which is no arm of turn-same"),
+        (_arm(lambda group: group.mixture("transfer"), baseline="nothing"), "which is not an arm of turn-same"),
     ],
 )
 def test_an_unsound_group_is_refused_with_a_sentence(change: dict[str, Any], message: str) -> None:
@@ -267,7 +267,7 @@ def test_an_unsound_group_is_refused_with_a_sentence(change: dict[str, Any], mes
     ("suite", "message"),
     [
         (replace(MADE, name="mini-v1"), "'mini-v1' is published"),
-        (replace(MADE, name="../x"), "no name for a suite"),
+        (replace(MADE, name="../x"), "not a name for a suite"),
         (replace(MADE, examples_per_cell=0), "must be 1 to 100,000"),
         (replace(MADE, groups=[GROUP]), "Write a tuple"),  # type: ignore[arg-type]
         (replace(MADE, groups=(GROUP, GROUP)), "two groups of one name"),

@@ -229,7 +229,7 @@ def test_a_study_of_the_users_own(lgbench: Shell) -> None:
     assert again.out.splitlines()[0] == "capitalize-reverse"
     wrong = lgbench("run", "my_study.py:Rates", "--option", "rate=1")
     assert "'rate' is not an option of Rates. Did you mean 'rates'" in wrong.err
-    assert "is no experiment" in lgbench("run", "my_study.py:dataclass").err
+    assert "is not an experiment" in lgbench("run", "my_study.py:dataclass").err
     assert "There is no file" in lgbench("run", "missing.py:Study").err
     assert "names no experiment" in lgbench("run", "my_study.py").err
 
@@ -245,7 +245,7 @@ def test_an_executor_of_the_users_own(lgbench: Shell) -> None:
     done = lgbench("ablate", STRINGS.name, *SHORT, "--seeds", "1", "--output", "a", "--executor", "mine.py:make")
     assert done.status == 0, done.err
     assert done.err.count(": done") == 3
-    with pytest.raises(LgbenchError, match="made a int, which is no executor"):
+    with pytest.raises(LgbenchError, match="made a int, which is not an executor"):
         open_executor("builtins:int")
     with pytest.raises(LgbenchError, match="names no executor"):
         open_executor("locale")

@@ -252,7 +252,7 @@ def test_folders_travel_whole_and_stay_inside(tmp_path: Path, monkeypatch: pytes
     write_files(tmp_path / "to", files)
     assert read_files(tmp_path / "to") == files
     for path in ("../out", "/out", "a/../../out"):
-        with pytest.raises(LgbenchError, match="is no path in a run's folder"):
+        with pytest.raises(LgbenchError, match="is not a path in a run's folder"):
             write_files(tmp_path / "to", {path: b""})
     (tmp_path / "mine" / "package").mkdir(parents=True)
     for name in ("model.py", "beside.py", "package/__init__.py", "package/part.py", "data.txt"):

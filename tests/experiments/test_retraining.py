@@ -214,7 +214,7 @@ def test_lengths_that_are_not_the_arms_are_trained_and_told(lgbench: Shell, tmp_
     train(shorter, tmp_path / "swept")
     done = lgbench("retrain", "swept")
     told = "1/3 capitalize_reverse to 4, 1/3 capitalize to 16, 1/3 reverse to 16"
-    reservation = f"The run trained {told}, which is not arm transfer: it is no result of the suite.\n"
+    reservation = f"The run trained {told}, which is not arm transfer: it is not a result of the suite.\n"
     assert (done.status, done.out) == (0, EQUAL + reservation)
     assert reservation in done.err.split("step 5/12")[0], "at once"
     assert lgbench("retrain", "swept", "--quiet") == (0, EQUAL + reservation, "")

@@ -190,7 +190,7 @@ def test_what_is_no_part_of_a_board_is_not_removed(path: str, tmp_path: Path) ->
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text("years of work", encoding="utf-8")
     (tmp_path / ".run.x.lgbench-tmp").write_text("of a run that is being written", encoding="utf-8")
-    with pytest.raises(LgbenchError, match=r"(thesis|README|board|cells).* is no part of a leaderboard"):
+    with pytest.raises(LgbenchError, match=r"(thesis|README|board|cells).* is not a part of a leaderboard"):
         write_files(derive_files([]), tmp_path)
     found = {each for each in tmp_path.rglob("*") if each.is_file()}
     assert found == {tmp_path / path, tmp_path / ".run.x.lgbench-tmp"}

@@ -142,9 +142,9 @@ def test_a_result_records_tokens_and_cost_and_no_key(serve: Serve, tmp_path: Pat
     ("options", "message"),
     [
         ({"api_key": "x"}, "'api_key' is refused.*environment variable OPENAI_API_KEY"),
-        ({"base_url": "localhost:8000"}, "is no URL"),
-        ({"base_url": "http://[::1/v1"}, "is no URL"),
-        ({"base_url": "http://localhost:99999/v1"}, "is no URL"),
+        ({"base_url": "localhost:8000"}, "is not a URL"),
+        ({"base_url": "http://[::1/v1"}, "is not a URL"),
+        ({"base_url": "http://localhost:99999/v1"}, "is not a URL"),
         ({"base_url": "http://me:pw@localhost/v1"}, "must hold no user, password"),
         ({"concurrency": "0"}, "concurrency=0 is out of range"),
         ({"concurrency": "many"}, "must be of type int"),

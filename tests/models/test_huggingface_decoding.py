@@ -245,7 +245,7 @@ def test_logits_that_are_no_numbers_stop_the_run() -> None:
         model.transformer.wpe.weight[6] = torch.nan  # so only when the third token is written
     decode = Decoder(model, ends=frozenset(), pad=0)
     assert len(decode([Row([5, 6, 7, 8], cap=3)])[0].tokens) == 3
-    with pytest.raises(LgbenchError, match="float32 are no numbers"):
+    with pytest.raises(LgbenchError, match="float32 are not numbers"):
         decode([Row([5, 6, 7, 8], cap=4)])
 
 
@@ -256,7 +256,7 @@ def test_logits_of_generate_that_are_no_numbers_stop_the_run() -> None:
     assert len(decode([Row([5, 6, 7, 8], cap=3)])[0].tokens) == 3
     with torch.no_grad():
         next(model.backbone.parameters()).fill_(torch.nan)
-    with pytest.raises(LgbenchError, match="float32 are no numbers"):
+    with pytest.raises(LgbenchError, match="float32 are not numbers"):
         decode([Row([5, 6, 7, 8], cap=3)])
 
 

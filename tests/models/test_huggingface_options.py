@@ -195,7 +195,7 @@ def test_a_chat_template_that_refuses_a_user_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda weights: b"version https://git-lfs.github.com/spec/v1\n" + 200 * b"x", "run `git lfs pull` there"),
+        (lambda weights: b"version https://git-lfs.github.com/spec/v1\n" + 200 * b"x", "run `git lfs pull`"),
         (lambda weights: weights[:-50], "is cut short. Download it again"),
     ],
 )

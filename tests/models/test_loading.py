@@ -145,7 +145,7 @@ def test_the_path_of_a_file_may_hold_colons(folder: Path) -> None:
         ("models.py:Fragile", {}, r"The model's predict raised RuntimeError: predict is not ready"),
         ("oracle", {"text": "b"}, r"'oracle' has no model option 'text'"),
         ("tiny:transfer", {"devise": "cpu"}, r"'tiny:transfer' has no model option 'devise'. Valid: device"),
-        ("nonsense:thing", {}, r"'nonsense' is no scheme"),
+        ("nonsense:thing", {}, r"'nonsense' is not a scheme"),
         ("os.path.nonsense:thing", {}, r"is nothing known"),
         (":Fixed", {}, r"is nothing known"),
         ("./models:Fixed", {}, r"is nothing known"),
@@ -153,7 +153,7 @@ def test_the_path_of_a_file_may_hold_colons(folder: Path) -> None:
         ("orcale", {}, r"Did you mean 'oracle'"),
         ("models", {}, r"'models' is not a model"),
         ("replay:gone.jsonl", {}, r"Cannot read the replies file 'gone.jsonl'"),
-        ("replay:models.py", {}, r"Line 2 of 'models.py' is no reply"),
+        ("replay:models.py", {}, r"Line 2 of 'models.py' is not a reply"),
         ("replay:", {}, r"is not a model|is nothing known"),
         (".", {}, r"holds no checkpoint"),
         ("models.py:Fixed", {"text": "x" * 2001}, r"The model option 'text' has 2,001 characters.* at most 2,000"),
@@ -267,7 +267,7 @@ def test_what_is_recorded_of_a_reply_beside_its_text_is_counted(folder: Path) ->
 
 def test_a_recorded_reply_that_says_it_was_cut_has_the_length_of_one(folder: Path) -> None:
     (folder / "replies.jsonl").write_text('{"id": "reverse-4-0", "reply": "x", "cut": true}\n', encoding="utf-8")
-    with pytest.raises(LgbenchError, match=r"Line 1 of 'replies.jsonl' is no reply: a cut reply has 4096 characters"):
+    with pytest.raises(LgbenchError, match=r"'replies.jsonl' is not a reply: a cut reply has 4096 characters"):
         load_model("replay:replies.jsonl")
 
 
@@ -287,7 +287,7 @@ def test_a_reply_to_no_example_of_the_suite_is_named(folder: Path) -> None:
     write_replies(folder / "replies.jsonl")
     with (folder / "replies.jsonl").open("a") as file:
         file.write('\n{"id": "reverse-4-256", "reply": "x"}\n')
-    with pytest.raises(LgbenchError, match=r"replies to 'reverse-4-256', which is no example of mini-v1"):
+    with pytest.raises(LgbenchError, match=r"replies to 'reverse-4-256', which is not an example of mini-v1"):
         evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4])
 
 
@@ -295,7 +295,7 @@ def test_a_reply_to_no_example_of_the_suite_is_named(folder: Path) -> None:
 def test_an_id_whose_number_is_written_in_another_way_is_no_examples(folder: Path, index: str) -> None:
     line = json.dumps({"id": f"reverse-4-{index}", "reply": "x"})
     (folder / "replies.jsonl").write_text(f"{line}\n", encoding="utf-8")
-    with pytest.raises(LgbenchError, match=r"replies to 'reverse-4-.*', which is no example of mini-v1"):
+    with pytest.raises(LgbenchError, match=r"replies to 'reverse-4-.*', which is not an example of mini-v1"):
         evaluate(load_model("replay:replies.jsonl"), tasks=["reverse"], lengths=[4])
 
 
@@ -310,7 +310,7 @@ def test_an_id_whose_number_is_written_in_another_way_is_no_examples(folder: Pat
 )
 def test_a_line_that_no_reply_needs_is_refused(folder: Path, line: str, sentence: str) -> None:
     (folder / "replies.jsonl").write_text(f"{line}\n", encoding="utf-8")
-    with pytest.raises(LgbenchError, match=f"Line 1 of 'replies.jsonl' is no reply: .*{sentence}"):
+    with pytest.raises(LgbenchError, match=f"Line 1 of 'replies.jsonl' is not a reply: .*{sentence}"):
         load_model("replay:replies.jsonl")
 
 
@@ -318,7 +318,7 @@ def test_replies_are_read_from_a_regular_file_only(folder: Path) -> None:
     os.mkfifo("pipe")
     Path("link.jsonl").symlink_to("/dev/zero")
     for name in ("/dev/zero", "pipe", ".", "link.jsonl"):
-        with pytest.raises(LgbenchError, match=r"is no regular file\. Save the replies to a file"):
+        with pytest.raises(LgbenchError, match=r"is not a regular file\. Save the replies to a file"):
             load_model(f"replay:{name}")
     with Path("huge.jsonl").open("wb") as file:
         file.truncate(3_000_000_000)  # takes no room on the disk

@@ -163,7 +163,7 @@ class LastLogitsOnly(Plain):
 
 def test_what_is_no_logits_is_told_and_no_reply() -> None:
     """NaN beyond some length would look like a model that does not generalize to it."""
-    with pytest.raises(LgbenchError, match=r"logits are no numbers \(NaN\), given 13 tokens"):
+    with pytest.raises(LgbenchError, match=r"logits are not numbers \(NaN\), given 13 tokens"):
         CheckpointPredictor(LosesItsNumbers(len(PUBLISHED))).predict(["abcdefghij="], "reverse")
     with pytest.raises(LgbenchError, match=r"given tokens of shape \(1, 6\), returned shape \(1, \d+\)\. It must"):
         CheckpointPredictor(LastLogitsOnly(len(PUBLISHED))).predict(["abc="], "reverse")

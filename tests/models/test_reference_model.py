@@ -401,7 +401,7 @@ def test_a_checkpoint_of_a_users_module_runs_only_code_the_user_names(tmp_path: 
         other.write_text(f"def build(size):\n    {body}\n", encoding="utf-8")
         with pytest.raises(LgbenchError, match=message):
             load_model(str(folder), {"build": f"{other}:build"})
-    with pytest.raises(LgbenchError, match="'quantum' is no device"):
+    with pytest.raises(LgbenchError, match="'quantum' is not a device"):
         load_model(str(folder), {"build": f"{source}:build", "device": "quantum"})
 
 

@@ -130,8 +130,8 @@ def test_a_loader_cannot_pass_its_model_off_as_a_kind_of_ours(install: Install) 
         ("mine = flock:load", "mine:x", {}, r"flock 1.5 \(flock:load\) is of type function. It must be .*Scheme"),
         ("mine = flock:parrot", "mine:x", {}, "is a scheme named 'parrot'. Use one name"),
         ("checkpoint = flock:checkpoint", "checkpoint:x", {}, "'checkpoint', a name that lgbench itself uses"),
-        ("Bad.Name = flock:parrot", "Bad.Name:x", {}, "is no name of one: 2 to 40 lower-case letters"),
-        ("parrot = flock:parrot", "parot:x", {}, r"no scheme \(hf, api, replay, tiny, parrot\)"),
+        ("Bad.Name = flock:parrot", "Bad.Name:x", {}, "is not a valid name: 2 to 40 lower-case letters"),
+        ("parrot = flock:parrot", "parot:x", {}, r"not a scheme \(hf, api, replay, tiny, parrot\)"),
         ("parrot = flock:parrot", "parrot:", {}, "'parrot:' is not a model. Did you mean 'parrot:...'"),
     ],
 )

@@ -169,11 +169,11 @@ def test_a_float_model_is_rounded_once_and_for_all(tmp_path: Path) -> None:
 
 
 def test_damaged_blocks_are_told(tmp_path: Path) -> None:
-    with pytest.raises(LgbenchError, match="are no blocks"):
+    with pytest.raises(LgbenchError, match="are not blocks"):
         unpack(torch.zeros(1, 65, dtype=torch.uint8), (16, 16))
     with pytest.raises(LgbenchError, match="2 blocks of 256 packed weights do not make a matrix of 256"):
         unpack(torch.zeros(2, 66, dtype=torch.uint8), (16, 16))
-    with pytest.raises(LgbenchError, match="what is no trit"):
+    with pytest.raises(LgbenchError, match="what is not a trit"):
         unpack(torch.full((1, 66), 255, dtype=torch.uint8), (16, 16))
 
 

@@ -153,7 +153,7 @@ def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
     assert len(lines) == 3
     assert "is not valid JSON" in lines[0]
     assert "A newer lgbench wrote the file: upgrade." in lines[1]
-    assert lines[2] == "Fix them, or name the folders beside them."
+    assert lines[2] == "Fix them, or name only the other folders."
 
 
 def test_systems_are_drawn_over_each_other() -> None:

@@ -83,6 +83,8 @@ def test_a_notebook_shows_a_picture_for_each_group_of_one_system() -> None:
     runs = lgbench.load_results(*sorted(ROPE.glob("*-capitalize-reverse-*")), *sorted(ROPE.glob("*-copy-mqar-*")))
     shown = Tags(runs._repr_html_())
     assert shown.tags.count("svg") == 2
+    assert shown.tags.count("rect") == 6, "the three zones of each, and no ground that hides the notebook's own"
+    assert "currentColor" in runs._repr_html_()
     assert "transfer (3 seeds)" in shown.text
     assert shown.tags.count("tr") == 1 + len(runs)
     mixed = lgbench.Results(runs) + lgbench.load_results(*ROPE.parent.glob("reference-nope/*copy-mqar*"))

@@ -131,6 +131,8 @@ def test_pictures_are_shown_and_saved(tmp_path: Path) -> None:
     assert lgbench.plot(records[0])._repr_svg_() != picture._repr_svg_()
     with pytest.raises(LgbenchError, match="There is nothing to draw"):
         lgbench.plot(lgbench.Results([]))
+    with pytest.raises(LgbenchError, match=r"needs runs whose method measured something"):
+        lgbench.plot(records, kind="measures")
     with pytest.raises(LgbenchError, match=r"of kind 'training' is of records"):
         lgbench.plot(results, kind="training")
     with pytest.raises(UnknownNameError, match="Did you mean 'lengths'"):

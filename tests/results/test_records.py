@@ -116,7 +116,7 @@ def test_what_follows_the_first_unknown_id_is_not_read() -> None:
             yield StoredReply(number, f"x{number:05}", Reply(""))
 
     rescored, problems = check_result(make_result(lambda cell: 256, arm="main_only", group="copy-mqar"), replies())
-    said = "'x00001' is no example of this result (line 1). What follows was not read."
+    said = "'x00001' is not an example of this result (line 1). What follows was not read."
     assert problems == [Problem("replies", said)]
     assert rescored.correct == {}
     assert read == [1]

@@ -148,7 +148,7 @@ def test_each_field_is_named(edit: Callable[[dict[str, Any]], object], expected:
     ("edit", "expected"),
     [
         (lambda lines: lines.pop(), "replies_sha256: does not fit"),
-        (lambda lines: lines.append({"id": "reverse-4-999", "reply": "x"}), "replies: 'reverse-4-999' is no example"),
+        (lambda lines: lines.append({"id": "reverse-4-999", "reply": "x"}), "'reverse-4-999' is not an example"),
         (lambda lines: lines.append(lines[0]), "the id 'reverse-4-"),
         (lambda lines: lines[0].update(reply="changed"), "replies_sha256: does not fit"),
         (lambda lines: lines[0].update(note="hi"), "line 1: unknown key 'note'"),

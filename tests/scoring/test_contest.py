@@ -128,9 +128,9 @@ def test_what_only_one_has_is_named_and_what_was_not_learned_too() -> None:
     mine = system("mine", copy_mqar=[100, 90, 95])
     rope = system("rope", copy_mqar=[256, 250, 255], maze_path=[256] * 3)
     compared = contest(mine, rope)
-    assert contest_notes(compared) == ["Of rope alone, so not compared: maze-path."]
+    assert contest_notes(compared) == ["rope has no counterpart in maze-path, so this is not compared."]
     said = caveats(compared, compared.duels[0])
-    assert "1 of the suite's 7 groups: the others are not compared." in said
+    assert "The comparison covers 1 of the suite's 7 groups." in said
     assert (
         "mine did not learn string_copy (37.1 % up to length 8) and mqar (75.0 % up to length 16) in copy-mqar." in said
     )
@@ -175,7 +175,7 @@ def test_models_of_one_run_are_compared_on_the_examples_that_both_answered() -> 
     assert scores[0] is not None
     assert scores[1] is not None
     assert duel.mean.value == scores[0] - scores[1]
-    assert caveats(compared, duel)[0].startswith("One run each: the interval is over examples")
+    assert caveats(compared, duel)[0].startswith("Each system has one run, so the interval is over examples")
     assert contest_record(compared)["comparisons"][0]["verdict"] == "better"
 
 

@@ -297,7 +297,7 @@ def test_too_many_changes(repository: Repository, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("base", ["nope", "--all", "", "HEAD:README.md"])
 def test_a_base_that_is_no_commit(repository: Repository, base: str) -> None:
-    with pytest.raises(LgbenchError, match="is no commit of a git repository"):
+    with pytest.raises(LgbenchError, match="is not a commit of a git repository"):
         compare_with(base, repository.folder)
 
 

@@ -176,7 +176,7 @@ def test_a_detail_that_is_not_utf_8(empty: Path, run_folders: dict[str, Path]) -
 
 def test_a_name_or_a_place_that_cannot_be(empty: Path, run_folders: dict[str, Path]) -> None:
     run = [run_folders[RUN]]
-    with pytest.raises(LgbenchError, match=r"'\.\./x' is no name for a system"):
+    with pytest.raises(LgbenchError, match=r"'\.\./x' is not a name for a system"):
         submit(run, name="../x", details=DETAILS, submissions=empty)
     with pytest.raises(LgbenchError, match=r"Cannot write to .*nowhere.*: No such file or directory"):
         submit(run, name="x", details=DETAILS, submissions=empty / "nowhere" / "at" / "all")

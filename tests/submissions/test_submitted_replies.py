@@ -32,7 +32,7 @@ def write_lines(system: Path, lines: Sequence[bytes]) -> None:
         (
             lambda lines: [*lines, b'{"id":"reverse_add-6-256","reply":"x"}\n'],
             [("replies.jsonl.gz", "")],
-            "'reverse_add-6-256' is no example",
+            "'reverse_add-6-256' is not an example",
         ),
         (
             lambda lines: [*lines[:3], b'{"id": 1}\n', b"half a li", b"\n", *lines[3:]],

@@ -169,7 +169,7 @@ def test_a_pool_is_drawn_by_its_share(workers: int) -> None:
         ([Part("reverse", 10**6, Fraction(1))], "more than the 10000"),
         ([PoolPart("yours", Fraction(1))], r"The pool 'yours' has no examples\. Add some first"),
         ([], "an empty list"),
-        (["reverse"], "is no part of a mixture"),
+        (["reverse"], "is not a part of a mixture"),
     ],
 )
 def test_what_is_no_mixture_of_the_group_is_refused(parts: list[Part], message: str, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_what_is_no_example_is_refused(make: Callable[[], GivenExample], message
     assert not data.changes
     with pytest.raises(LgbenchError, match="no examples"):
         data.set_parts([PoolPart("mine", Fraction(1))], 0)
-    with pytest.raises(LgbenchError, match="no name of a pool"):
+    with pytest.raises(LgbenchError, match="not a name of a pool"):
         data.add("", OWN, 0)
 
 
@@ -276,7 +276,7 @@ class Endless(Letters):
         (Failing(), ModelError, "The source, asked for the examples of step 6, raised ValueError: no more"),
         (Letters(7), LgbenchError, "gave 7 examples for step 0. Give 8"),
         (Endless(), LgbenchError, "gave more than 8 examples"),
-        (object(), LgbenchError, "is no source of examples"),
+        (object(), LgbenchError, "is not a source of examples"),
     ],
 )
 def test_a_source_that_fails(source: Letters, error: type[LgbenchError], message: str, tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def test_what_cannot_be_finetuned_is_told(
         return capsys.readouterr().err
 
     told = message(str(folder), "capitalize-reverse", "main_only")
-    assert f"{str(folder)!r} is no pretrained model. Valid: hf:FOLDER or hf:ID on the Hub." in told
+    assert f"{str(folder)!r} is not a pretrained model. Valid: hf:FOLDER or hf:ID on the Hub." in told
     assert "'strings' is not a group" in (told := message(f"hf:{folder}", "strings", "main_only"))
     assert "capitalize-reverse" in told
     assert "'open' is not" in message(f"hf:{folder}", "capitalize-reverse", "open")

@@ -165,7 +165,7 @@ def test_hooks_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("stop-when", {"zone": "far", "step": "1"}, "'far' is not a valid zone"),
         ("stop-wen", {}, "names no hook. Write keep-points, stop-when, tensorboard, or file.py:attribute"),
         ("mine.py:Mine", {}, "needs the hook option 'n': add --hook-option mine.py:Mine.n=VALUE"),
-        ("builtins:dict", {}, "made a dict, which is no subclass of"),
+        ("builtins:dict", {}, "made a dict, which is not a subclass of"),
     ):
         with pytest.raises(LgbenchError, match=words):
             make_hook(name, options)

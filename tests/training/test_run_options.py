@@ -257,7 +257,7 @@ def test_retrain_runs_only_the_hooks_that_the_user_names(lgbench: Shell) -> None
     shutil.copy("hooks.py", "elsewhere.py")
     done = lgbench("retrain", "a", "--hook", "elsewhere.py:Curriculum", "--output", "again")
     assert done.status == 0, done.out + done.err
-    assert "A hook changed what the run trained on: it is no result of arm main_only." in done.err
+    assert "A hook changed what the run trained on: it is not a result of arm main_only." in done.err
     assert weights("again/a") == weights("a")
     assert Path("again/a/points/step2").exists(), "hooks of lgbench's own are taken from the record"
     surplus = lgbench("retrain", "a", "--hook", "elsewhere.py:Curriculum", "--hook", "hooks.py:Counting")

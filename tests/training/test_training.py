@@ -306,7 +306,7 @@ def test_the_peak_of_a_device_is_known_by_its_name() -> None:
 
 def test_devices_are_checked() -> None:
     assert choose_device("cpu") == "cpu"
-    with pytest.raises(LgbenchError, match="'gpu' is no device"):
+    with pytest.raises(LgbenchError, match="'gpu' is not a device"):
         choose_device("gpu")
     if not torch.cuda.is_available():
         assert choose_device("auto") == "cpu"

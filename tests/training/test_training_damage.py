@@ -121,7 +121,7 @@ def test_weights_that_are_no_numbers_are_refused(trained: Path, tmp_path: Path) 
     weights = load_file(folder / checkpoints.WEIGHTS)
     weights["norm.weight"][0] = torch.nan
     save_file(weights, folder / checkpoints.WEIGHTS)
-    with pytest.raises(LgbenchError, match=r"are damaged: norm\.weight holds what is no number"):
+    with pytest.raises(LgbenchError, match=r"are damaged: norm\.weight holds what is not a number"):
         load_module(folder)
 
 
@@ -251,8 +251,8 @@ def _of_another_suite(_: dict[str, Tensor], record: dict[str, Any]) -> None:
         (_without_generator, "no usable generator"),
         (_short_generator, "no usable generator"),
         (_misshapen, r"'optimizer.0.exp_avg' of shape \(3,\)"),
-        (_of_nothing, "which is no moment of a parameter"),
-        (_of_a_number_too_long_to_read, "which is no moment of a parameter"),
+        (_of_nothing, "which is not a moment of a parameter"),
+        (_of_a_number_too_long_to_read, "which is not a moment of a parameter"),
         (_without_a_moment, "lacks 'optimizer.0.exp_avg'"),
         (_of_another_type, r"'optimizer.0.exp_avg' as torch\.float16, not torch\.float32"),
         (_without_points, r"the curve is not that of its plan.* the last at or before the 5 that are done\)"),

@@ -68,7 +68,7 @@ def _check(options: Options) -> None:
     except ValueError:  # a bracket that is not closed, a port beyond 65535
         is_url = False
     if not is_url:
-        raise LgbenchError(f"base_url={options.base_url!r} is no URL. An example: http://localhost:8000/v1")
+        raise LgbenchError(f"base_url={options.base_url!r} is not a URL. An example: http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
         raise LgbenchError("base_url must hold no user, password or query: it is written into the result.")
     for name, value, least in (("concurrency", options.concurrency, 1), ("retries", options.retries, 0)):

@@ -135,7 +135,7 @@ def _as_user_error(folder: Path, code_option: str | None) -> Iterator[None]:
 
 # What the libraries say, in lower case, and what it means.
 _MEANINGS = {
-    "header ?too ?large": "a file of its weights is no safetensors file. If Git cloned it, run `git lfs pull` there.",
+    "header ?too ?large": "one of its weight files is not a safetensors file. If Git cloned it, run `git lfs pull`.",
     "incomplete ?metadata": "a file of its weights is cut short. Download it again.",
     "ignore_mismatched_sizes|size mismatch": "its weights have other shapes than the model's configuration says. "
     "Do both belong together?",

@@ -23,7 +23,7 @@ from lgbench.util.errors import LgbenchError
 # Rows that are done still cost a step their share; dropping them costs one copy of the others' cache.
 _KEEP_WHILE_LIVE = 0.75
 _NO_NUMBERS = (
-    "The model's logits in {dtype} are no numbers (NaN). Its weights are damaged, or it needs a wider type, such as "
+    "The model's logits in {dtype} are not numbers (NaN). Its weights are damaged, or it needs a wider type, such as "
     "--model-option dtype=float32."
 )
 
@@ -197,7 +197,7 @@ def _likeliest(logits: torch.Tensor) -> torch.Tensor:
     """The likeliest token of each row, shape (rows,), of logits of shape (rows, vocabulary).
 
     Raises:
-        LgbenchError: The logits of a row are no numbers.
+        LgbenchError: The logits of a row are not numbers.
     """
     chosen = logits.argmax(-1)
     if logits.gather(-1, chosen[:, None]).isnan().any():  # argmax takes them for the greatest

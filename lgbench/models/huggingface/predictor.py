@@ -37,7 +37,7 @@ class HuggingFacePredictor(StreamingPredictor):
 
     Raises:
         LgbenchError: The style wants a chat template, and the tokenizer has none, or none of this name; or the model's
-            end tokens are no numbers.
+            end tokens are not numbers.
     """
 
     def __init__(self, checkpoint: Checkpoint, style: PromptStyle, *, chat_template: str | None = None) -> None:
@@ -163,7 +163,7 @@ def end_tokens(checkpoint: Checkpoint) -> frozenset[int]:
     named = configured if isinstance(configured, list) else [configured]
     if odd := [token for token in named if token is not None and type(token) is not int]:
         raise LgbenchError(
-            f"The end tokens of {str(checkpoint.folder)!r} are no numbers: {plain(repr(odd[0]), limit=60)}. Correct "
+            f"The end tokens of {str(checkpoint.folder)!r} are not numbers: {plain(repr(odd[0]), limit=60)}. Correct "
             "eos_token_id in its generation_config.json, or in its config.json if it has none."
         )
     return frozenset(token for token in [checkpoint.tokenizer.eos_token_id, *named] if token is not None)

@@ -135,7 +135,7 @@ def _json(path: Path) -> dict[str, Any]:
     """
     try:
         if path.is_file() and path.stat().st_size > _MAX_JSON:
-            raise LgbenchError(f"{str(path)!r} has more than {_MAX_JSON:,} bytes: it is no file of a model.")
+            raise LgbenchError(f"{str(path)!r} has more than {_MAX_JSON:,} bytes: it is not a file of a model.")
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise LgbenchError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None

@@ -38,7 +38,7 @@ from lgbench.util.errors import LgbenchError
 
 MINI = load_suite("mini-v1")
 _ARMS = ("main_only", "transfer", "control")
-_FIRST_PAGE = ("site.css", "theme.js", "board.js")
+_FIRST_PAGE = ("site.css", "theme.js", "sort.js", "board.js")
 _REPLIES = 24_000  # bytes of a run's packed replies, as most of the reference systems have
 
 
@@ -56,7 +56,6 @@ def _record(name: str) -> SystemRecord:
         licence="CC0-1.0",
         parameters=1_000_000,
         training_notes="",
-        reproduced_by=None,
     )
 
 

@@ -2,8 +2,8 @@
 
 A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
 `system.json` and one folder for each run, and may hold `declaration.json`; a run's folder holds `result.json` and
-`replies.jsonl.gz`, and may hold `training.json` and `weights.json`. Nothing else, but for what `lgbench submit` holds
-among the systems while it runs, which is passed over.
+`replies.jsonl.gz` (or `replies.json`, which says where those are), and may hold `training.json` and `weights.json`.
+Nothing else, but for what `lgbench submit` holds among the systems while it runs, which is passed over.
 
 What one submission can cost is bounded: what is too large is not read, and of too many runs or problems the rest is
 only counted.
@@ -37,6 +37,7 @@ from lgbench.submissions.names import check_portable, twins
 from lgbench.submissions.problems import Report
 from lgbench.submissions.recorded import recipe_digest
 from lgbench.submissions.runs import check_files
+from lgbench.submissions.summary import SystemSummary, summarize
 from lgbench.submissions.system import SUBMISSIONS_FOLDER, SystemRecord, check_system_name
 from lgbench.training.record import RECORD
 from lgbench.util.counting import CountReport, no_report
@@ -62,7 +63,12 @@ _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def check(
-    paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = None, report: CountReport = no_report
+    paths: Iterable[Path],
+    *,
+    jobs: int = 1,
+    kept: KeptScores | None = None,
+    summarized: bool = False,
+    report: CountReport = no_report,
 ) -> Checked:
     """Check folders: of submissions, of a system or of a run.
 
@@ -73,19 +79,26 @@ def check(
         paths: The folders.
         jobs: Processes that check the systems of a folder of submissions. What is found does not depend on it.
         kept: What was found in runs before, and need not be found again.
+        summarized: Whether of each system only a summary is held, and not all of its results.
         report: Takes how many runs are checked, and of how many.
 
     Raises:
         LgbenchError: One of these processes ended before its work was done.
     """
     ordered = sorted(paths, key=_level)  # a run is checked with its system, and a system with its folder
-    checker = _Checker(jobs, kept, on_run=_counting(ordered, report))
+    checker = _Checker(jobs, kept, summarized=summarized, on_run=_counting(ordered, report))
     for path in ordered:
         checker.check(path)
     checker.compare_systems()
     checker.take_audits()
-    submissions = tuple(checker.submissions.values())
-    return Checked(submissions, len(checker.systems), checker.runs, checker.report.problems, checker.alarms())
+    return Checked(
+        submissions=tuple(checker.submissions.values()),
+        systems=len(checker.systems),
+        runs=checker.runs,
+        problems=checker.report.problems,
+        alarms=checker.alarms(),
+        summaries=tuple(checker.summaries.values()),
+    )
 
 
 def read_submissions(
@@ -126,7 +139,7 @@ def reduce_submissions(
     Raises:
         LgbenchError: As in `read_submissions`.
     """
-    checker = _Checker(jobs, kept, reduce, _counting([folder], report))
+    checker = _Checker(jobs, kept, reduce, on_run=_counting([folder], report))
     return tuple(_read(folder, checker).reduced.values())
 
 
@@ -193,6 +206,7 @@ class _Checker:
         jobs: Processes that check systems.
         kept: What was found before.
         reduce: What is left of a system instead of all of it.
+        summarized: Whether only a summary of a system is left.
         on_run: Called when a run is checked.
     """
 
@@ -201,17 +215,21 @@ class _Checker:
         jobs: int = 1,
         kept: KeptScores | None = None,
         reduce: Reduce | None = None,
+        *,
+        summarized: bool = False,
         on_run: Callable[[], None] = count_one,
     ) -> None:
         self.jobs = jobs
         self.kept = kept
         self.reduce = reduce
+        self.summarized = summarized
         self._on_run = on_run
         self.report = Report()
         self.runs = 0
         # By their folders: two folders of submissions may hold systems of one name.
         self.systems: dict[str, dict[str, Compared]] = {}
         self.submissions: dict[str, Submission] = {}
+        self.summaries: dict[str, SystemSummary] = {}
         self.reduced: dict[str, tuple[bytes, ...]] = {}
         self.same_recipe_as: dict[str, str] = {}
         self._whole: set[str] = set()  # folders of submissions that were checked with every system in them
@@ -230,35 +248,39 @@ class _Checker:
         for path, system, problem in found:
             self.report.add_all(path, [problem])
             self.submissions.pop(system, None)
+            self.summaries.pop(system, None)
 
     def alarms(self) -> tuple[FileProblem, ...]:
         """What reviewers should look at. To be called when all are checked."""
         found = Report()
         for path, _, problem in alike(self.systems):
             found.add_all(path, [problem])
-        for folder, submission in self.submissions.items():
-            for run, message in alarms(submission):
+        signs = {folder: alarms(submission) for folder, submission in self.submissions.items()}
+        signs |= {folder: iter(summary.alarms) for folder, summary in self.summaries.items()}
+        for folder, of_system in signs.items():
+            for run, message in of_system:
                 found.add(Path(folder, run, RESULT_FILE), "cells", message)
         return found.problems
 
     def _root(self, folder: Path) -> None:
         self._checked.add((_ROOT, _place(folder)))
         self._whole.add(str(folder))
-        audits = self._audits(folder) if _name(folder) == SUBMISSIONS_FOLDER or self.reduce else {}
+        needs_audits = _name(folder) == SUBMISSIONS_FOLDER or self.reduce or self.summarized
+        audits = self._audits(folder) if needs_audits else {}
         before = self.report.count
         entries = self._entries(folder)
         if not entries and self.report.count == before and _name(folder) != SUBMISSIONS_FOLDER:
             self.report.add(folder, "", "holds no run, no system and no folder of systems.")
         own = [entry for entry in entries if entry.name != LOCK_FILE and not is_unfinished(entry.name)]
         systems = [folder / each.name for each in own if each.is_dir(follow_symlinks=False)]
-        check_one = partial(_check_alone, kept=self.kept, reduce=self.reduce)
+        check_one = partial(_check_alone, kept=self.kept, reduce=self.reduce, summarized=self.summarized)
         each_with_audits = [(system, audits.get(system.name, ())) for system in systems]
         checked = _checked_ahead(check_one, each_with_audits, self.jobs, self._on_run)
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if entry.name == LOCK_FILE or is_unfinished(entry.name):
                 if is_folder == (entry.name == LOCK_FILE) or not is_owned(folder):
-                    message = "is what `lgbench submit` holds while it runs, and none runs here: remove it."
+                    message = "is left over from an interrupted `lgbench submit`: remove it."
                     self.report.add(folder / entry.name, "", message)
             elif is_folder:
                 self._take(next(checked))
@@ -271,11 +293,12 @@ class _Checker:
         self.runs += other.runs
         self.systems |= other.systems
         self.submissions |= other.submissions
+        self.summaries |= other.summaries
         self.reduced |= other.reduced
         self.same_recipe_as |= other.same_recipe_as
         self._checked |= other._checked
 
-    def _system(self, folder: Path) -> None:
+    def _system(self, folder: Path, audits: tuple[AuditRecord, ...] | None = None) -> None:
         self._checked.add((_SYSTEM, _place(folder)))
         before = self.report.count
         name = _name(folder)
@@ -289,7 +312,7 @@ class _Checker:
             if entry.name not in OF_A_SYSTEM and not entry.is_dir(follow_symlinks=False):
                 self._unexpected(folder / entry.name, f"{', '.join(OF_A_SYSTEM)} and one folder for each run")
         for twin, other in twins([*OF_A_SYSTEM, *(run.name for run in folders)]):
-            self.report.add(folder / twin, "", f"is {other!r} where upper and lower case are the same: rename one.")
+            self.report.add(folder / twin, "", f"differs from {other!r} only in upper and lower case: rename one.")
         runs = self._runs(folder, folders)
         system = self._record(folder / SYSTEM_FILE, SystemRecord, MAX_SYSTEM_BYTES)
         declaration = None
@@ -310,7 +333,12 @@ class _Checker:
         if declaration and declaration.same_recipe_as:
             self.same_recipe_as[str(folder)] = declaration.same_recipe_as
         if system and self.report.count == before:
-            self.submissions[str(folder)] = Submission(system=system, runs=tuple(runs), declaration=declaration)
+            submission = Submission(system=system, runs=tuple(runs), declaration=declaration)
+            if self.summarized:
+                known = self._audits(folder.absolute().parent).get(name, ()) if audits is None else audits
+                self.summaries[str(folder)] = summarize(replace(submission, audits=known))
+            else:
+                self.submissions[str(folder)] = submission
 
     def reduce_system(self, folder: Path, audits: tuple[AuditRecord, ...]) -> None:
         """Check a system, unless that was done before, and hold no more of it than what it is reduced to."""
@@ -439,18 +467,23 @@ def _checked_ahead(
         yield from CountingPool(min(jobs, len(systems)), on_run).map(check_one, systems)
     except BrokenProcessPool:
         raise LgbenchError(
-            "A process that checks systems has ended; without a message above it was killed, perhaps for want of "
-            "memory. Try again with --jobs 1."
+            "A process that checks systems ended early. If there is no message above, it was probably killed for lack "
+            "of memory: try --jobs 1."
         ) from None
 
 
 def _check_alone(
-    system: _WithAudits, *, kept: KeptScores | None, reduce: Reduce | None, on_run: Callable[[], None] = count_one
+    system: _WithAudits,
+    *,
+    kept: KeptScores | None,
+    reduce: Reduce | None,
+    summarized: bool,
+    on_run: Callable[[], None] = count_one,
 ) -> _Checker:
     folder, audits = system
-    checker = _Checker(kept=kept, reduce=reduce, on_run=on_run)
+    checker = _Checker(kept=kept, reduce=reduce, summarized=summarized, on_run=on_run)
     if reduce is None:
-        checker._system(folder)
+        checker._system(folder, audits)
     else:
         checker.reduce_system(folder, audits)
     return checker

@@ -125,7 +125,8 @@ def test_a_system_of_arm_open_is_drawn_beside_trained_ones(browser: "Browser", s
         page = visitor.open("systems/opened.html")
         page.get_by_role("link", name=GROUP.name).last.click()
         traces = page.locator("#chart .scatterlayer .trace")
-        page.wait_for_function("document.querySelectorAll('#chart .scatterlayer .trace').length === 1")
+        traces.first.wait_for(state="attached")
+        assert traces.count() == 1, "the link chooses it alone"
         page.get_by_label("alpha", exact=True).check()
         assert traces.count() == 2
         page.get_by_text("The numbers of the picture").click()

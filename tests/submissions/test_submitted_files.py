@@ -219,10 +219,10 @@ def test_a_name_like_that_of_a_device(system: Path, name: str) -> None:
 
 def test_two_names_that_differ_in_case_alone(system: Path) -> None:
     (system / RUN).rename(system / OTHER_SEED.upper())
-    twin = f"is {OTHER_SEED.upper()!r} where upper and lower case are the same: rename one."
+    twin = f"differs from {OTHER_SEED.upper()!r} only in upper and lower case: rename one."
     assert problems(system) == {(OTHER_SEED, ""): twin}
     (system / OTHER_SEED.upper()).rename(system / "System.json")
-    assert "where upper and lower case are the same" in problems(system)["System.json", ""]
+    assert "only in upper and lower case" in problems(system)["System.json", ""]
 
 
 def test_the_folder_is_called_as_the_system(submissions: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_system_without_runs(system: Path) -> None:
         (lambda record: record.update(description="\u0301first"), {"description"}),
         (lambda record: record.update(authors=["Z" + "\u0300\u0301\u0302"]), {"authors[0]"}),
         (lambda record: record.update(licence="MIT\ufeff"), {"licence"}),
-        (lambda record: record.update(reproduced_by="\u3164"), {"reproduced_by"}),
+        (lambda record: record.update(reproduced_by="Myself"), {"reproduced_by"}),
         (lambda record: record.update(parameters=-1), {"parameters"}),
         (lambda record: record.update(parameters=1e6), {"parameters"}),
         (lambda record: record.update(reproduced_by=True), {"reproduced_by"}),

@@ -181,7 +181,10 @@ def test_a_copied_result_of_a_run_without_wrong_replies(submissions: Path) -> No
     assert list(perfect_twins(check([submissions], summarized=True).summaries)) == [
         "all replies of one/run0 and two/run0 and 1 more are right, so none shows whether one is a copy."
     ]
-    assert "Note: all replies of one/run0 and two/run0 and 1 more" in CliRunner().invoke(app, ["validate", str(submissions)]).output
+    assert (
+        "Note: all replies of one/run0 and two/run0 and 1 more"
+        in CliRunner().invoke(app, ["validate", str(submissions)]).output
+    )
     shutil.copytree(submissions / "one" / "run0", submissions / "two" / "copy")
     edit(submissions / "two" / "copy" / "result.json", lambda result: result.update(seed=7))
     found = problems(submissions)

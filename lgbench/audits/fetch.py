@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from lgbench.submissions.declaration import WeightsRecord
-from lgbench.util.download import SECONDS, Remote, check_hash, download
+from lgbench.util.download import SECONDS, Remote, check_hash, fetch_file
 from lgbench.util.errors import LgbenchError
 
 
@@ -22,7 +22,7 @@ def fetch_weights(weights: WeightsRecord, target: Path, *, most_bytes: int, seco
     Raises:
         LgbenchError: They cannot be reached, are too large, come too slowly, or have another hash.
     """
-    download(_remote(weights), target, most_bytes=most_bytes, seconds=seconds)
+    fetch_file(_remote(weights), target, most_bytes=most_bytes, seconds=seconds)
 
 
 def check_weights(path: Path, weights: WeightsRecord) -> None:

@@ -15,7 +15,7 @@ from lgbench.evaluation.offsite import (
 )
 from lgbench.submissions.checked import FileProblem
 from lgbench.util.counting import CountReport, no_report
-from lgbench.util.download import Remote, download
+from lgbench.util.download import Remote, fetch_file
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import write_errors
 from lgbench.util.records import InvalidFileError, Problem, read_record
@@ -63,5 +63,5 @@ def _fetch(replies: OffsiteReplies) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
             fetched = Path(temporary) / "replies"
             remote = Remote(replies.url, replies.sha256, "replies")
-            download(remote, fetched, most_bytes=replies.bytes, seconds=_SECONDS)
+            fetch_file(remote, fetched, most_bytes=replies.bytes, seconds=_SECONDS)
             fetched.replace(target)

@@ -34,7 +34,7 @@ class Remote(NamedTuple):
     what: str
 
 
-def download(remote: Remote, target: Path, *, most_bytes: int, seconds: float = SECONDS) -> None:
+def fetch_file(remote: Remote, target: Path, *, most_bytes: int, seconds: float = SECONDS) -> None:
     """Download a file.
 
     Args:

@@ -198,4 +198,4 @@ def test_the_tests_are_fishers_and_cochran_mantel_haenszels() -> None:
     from scipy.stats import chi2
 
     assert all_.p == pytest.approx(float(chi2.sf(statistic, 1)))
-    assert "fewer right" in all_.what
+    assert "fewer replies are right" in all_.what

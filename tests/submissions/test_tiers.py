@@ -88,7 +88,10 @@ def test_the_seeds_begin_where_the_declaration_says() -> None:
             "Arm main_only of capitalize-reverse has the seeds 3, 5, 8. With 3 runs, they must be 0 to 2.",
         ),
         (recorded(seeds=(1,)), "has the seeds 1. With 1 run, it must be 0."),
-        (recorded(change=lambda arm, seed, record: None if arm == "control" else record), "training.json is missing in control-0"),
+        (
+            recorded(change=lambda arm, seed, record: None if arm == "control" else record),
+            "training.json is missing in control-0",
+        ),
         (
             recorded(
                 change=lambda arm, seed, record: with_settings(record, steps=9000) if arm == "transfer" else record

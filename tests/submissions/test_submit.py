@@ -242,7 +242,7 @@ def test_submit_and_validate_as_typed(
         0,
         [
             "1 system, 2 runs: all good",
-            "mine on mini-v1: closed division, self-reported. What is missing for the next tier:",
+            "mine on mini-v1: closed division, self-reported. Missing for the next tier:",
         ],
     )
 

@@ -74,9 +74,9 @@ def test_what_a_submit_holds_is_refused_where_none_runs(
         if running and kind == "folder":
             assert problems(submissions) == {}
             return
-        told = "is what `lgbench submit` holds while it runs, and none runs here: remove it."
+        told = "is left over from an interrupted `lgbench submit`: remove it."
         assert problems(submissions) == {(name, ""): told}
-        with pytest.raises(LgbenchError, match="none runs here"):
+        with pytest.raises(LgbenchError, match="is left over from"):
             read_submissions(submissions)
 
 

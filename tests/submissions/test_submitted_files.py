@@ -49,7 +49,7 @@ def test_a_readme_beside_the_systems_is_allowed(submissions: Path) -> None:
 def test_what_a_submit_holds_while_it_runs_is_passed_over(submissions: Path) -> None:
     with owned_folder(submissions):
         shutil.copytree(submissions / "my-system", submissions / f".my-system-x{TEMPORARY}" / "my-system")
-        assert check([submissions])[1:] == (1, 2, (), ())
+        assert check([submissions])[1:] == (1, 2, (), (), ())
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "link to a folder", "pipe"])

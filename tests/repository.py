@@ -56,9 +56,9 @@ class Repository:
         target.write_text(text, "utf-8")
         return target
 
-    def write_system(self, name: str, reproduced_by: str | None = None) -> None:
+    def write_system(self, name: str, authors: str = "A") -> None:
         """Write a record and a run. They are no valid ones: only which files there are counts."""
-        self.write(f"submissions/{name}/system.json", json.dumps({"name": name, "reproduced_by": reproduced_by}))
+        self.write(f"submissions/{name}/system.json", json.dumps({"name": name, "authors": [authors]}))
         self.write(f"submissions/{name}/run/result.json", f"a result of {name}")
 
     def merge(self) -> str:

@@ -21,7 +21,6 @@ SYSTEM = SystemRecord.model_validate(
         "licence": "MIT",
         "parameters": None,
         "training_notes": "",
-        "reproduced_by": None,
     }
 )
 

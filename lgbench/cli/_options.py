@@ -103,14 +103,6 @@ RunsFolder = Annotated[
 ]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train seeds 0 to SEEDS - 1.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume the run in --output.")]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", help="Show no progress, no hints, and no summary of files written or checks passed."),
-]
-ModelOptions = Annotated[
-    list[str] | None,
-    typer.Option("--model-option", metavar="KEY=VALUE", help="An option for the model; may be repeated."),
-]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Number of runs at a time, each with its share of the cores.")]
 Executor = Annotated[
     str,
@@ -202,3 +194,16 @@ def one_form(**chosen: bool) -> None:
     if sum(chosen.values()) > 1:
         given = " and ".join(f"--{name}" for name, value in chosen.items() if value)
         raise LgbenchError(f"{given} are forms of the same. Choose one.")
+
+
+CheckJobs = Annotated[
+    int | None, typer.Option(min=1, help="Processes that check systems.", show_default="one for each core")
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Show no progress, no hints, and no summary of files written or checks passed."),
+]
+ModelOptions = Annotated[
+    list[str] | None,
+    typer.Option("--model-option", metavar="KEY=VALUE", help="An option for the model; may be repeated."),
+]

@@ -61,7 +61,7 @@ def command(
         key = check_nonce(nonce or draw_nonce(), system)
         who = Auditor(name=auditor, nonce=key, examples=examples, weights=weights, model=model, device=device)
         typer.echo(f"Nonce: {key}")
-        record = audit(submission, found, system, who, on_run=lambda run: typer.echo(f"Asked {run.run}"))
+        record = audit(submission, found, system, who, on_run=lambda run: typer.echo(f"Audited {run.run}"))
     path = write_audit(record, system)
     _tell(submission, found, record)
     typer.echo(f"Wrote {plain(path, limit=LONGEST_PATH)}. Commit it under the label maintainer-change.")
@@ -95,11 +95,13 @@ def _tell(submission: Submission, suite: Suite, record: AuditRecord) -> None:
         correct, total = sum(cell.correct for cell in run.cells), sum(cell.total for cell in run.cells)
         typer.echo(
             f"{run.run}: {correct:,} of {total:,} fresh examples right; {run.changed:,} of {run.asked_again:,} posted "
-            "replies came out otherwise."
+            "replies differ when decoded again."
         )
     for again in record.retrained:
         equal, where = again.points - again.differing, ", on another kind of machine" if again.elsewhere else ""
-        typer.echo(f"{again.run}: {equal} of {again.points} points are equal, to step {again.until}{where}.")
+        typer.echo(
+            f"{again.run}: {equal} of {again.points} points of the curve are equal, up to step {again.until}{where}."
+        )
     typer.echo(f"{submission.system.name} is {after.tier} in {suite.name}.")
     for each in after.missing:
         typer.echo(f"  {plain(each, limit=2000)}")

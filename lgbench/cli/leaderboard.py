@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lgbench.cli._fetch import Fetch, fetch_all
 from lgbench.cli._group import App
-from lgbench.cli._options import Quiet
+from lgbench.cli._options import CheckJobs, Quiet
 
 if TYPE_CHECKING:
     from lgbench.submissions.checked import Submission
     from lgbench.submissions.kept import KeptScores
 
 MAX_LINES = 200
-Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Processes that check systems.", show_default="one for each core")
-]
 Full = Annotated[
     bool,
     typer.Option("--full", help="Score every reply again, including those of runs that this version scored before."),
@@ -42,8 +40,9 @@ def build(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the leaderboard.")] = Path(
         "leaderboard"
     ),
-    jobs: Jobs = None,
+    jobs: CheckJobs = None,
     full: Full = False,
+    fetch: Fetch = False,
     quiet: Quiet = False,
 ) -> None:
     """Re-score every submission, and write leaderboard/README.md, board.json, cells.csv and a page for each system."""
@@ -55,6 +54,8 @@ def build(
     from lgbench.util.processes import cores
     from lgbench.util.text import LONGEST_PATH, plain
 
+    if fetch:
+        fetch_all(submissions, quiet=quiet)
     with counting("checking runs", quiet=quiet) as report:
         parts = reduce_submissions(submissions, derive_part, jobs=jobs or cores(), kept=_kept(full=full), report=report)
     files = BoardFiles(Part(*blocks) for blocks in parts)
@@ -82,8 +83,9 @@ def build(
 def site(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the site; one made before is replaced.")],
     submissions: Submissions = Path("submissions"),
-    jobs: Jobs = None,
+    jobs: CheckJobs = None,
     full: Full = False,
+    fetch: Fetch = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the leaderboard as a web page, which needs no server: sort, filter, curves of all systems in a group.
@@ -96,6 +98,8 @@ def site(
     from lgbench.util.text import LONGEST_PATH, plain
 
     require_extra("site", purpose="The web page of the leaderboard")
+    if fetch:
+        fetch_all(submissions, quiet=quiet)
     read = _read(submissions, jobs=jobs, full=full, quiet=quiet)
     with counting("writing pages of systems", quiet=quiet) as report:
         count = write_site(read, submissions, output, report)

@@ -52,6 +52,13 @@ def command(
         str | None,
         typer.Option(help="Where the weights can be had: an http(s) address, with {run} for the run's name."),
     ] = None,
+    replies: Annotated[
+        str | None,
+        typer.Option(
+            help="Leave the replies out of the submission, which only says where they are: an http(s) address, with "
+            "{run} for the run's name. Upload each run's replies.jsonl.gz there."
+        ),
+    ] = None,
     submissions: Annotated[Path, typer.Option(help="The folder of all submissions.")] = Path("submissions"),
     quiet: Quiet = False,
 ) -> None:
@@ -59,7 +66,7 @@ def command(
     from lgbench.cli._console import say
     from lgbench.cli._progress import counting
     from lgbench.submissions.declaration import declared
-    from lgbench.submissions.submitting import Details, submit
+    from lgbench.submissions.submitting import Addresses, Details, submit
 
     runs = finished_runs(folders)
     drafted = _drafted_notes(runs, submissions / name) if training_notes is None else None
@@ -88,17 +95,17 @@ def command(
             details=details,
             submissions=submissions,
             declaration=declaration,
-            weights=weights,
+            addresses=Addresses(weights=weights, replies=replies),
             report=report,
         )
     if not quiet:
         for run in submitted.runs:
             typer.echo(f"Added {plain(run, limit=LONGEST_PATH)}")
         for run in submitted.there:
-            typer.echo(f"Was there: {plain(run, limit=LONGEST_PATH)}")
-        if drafted is not None:
-            typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
-            say(drafted, indent="  ", hanging="  ")
+            typer.echo(f"Already there: {plain(run, limit=LONGEST_PATH)}")
+    if drafted is not None and not quiet:
+        typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
+        say(drafted, indent="  ", hanging="  ")
     if submitted.to_fix:
         typer.echo("\nBefore the next step, fix these:")
         for problem in submitted.to_fix:
@@ -107,7 +114,10 @@ def command(
         return
     if not is_clone:
         typer.echo()
-        say(f"There was no folder {submissions} here, so one was made. The steps below need a clone of lgbench.")
+        say(f"There was no folder {submissions} here, so it was created. The steps below need a clone of lgbench.")
+    if replies is not None:
+        typer.echo()
+        say("Upload the replies.jsonl.gz of each run to the address that its replies.json names.")
     if declaration is None and not (submissions / name / "declaration.json").exists():
         typer.echo()
         say("For the tier recorded, declare how its settings were chosen: --trials, and the options after it.")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lgbench.cli._options import AllJson, Quiet
+from lgbench.cli._fetch import Fetch, fetched
+from lgbench.cli._options import AllJson, CheckJobs, Quiet
 
 if TYPE_CHECKING:
-    from lgbench.submissions.checked import Checked, FileProblem, Submission
+    from lgbench.submissions.checked import Checked, FileProblem
+    from lgbench.submissions.summary import SystemSummary
     from lgbench.util.records import Problem
 
 _RULE = (
@@ -36,6 +38,8 @@ def command(
             show_default=False,
         ),
     ] = None,
+    fetch: Fetch = False,
+    jobs: CheckJobs = None,
     by_maintainer: Annotated[
         bool, typer.Option("--by-maintainer", help="With --base: allow what only a maintainer may change.")
     ] = False,
@@ -46,14 +50,18 @@ def command(
     from lgbench.cli._progress import counting
     from lgbench.submissions.checking import check
     from lgbench.util.errors import LgbenchError
+    from lgbench.util.processes import cores
     from lgbench.util.text import json_text
 
     if by_maintainer and base is None:
         raise LgbenchError("--by-maintainer needs --base: the commit that HEAD is compared with.")
     compared, of_changes = ("", []) if base is None else _compare(base, by_maintainer=by_maintainer)
+    folders = paths or [Path("submissions")]
+    of_fetching = fetched(folders, quiet=quiet or as_json) if fetch else ()
     with counting("checking runs", quiet=quiet or as_json) as report:
-        checked = check(paths or [Path("submissions")], report=report)
-    found = (*of_changes, *checked.problems)
+        checked = check(folders, jobs=jobs or cores(), summarized=True, report=report)
+    told = {problem.path for problem in of_fetching}  # the check says of these only that they are not here
+    found = (*of_changes, *of_fetching, *(each for each in checked.problems if each.path not in told))
     if as_json:
         typer.echo(
             json_text(
@@ -83,27 +91,25 @@ def command(
 def _print_for_reviewers(checked: Checked, *, quiet: bool) -> None:
     """Print the tiers, and what is not refused but needs a look."""
     from lgbench.cli._console import say
-    from lgbench.submissions.copies import perfect_twins
+    from lgbench.submissions.summary import perfect_twins
     from lgbench.util.text import plain
 
     if not quiet:
-        _print_tiers(checked.submissions)
+        _print_tiers(checked.summaries)
     if checked.alarms:
         typer.echo("\nFor reviewers (docs/reviewing.md), not refused:")
         _print_by_file(checked.alarms)
-    _print_claims(checked.submissions)
-    for note in perfect_twins(checked.submissions):
+    for note in perfect_twins(checked.summaries):
         say(f"Note: {plain(note)}", hanging="  ")
 
 
 def _compare(base: str, *, by_maintainer: bool) -> tuple[str, list[FileProblem]]:
     """What HEAD changes since a commit, in one line, and what it may not change."""
     from lgbench.submissions.changes import check_changes, describe
-    from lgbench.submissions.git import compare_with, reproduced_by
+    from lgbench.submissions.git import compare_with
 
-    here = Path()
-    base, head, changes = compare_with(base, here)
-    problems = check_changes(changes, lambda system: reproduced_by(system, head, here), by_maintainer=by_maintainer)
+    base, head, changes = compare_with(base, Path())
+    problems = check_changes(changes, by_maintainer=by_maintainer)
     return f"HEAD ({head[:12]}) compared with {base[:12]}: {describe(changes)}.", problems
 
 
@@ -111,31 +117,17 @@ def _records(found: Iterable[FileProblem]) -> list[dict[str, str]]:
     return [{"path": str(path), "field": problem.field, "message": problem.message} for path, problem in found]
 
 
-def _print_tiers(submissions: Iterable[Submission]) -> None:
+def _print_tiers(summaries: Iterable[SystemSummary]) -> None:
     """Division and tier of each system on each suite, and what the next tier needs."""
     from lgbench.cli._console import say
-    from lgbench.data.suites import SUITES
-    from lgbench.submissions.tiers import standing, trained_runs
     from lgbench.util.text import plain
 
-    for submission in submissions:
-        for suite in SUITES:
-            if trained_runs(submission, suite):
-                found = standing(submission, suite)
-                told = f"{submission.system.name} on {suite.name}: {found.division} division, {found.tier}"
-                say(f"{told}. For the next tier:" if found.missing else f"{told}.")
-                for each in found.missing:
-                    say(plain(each, limit=2000), indent="  ", hanging="    ")
-
-
-def _print_claims(submissions: Iterable[Submission]) -> None:
-    from lgbench.cli._console import say
-    from lgbench.util.text import plain
-
-    for system in (submission.system for submission in submissions):
-        if (who := system.reproduced_by) is not None:
-            note = f"Note: {system.name} says that it was reproduced by {plain(who)}. Only a maintainer may enter that."
-            say(note, hanging="  ")
+    for summary in summaries:
+        for suite, found in summary.standings:
+            told = f"{summary.name} on {suite}: {found.division} division, {found.tier}"
+            say(f"{told}. Missing for the next tier:" if found.missing else f"{told}.")
+            for each in found.missing:
+                say(plain(each, limit=2000), indent="  ", hanging="    ")
 
 
 def _print_by_file(problems: Iterable[FileProblem]) -> None:

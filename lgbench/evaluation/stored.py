@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lgbench.data.suites import SUITES
+from lgbench.evaluation.offsite import MAX_PACKED_BYTES, located
 from lgbench.results.reply import Reply, parse_reply_line, reply_line
 from lgbench.util.records import MAX_PROBLEMS, InvalidFileError, Problem, check_capped, json_line, read_errors
 
@@ -23,7 +24,7 @@ class Caps(NamedTuple):
 
 LOCAL_CAPS = Caps(500_000_000, 2_000_000_000)
 """Of one's own runs: every reply to `standard-v1` could be at its full length."""
-SUBMITTED_CAPS = Caps(8_000_000, 64_000_000)
+SUBMITTED_CAPS = Caps(MAX_PACKED_BYTES, 64_000_000)
 SYSTEM_FILE = "system.json"
 """What lies beside the runs of a submitted system, and beside no others."""
 _MOST = max(len(suite.cells()) * suite.examples_per_cell for suite in SUITES)
@@ -77,7 +78,7 @@ class StoredReply(NamedTuple):
 
 
 class StoredRepliesReader:
-    """Reads `replies.jsonl.gz` line by line; no more than a line of it is in memory.
+    """Reads `replies.jsonl.gz`, wherever it is, line by line; no more than a line of it is in memory.
 
     Args:
         path: The file.
@@ -136,10 +137,11 @@ class StoredRepliesReader:
 
     def _pieces(self) -> Iterator[bytes]:
         """The content, unpacked piece by piece."""
-        check_capped(self.path, self._caps.packed)
+        path = located(self.path)
+        check_capped(path, self._caps.packed)
         unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         unpacked = 0
-        with read_errors(self.path), self.path.open("rb") as file:
+        with read_errors(path), path.open("rb") as file:
             if file.read(len(_PLAIN_HEADER)) != _PLAIN_HEADER:
                 self.oddity = Problem("", "has a name or a time in its header, which `lgbench eval` leaves out.")
             file.seek(0)

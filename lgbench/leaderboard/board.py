@@ -21,11 +21,13 @@ from lgbench.leaderboard.rows import FEW_SEEDS
 from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
 
 _EMPTY = "No system has been submitted yet. [Submit the first](../docs/submitting.md)."
-_INTRODUCTION = """Does a model solve longer inputs of a task because a related task was trained on longer inputs?
-Accuracies are exact match in %, gains are in points, both with 95 % intervals. The transfer score says how well the
-main tasks work on such inputs, and the gains whether the related tasks helped.
-[How to read this](../docs/leaderboard.md) and [how to submit](../docs/submitting.md). The same as data:
-[board.json](board.json), and every count in [cells.csv](cells.csv)."""
+_INTRODUCTION = """A main task is trained on short inputs only, and a related, auxiliary task on longer ones. Does the
+model then solve the main task at the longer lengths, too? The *transfer score* says how well it does, and the *transfer
+gain* how much the auxiliary task adds. Accuracies are exact match in %, and gains are in points, both with 95 %
+intervals.
+
+[How to read this page](../docs/leaderboard.md) · [how to submit](../docs/submitting.md) · [the rules](../docs/rules.md)
+· as data: [board.json](board.json), and every count in [cells.csv](cells.csv)"""
 _COVERAGES: Mapping[Coverage, str] = {
     "ranked": "",
     "few_seeds": f", with fewer than {ENOUGH_SEEDS} seeds",
@@ -86,11 +88,11 @@ def section_heading(section: Section[Any]) -> str:
 def explanation(section: Section[Any], suite: Suite) -> str:
     """Why the systems of a section are not ranked; empty if they are."""
     if section.coverage == "few_seeds":
-        return f"A system is ranked from {ENOUGH_SEEDS} `transfer` seeds in every group on, so these are not."
+        return f"Not ranked: a ranked system has at least {ENOUGH_SEEDS} `transfer` seeds in every group."
     if section.coverage == "fewer_groups":
         return (
-            "Means over the groups that a system covers with runs of both `transfer` and `main_only`. A transfer score "
-            f"is over all {len(suite.groups)} groups, so these systems are not ranked."
+            f"Not ranked: a transfer score is over all {len(suite.groups)} groups. These means are over the groups in "
+            "which a system has runs of both `transfer` and `main_only`."
         )
     return ""
 
@@ -102,7 +104,7 @@ def _notes(text: str, *, few_seeds_last: bool) -> list[str]:
         found.append(f"{_FEW_SEEDS_NOTE}{': listed after the others' if few_seeds_last else ''}.")
     if counts := sorted({int(count) for count in re.findall(re.escape(COUNT) + r"(\d+)\)", text)}):
         marks, numbers = (text.join(map(str, counts)) for text in (f") and {COUNT}", " or "))
-        found.append(f"{COUNT}{marks}) The mean is over {numbers} groups or domains alone: those that have this value.")
+        found.append(f"{COUNT}{marks}): the mean is over only {numbers} groups or domains, those that have this value.")
     return found
 
 

@@ -19,8 +19,8 @@ ONE_SEED = "†"
 ONE_SEED_NOTE = f"{ONE_SEED} Some arm has one seed: the interval excludes how its seeds differ, and is too narrow."
 EQUAL_SEEDS = "‡"
 EQUAL_SEEDS_NOTE = (
-    f"{EQUAL_SEEDS} In every arm all seeds have the same accuracy, so their spread is unknown: the interval of the "
-    "success rate says what so few seeds leave open."
+    f"{EQUAL_SEEDS} All seeds of each arm have the same accuracy, so their spread is unknown and there is no interval. "
+    "That of the success rate shows what is still possible."
 )
 COUNT = "(n="
 

@@ -40,8 +40,9 @@ def group_matrix(entries: Sequence[TrainedEntry]) -> list[str]:
     drawn = {arm for entry in entries for arm in entry.part.arms}
     colors = ", ".join(f"{color} `{arm}`" for arm, color in _COLORS.items() if arm in drawn)
     legend = (
-        f"Each cell, from above: the main task's accuracy by length, mean over seeds ({colors}; the transfer zone is "
-        "shaded), the group score, the transfer gain and [the verdict](../docs/leaderboard.md#verdicts)."
+        "Each cell shows the main task's accuracy by length, the group score, the transfer gain and "
+        f"[the verdict](../docs/leaderboard.md#verdicts). The curves are means over seeds ({colors}), and the transfer "
+        "zone is shaded."
     )
     return [legend, wide_table([entry.part.group_row for entry in entries])]
 
@@ -67,8 +68,8 @@ def group_row(on_suite: SuiteScores, trained: TrainedScores) -> Row:
 def open_matrix(entries: Sequence[OpenEntry]) -> list[str]:
     """A row for each system of arm `open` and a column for each main task, and what a cell holds."""
     legend = (
-        "Each cell, from above: the accuracy by length, with the transfer zone shaded; the accuracy in that zone; the "
-        "lengths up to which at least 90 % and 50 % of the replies are right."
+        "Each cell shows the accuracy by length, with the transfer zone shaded, the accuracy in that zone, and the "
+        "greatest lengths up to which at least 90 % and 50 % of the replies are right."
     )
     return [legend, wide_table([entry.part.task_row for entry in entries])]
 

@@ -98,7 +98,7 @@ def _standing(standing: Standing) -> str:
     """The division, the tier, and what the system lacks for the next tier."""
     missing = [f"- {escape(each)}" for each in standing.missing]
     told = f"Division: {standing.division}. [Tier](../../docs/rules.md#tiers): **{standing.tier}**."
-    return f"{told} For the next one:\n\n" + "\n".join(missing) if missing else told
+    return f"{told} What is missing for the next tier:\n\n" + "\n".join(missing) if missing else told
 
 
 def _precision(suite: Suite) -> str:

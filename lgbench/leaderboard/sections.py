@@ -25,8 +25,8 @@ from lgbench.scoring.seen import Verdict, p_text
 from lgbench.scoring.systems import OpenScores
 
 _ENDS = (
-    "`wrong` counts replies in the transfer zone, over all seeds. Of these, `empty` ones hold nothing, `early` ones "
-    "stop within their target, right as far as they go, and `late` ones go on after it."
+    "`wrong` counts replies in the transfer zone, over all seeds. Of these, `empty` ones have no text, `early` ones "
+    "are right as far as they go but stop too soon, and `late` ones continue after the target."
 )
 
 
@@ -46,8 +46,9 @@ def group_section(suite: Suite, scores: GroupScores, verdict: Verdict, picture: 
     auxiliaries = " and ".join(f"`{task}`" for task in group.auxiliaries)
     parts = [
         f"### {section_name(suite, group.name)}",
-        f"Main task `{group.main}`, trained to length {group.main_length}; auxiliary {auxiliaries}, control "
-        f"`{group.control}`, trained to {group.aux_length}. The transfer zone lies between the two lengths.",
+        f"Main task `{group.main}`, trained up to length {group.main_length}. Auxiliary {auxiliaries}, trained up to "
+        f"{group.aux_length}, as is the control task `{group.control}`. The lengths between the two are the transfer "
+        "zone.",
         _embedded(picture),
         *_verdict(verdict),
         f"Accuracy of `{group.main}` by arm:",

@@ -65,6 +65,20 @@ def _whole(number: object) -> object:
 
 _ISO_8601 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 Moment = Annotated[datetime, AfterValidator(_in_utc), BeforeValidator(_as_written)]
+# Only characters that mean nothing in Markdown or HTML; others can be percent-encoded.
+_LINK = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~:/?#@!$&+,;=%-]*)?")
+
+
+def _link(text: str) -> str:
+    if not _LINK.fullmatch(text):
+        raise ValueError(
+            "a link begins with https:// or http://, names a host, and percent-encodes spaces, quotes, brackets and "
+            "everything that is not ASCII"
+        )
+    return text
+
+
+Link = Annotated[str, StringConstraints(max_length=300), AfterValidator(_link)]
 
 
 class _Record(BaseModel):

@@ -45,7 +45,7 @@ def disagreements(audited: Sequence[tuple[Result, AuditedRun]]) -> Iterator[str]
         posted = {Cell(cell.task, cell.length): cell.counts for cell in result.cells}
         lacking = [cell for cell in posted if cell not in {Cell(each.task, each.length) for each in run.cells}]
         if lacking or len(posted) != len(run.cells):
-            yield f"{run.run}: the audit is not of the cells of the result."
+            yield f"{run.run}: the audit does not cover the cells of the result."
             continue
         pairs = {
             Cell(cell.task, cell.length): ((cell.correct, cell.total), posted[Cell(cell.task, cell.length)])
@@ -53,7 +53,7 @@ def disagreements(audited: Sequence[tuple[Result, AuditedRun]]) -> Iterator[str]
         }
         tests += share_tests(run.run, pairs)
         if run.changed > MOST_CHANGED * run.asked_again:
-            yield f"{run.run}: {run.changed:,} of {run.asked_again:,} posted replies came out otherwise."
+            yield f"{run.run}: {run.changed:,} of {run.asked_again:,} posted replies differ when decoded again."
     for test, p in zip(tests, holm([test.p for test in tests]) if tests else (), strict=True):
         if p <= LEVEL:
             yield f"{test.what} (p {p:.2g} after Holm's correction)."
@@ -105,7 +105,7 @@ def share_tests(what: str, pairs: Mapping[Cell, tuple[tuple[int, int], CellCount
     if variance:
         z = excess / math.sqrt(variance)
         way = "fewer" if excess < 0 else "more"
-        yield ShareTest(f"{what}: {way} right in all cells together than posted", math.erfc(abs(z) / math.sqrt(2)))
+        yield ShareTest(f"{what}: {way} replies are right over all cells than posted", math.erfc(abs(z) / math.sqrt(2)))
 
 
 def _fisher(correct: int, total: int, its_correct: int, its_total: int) -> float:

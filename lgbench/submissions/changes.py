@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,9 +34,7 @@ class Change(NamedTuple):
     after: str
 
 
-def check_changes(
-    changes: Sequence[Change], reproduced_by: Callable[[str], object], *, by_maintainer: bool = False
-) -> list[FileProblem]:
+def check_changes(changes: Sequence[Change], *, by_maintainer: bool = False) -> list[FileProblem]:
     """What a pull request changes that a submission may not change.
 
     One that touches neither submissions nor what is derived from them is not a submission, and may change any file.
@@ -44,7 +42,6 @@ def check_changes(
 
     Args:
         changes: All differences between the base and the head.
-        reproduced_by: What the `system.json` of a system says in the head, by the system's name; None for null.
         by_maintainer: Whether a maintainer allows the changes. Then only links, submodules and executable files are
             refused: a checkout without links shows them as plain files, so no later check would notice them.
 
@@ -55,7 +52,6 @@ def check_changes(
     problems = [FileProblem(Path(path), Problem("", message)) for path, message in _wrong_modes(guarded)]
     if guarded and not by_maintainer:
         problems += [FileProblem(Path(path), Problem("", message)) for path, message in _forbidden(changes)]
-        problems += list(_claims(changes, reproduced_by))
     if (more := len(problems) - MAX_PROBLEMS) > 0:
         problems[MAX_PROBLEMS:] = [FileProblem(Path(), Problem("", f"and {more:,} more problems of these kinds."))]
     return problems
@@ -125,18 +121,3 @@ def _forbidden(changes: Sequence[Change]) -> Iterator[tuple[str, str]]:
         for change in changes:
             if _folder(change) == LEADERBOARD_FOLDER:
                 yield change.path, "is changed, although no submission is."
-
-
-def _claims(changes: Sequence[Change], reproduced_by: Callable[[str], object]) -> Iterator[FileProblem]:
-    """Problems of systems that claim a reproduction by a maintainer who did none, or none of what is added here."""
-    systems = {system: None for change in changes if (system := _system(change)) and change.after != ABSENT}
-    records = {_system(change) for change in changes if _is_record(change)}
-    for system in list(systems)[:MAX_PROBLEMS]:
-        if reproduced_by(system) is None:
-            continue
-        message = (
-            "is set. Only a maintainer who trained the system again may set it: leave it null."
-            if system in records
-            else "is set, but the maintainer who set it has not reproduced what is added here."
-        )
-        yield FileProblem(Path(SUBMISSIONS_FOLDER, system, SYSTEM_FILE), Problem("reproduced_by", message))

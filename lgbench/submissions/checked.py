@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lgbench.results.schema import Result
 from lgbench.submissions.audit_record import AuditRecord
@@ -14,6 +14,9 @@ from lgbench.submissions.system import SystemRecord
 from lgbench.training.record import TrainingRecord
 from lgbench.util.records import Problem
 from lgbench.util.text import LONGEST_PATH, plain
+
+if TYPE_CHECKING:
+    from lgbench.submissions.summary import SystemSummary
 
 
 class FileProblem(NamedTuple):
@@ -74,11 +77,12 @@ class Checked(NamedTuple):
     """The outcome of a check.
 
     Attributes:
-        submissions: The systems without any problem.
+        submissions: The systems without any problem; none where they are summarized.
         systems: Number of systems that were found.
         runs: Number of runs that were found.
         problems: All of them, in the order of files; those between systems last.
         alarms: Signs that a run is not of a trained model, or a copy. They are for reviewers, and refuse nothing.
+        summaries: Summaries of the systems without any problem, if they are summarized.
     """
 
     submissions: tuple[Submission, ...]
@@ -86,3 +90,4 @@ class Checked(NamedTuple):
     runs: int
     problems: tuple[FileProblem, ...]
     alarms: tuple[FileProblem, ...] = ()
+    summaries: tuple[SystemSummary, ...] = ()

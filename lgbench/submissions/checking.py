@@ -2,8 +2,8 @@
 
 A folder of submissions holds one folder for each system (and may hold a README.md); a system's folder holds
 `system.json` and one folder for each run, and may hold `declaration.json`; a run's folder holds `result.json` and
-`replies.jsonl.gz`, and may hold `training.json` and `weights.json`. Nothing else is allowed, except the files of a
-running `lgbench submit`, which are skipped.
+`replies.jsonl.gz` (or `replies.json`, which says where those are), and may hold `training.json` and `weights.json`.
+Nothing else is allowed, except the files of a running `lgbench submit`, which are skipped.
 
 The cost of a check is bounded: files that are too large are not read, and beyond a number of runs or problems, the
 others are only counted.
@@ -26,7 +26,12 @@ from lgbench.util.errors import LgbenchError
 
 
 def check(
-    paths: Iterable[Path], *, jobs: int = 1, kept: KeptScores | None = None, report: CountReport = no_report
+    paths: Iterable[Path],
+    *,
+    jobs: int = 1,
+    kept: KeptScores | None = None,
+    summarized: bool = False,
+    report: CountReport = no_report,
 ) -> Checked:
     """Check folders: of submissions, of a system or of a run.
 
@@ -37,16 +42,23 @@ def check(
         paths: The folders.
         jobs: Number of processes that check the systems of a folder. The outcome does not depend on it.
         kept: Kept scores of earlier checks.
+        summarized: Whether to hold only a summary of each system, and not all of its results.
         report: Called with the numbers of checked runs and of all runs.
 
     Raises:
         LgbenchError: One of these processes ended before its work was done.
     """
     ordered = sorted(paths, key=level_of)  # a run is checked with its system, and a system with its folder
-    checker = TreeChecker(jobs, kept, on_run=_counting(ordered, report))
+    checker = TreeChecker(jobs, kept, summarized=summarized, on_run=_counting(ordered, report))
     checker.check(ordered)
-    submissions = tuple(checker.submissions.values())
-    return Checked(submissions, len(checker.systems), checker.runs, checker.report.problems, checker.alarms())
+    return Checked(
+        submissions=tuple(checker.submissions.values()),
+        systems=len(checker.systems),
+        runs=checker.runs,
+        problems=checker.report.problems,
+        alarms=checker.alarms(),
+        summaries=tuple(checker.summaries.values()),
+    )
 
 
 def read_submissions(
@@ -87,7 +99,7 @@ def reduce_submissions(
     Raises:
         LgbenchError: As in `read_submissions`.
     """
-    checker = TreeChecker(jobs, kept, reduce, _counting([folder], report))
+    checker = TreeChecker(jobs, kept, reduce, on_run=_counting([folder], report))
     return tuple(_read(folder, checker).reduced.values())
 
 

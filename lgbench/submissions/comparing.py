@@ -69,7 +69,8 @@ def alike(systems: Systems) -> Iterator[Found]:
         tasks = "main task" if left.group else "main tasks"
         message = (
             f"covers nearly the same wrong replies to the {tasks} as that of {described(place, its_trace)}: "
-            f"{likeness.equal:,} of the {likeness.common:,} that are wrong in both are equal, as in no two models."
+            f"{likeness.equal:,} of the {likeness.common:,} that are wrong in both are equal. In two "
+            "independent models, far fewer are."
         )
         yield Found(Path(system, run, RESULT_FILE), system, Problem("replies_sha256", message))
 
@@ -103,7 +104,7 @@ def _wrong_recipe(own: Mapping[str, Trace], its: Mapping[str, Trace] | None, *, 
         repeats: Whether the other system itself names a third one.
     """
     if its is None:
-        return "and no other system here is called so."
+        return "but there is no other system of this name here."
     if repeats:
         return "which has the recipe of another system itself: name that one."
     known = {(run.suite, run.group, run.recipe) for run in its.values()}

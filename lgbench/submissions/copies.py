@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 from lgbench.data.groups import OPEN_ARM
 from lgbench.data.suites import load_suite
 from lgbench.results.schema import Draft, Result
-from lgbench.submissions.checked import Submission
 from lgbench.submissions.eligibility import experiment
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import Problem
@@ -175,19 +174,6 @@ def timed_alike(systems: Mapping[str, Mapping[str, Trace]]) -> Iterator[tuple[st
                 )
                 yield system, run, Problem("started", message)
                 break
-
-
-def perfect_twins(submissions: tuple[Submission, ...]) -> Iterator[str]:
-    """Sentences on runs with the same replies, all of them right. They may well be of two models."""
-    alike: dict[str, list[str]] = {}
-    for submission in submissions:
-        for run in submission.runs:
-            if is_perfect(run.result):
-                alike.setdefault(run.result.replies_sha256, []).append(f"{submission.system.name}/{run.folder}")
-    for first, *others in alike.values():
-        if others:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            yield f"{first} and {others[0]}{more} are right throughout: no reply shows whether one is a copy."
 
 
 def same_training(result: Training, other: Training) -> bool:

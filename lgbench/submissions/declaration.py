@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from lgbench.data.groups import TRAINED_ARMS
-from lgbench.results.schema import Count, Seed, Sha256
-from lgbench.submissions.system import Link, check_system_name
+from lgbench.results.schema import Count, Link, Seed, Sha256
+from lgbench.submissions.system import check_system_name
 from lgbench.submissions.visible_text import check_visible
 from lgbench.util.errors import LgbenchError
 

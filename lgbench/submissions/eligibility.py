@@ -24,7 +24,9 @@ def ineligible(result: Result) -> Iterator[Problem]:
     if result.limit is not None:
         yield Problem("limit", f"is {result.limit}: only results over every example of a cell are accepted.")
     if _is_own(result.system):
-        yield Problem("system.model", "is a built-in or bundled model, which checks the plumbing and is not a system.")
+        yield Problem(
+            "system.model", "is a built-in or bundled model, which only serves to try lgbench, and cannot be submitted."
+        )
     elif result.system.kind in _HASHED and not result.system.source_sha256:
         yield Problem("system.source_sha256", f"is empty: a model of kind {result.system.kind!r} has a hash.")
     if len(result.system.source_sha256) > 1:

@@ -47,8 +47,9 @@ def alarms(submission: Submission) -> Iterator[Alarm]:
         if (found := spread([run.result for run in runs])) is not None and found.p > NO_MORE_THAN_CHANCE:
             yield Alarm(
                 runs[0].folder,
-                f"the {len(runs)} seeds of arm {arm} of {group} differ no more than one chance for all would make them "
-                f"(chi-square {found.statistic:.1f} of {found.degrees} degrees, p {found.p:.2g}): trained seeds do.",
+                f"the {len(runs)} seeds of arm {arm} of {group} differ no more than if all had the same probability of "
+                f"success (chi-square {found.statistic:.1f} of {found.degrees} degrees, p {found.p:.2g}). Trained "
+                "seeds rarely do.",
             )
         for run in runs:
             yield from (Alarm(run.folder, message) for message in _of_run(run))
@@ -58,8 +59,8 @@ def _of_run(run: SubmittedRun) -> Iterator[str]:
     flat = flatness(run.result)
     if flat is not None and flat.p > NO_MORE_THAN_CHANCE:
         yield (
-            "the main task is solved as often at every length of the transfer zone, as far as chance goes "
-            f"(chi-square {flat.statistic:.1f} of {flat.degrees} degrees, p {flat.p:.2g}): trained models fall off."
+            "the accuracy in the main task does not fall with length in the transfer zone "
+            f"(chi-square {flat.statistic:.1f} of {flat.degrees} degrees, p {flat.p:.2g}). That of trained models does."
         )
     for before, after, z in rises(result=run.result):
         if z > STEEPEST_RISE:

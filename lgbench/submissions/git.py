@@ -10,11 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lgbench.evaluation.stored import SYSTEM_FILE
 from lgbench.submissions.changes import Change
-from lgbench.submissions.system import MAX_SYSTEM_BYTES, SUBMISSIONS_FOLDER
 from lgbench.util.errors import LgbenchError
-from lgbench.util.records import parse_json
 from lgbench.util.text import plain
 
 MAX_CHANGES = 20_000
@@ -61,19 +58,6 @@ def compare_with(base: str, folder: Path) -> Comparison:
     if process.returncode != 0:
         raise LgbenchError(f"git could not compare {base!r} with HEAD.")
     return Comparison(fork, head, changes)
-
-
-def reproduced_by(system: str, head: str, folder: Path) -> object:
-    """What the `system.json` of a system says in a commit; None too where it is missing or no valid record."""
-    name = f"{head}:{SUBMISSIONS_FOLDER}/{system}/{SYSTEM_FILE}"
-    size = _git(folder, "cat-file", "-s", name)
-    if not size or int(size) > MAX_SYSTEM_BYTES:
-        return None
-    try:
-        record = parse_json(_git(folder, "cat-file", "blob", name))
-    except ValueError:
-        return None
-    return record.get("reproduced_by") if isinstance(record, dict) else None
 
 
 def _commit(name: str, folder: Path) -> str:

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.offsite import OFFSITE_FILE, located
 from lgbench.evaluation.stored import SUBMITTED_CAPS, SYSTEM_FILE
 from lgbench.results.schema import Result
 from lgbench.submissions.audit_record import AuditRecord
@@ -35,6 +36,7 @@ from lgbench.submissions.copies import Trace
 from lgbench.submissions.declaration import DECLARATION_FILE, WEIGHTS_FILE
 from lgbench.submissions.likeness import WrongReplies
 from lgbench.training.record import RECORD
+from lgbench.util.cache import cache_folder
 from lgbench.util.files import write_atomically
 from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_capped
 from lgbench.version import __version__
@@ -42,7 +44,7 @@ from lgbench.version import __version__
 _DECISIVE = ("data", "evaluation", "results", "scoring", "submissions", "util")
 _MOST_BYTES = 4_000_000
 _DIGEST, _VERSION = 64, 16
-OF_A_RUN = (RESULT_FILE, REPLIES_FILE, RECORD, WEIGHTS_FILE)
+OF_A_RUN = (RESULT_FILE, REPLIES_FILE, OFFSITE_FILE, RECORD, WEIGHTS_FILE)
 """The files that a run's folder may hold."""
 OF_A_SYSTEM = (SYSTEM_FILE, DECLARATION_FILE)
 """The files that a system's folder may hold beside its runs."""
@@ -90,7 +92,7 @@ class KeptScores:
         digest = hashlib.sha256(code_digest().encode())
         try:
             for name, most in ((RESULT_FILE, MAX_RECORD_BYTES), (REPLIES_FILE, SUBMITTED_CAPS.packed)):
-                content = read_capped(run / name, most)
+                content = read_capped(located(run / name), most)
                 digest.update(len(content).to_bytes(8, "big") + content)
         except InvalidFileError:
             return None
@@ -231,9 +233,8 @@ def _checksum(key: str, payload: bytes) -> bytes:
 
 
 def default_folder() -> Path:
-    """Where scores are kept: LGBENCH_CACHE, or `lgbench` among the caches of the user; there in `scores`."""
-    cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("LGBENCH_CACHE") or Path(cache_home, "lgbench")) / "scores"
+    """Where scores are kept: among the caches of lgbench, in `scores`."""
+    return cache_folder() / "scores"
 
 
 @cache

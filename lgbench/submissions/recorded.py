@@ -64,7 +64,7 @@ def wrong_weights(result: Result, weights: WeightsRecord) -> Iterator[Problem]:
 def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite, declaration: Declaration | None) -> Iterator[str]:
     """What a system's runs of trained arms in a suite lack to be *recorded*, in sentences."""
     if declaration is None:
-        yield f"There is no {DECLARATION_FILE}, which says how its settings were chosen."
+        yield f"{DECLARATION_FILE} is missing, which says how the settings were chosen."
     elif declaration.selected_on == "test":
         yield "Its settings were chosen on test examples."
     if any(run.training and run.training.division == "open" for run in runs) and not (
@@ -72,7 +72,7 @@ def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite, declaration
     ):
         yield f"It is in the open division, and no open_data in {DECLARATION_FILE} says what it was trained on."
     if without := [run.folder for run in runs if run.training is None]:
-        yield f"There is no {RECORD} with {named(without)}."
+        yield f"{RECORD} is missing in {named(without)}."
     for group in suite.groups:
         arms = _arms(runs, suite, group)
         yield from _wrong_seeds(group.name, arms, declaration.first_seed if declaration else 0)
@@ -101,8 +101,8 @@ def _wrong_seeds(group: str, arms: Mapping[str, Sequence[SubmittedRun]], first: 
         seeds = sorted(-1 if run.result.seed is None else run.result.seed for run in runs)
         if seeds != list(range(first, first + len(seeds))):
             given = ", ".join("none" if seed < 0 else str(seed) for seed in seeds[:_MOST_SEEDS])
-            expected = f"is seed {first}" if len(seeds) == 1 else f"are seeds {first} to {first + len(seeds) - 1}"
-            yield f"Arm {arm} of {group} has the seeds {given}: {_count(len(seeds), 'run')} {expected}."
+            expected = f"it must be {first}" if len(seeds) == 1 else f"they must be {first} to {first + len(seeds) - 1}"
+            yield f"Arm {arm} of {group} has the seeds {given}. With {_count(len(seeds), 'run')}, {expected}."
     counts = {arm: len(runs) for arm, runs in arms.items()}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{arm} {count}" for arm, count in counts.items())

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.offsite import OFFSITE_FILE
 from lgbench.evaluation.rescoring import Rescored, check_cells, check_result
 from lgbench.evaluation.stored import SUBMITTED_CAPS, StoredRepliesReader
 from lgbench.results.schema import Result
@@ -42,6 +43,8 @@ def check_files(folder: Path, report: Report, repeats: Repeats, kept: KeptScores
     """
     before = report.count
     replies = StoredRepliesReader(folder / REPLIES_FILE, SUBMITTED_CAPS)
+    if (folder / REPLIES_FILE).exists() and (folder / OFFSITE_FILE).exists():
+        report.add(folder / OFFSITE_FILE, "", f"says where the replies are, but {REPLIES_FILE} is here: keep one.")
     try:
         result = read_record(folder / RESULT_FILE, Result, max_bytes=MAX_RECORD_BYTES)
     except InvalidFileError as error:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, ValidationError
+
 from lgbench.evaluation.folder import REPLIES_FILE, RESULT_FILE
+from lgbench.evaluation.offsite import MAX_OFFSITE_BYTES, OFFSITE_FILE, OffsiteReplies, stored_at
 from lgbench.evaluation.stored import SUBMITTED_CAPS, SYSTEM_FILE
 from lgbench.results.schema import Result
 from lgbench.submissions.checked import FileProblem
@@ -45,6 +50,7 @@ from lgbench.util.records import (
 _CAPS = {
     RESULT_FILE: MAX_RECORD_BYTES,
     REPLIES_FILE: SUBMITTED_CAPS.packed,
+    OFFSITE_FILE: MAX_OFFSITE_BYTES,
     RECORD: MAX_RECORD_BYTES,
     WEIGHTS_FILE: MAX_WEIGHTS_BYTES,
 }
@@ -65,6 +71,25 @@ class Details(NamedTuple):
         """The fields that are given."""
         given = {field: value for field, value in self._asdict().items() if value is not None}
         return given | {"authors": list(self.authors)} if self.authors is not None else given
+
+
+class Addresses(NamedTuple):
+    """Where files of the submitted runs can be had, each an address with `{run}` for the name of a run's folder.
+
+    Attributes:
+        weights: The weights; None if they are not offered.
+        replies: The replies, which are then not submitted themselves; None to submit them.
+    """
+
+    weights: str | None = None
+    replies: str | None = None
+
+    def of(self, run: str) -> Addresses:
+        """The addresses of a run's files."""
+        return Addresses(*(address and address.replace("{run}", run) for address in self))
+
+
+NO_ADDRESSES = Addresses()
 
 
 class Submitted(NamedTuple):
@@ -90,7 +115,7 @@ def submit(
     details: Details,
     submissions: Path,
     declaration: Declaration | None = None,
-    weights: str | None = None,
+    addresses: Addresses = NO_ADDRESSES,
     report: CountReport = no_report,
 ) -> Submitted:
     """Check results and copy them to `submissions/NAME/`: all of them, or none if there is any problem.
@@ -106,7 +131,7 @@ def submit(
         details: The fields that its `system.json` lacks.
         submissions: The folder of all submissions. It is created if needed.
         declaration: How the settings of the system were chosen, if that is to be written.
-        weights: Where the weights of each run can be had, with `{run}` for the name of its folder.
+        addresses: Where the weights of the runs are, and their replies if these are not submitted.
         report: Called with the numbers of checked runs and of all runs of the system.
 
     Raises:
@@ -134,7 +159,7 @@ def submit(
                 details.given(),
                 staging=staging,
                 declaration=declaration,
-                weights=weights,
+                addresses=addresses,
                 report=report,
             )
 
@@ -154,7 +179,7 @@ def _submit(
     *,
     staging: Path,
     declaration: Declaration | None,
-    weights: str | None,
+    addresses: Addresses,
     report: CountReport,
 ) -> Submitted:
     """Build the new system in `staging`, check it there, then move what is new to `target`."""
@@ -164,7 +189,7 @@ def _submit(
         staging.mkdir()
     is_written = _write_system(staging / SYSTEM_FILE, target / SYSTEM_FILE, given)
     is_declared = declaration is not None and _declare(staging / DECLARATION_FILE, target, declaration)
-    problems, sources, there = _stage(folders, target, staging, weights)
+    problems, sources, there = _stage(folders, target, staging, addresses)
     if there and not sources and not is_written and not is_declared:
         runs = "this run" if len(there) == 1 else f"these {len(there)} runs"
         raise LgbenchError(f"There is nothing new: {str(target)!r} has {runs} already.")
@@ -214,7 +239,7 @@ def _declare(staged: Path, target: Path, declaration: Declaration) -> bool:
 
 
 def _stage(
-    folders: Sequence[Path], target: Path, staging: Path, weights: str | None
+    folders: Sequence[Path], target: Path, staging: Path, addresses: Addresses
 ) -> tuple[list[FileProblem], dict[str, Path], list[Path]]:
     """Copy runs to `staging`.
 
@@ -227,11 +252,11 @@ def _stage(
     for folder in folders:
         try:
             run = _run_name(read_record(folder / RESULT_FILE, Result))
-            content = _content(folder, None if weights is None else weights.replace("{run}", run))
+            before = _submitted(target / run) if run not in sources and (target / run).is_dir() else {}
+            content = _content(folder, _replies_as_before(addresses.of(run), target / run, before))
         except InvalidFileError as error:
             problems += [FileProblem(error.path, problem) for problem in error.problems]
             continue
-        before = _submitted(target / run) if run not in sources and (target / run).is_dir() else {}
         if before and before.items() >= content.items():
             there.append(target / run)
             continue
@@ -247,6 +272,17 @@ def _stage(
     return problems, sources, there
 
 
+def _replies_as_before(addresses: Addresses, run: Path, before: Container[str]) -> Addresses:
+    """The addresses of a run's files. Replies that were submitted already stay where they are.
+
+    Raises:
+        InvalidFileError: The run's record of its replies is invalid.
+    """
+    if OFFSITE_FILE in before:
+        return addresses._replace(replies=read_record(run / OFFSITE_FILE, OffsiteReplies).url)
+    return addresses._replace(replies=None) if REPLIES_FILE in before else addresses
+
+
 def _copies(sources: Mapping[str, Path], target: Path) -> Iterator[FileProblem]:
     """The new runs whose replies are those of another system in the folder."""
     systems: dict[str, dict[str, Trace]] = {}
@@ -260,24 +296,45 @@ def _copies(sources: Mapping[str, Path], target: Path) -> Iterator[FileProblem]:
             yield FileProblem(sources[run] / RESULT_FILE, problem)
 
 
-def _content(folder: Path, weights: str | None) -> dict[str, bytes]:
+def _content(folder: Path, addresses: Addresses) -> dict[str, bytes]:
     """The files of a run to submit, as far as they exist. `check` reports missing ones.
 
     Args:
         folder: The run's.
-        weights: Where its weights can be had.
+        addresses: Where its weights are, and its replies. What is at the latter is put into the store of fetched
+            replies, as it can be checked before it is uploaded.
 
     Raises:
         InvalidFileError: One cannot be read, or is too large.
-        LgbenchError: The weights are offered, but are not beside the result.
+        LgbenchError: The weights are offered, but are not beside the result; or an address is none.
     """
     content = _submitted(folder, (RESULT_FILE, REPLIES_FILE))
     if record_beside(folder) is not None:
         content[RECORD] = read_capped(folder.parent / RECORD, MAX_RECORD_BYTES)
-    if weights is not None:
-        record = WeightsRecord(url=weights, sha256=weights_sha256(str(folder.parent)))
-        content[WEIGHTS_FILE] = record.model_dump_json(indent=1).encode() + b"\n"
+    if addresses.weights is not None:
+        sha256 = weights_sha256(str(folder.parent))
+        content[WEIGHTS_FILE] = _located_at(addresses.weights, partial(WeightsRecord, sha256=sha256), "--weights")
+    if addresses.replies is not None and (packed := content.pop(REPLIES_FILE, None)) is not None:
+        sha256 = hashlib.sha256(packed).hexdigest()
+        record = partial(OffsiteReplies, sha256=sha256, bytes=len(packed))
+        content[OFFSITE_FILE] = _located_at(addresses.replies, record, "--replies")
+        with write_errors(stored_at(sha256)):
+            stored_at(sha256).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(stored_at(sha256), packed)
     return content
+
+
+def _located_at(url: str, record: Callable[..., BaseModel], option: str) -> bytes:
+    """The content of a record of an address that an option gave.
+
+    Raises:
+        LgbenchError: It is no address.
+    """
+    try:
+        return record(url=url).model_dump_json(indent=1).encode() + b"\n"
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise LgbenchError(f"{option}: {url!r:.320} is no address: {reason}.") from None
 
 
 def _submitted(folder: Path, files: Iterable[str] = _CAPS) -> dict[str, bytes]:
@@ -314,7 +371,6 @@ def _write_system(staged: Path, path: Path, given: Mapping[str, Any]) -> bool:
         "licence": "",
         "parameters": None,
         "training_notes": "",
-        "reproduced_by": None,
     }
     if path.exists():
         record = _read_object(path) if given else {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from lgbench.results.schema import Parameters
+from lgbench.results.schema import Link, Parameters
 from lgbench.submissions.names import check_portable
 from lgbench.submissions.visible_text import check_visible
 
@@ -16,8 +16,6 @@ MAX_SYSTEM_BYTES = 100_000
 """A larger `system.json` is not read."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MAX_NAME = 60
-# Only characters that mean nothing in Markdown or HTML; others can be percent-encoded.
-_LINK = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~:/?#@!$&+,;=%-]*)?")
 
 
 def check_system_name(name: str) -> str:
@@ -46,23 +44,18 @@ def _paragraphs(text: str) -> str:
     return check_visible(text, allowed="\n")
 
 
-def _link(text: str) -> str:
-    if not _LINK.fullmatch(text):
-        raise ValueError(
-            "a link begins with https:// or http://, names a host, and percent-encodes spaces, quotes, brackets and "
-            "everything that is not ASCII"
-        )
-    return text
-
-
 def _someone(authors: tuple[str, ...]) -> tuple[str, ...]:
     if not authors:
         raise ValueError("name at least one")
     return authors
 
 
+def _unused(value: object) -> None:
+    if value is not None:
+        raise ValueError("leave this null: what maintainers verify is recorded in audits/")
+
+
 Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_one_line)]
-Link = Annotated[str, StringConstraints(max_length=300), AfterValidator(_link)]
 
 
 class SystemRecord(BaseModel):
@@ -76,8 +69,7 @@ class SystemRecord(BaseModel):
         licence: Under which the results may be used, and the model if it is published.
         parameters: The number of the model's trainable parameters; null where it is not known.
         training_notes: How it was trained, where it differs from the reference recipe.
-        reproduced_by: The maintainer who trained it again and got these results; null until then. Maintainers fill it
-            in.
+        reproduced_by: Always null, and may be missing. The first systems have the field; `audits/` took its place.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -89,4 +81,4 @@ class SystemRecord(BaseModel):
     licence: Line
     parameters: Parameters | None
     training_notes: Annotated[str, StringConstraints(max_length=4000), AfterValidator(_paragraphs)]
-    reproduced_by: Line | None
+    reproduced_by: Annotated[None, BeforeValidator(_unused)] = None

@@ -79,7 +79,7 @@ def _missing_for_audited(runs: Sequence[SubmittedRun], audits: Sequence[AuditRec
         yield from disagreements([(run.result, each) for run, each in pairs])
         seen |= {run.folder for run, _ in pairs}
     if unseen := [run.folder for run in runs if run.folder not in seen]:
-        yield f"No maintainer had the weights of {named(unseen)} answer fresh examples."
+        yield f"No maintainer has audited the weights of {named(unseen)}."
 
 
 def _missing_for_reproduced(runs: Sequence[SubmittedRun], audits: Sequence[AuditRecord]) -> Iterator[str]:
@@ -98,10 +98,10 @@ def _missing_for_reproduced(runs: Sequence[SubmittedRun], audits: Sequence[Audit
             done.add(arm)
         else:
             where = ", on another kind of machine" if each.elsewhere else ""
-            yield f"{each.run} was trained again{where}: {each.differing} of {each.points} points came out otherwise."
+            yield f"{each.run} was trained again{where}: {each.differing} of {each.points} points of its curve differ."
     wanted = dict.fromkeys((run.result.group or "", run.result.arm) for run in runs)
     if left := [f"{arm} of {group}" for group, arm in wanted if (group, arm) not in done]:
-        yield f"No maintainer trained a run again of {named(left)}."
+        yield f"No maintainer has trained a run of {named(left)} again."
 
 
 def trained_runs(submission: Submission, suite: Suite) -> tuple[SubmittedRun, ...]:

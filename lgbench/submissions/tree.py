@@ -28,6 +28,7 @@ from lgbench.submissions.names import check_portable, twins
 from lgbench.submissions.problems import Report
 from lgbench.submissions.recorded import recipe_digest
 from lgbench.submissions.runs import check_files
+from lgbench.submissions.summary import SystemSummary, summarize
 from lgbench.submissions.system import MAX_SYSTEM_BYTES, SUBMISSIONS_FOLDER, SystemRecord, check_system_name
 from lgbench.training.record import RECORD
 from lgbench.util.errors import LgbenchError
@@ -56,6 +57,7 @@ class TreeChecker:
         jobs: Number of processes that check systems.
         kept: Kept scores of earlier checks.
         reduce: Reduces a system; None to keep all of it.
+        summarized: Whether to keep only a summary of each system.
         on_run: Called when a run is checked.
     """
 
@@ -64,17 +66,21 @@ class TreeChecker:
         jobs: int = 1,
         kept: KeptScores | None = None,
         reduce: Reduce | None = None,
+        *,
+        summarized: bool = False,
         on_run: Callable[[], None] = count_one,
     ) -> None:
         self.jobs = jobs
         self.kept = kept
         self.reduce = reduce
+        self.summarized = summarized
         self._on_run = on_run
         self.report = Report()
         self.runs = 0
         # By their folders: two folders of submissions may hold systems of one name.
         self.systems: dict[str, dict[str, Compared]] = {}
         self.submissions: dict[str, Submission] = {}
+        self.summaries: dict[str, SystemSummary] = {}
         self.reduced: dict[str, tuple[bytes, ...]] = {}
         self.same_recipe_as: dict[str, str] = {}
         self._whole: set[str] = set()  # folders of submissions that were checked with every system in them
@@ -95,8 +101,10 @@ class TreeChecker:
         found = Report()
         for path, _, problem in alike(self.systems):
             found.add_all(path, [problem])
-        for folder, submission in self.submissions.items():
-            for run, message in alarms(submission):
+        signs = {folder: alarms(submission) for folder, submission in self.submissions.items()}
+        signs |= {folder: iter(summary.alarms) for folder, summary in self.summaries.items()}
+        for folder, of_system in signs.items():
+            for run, message in of_system:
                 found.add(Path(folder, run, RESULT_FILE), "cells", message)
         return found.problems
 
@@ -106,25 +114,27 @@ class TreeChecker:
         for path, system, problem in found:
             self.report.add_all(path, [problem])
             self.submissions.pop(system, None)
+            self.summaries.pop(system, None)
 
     def _check_root(self, folder: Path) -> None:
         self._checked.add((Level.ROOT, place_of(folder)))
         self._whole.add(str(folder))
-        audits = self._audits(folder) if name_of(folder) == SUBMISSIONS_FOLDER or self.reduce else {}
+        needs_audits = name_of(folder) == SUBMISSIONS_FOLDER or self.reduce or self.summarized
+        audits = self._audits(folder) if needs_audits else {}
         before = self.report.count
         entries = self._entries(folder)
         if not entries and self.report.count == before and name_of(folder) != SUBMISSIONS_FOLDER:
             self.report.add(folder, "", "holds no run, no system and no folder of systems.")
         own = [entry for entry in entries if entry.name != LOCK_FILE and not is_unfinished(entry.name)]
         systems = [folder / each.name for each in own if each.is_dir(follow_symlinks=False)]
-        check_one = partial(_check_alone, kept=self.kept, reduce=self.reduce)
+        check_one = partial(_check_alone, kept=self.kept, reduce=self.reduce, summarized=self.summarized)
         each_with_audits = [(system, audits.get(system.name, ())) for system in systems]
         checked = _checked_ahead(check_one, each_with_audits, self.jobs, self._on_run)
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if entry.name == LOCK_FILE or is_unfinished(entry.name):
                 if is_folder == (entry.name == LOCK_FILE) or not is_owned(folder):
-                    message = "is what `lgbench submit` holds while it runs, and none runs here: remove it."
+                    message = "is left over from an interrupted `lgbench submit`: remove it."
                     self.report.add(folder / entry.name, "", message)
             elif is_folder:
                 self._merge(next(checked))
@@ -137,11 +147,12 @@ class TreeChecker:
         self.runs += other.runs
         self.systems |= other.systems
         self.submissions |= other.submissions
+        self.summaries |= other.summaries
         self.reduced |= other.reduced
         self.same_recipe_as |= other.same_recipe_as
         self._checked |= other._checked
 
-    def _check_system(self, folder: Path) -> None:
+    def _check_system(self, folder: Path, audits: tuple[AuditRecord, ...] | None = None) -> None:
         self._checked.add((Level.SYSTEM, place_of(folder)))
         before = self.report.count
         name = name_of(folder)
@@ -155,7 +166,7 @@ class TreeChecker:
             if entry.name not in OF_A_SYSTEM and not entry.is_dir(follow_symlinks=False):
                 self._unexpected(folder / entry.name, f"{', '.join(OF_A_SYSTEM)} and one folder for each run")
         for twin, other in twins([*OF_A_SYSTEM, *(run.name for run in folders)]):
-            self.report.add(folder / twin, "", f"is {other!r} where upper and lower case are the same: rename one.")
+            self.report.add(folder / twin, "", f"differs from {other!r} only in upper and lower case: rename one.")
         runs = self._check_runs(folder, folders)
         system = self._record(folder / SYSTEM_FILE, SystemRecord, MAX_SYSTEM_BYTES)
         declaration = None
@@ -176,7 +187,12 @@ class TreeChecker:
         if declaration and declaration.same_recipe_as:
             self.same_recipe_as[str(folder)] = declaration.same_recipe_as
         if system and self.report.count == before:
-            self.submissions[str(folder)] = Submission(system=system, runs=tuple(runs), declaration=declaration)
+            submission = Submission(system=system, runs=tuple(runs), declaration=declaration)
+            if self.summarized:
+                known = self._audits(folder.absolute().parent).get(name, ()) if audits is None else audits
+                self.summaries[str(folder)] = summarize(replace(submission, audits=known))
+            else:
+                self.submissions[str(folder)] = submission
 
     def reduce_system(self, folder: Path, audits: tuple[AuditRecord, ...]) -> None:
         """Check a system unless it is kept from before, and keep only what it is reduced to."""
@@ -297,18 +313,23 @@ def _checked_ahead(
         yield from CountingPool(min(jobs, len(systems)), on_run).map(check_one, systems)
     except BrokenProcessPool:
         raise LgbenchError(
-            "A process that checks systems has ended; without a message above it was killed, perhaps for want of "
-            "memory. Try again with --jobs 1."
+            "A process that checks systems ended early. If there is no message above, it was probably killed for lack "
+            "of memory: try --jobs 1."
         ) from None
 
 
 def _check_alone(
-    system: _WithAudits, *, kept: KeptScores | None, reduce: Reduce | None, on_run: Callable[[], None] = count_one
+    system: _WithAudits,
+    *,
+    kept: KeptScores | None,
+    reduce: Reduce | None,
+    summarized: bool,
+    on_run: Callable[[], None] = count_one,
 ) -> TreeChecker:
     folder, audits = system
-    checker = TreeChecker(kept=kept, reduce=reduce, on_run=on_run)
+    checker = TreeChecker(kept=kept, reduce=reduce, summarized=summarized, on_run=on_run)
     if reduce is None:
-        checker._check_system(folder)
+        checker._check_system(folder, audits)
     else:
         checker.reduce_system(folder, audits)
     return checker

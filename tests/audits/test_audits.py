@@ -18,7 +18,7 @@ from lgbench.evaluation.evaluator import evaluate
 from lgbench.models.loading import load_model
 from lgbench.submissions.checking import check
 from lgbench.submissions.declaration import declared
-from lgbench.submissions.submitting import Details, submit
+from lgbench.submissions.submitting import Addresses, Details, submit
 from lgbench.submissions.tiers import Standing, standing
 from lgbench.training.trainer import train
 from lgbench.util.records import write_record
@@ -59,7 +59,7 @@ def system(trained: Path, server: Files, tmp_path: Path) -> Path:
         details=DETAILS,
         submissions=submissions,
         declaration=DECLARED,
-        weights=f"{server.url}/{{run}}.safetensors",
+        addresses=Addresses(weights=f"{server.url}/{{run}}.safetensors"),
     )
     server.content[f"/{RUN}.safetensors"] = (trained / "checkpoint" / "model.safetensors").read_bytes()
     return submissions / "tiny-one"
@@ -103,7 +103,7 @@ def test_a_true_system_is_audited_and_its_record_is_checked(system: Path) -> Non
     (record,) = (system.parent.parent / "audits" / "tiny-one").iterdir()
     assert record.name == f"mini-v1-{NONCE}.json"
     assert str(found(system).tier) == "audited"
-    assert found(system).missing == (f"No maintainer trained a run again of main_only of {STRINGS.name}.",)
+    assert found(system).missing == (f"No maintainer has trained a run of main_only of {STRINGS.name} again.",)
 
     status, said = audit(system, "--nonce", NONCE)
     assert status == 1
@@ -132,7 +132,7 @@ def test_runs_trained_again_make_it_reproduced(system: Path, tmp_path: Path) -> 
         old.unlink()
     status, said = audit(system, "--retrained", str(folder))
     assert status == 1
-    assert "2 of 3 points are equal" in said
+    assert "2 of 3 points of the curve are equal" in said
     assert str(found(system).tier) == "audited"
 
 
@@ -143,7 +143,7 @@ def test_a_program_that_posts_as_a_model_is_found_out(system: Path, trained: Pat
     status, said = audit(system)
     assert status == 1
     assert "0 of 64 right, posted 256 of 256" in said
-    assert "posted replies came out otherwise" in said
+    assert "posted replies differ when decoded again" in said
     assert str(found(system).tier) == "recorded"
 
 
@@ -152,7 +152,7 @@ def test_changed_replies_are_found_out_even_where_the_accuracy_is_the_same(syste
     rewrite_replies(system, trained, "wrong")
     status, said = audit(system)
     assert status == 1
-    assert "160 of 160 posted replies came out otherwise" in said
+    assert "160 of 160 posted replies differ when decoded again" in said
 
 
 def test_weights_that_are_not_there_or_not_these_are_a_sentence(system: Path, server: Files) -> None:
@@ -210,7 +210,7 @@ def test_only_what_is_recorded_is_audited_and_no_named_module_is_run(system: Pat
     status, said = audit(system)
     assert status == 1
     assert "only what is recorded can be verified" in said
-    assert "There is no declaration.json" in said
+    assert "declaration.json is missing" in said
 
 
 def test_a_false_nonce_is_a_sentence(system: Path) -> None:

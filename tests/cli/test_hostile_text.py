@@ -141,7 +141,7 @@ def test_no_command_prints_what_a_stranger_wrote_as_it_is(change: str, lgbench: 
 def test_a_submission_and_a_board_of_hostile_text(lgbench: Shell, submissions: Path) -> None:
     shutil.copytree(submissions / "my-system", submissions / HOSTILE)
     (submissions / "my-system" / HOSTILE).touch()
-    edit(submissions / "my-system" / "system.json", lambda system: system.update(name=HOSTILE, reproduced_by=HOSTILE))
+    edit(submissions / "my-system" / "system.json", lambda system: system.update(name=HOSTILE, description=HOSTILE))
     for command in (("validate",), ("leaderboard", "build"), ("leaderboard", "build", "--check"), ("submit", ".")):
         done = lgbench(*command, *(("--name", HOSTILE) if command[0] == "submit" else ()))
         assert unfit(done.out + done.err) == [], command

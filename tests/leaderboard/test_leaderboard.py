@@ -35,7 +35,6 @@ def made_up(name: str, runs: Sequence[Result], **fields: object) -> Submission:
         "licence": "MIT",
         "parameters": None,
         "training_notes": "",
-        "reproduced_by": None,
     }
     submitted = (SubmittedRun(f"run-{number:03}", run) for number, run in enumerate(runs))
     return Submission(system=SystemRecord.model_validate(record | fields), runs=tuple(submitted))
@@ -340,12 +339,10 @@ def test_escaped_text_is_shown_as_it_is(text: str) -> None:
 )
 def test_no_field_of_a_record_can_bring_markup(text: str) -> None:
     fields: dict[str, object] = {"description": text, "authors": (text, text), "licence": text}
-    fields |= {"training_notes": f"{text}\n\n# {text}", "reproduced_by": text, "link": "https://e.org/?a=1&copy=2"}
+    fields |= {"training_notes": f"{text}\n\n# {text}", "link": "https://e.org/?a=1&copy=2"}
     runs = group_results("copy-mqar", {"main_only": [3], "transfer": [4]})
     page = RENDER.render(derive_files([made_up("mine", runs, **fields)])["systems/mine.md"])
-    plain = RENDER.render(
-        derive_files([made_up("mine", runs, training_notes="x\ny", reproduced_by="x")])["systems/mine.md"]
-    )
+    plain = RENDER.render(derive_files([made_up("mine", runs, training_notes="x\ny")])["systems/mine.md"])
 
     def tags(page: str) -> list[str]:
         return [part.partition(">")[0] for part in page.split("<")[1:]]

@@ -51,7 +51,7 @@ def site(made: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_front_page_filters_sorts_and_keeps_its_state_in_the_address(browser: "Browser", site: Path) -> None:
-    rows = "table.sortable tr[data-system] th"
+    rows = "table.sortable:not(.matrix) tr[data-system] th"
     with visit(browser, site) as visitor:
         page = visitor.open("index.html")
         assert visitor.shown(rows) == ["alpha", "beta", "hostile", "opened"]
@@ -96,6 +96,45 @@ def test_the_front_page_filters_sorts_and_keeps_its_state_in_the_address(browser
         assert visitor.shown(rows) == state[1]
         assert page.get_by_role("combobox", name="Division", exact=True).input_value() == "closed"
         assert page.locator("th[aria-sort='ascending']").count() == 1
+
+
+def test_the_matrix_sorts_by_a_group_and_a_third_click_restores_it(browser: "Browser", site: Path) -> None:
+    rows = "#mini-v1-groups-table tbody tr[data-system] th"
+    with visit(browser, site) as visitor:
+        page = visitor.open("index.html")
+        before = visitor.shown(rows)
+        blocks = visitor.shown("#mini-v1-groups-table tr.block")
+        button = page.get_by_role("button", name=f"Sort by {GROUP.name}")
+        orders = []
+        for _ in range(3):
+            button.click()
+            orders.append(visitor.shown(rows))
+        # alpha is recorded and the others are not: all three are unverified, in one block or in several.
+        assert orders[0] == ["alpha", "beta", "hostile"]
+        assert orders[1] == ["hostile", "beta", "alpha"]
+        assert orders[2] == before
+        assert visitor.shown("#mini-v1-groups-table tr.block") == blocks
+        button.click()
+        page.goto(page.url)
+        page.reload()
+        assert visitor.shown(rows) == orders[0]
+
+
+def test_a_system_of_arm_open_is_drawn_beside_trained_ones(browser: "Browser", site: Path) -> None:
+    with visit(browser, site) as visitor:
+        page = visitor.open("systems/opened.html")
+        page.get_by_role("link", name=GROUP.name).last.click()
+        traces = page.locator("#chart .scatterlayer .trace")
+        traces.first.wait_for(state="attached")
+        assert traces.count() == 1, "the link chooses it alone"
+        page.get_by_label("alpha", exact=True).check()
+        assert traces.count() == 2
+        page.get_by_text("The numbers of the picture").click()
+        told = visitor.shown("#numbers tr")
+        assert [text.split()[0] for text in told] == ["alpha", "opened"]
+        assert told[1].split()[1:] == ["(open)", *(f"{100 * length / 256:.1f}" for length in GROUP.grid)]
+        page.get_by_role("combobox", name="Arm", exact=True).select_option("control")
+        assert traces.count() == 2, "it is drawn with every arm"
 
 
 def test_nothing_unverified_rises_above_what_is_verified(browser: "Browser", site: Path) -> None:
@@ -259,5 +298,5 @@ def test_the_first_page_loads_no_plotting_library(browser: "Browser", site: Path
     with visit(browser, site) as visitor:
         page = visitor.open("index.html")
         loaded = page.evaluate("[...document.scripts].map((each) => each.src)")
-        assert [name.rpartition("/")[2] for name in loaded] == ["theme.js", "board.js"]
+        assert [name.rpartition("/")[2] for name in loaded] == ["theme.js", "sort.js", "board.js"]
         assert page.evaluate("typeof Plotly") == "undefined"

@@ -69,7 +69,7 @@ def test_a_system_is_audited_only_when_every_run_is(system: Submission) -> None:
     found = standing(replace(system, audits=(fewer,)), MINI)
     assert (found.tier, found.missing) == (
         Tier.RECORDED,
-        ("No maintainer had the weights of main_only-0 answer fresh examples.",),
+        ("No maintainer has audited the weights of main_only-0.",),
     )
     rest = record(audit.audited[0], nonce="1" * 16)
     assert standing(replace(system, audits=(fewer, rest)), MINI).tier == Tier.AUDITED
@@ -104,7 +104,7 @@ def test_an_audit_of_other_cells_does_not_agree(system: Submission) -> None:
     run = audited("a", system.runs[0].result, lambda _, posted: posted // 4)
     for cells in (run.cells[1:], (*run.cells, AuditedCell(task="reverse", length=2, correct=0, total=64))):
         (told,) = disagreements([(system.runs[0].result, run.model_copy(update={"cells": cells}))])
-        assert told == "a: the audit is not of the cells of the result."
+        assert told == "a: the audit does not cover the cells of the result."
 
 
 def test_reproduced_needs_a_run_of_each_arm_and_equal_curves(system: Submission) -> None:
@@ -145,7 +145,7 @@ def test_reproduced_needs_a_run_of_each_arm_and_equal_curves(system: Submission)
         last = again("control", differing=2, elsewhere=elsewhere, right=right)
         assert tier(audit, again("main_only", "transfer"), last) == expected
     found = standing(replace(system, audits=(audit, again("main_only", "transfer"))), MINI)
-    assert found.missing == (f"No maintainer trained a run again of control of {GROUP.name}.",)
+    assert found.missing == (f"No maintainer has trained a run of control of {GROUP.name} again.",)
     stale = again("control").retrained[0].model_copy(update={"training_sha256": "0" * 64})
     assert tier(audit, again("main_only", "transfer"), record(retrained=(stale,))) == Tier.AUDITED
 
@@ -198,4 +198,4 @@ def test_the_tests_are_fishers_and_cochran_mantel_haenszels() -> None:
     from scipy.stats import chi2
 
     assert all_.p == pytest.approx(float(chi2.sf(statistic, 1)))
-    assert "fewer right" in all_.what
+    assert "fewer replies are right" in all_.what

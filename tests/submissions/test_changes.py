@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from typer.testing import CliRunner
 from lgbench.cli import app
 from lgbench.submissions import git
 from lgbench.submissions.changes import Change, check_changes, describe
-from lgbench.submissions.git import compare_with, reproduced_by
+from lgbench.submissions.git import compare_with
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import MAX_PROBLEMS
 from tests.repository import Repository
@@ -29,17 +28,13 @@ def repository(tmp_path: Path) -> Repository:
     for path in ("README.md", "lgbench/code.py", "submissions/README.md", "leaderboard/README.md", "audits/old.json"):
         repository.write(path)
     repository.write_system("old")
-    repository.write_system("proven", "A. Maintainer")
     return Repository.start(repository.folder)
 
 
 def found(repository: Repository, *, by_maintainer: bool = False) -> dict[str, str]:
     """What is wrong with the branch, by path."""
     repository.commit()
-    _, head, changes = compare_with("main", repository.folder)
-    problems = check_changes(
-        changes, lambda system: reproduced_by(system, head, repository.folder), by_maintainer=by_maintainer
-    )
+    problems = check_changes(compare_with("main", repository.folder).changes, by_maintainer=by_maintainer)
     told = {path.as_posix(): str(problem) for path, problem in problems}
     assert len(told) == len(problems)
     return told
@@ -133,20 +128,7 @@ def audit(repository: Repository) -> None:
     repository.write("audits/mine.json")
 
 
-def reproduced_new(repository: Repository) -> None:
-    repository.write_system("new", "Myself")
-
-
-def reproduced_old(repository: Repository) -> None:
-    repository.write_system("old", "Myself")
-
-
-def run_of_a_reproduced_one(repository: Repository) -> None:
-    repository.write("submissions/proven/run-2/result.json")
-
-
 GONE, CHANGED, OUTSIDE, SEVERAL = "deleted or renamed", "is changed", "is outside", "several systems"
-CLAIM = "reproduced_by: is set"
 REFUSED: list[tuple[Act, dict[str, str]]] = [
     (delete, {f"{OLD}/system.json": GONE, RESULT: GONE}),
     (rename, {f"{OLD}/system.json": GONE, RESULT: GONE, "submissions": SEVERAL}),
@@ -163,8 +145,6 @@ REFUSED: list[tuple[Act, dict[str, str]]] = [
     (with_code, {".github/workflows/submissions.yml": OUTSIDE, "lgbench/code.py": OUTSIDE}),
     (board_alone, {"leaderboard/README.md": "although no submission is"}),
     (audit, {"audits/mine.json": OUTSIDE}),
-    (reproduced_new, {"submissions/new/system.json": f"{CLAIM}. Only a maintainer"}),
-    (run_of_a_reproduced_one, {"submissions/proven/system.json": "has not reproduced what is added"}),
 ]
 
 
@@ -175,18 +155,6 @@ def test_what_only_a_maintainer_may_change(repository: Repository, act: Act, exp
     assert told.keys() == expected.keys()
     assert all(fragment in told[path] for path, fragment in expected.items()), told
     assert found(repository, by_maintainer=True) == {}
-
-
-def test_a_record_that_is_changed_to_claim_something_has_both_problems(
-    repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reproduced_old(repository)
-    repository.commit()
-    monkeypatch.chdir(repository.folder)
-    done = CliRunner().invoke(app, ["validate", "--base", "main", "--json"])
-    told = [each["field"] for each in json.loads(done.output)["problems"] if each["path"] == f"{OLD}/system.json"]
-    assert done.exit_code == 1
-    assert told[:2] == ["", "reproduced_by"]
 
 
 def link(repository: Repository) -> None:
@@ -237,7 +205,7 @@ def test_a_submodule_is_found_though_the_tree_asks_to_ignore_it(repository: Repo
     head = repository.commit()
     repository.git("update-index", "--add", "--cacheinfo", f"160000,{head},submissions/new/more")
     repository.git("commit", "--quiet", "--message", "x")
-    told = check_changes(compare_with("main", repository.folder).changes, lambda _: None)
+    told = check_changes(compare_with("main", repository.folder).changes)
     assert {path.as_posix(): "submodule" in str(problem) for path, problem in told} == {
         "submissions/new/more": True,
         ".gitmodules": False,
@@ -277,12 +245,12 @@ def test_odd_names_are_shown_as_plain_text(repository: Repository) -> None:
     assert comparison.changes == [Change("submissions/new\nx/\x1b[31m.json", "000000", "100644")]
     assert describe(comparison.changes).isprintable()
     repository.git("mv", "submissions/new\nx", "\x1b[31m")
-    assert all(str(problem).isprintable() for problem in check_changes(comparison.changes, lambda _: None))
+    assert all(str(problem).isprintable() for problem in check_changes(comparison.changes))
 
 
 def test_there_are_at_most_a_hundred_problems() -> None:
     changes = [Change(f"submissions/old/{number}", "100644", "000000") for number in range(250)]
-    told = check_changes(changes, lambda _: None)
+    told = check_changes(changes)
     assert len(told) == MAX_PROBLEMS + 1
     assert "and 150 more" in str(told[-1])
 
@@ -306,13 +274,6 @@ def test_a_base_without_common_history(repository: Repository) -> None:
     repository.commit()
     with pytest.raises(LgbenchError, match="no common history"):
         compare_with("main", repository.folder)
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"reproduced_by": null}', '{"name": 1}', " " * 100_001])
-def test_a_record_without_a_claim(repository: Repository, text: str) -> None:
-    repository.write("submissions/new/system.json", text)
-    assert reproduced_by("new", repository.commit(), repository.folder) is None
-    assert reproduced_by("missing", "HEAD", repository.folder) is None
 
 
 def test_what_is_said_of_a_branch(repository: Repository) -> None:

@@ -37,6 +37,12 @@ def test_the_order_and_the_words_of_what_is_found_do_not_depend_on_the_processes
     assert (together.systems, together.runs) == (alone.systems, alone.runs) == (3, 6)
     assert [each.system.name for each in together.submissions] == [each.system.name for each in alone.submissions]
 
+    # Summaries take the place of the systems, and lead to the same.
+    short = check([folder], jobs=2, summarized=True)
+    assert short.submissions == ()
+    assert [each.name for each in short.summaries] == [each.system.name for each in alone.submissions]
+    assert (short.problems, short.alarms) == (alone.problems, alone.alarms)
+
 
 def test_good_systems_come_back_whole(submissions: Path) -> None:
     shutil.copytree(submissions / "my-system", submissions / "other")
@@ -51,11 +57,11 @@ def test_good_systems_come_back_whole(submissions: Path) -> None:
 
 def test_a_process_that_is_killed_is_told(submissions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "_check_alone", _exit)
-    with pytest.raises(LgbenchError, match="A process that checks systems has ended"):
+    with pytest.raises(LgbenchError, match="A process that checks systems ended early"):
         check([several(submissions)], jobs=2)
 
 
-def _exit(system: object, *, kept: object, reduce: object) -> None:
+def _exit(system: object, **options: object) -> None:
     import os
 
     os._exit(1)

@@ -60,7 +60,7 @@ def test_a_system_with_true_records_is_recorded(system: Path) -> None:
     (system / "declaration.json").unlink()
     (submission,) = check([system]).submissions
     assert standing(submission, SUITES[0]).missing == (
-        "There is no declaration.json, which says how its settings were chosen.",
+        "declaration.json is missing, which says how the settings were chosen.",
     )
 
 
@@ -255,8 +255,8 @@ def itself_a_repetition(folder: Path) -> None:
     ("named", "change", "words"),
     [
         ("first", lambda folder: None, None),
-        ("again", lambda folder: None, "no other system here is called so"),
-        ("nobody", lambda folder: None, "no other system here is called so"),
+        ("again", lambda folder: None, "there is no other system of this name here"),
+        ("nobody", lambda folder: None, "there is no other system of this name here"),
         ("first", with_another_rate, "Seeds of another recipe begin at 0"),
         ("first", itself_a_repetition, "which has the recipe of another system itself"),
     ],

@@ -17,8 +17,8 @@ from lgbench.evaluation.rescoring import cell_examples
 from lgbench.models.recorded import RecordedReplies
 from lgbench.results.reply import Reply, reply_line
 from lgbench.submissions.checking import check
-from lgbench.submissions.copies import perfect_twins
 from lgbench.submissions.likeness import ENOUGH_COMMON, Likeness, WrongReplies, compare, near_copies
+from lgbench.submissions.summary import perfect_twins
 from tests.submitted import OTHER_SEED, RUN, RightUpTo, edit, problems
 
 
@@ -178,10 +178,13 @@ def test_a_copied_result_of_a_run_without_wrong_replies(submissions: Path) -> No
             edit(place / "system.json", lambda record: record.update(name=system))  # noqa: B023
         evaluate(RightUpTo(100), arm="main_only", group="add-multiply", seed=seed, output=place / f"run{seed}")
     assert problems(submissions) == {}, "three models may all be right"
-    assert list(perfect_twins(check([submissions]).submissions)) == [
-        "one/run0 and two/run0 and 1 more are right throughout: no reply shows whether one is a copy."
+    assert list(perfect_twins(check([submissions], summarized=True).summaries)) == [
+        "all replies of one/run0 and two/run0 and 1 more are right, so none shows whether one is a copy."
     ]
-    assert "Note: one/run0 and two/run0 and 1 more" in CliRunner().invoke(app, ["validate", str(submissions)]).output
+    assert (
+        "Note: all replies of one/run0 and two/run0 and 1 more"
+        in CliRunner().invoke(app, ["validate", str(submissions)]).output
+    )
     shutil.copytree(submissions / "one" / "run0", submissions / "two" / "copy")
     edit(submissions / "two" / "copy" / "result.json", lambda result: result.update(seed=7))
     found = problems(submissions)

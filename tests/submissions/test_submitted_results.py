@@ -58,26 +58,28 @@ ALL_CELLS = {f"cells[{number}]" for number in range(5)}
             id="stale cell",
         ),
         pytest.param(top(limit=256), {"limit"}, "every example", id="limited"),
-        pytest.param(of_system(kind="builtin"), {"system.model"}, "plumbing", id="built-in"),
+        pytest.param(of_system(kind="builtin"), {"system.model"}, "serves to try lgbench", id="built-in"),
         pytest.param(
             of_system(kind="object", model="lgbench.models.builtin.Oracle"),
             {"system.model"},
-            "plumbing",
+            "serves to try lgbench",
             id="a built-in made in Python",
         ),
         pytest.param(
             of_system(kind="module", model="lgbench.models.builtin:Oracle"),
             {"system.model"},
-            "plumbing",
+            "serves to try lgbench",
             id="a built-in by its module",
         ),
         pytest.param(
             of_system(kind="module", model="lgbench.models:builtin.Oracle"),
             {"system.model"},
-            "plumbing",
+            "serves to try lgbench",
             id="a built-in by another module",
         ),
-        pytest.param(of_system(kind="checkpoint", model="tiny:transfer"), {"system.model"}, "plumbing", id="bundled"),
+        pytest.param(
+            of_system(kind="checkpoint", model="tiny:transfer"), {"system.model"}, "serves to try lgbench", id="bundled"
+        ),
         pytest.param(
             of_system(source_sha256=["0" * 64, "1" * 64]),
             {"system.source_sha256"},

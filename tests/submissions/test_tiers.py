@@ -67,17 +67,17 @@ def test_tiers_ascend_and_read_as_words() -> None:
 def test_a_system_without_records_is_self_reported_and_closed_and_says_what_it_lacks() -> None:
     standing_ = found(recorded(change=lambda arm, seed, record: None))
     assert (standing_.tier, standing_.division) == (Tier.SELF_REPORTED, "closed")
-    assert standing_.missing == ("There is no training.json with main_only-0, main_only-1, main_only-2 and 6 more.",)
+    assert standing_.missing == ("training.json is missing in main_only-0, main_only-1, main_only-2 and 6 more.",)
 
 
 def test_the_seeds_begin_where_the_declaration_says() -> None:
     moved = DECLARED.model_copy(update={"first_seed": 1000, "same_recipe_as": "other"})
     system = replace(recorded(seeds=(1000, 1001, 1002)), declaration=moved)
     assert found(system).tier == Tier.RECORDED
-    assert "1000, 1001, 1002: 3 runs are seeds 0 to 2" in found(recorded(seeds=(1000, 1001, 1002))).missing[0]
+    assert "1000, 1001, 1002. With 3 runs, they must be 0 to 2" in found(recorded(seeds=(1000, 1001, 1002))).missing[0]
     for seeds in ((0, 1, 2), (1000, 1002, 1003), (999, 1000, 1001)):
         (told, *_) = found(replace(recorded(seeds=seeds), declaration=moved)).missing
-        assert told.endswith("3 runs are seeds 1000 to 1002.")
+        assert told.endswith("With 3 runs, they must be 1000 to 1002.")
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,13 @@ def test_the_seeds_begin_where_the_declaration_says() -> None:
     [
         (
             recorded(seeds=(3, 5, 8)),
-            "Arm main_only of capitalize-reverse has the seeds 3, 5, 8: 3 runs are seeds 0 to 2.",
+            "Arm main_only of capitalize-reverse has the seeds 3, 5, 8. With 3 runs, they must be 0 to 2.",
         ),
-        (recorded(seeds=(1,)), "has the seeds 1: 1 run is seed 0."),
-        (recorded(change=lambda arm, seed, record: None if arm == "control" else record), "no training.json"),
+        (recorded(seeds=(1,)), "has the seeds 1. With 1 run, it must be 0."),
+        (
+            recorded(change=lambda arm, seed, record: None if arm == "control" else record),
+            "training.json is missing in control-0",
+        ),
         (
             recorded(
                 change=lambda arm, seed, record: with_settings(record, steps=9000) if arm == "transfer" else record

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _PACKAGE = "lgbench.leaderboard.site"
-_ASSETS = ("site.css", "theme.js", "board.js", "group.js", "system.js", "statistics.js")
+_ASSETS = ("site.css", "theme.js", "sort.js", "board.js", "group.js", "system.js", "statistics.js")
 _MARK = "index.html"
 _BEGINNING = b"<!doctype html>"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from lgbench.data.groups import Group
@@ -47,7 +47,7 @@ def _suite(listed: Standings) -> dict[str, Any]:
         "name": suite.name,
         "groups": suite.groups,
         "sections": [_section(number, section, suite) for number, section in enumerate(listed.sections)],
-        "matrix": [_matrix_row(suite, entry, number < MOST_CURVES) for number, entry in enumerate(listed.trained)],
+        "matrix": list(_matrix_blocks(listed)),
         "opened": [_open_row(suite, entry) for entry in listed.opened],
         "open_heads": [
             ("#", _TEXT),
@@ -126,6 +126,18 @@ def _parameters(on_suite: SuiteScores) -> Cell:
     return Cell(short_range(counts), "", counts[-1] if counts else None)
 
 
+def _matrix_blocks(listed: Standings) -> Iterator[dict[str, Any]]:
+    """The rows of the matrix, by the table of their systems: sorting leaves each in its block."""
+    above = 0
+    for section in listed.sections:
+        rows = [
+            _matrix_row(listed.suite, entry, number < MOST_CURVES)
+            for number, entry in enumerate(section.entries, start=above)
+        ]
+        yield {"title": section_heading(section), "rows": rows}
+        above += len(rows)
+
+
 def _matrix_row(suite: Suite, entry: Entry, with_curves: bool) -> dict[str, Any]:
     own: Mapping[str, GroupScores] = {scores.group.name: scores for scores in entry.scores.groups}
     cells = [
@@ -141,6 +153,7 @@ def _matrix_cell(scores: GroupScores, word: str, with_curve: bool) -> dict[str, 
     gain = scores.transfer_gain
     return {
         "score": percent(scores.score.value) if scores.score else NONE,
+        "sort": round(float(scores.score.value), 6) if scores.score else "",
         "gain": points(gain.value) if gain else "",
         "word": word,
         "points": _points(scores) if with_curve and "transfer" in scores.arms else "",

@@ -39,6 +39,7 @@ def system_page(submission: Submission, scores: Sequence[SuiteScores], folder: P
         "sections": [_suite(each, mistakes) for each in scores],
         "training": json_script({"groups": curves}) if curves else None,
         "training_groups": list(curves),
+        "is_trained": any(each.trained for each in scores),
         "runs": [_run(run.folder, run.result) for run in submission.runs],
     }
 
@@ -119,6 +120,7 @@ def _opened(on_suite: SuiteScores, scores: OpenScores, mistakes: Mistakes) -> di
     return {
         "score": f"{score.value} {score.interval}".partition(" (n=")[0],
         "asked": list(dict.fromkeys(asked)),
+        "groups": [group.name for group in suite.groups],
         "picture": picture.path,
         "words": picture.text,
         "errors": mistakes.table(

@@ -27,7 +27,7 @@ document.addEventListener("DOMContentLoaded", () => {
       xaxis: { ...axis, title: { text: "step" } },
       yaxis: { ...axis, title: { text: shown === "loss" ? "loss, nats a target token" : "exact match on dev examples, %" }, ...(shown === "loss" ? {} : { range: [-3, 103] }) },
       font: { color: style("--ink"), family: "system-ui, Segoe UI, Helvetica, Arial, sans-serif" },
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 10, t: 10, b: 45 }, legend: { orientation: "h", y: -0.3 }, showlegend: true,
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 10, t: 10, b: 45 }, legend: { orientation: "h", y: chart.clientWidth < 600 ? -0.3 : -0.2 }, showlegend: true,
     }, { displayModeBar: false, responsive: true });
     const ends = runs.map((run) => `${run.arm} seed ${run.seed}: ${run[shown].at(-1) === null ? "none" : Number(run[shown].at(-1)).toFixed(3)} at step ${run.steps.at(-1)}`);
     chart.setAttribute("aria-label", `Training curves of ${group}, ${form.elements.shown.selectedOptions[0].textContent}. Last points: ${ends.join("; ")}.`);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -123,9 +123,14 @@ Tasks = Annotated[
     list[str] | None,
     typer.Option("--task", metavar="NAME", help=f"A task (`lgbench tasks`), {_LISTED}", show_default="all"),
 ]
-Lengths = Annotated[
-    list[str] | None, typer.Option("--length", metavar="N", help=f"A length, {_LISTED}", show_default="all")
-]
+
+
+def length_option(default: str) -> Any:
+    """The option `--length`, which says which lengths a command takes without it."""
+    return typer.Option("--length", metavar="N", help=f"A length, {_LISTED}", show_default=default)
+
+
+Lengths = Annotated[list[str] | None, length_option("all")]
 
 Baseline = Annotated[
     str | None,

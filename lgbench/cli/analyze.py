@@ -31,12 +31,15 @@ from lgbench.cli._options import (
     ModelOptions,
     Quiet,
     Tasks,
+    length_option,
     listed,
     listed_lengths,
     model_options,
 )
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
+
+ZoneLengths = Annotated[list[str] | None, length_option("two in distribution, and two in the transfer zone")]
 
 app = App(help="Look into a model, and at what goes wrong in its replies.", no_args_is_help=True)
 
@@ -74,7 +77,7 @@ def errors(
 def heads(
     model: AnyModel,
     task: Tasks = None,
-    length: Lengths = None,
+    length: ZoneLengths = None,
     ablation: Annotated[
         list[str] | None,
         typer.Option(help="mean, resample, zero, or several joined by commas; may be repeated.", show_default="all"),
@@ -123,7 +126,7 @@ def reuse(
         str | None,
         typer.Option(metavar="TASK", help="A trained task to serve as the floor.", show_default="none"),
     ] = None,
-    length: Lengths = None,
+    length: ZoneLengths = None,
     ablation: Annotated[str, typer.Option(help="mean, resample or zero.")] = "resample",
     examples: Examples = 128,
     output: Output = None,
@@ -165,7 +168,7 @@ def reuse(
 def attention(
     model: AnyModel,
     task: Tasks = None,
-    length: Lengths = None,
+    length: ZoneLengths = None,
     prompt: Annotated[
         list[str] | None,
         typer.Option(help="Draw the patterns of this prompt; may be repeated.", show_default="the first example"),
@@ -257,7 +260,7 @@ def confidence(
 def relatedness(
     model: Checkpoint,
     task: Tasks = None,
-    length: Lengths = None,
+    length: Annotated[list[str] | None, length_option("the last two evaluated in distribution")] = None,
     examples: Examples = 128,
     output: Output = None,
     device: Device = "auto",
@@ -290,7 +293,7 @@ def relatedness(
 @app.command()
 def points(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run with --hook keep-points.")],
-    length: Lengths = None,
+    length: Annotated[list[str] | None, length_option("the last one evaluated in distribution")] = None,
     examples: Examples = 64,
     output: Output = None,
     device: Device = "auto",
@@ -323,7 +326,7 @@ def points(
 def superposition(
     model: AnyModel,
     task: Tasks = None,
-    length: Lengths = None,
+    length: Annotated[list[str] | None, length_option("the main task's training length")] = None,
     share: Annotated[
         list[str] | None,
         typer.Option(

@@ -85,7 +85,7 @@ class _WebOnly(urllib.request.HTTPRedirectHandler):
         target = str(arguments[-1])
         if not target.startswith(("http://", "https://")):
             arguments[1].close()  # type: ignore[attr-defined]
-            raise urllib.error.URLError(f"it sends on to {plain(target, limit=100)}, which is no web address")
+            raise urllib.error.URLError(f"it sends on to {plain(target, limit=100)}, which is not a web address")
         return super().redirect_request(*arguments)  # type: ignore[arg-type]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RECORDS = Path(__file__).parent / "records" / "mechanism"
 GROUPS = ("copy-mqar", "capitalize-reverse")
 SEEDS = range(5)
-KEPT = (("transfer", 0), ("control", 0), ("transfer", 1))
+KEPT = (("transfer", 0), ("control", 0))
 """Arms and seeds that are followed over training."""
 LEARNED = 8
 """The length of the head maps: the longest to which every task of every arm was trained."""

@@ -136,7 +136,7 @@ def test_settings_in_a_models_files_change_no_reply_but_its_end_tokens_do(place:
 def test_end_tokens_that_are_no_numbers_are_told(ends: object, tmp_path: Path) -> None:
     config = MambaConfig(**{**SMALL, "vocab_size": 85}, state_size=4, eos_token_id=2)
     folder = save_model(tmp_path, config, generation={"eos_token_id": ends})
-    with pytest.raises(LgbenchError, match=r"no numbers: .*Correct eos_token_id in its generation_config\.json"):
+    with pytest.raises(LgbenchError, match=r"not numbers: .*Correct eos_token_id in its generation_config\.json"):
         load_model(f"hf:{folder}")
 
 

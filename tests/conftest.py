@@ -18,7 +18,7 @@ from lgbench.models.loading import load_model
 from lgbench.submissions.submitting import Details, submit
 from lgbench.util import users_code
 from tests import selection
-from tests.loopback import KEY, Rule, Serve, Server
+from tests.loopback import KEY, Files, Rule, Serve, Server
 from tests.submitted import OTHER_SEED, RUN, RightUpTo
 
 # The models of the tests are so small that threads would wait for each other longer than they work.
@@ -106,6 +106,14 @@ def submissions(good_submissions: Path, tmp_path: Path) -> Path:
 def system(submissions: Path) -> Path:
     """The one system in it."""
     return submissions / "my-system"
+
+
+@pytest.fixture
+def server() -> Iterator[Files]:
+    """Serve files on loopback."""
+    files = Files()
+    yield files
+    files.close()
 
 
 @pytest.fixture

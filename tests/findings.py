@@ -1,11 +1,11 @@
-"""Writes the tables and the picture of docs/finding-heads.md anew, from studies/records and the submitted replies.
+"""Writes the tables and the picture of docs/finding-heads.md, from studies/records and the submitted replies.
 
 `python -m tests.findings`, after records were added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
@@ -276,20 +276,12 @@ def figure() -> Figure:
     return drawn
 
 
-def write(page: Path = PAGE, path: Path = PICTURE, parts: Sequence[str] = ()) -> None:
-    """Write the page's tables and the picture.
-
-    Args:
-        page: Of the findings.
-        path: Of the picture.
-        parts: The tables to write; all, and the picture, if empty.
-    """
+def write() -> None:
+    """Write the page's tables and the picture."""
     from lgbench.plotting import write_picture
 
-    found = tables()
-    page.write_text(with_parts(page.read_text("utf-8"), {name: found[name] for name in parts or found}), "utf-8")
-    if not parts:
-        write_picture(figure(), path)
+    PAGE.write_text(with_parts(PAGE.read_text("utf-8"), tables()), "utf-8")
+    write_picture(figure(), PICTURE)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -40,13 +40,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = load_model(folder / "checkpoint", {"device": "cpu"})
     evaluate(model, suite="mini-v1", arm="main_only", group=STRINGS.name, seed=0, output=folder / "result")
     return folder
-
-
-@pytest.fixture
-def server() -> Iterator[Files]:
-    files = Files()
-    yield files
-    files.close()
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ class Count(Protocol):
 def counting(what: str, *, quiet: bool) -> Iterator[Count]:
     """What to tell how many things are done, and of how many: a bar in a terminal; a line if it takes long elsewhere.
 
-    Until it is told, and where the total is not known, the bar only moves.
+    Before the first report, and where the total is unknown, the bar only moves.
 
     Args:
         what: What is being done, as in "re-scoring runs", where nothing else is told.

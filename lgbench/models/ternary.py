@@ -7,7 +7,7 @@ is what it would be without them, and that of the input is by the rounded matrix
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class TernaryLinear(Linear):
         return self.product(x, trits) * scale
 
     def rounded(self) -> tuple[Tensor, Tensor]:
-        """The trits and the scale. In evaluation they are kept until the weight changes."""
+        """The trits and the scale. In evaluation they are kept until the weight changes or `train` is called."""
         if self.training or torch.is_grad_enabled():
             scale = scale_of(self.weight.detach())
             trits: Tensor = _Trits.apply(self.weight, scale)  # type: ignore[no-untyped-call]
@@ -70,6 +70,11 @@ class TernaryLinear(Linear):
                 # The weight itself is kept too, so that no other one can come to lie where it lies.
                 self._rounded = kept = (weight, self.weight._version, trits_of(weight, scale), scale)
         return kept[2], kept[3]
+
+    def train(self, mode: bool = True) -> Self:
+        """It is rounded again: the fused optimizers of torch change a weight and leave its version as it was."""
+        self._rounded = None
+        return super().train(mode)
 
     def _apply(self, *arguments: Any, **named: Any) -> Any:
         """On another device or in another type it is rounded again."""

@@ -111,6 +111,7 @@ def train(
         ModelError: The user's module or a hook raised. The last state that was saved is kept.
     """
     _check_method(plan, method, source)
+    _check_build(plan, build)
     with owned_folder(folder, _FILES):
         if (done := finished_before(plan, folder, resume=resume, source=source_name(source))) is not None:
             return done
@@ -145,6 +146,12 @@ def _check_method(plan: RunSpec, method: Method | None, source: Source | None) -
         raise LgbenchError(f"The plan names the method {plan.method}, but one with other options is given: {own}.")
     if source is not None:
         raise LgbenchError(f"The run has the method {plan.method}: a source of other examples does not go with it.")
+
+
+def _check_build(plan: RunSpec, build: Build | None) -> None:
+    """Refuse to train the reference model for a plan that names another: its checkpoint could not be opened."""
+    if build is None and plan.other_model is not None:
+        raise LgbenchError(f"The plan names the model {plan.model}. Give what builds it, as planned_build(plan) does.")
 
 
 class Training:

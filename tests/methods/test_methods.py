@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from lgbench.methods.registry import METHODS, choose_method, find_method, method_of
+from lgbench.models.checkpoint import load_module
 from lgbench.training.batching import Batch
-from lgbench.training.hooks import Hook
+from lgbench.training.hooks import Hook, KeepPoints
 from lgbench.training.method import ChosenMethod, Method
+from lgbench.training.modules import planned_build
 from lgbench.training.planned import PlannedMethod
-from lgbench.training.record import TrainingRecord, read_training_record
+from lgbench.training.record import CurvePoint, TrainingRecord, read_training_record
 from lgbench.training.spec import Recipe, RunSpec, difference
 from lgbench.training.trainer import Training, train
 from lgbench.util.errors import LgbenchError
@@ -64,6 +66,18 @@ def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 
 def plan_of(folder: str) -> Any:
     return json.loads((Path(folder) / "training.json").read_text("utf-8"))["plan"]
+
+
+SOON = {
+    "ternary": (),
+    "positions": ("encoding=rope", "range=256"),
+    "state-space": ("layers=1", "heads=2", "state=4"),
+    "procedural": ("rule=set", "steps=2", "batch=4", "length=4"),
+    "self-improvement": ("rounds=1", "questions=8", "round_steps=2", "round_decay=1", "labels=true"),
+    "rnb": ("round_steps=5",),
+    "shares": ("main=1/2",),
+}
+"""Options with which each method is done in a moment."""
 
 
 class Remembering(Hook):
@@ -171,6 +185,38 @@ def test_hooks_of_a_method_keep_tensors_over_interruptions(tmp_path: Path) -> No
     assert (pieces.extra_cost, pieces.measures, pieces.curve) == (whole.extra_cost, whole.measures, whole.curve)
 
 
+class LogitsAtPoints(Hook):
+    """Keeps what the module says at each point, computed as it is for the curve."""
+
+    def __init__(self) -> None:
+        self.logits: list[Tensor] = []
+
+    def point(self, training: Training, point: CurvePoint) -> None:
+        self.logits.append(logits_of(training.module))
+
+
+def logits_of(module: torch.nn.Module) -> Tensor:
+    was_training = module.training
+    with torch.inference_mode():
+        found: Tensor = module.eval()(torch.arange(3, 15)[None])
+    module.train(was_training)
+    return found.clone()
+
+
+@pytest.mark.parametrize(("name", "options"), SOON.items(), ids=SOON)
+def test_the_curve_shows_the_weights_as_they_are_at_each_point(
+    name: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    plan, hook = method_plan(name, *options), LogitsAtPoints()
+    build = planned_build(plan)
+    train(plan, tmp_path, build=build, method=method_of(plan), hooks=[hook, KeepPoints()])
+    folders = sorted(tmp_path.glob("points/step*"), key=lambda each: int(each.name.removeprefix("step")))
+    assert len(folders) == len(hook.logits) >= 2
+    for folder, logits in zip(folders, hook.logits, strict=True):
+        _, kept = load_module(folder, build=build)
+        torch.testing.assert_close(logits, logits_of(kept))
+
+
 def test_a_plan_is_not_trained_without_its_method(tmp_path: Path) -> None:
     plan = method_plan("shares", "main=1/2")
     with pytest.raises(LgbenchError, match="names the method shares"):
@@ -179,6 +225,13 @@ def test_a_plan_is_not_trained_without_its_method(tmp_path: Path) -> None:
         train(method_plan(None), tmp_path / "a", method=method_of(plan))
     with pytest.raises(LgbenchError, match="other options"):
         train(plan, tmp_path / "a", method=METHODS["shares"]())
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_reference_model_is_not_trained_for_a_plan_of_another(tmp_path: Path) -> None:
+    other = method_plan("state-space")
+    with pytest.raises(LgbenchError, match=r"names the model lgbench\.models\.state_space:build"):
+        train(other, tmp_path / "a", method=method_of(other))
     assert not (tmp_path / "a").exists()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lgbench.models.checkpoint import CheckpointRecord, load_module, pack_checkpoint, save_checkpoint
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
-from lgbench.models.ternary import TernaryLinear
+from lgbench.models.ternary import TernaryLinear, trits_of
 from lgbench.models.tokenizer import VOCABULARY_VERSION
 from lgbench.models.transformer import Transformer
 from lgbench.models.trits import BLOCK_BYTES, Packing, bits_a_weight, pack, unpack
@@ -86,6 +86,20 @@ def test_what_is_kept_for_evaluation_follows_the_weight() -> None:
         layer(x)
     layer.train()
     layer(x).sum().backward()
+
+
+def test_what_is_kept_for_evaluation_follows_the_fused_optimizer() -> None:
+    """Its steps do not raise the version of a weight."""
+    layer, x = TernaryLinear(8, 8), torch.randn(3, 8)
+    adamw = torch.optim.AdamW(layer.parameters(), lr=0.5, fused=True)
+    for _ in range(2):
+        layer.train()
+        layer(x).sum().backward()
+        adamw.step()
+        layer.eval()
+        with torch.no_grad():
+            scale = 1e-5 + layer.weight.abs().mean()
+            torch.testing.assert_close(layer(x), x @ (scale * trits_of(layer.weight, scale)).T)
 
 
 def loops(trits: list[int], packing: Packing) -> bytes:

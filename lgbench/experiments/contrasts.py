@@ -62,8 +62,20 @@ class ContrastExperiment(SuiteExperiment):
         from lgbench.experiments.code_history import NoteCode
         from lgbench.experiments.finish import evaluate_run, train_run
 
-        train_run(run, device=device, monitor=monitor, build=None, hooks=[NoteCode(monitor.say)])
+        train_run(run, device=device, monitor=monitor, build=self.build(run), hooks=[NoteCode(monitor.say)])
         evaluate_run(run.plan, run.folder, device=device, monitor=monitor)
+
+    def effects(self, found: Found) -> Sequence[Effect]:
+        """Every contrast whose runs are all there, corrected for all of the experiment."""
+        return compare(self.effect, self.complete(found, "transfer"), self.contrasts, self.groups)
+
+    def complete(self, found: Found, arm: str) -> dict[tuple[str, str], list[Outcome]]:
+        """The outcomes under an arm by group and condition, where all seeds are there."""
+        return {
+            (key.group, key.condition): list(seeds.values())
+            for key, seeds in found.items()
+            if key.arm == arm and len(seeds) == len(self.seeds)
+        }
 
     def report(self, runs: Sequence[Run]) -> Report:
         """What each condition has learned, and for each group and contrast what the rule says."""
@@ -73,12 +85,7 @@ class ContrastExperiment(SuiteExperiment):
         for run in runs:
             key = Key(run.plan.group, run.extra, run.plan.arm)
             found.setdefault(key, {})[run.plan.seed] = learned(run)
-        complete = {
-            key[:2]: list(seeds.values())
-            for key, seeds in found.items()
-            if key.arm == "transfer" and len(seeds) == len(self.seeds)
-        }
-        effects = compare(self.effect, complete, self.contrasts, self.groups)
+        effects = self.effects(found)
         changes = code_changes([run.folder for run in runs])
         parts: list[Table | str] = [*changes, *self.tables(found)]
         if effects:

@@ -22,11 +22,13 @@ class Contrast(NamedTuple):
         what: The respect, in a few words.
         higher: The condition in which the hypothesis expects the higher accuracy in the transfer zone.
         lower: The other one.
+        arm: Under which arm they are compared.
     """
 
     what: str
     higher: str
     lower: str
+    arm: str = "transfer"
 
 
 class Outcome(NamedTuple):
@@ -135,7 +137,7 @@ def compare(
 
     Args:
         kind: Gives the verdicts.
-        outcomes: By group and condition, those of all seeds.
+        outcomes: By group and condition, those of all seeds, under the arm of the contrasts.
         contrasts: In the order of the report.
         groups: Likewise.
     """
@@ -158,7 +160,7 @@ def compare(
                 contrast=contrast,
                 higher=higher,
                 lower=lower,
-                unlearned="; ".join(filter(None, map(_unlearned, contrast[1:], sides))),
+                unlearned="; ".join(filter(None, map(_unlearned, contrast[1:3], sides))),
                 p=p,
                 interval=welch_interval(higher, lower),
             )

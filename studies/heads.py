@@ -57,7 +57,7 @@ class HeadsEffect(Effect):
 
         between = "no seed differs from another" if self.interval is None else points_between(*self.interval)
         difference = f"{points(self.size)} points ({between}, p {float(self.p):.3f})"
-        fewer, more = self.contrast[1:]
+        fewer, more = self.contrast[1:3]
         said = {
             self.shown: f"the accuracy in the transfer zone is higher with {fewer} than with {more}: {difference}",
             self.excluded: f"the seeds speak against 10 points more with {fewer} than with {more}: {difference}",

@@ -67,7 +67,7 @@ class MethodEffect(Effect):
     @property
     def out_of_reach(self) -> str:
         """That both have nearly all of the zone, if so."""
-        _, higher, lower, _ = self.contrast
+        higher, lower = self.contrast[1:3]
         both = min(mean(self.higher), mean(self.lower)) > 1 - LEAST_EFFECT
         return f"{higher} and {lower} both have over 90 % of the zone" if both else ""
 
@@ -86,7 +86,7 @@ class MethodEffect(Effect):
 
         between = "no seed differs from another" if self.interval is None else points_between(*self.interval)
         difference = f"{points(self.size)} points ({between}, p {float(self.p):.3f})"
-        _, higher, lower, arm = self.contrast
+        higher, lower, arm = self.contrast[1:]
         where = f"in the transfer zone under {arm}"
         said = {
             self.shown: f"the accuracy {where} is higher with {higher} than with {lower}: {difference}",

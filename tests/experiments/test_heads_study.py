@@ -69,9 +69,9 @@ def test_all_of_strings_comes_first_and_seed_by_seed(tmp_path: Path) -> None:
 
 
 def test_the_contrasts_are_those_of_the_page() -> None:
-    assert [contrast[1:] for contrast in CONTRASTS] == [("2x32", "8x32"), ("2x64", "8x16")]
+    assert [contrast[1:3] for contrast in CONTRASTS] == [("2x32", "8x32"), ("2x64", "8x16")]
     page = README.read_text("utf-8").partition("## Number of heads: `heads.py`")[2].partition("\n## ")[0]
-    for _, fewer, more in CONTRASTS:
+    for _, fewer, more, _ in CONTRASTS:
         assert f"`{fewer}` against `{more}`" in page
     rows = [line for line in page.splitlines() if line.startswith("| equal ")]
     named = {cell.strip("` ") for row in rows for cell in row.split("|")[2:-1]}

@@ -17,6 +17,8 @@ from lgbench.util.tables import Table
 
 if TYPE_CHECKING:
     from lgbench.experiments.monitor import Monitor
+    from lgbench.results.schema import Result
+    from lgbench.training.record import TrainingRecord
 
 
 class Key(NamedTuple):
@@ -113,10 +115,16 @@ def learned(run: Run) -> Outcome:
     """
     from lgbench.evaluation.rescoring import rescore
     from lgbench.experiments.finish import RESULT
+
+    return outcome_of(rescore(run.folder / RESULT).result, run.record())
+
+
+def outcome_of(result: Result, record: TrainingRecord) -> Outcome:
+    """What a finished run has learned, from its result and its record."""
     from lgbench.experiments.halving import see
     from lgbench.scoring.seeds import score_seed
 
-    scores = score_seed(rescore(run.folder / RESULT).result, run.plan.suite_group)
+    scores = score_seed(result, record.plan.suite_group)
     transfer, short = scores.zones["transfer"], scores.zones["in_distribution"]
     assert transfer is not None
     assert short is not None
@@ -125,7 +133,7 @@ def learned(run: Run) -> Outcome:
         short,
         {task: share for task, share in scores.others.items() if share is not None},
         scores.zones["beyond"],
-        see(run.record(), until=run.plan.settings.steps).mastered,
+        see(record, until=record.plan.settings.steps).mastered,
     )
 
 

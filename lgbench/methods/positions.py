@@ -22,7 +22,8 @@ class Positions(Method):
 
     With a `range`, the positions of each row in training are random increasing numbers below it, so that distances up
     to it are trained on short rows too (Ruoss et al., 2023, arXiv 2305.16843). In evaluation they are evenly spaced, so
-    that 256 tokens span the range: a model that writes does not know how long its row will be.
+    that 256 tokens span the range: a model that writes does not know how long its row will be. So that this spacing
+    occurs in training, a row there spans a random part of the range, and not all of it as in the paper.
     """
 
     encoding: Position = Field(default="rope", description="rope, half-rope, alibi or nope.")

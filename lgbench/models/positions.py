@@ -1,8 +1,8 @@
 """Where the tokens of a row are: position encodings of the reference model beside plain RoPE.
 
 Half-RoPE turns half of each head, as GPT-NeoX does (Black et al., 2022, arXiv 2204.06745; `rotary_pct=0.5`). ALiBi lets
-attention fall with distance (Press et al., 2022, arXiv 2108.12409). Random positions are those of Ruoss et al. (2023,
-arXiv 2305.16843).
+attention fall with distance (Press et al., 2022, arXiv 2108.12409). Random positions are as in Ruoss et al. (2023, arXiv
+2305.16843), but for their span.
 """
 
 from __future__ import annotations
@@ -30,14 +30,19 @@ def frequencies(size: int, theta: float, dtype: torch.dtype, *, device: torch.de
 def random_positions(rows: int, time: int, below: int, *, device: torch.device) -> Tensor:
     """Increasing numbers for each row, int64, shape (rows, time), from PyTorch's generator.
 
-    They are `time` sorted uniform numbers of 0 to below - time, plus 0, 1, ..., time - 1.
+    A row's span is drawn first, from `time` to `below`, all scales alike. Its positions are `time` sorted uniform numbers
+    of 0 to span - time, plus 0, 1, ..., time - 1. With a span of `below` these are the positions of Ruoss et al. There,
+    evaluation spreads a row over the whole range as training does. lgbench cannot, as the length of a reply is not known
+    before it is written; so a row must have been read at every spacing.
 
     Raises:
         LgbenchError: There are fewer numbers than tokens.
     """
     if time > below:
         raise LgbenchError(f"A row of {time} tokens needs as many positions; position_range={below} has fewer.")
-    drawn = (torch.rand((rows, time), device=device) * (below - time + 1)).long().clamp_(max=below - time)
+    scale = ((below + 1) / time) ** torch.rand((rows, 1), device=device)
+    extra = (time * scale).long().clamp_(max=below) - time  # numbers of the span that no token has
+    drawn = (torch.rand((rows, time), device=device) * (extra + 1)).long().minimum(extra)
     return drawn.sort(dim=1).values + torch.arange(time, device=device)
 
 

@@ -126,6 +126,16 @@ def test_random_positions_increase_and_stay_below() -> None:
         random_positions(1, 7, 6, device=CPU)
 
 
+def test_random_positions_have_spans_of_every_scale() -> None:
+    """So that the spacing of evaluation, here 4, is neither rare nor the usual one."""
+    torch.manual_seed(0)
+    drawn = random_positions(20_000, 16, 1024, device=CPU)
+    spacing = (drawn[:, -1] - drawn[:, 0]).double() / 15
+    below = [float((spacing < each).double().mean()) for each in (2, 4, 8, 16, 32)]
+    expected = [math.log(each) / math.log(1024 / 16) for each in (2, 4, 8, 16, 32)]  # uniform in the logarithm
+    assert below == pytest.approx(expected, abs=0.05)
+
+
 def test_positions_in_evaluation_do_not_depend_on_the_length() -> None:
     assert evaluated_positions(3, 2, 2048, device=CPU).tolist() == [24, 32]
     assert evaluated_positions(0, 3, 64, device=CPU).tolist() == [0, 1, 2]

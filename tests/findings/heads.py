@@ -1,7 +1,4 @@
-"""Writes the tables and the picture of docs/finding-heads.md, from studies/records and the submitted replies.
-
-`python -m tests.findings`, after records were added.
-"""
+"""The tables and the picture of docs/finding-heads.md, from studies/records and the submitted replies."""
 
 from __future__ import annotations
 
@@ -21,17 +18,16 @@ from lgbench.data.cells import draw_cell
 from lgbench.data.suites import load_suite
 from lgbench.evaluation.rescoring import rescore_result
 from lgbench.experiments.contrasts import learned
-from lgbench.experiments.effects import Effect, Outcome, compare
+from lgbench.experiments.effects import Outcome, compare
 from lgbench.results.schema import Result
 from lgbench.scoring.significance import holm, permutation_p
 from lgbench.util.records import read_record
 from studies.sharing import CONDITIONS, CONTRASTS, Sharing, SharingEffect
-from tests.regenerate import with_parts
+from tests.findings.rows import ROOT, effect_row, row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "finding-heads.md"
 PICTURE = ROOT / "docs" / "sharing.svg"
 MECHANISM = ROOT / "studies" / "records" / "mechanism"
@@ -51,7 +47,7 @@ def tables() -> dict[str, list[str]]:
         "points": point_rows(),
         "sources": source_rows(),
         "sharing": [_sharing_row(group, condition) for group in GROUPS for condition in CONDITIONS],
-        "effects": [_effect_row(each) for each in effects()],
+        "effects": [effect_row(each) for each in effects()],
         "jumps": jump_rows(),
         "pairs": pair_rows(),
         "confidence": confidence_rows(),
@@ -97,12 +93,12 @@ def _distances_row(group: str, arm: str) -> str:
     found = distances(group, arm)
     seeds = ", ".join(f"{each:.3f}" for each in found)
     accuracies = ", ".join(f"{100 * each:.0f}" for each in zone(group, arm))
-    return _row(f"`{group}`", f"`{arm}`", f"{mean(found):.3f}", seeds, accuracies)
+    return row(f"`{group}`", f"`{arm}`", f"{mean(found):.3f}", seeds, accuracies)
 
 
 def _test_row(group: str, arm: str, size: float, p: Fraction) -> str:
     verdict = "lower with transfer" if p <= Fraction(1, 20) else "not shown"
-    return _row(f"`{group}`", f"`{arm}`", f"{size:+.3f}", f"{float(p):.3f}", verdict)
+    return row(f"`{group}`", f"`{arm}`", f"{size:+.3f}", f"{float(p):.3f}", verdict)
 
 
 def reuse_rows() -> list[str]:
@@ -115,7 +111,7 @@ def reuse_rows() -> list[str]:
             for other in dict.fromkeys(part["other"]):
                 tests = part[part["other"] == other].groupby("test")["observed"]
                 shown = [_spread(tests, name) for name in ("rank correlation", "interchange")]
-                rows.append(_row(f"`{group}`", f"`{arm}`", f"`{other}`", *shown))
+                rows.append(row(f"`{group}`", f"`{arm}`", f"`{other}`", *shown))
     return rows
 
 
@@ -138,7 +134,7 @@ def point_rows() -> list[str]:
                 pairs = ((values, gaps), (values.diff().dropna(), gaps.diff().dropna()))
                 shown += [f"{spearmanr(*pair).statistic:+.2f}" for pair in pairs]
         learned = f"{int(part['learned'].sum())} of {len(part)}"
-        rows.append(_row(f"`{group}`", f"`{arm}`", f"`{other}`", learned, *shown))
+        rows.append(row(f"`{group}`", f"`{arm}`", f"`{other}`", learned, *shown))
     return rows
 
 
@@ -154,7 +150,7 @@ def source_rows() -> list[str]:
             shown = [
                 means[at] for at in (("inside", 8), ("inside", 12), ("beyond", 12), ("inside", 16), ("beyond", 16))
             ]
-            rows.append(_row(f"`{group}`", f"`{arm}`", *(f"{100 * each:.0f}" for each in shown)))
+            rows.append(row(f"`{group}`", f"`{arm}`", *(f"{100 * each:.0f}" for each in shown)))
     return rows
 
 
@@ -179,14 +175,7 @@ def _sharing_row(group: str, condition: str) -> str:
     means = [mean(each.in_distribution for each in seeds), min(others.values()), mean(each.transfer for each in seeds)]
     shown = [f"{100 * float(each):.1f}" for each in means]
     each_seed = ", ".join(f"{100 * float(each.transfer):.0f}" for each in seeds)
-    return _row(f"`{group}`", f"`{condition}`", *shown, each_seed, f"{100 * float(mean(beyond)):.1f}")
-
-
-def _effect_row(effect: Effect) -> str:
-    low, high = effect.interval or (None, None)
-    interval = "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-    size = f"{100 * float(effect.size):+.1f}"
-    return _row(f"`{effect.group}`", effect.contrast.what, size, interval, f"{float(effect.p):.3f}", effect.verdict)
+    return row(f"`{group}`", f"`{condition}`", *shown, each_seed, f"{100 * float(mean(beyond)):.1f}")
 
 
 def _submitted(system: str, arm: str) -> dict[Path, Result]:
@@ -205,7 +194,7 @@ def jump_rows() -> list[str]:
             cells = cells[cells["zone"] == "transfer"]
             wrong = int((cells["total"] - cells["correct"]).sum())
             behind, jumps = int(cells["behind_repeat"].sum()), int(cells["jump"].sum())
-            rows.append(_row(f"`{system}`", f"`{arm}`", wrong, behind, jumps, f"{100 * jumps / behind:.0f}"))
+            rows.append(row(f"`{system}`", f"`{arm}`", wrong, behind, jumps, f"{100 * jumps / behind:.0f}"))
     return rows
 
 
@@ -222,7 +211,7 @@ def pair_rows() -> list[str]:
                     for each in draw_cell(suite, *cell, split="test"):
                         right[repeats(each.target)].append(each.id not in replies)
         shown = [f"{sum(each)} of {len(each)} ({100 * sum(each) / len(each):.0f} %)" for each in right.values()]
-        rows.append(_row(f"`{system}`", *shown))
+        rows.append(row(f"`{system}`", *shown))
     return rows
 
 
@@ -245,12 +234,8 @@ def confidence_rows() -> list[str]:
                 shown = [f"{100 * part[column].mean():.1f}" for column in ("accuracy", "confidence")]
                 areas = part["auroc"].dropna()
                 area = f"{areas.mean():.2f} ({len(areas)} seeds)" if len(areas) else "-"
-                rows.append(_row(f"`{group}`", f"`{arm}`", name.replace("_", " "), *shown, area))
+                rows.append(row(f"`{group}`", f"`{arm}`", name.replace("_", " "), *shown, area))
     return rows
-
-
-def _row(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
 
 
 def figure() -> Figure:
@@ -274,15 +259,3 @@ def figure() -> Figure:
             axes.set_ylim(0, 100)
         drawn.axes[0].set_ylabel("transfer zone, % right")
     return drawn
-
-
-def write() -> None:
-    """Write the page's tables and the picture."""
-    from lgbench.plotting import write_picture
-
-    PAGE.write_text(with_parts(PAGE.read_text("utf-8"), tables()), "utf-8")
-    write_picture(figure(), PICTURE)
-
-
-if __name__ == "__main__":
-    write()

@@ -16,7 +16,7 @@ from lgbench.experiments.contrasts import Found, Key
 from lgbench.experiments.effects import Outcome
 from lgbench.methods.registry import METHODS
 from lgbench.training.spec import Recipe
-from studies.methods import ARMS, CONTRASTS, SYSTEMS, MethodEffect, Methods
+from studies.methods import ARMS, CONTRASTS, DEAR, SYSTEMS, MethodEffect, Methods
 
 MINI = load_suite("mini-v1")
 README = Path(__file__).parents[2] / "studies" / "README.md"
@@ -45,12 +45,13 @@ def test_every_system_is_trained_under_every_arm_and_what_the_claims_need_comes_
     runs = list(Methods().runs(tmp_path, "cpu"))
     assert len(runs) == len({run.folder for run in runs}) == len({run.name for run in runs})
     assert len(runs) == len(SYSTEMS) * len(ARMS) * 2 * 5
-    cheap = [run for run in runs if run.extra != "state-space"]
-    assert runs[: len(cheap)] == cheap
     needed = {(name, contrast.arm) for contrast in CONTRASTS for name in (contrast.higher, contrast.lower)}
-    first = [run for run in cheap if (run.extra, run.plan.arm) in needed]
-    assert cheap[: len(first)] == first
-    assert [run.plan.seed for run in first] == sorted(run.plan.seed for run in first)
+    first = [run for run in runs if (run.extra, run.plan.arm) in needed]
+    assert runs[: len(first)] == first
+    dear = [DEAR.index(run.extra) if run.extra in DEAR else -1 for run in first]
+    assert dear == sorted(dear)
+    seeds = [run.plan.seed for run in first if run.extra not in DEAR]
+    assert seeds == sorted(seeds)
 
 
 def test_a_system_is_the_preset_but_for_its_method(tmp_path: Path) -> None:

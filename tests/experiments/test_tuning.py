@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from lgbench.data.groups import TRAINED_ARMS
 from lgbench.data.suites import load_suite
 from lgbench.experiments.base import Run
 from lgbench.experiments.code_history import HISTORY
@@ -21,7 +22,7 @@ from lgbench.experiments.tune import TuningStudy
 from lgbench.training.record import RECORD, CurvePoint, Machine, TrainingRecord
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import write_record
-from studies import addition, strings
+from studies import strings
 from studies.addition import Addition
 from studies.strings import Strings
 
@@ -221,15 +222,18 @@ def test_a_study_that_breaks_a_rule_is_refused(tmp_path: Path, attributes: Mappi
         list(study.runs(tmp_path, "cpu"))
 
 
-@pytest.mark.parametrize(
-    ("key", "study", "choices"), [("strings", Strings, strings.CHOICES), ("addition", Addition, addition.CHOICES)]
-)
-def test_the_drawn_trials_are_those_that_were_drawn(
-    key: str, study: type[TuningStudy], choices: Mapping[str, tuple[str, ...]]
-) -> None:
-    shown = {trial.name: trial.changes for trial in study.trials if trial.name.startswith("drawn")}
+def test_the_drawn_trials_are_those_that_were_drawn() -> None:
+    shown = {trial.name: trial.changes for trial in Strings.trials if trial.name.startswith("drawn")}
     assert len(shown) >= 5
-    assert shown == {f"drawn-{number}": draw(key, number, choices) for number in range(len(shown))}
+    assert shown == {f"drawn-{number}": draw("strings", number, strings.CHOICES) for number in range(len(shown))}
+
+
+def test_the_study_of_addition_trains_every_arm_of_a_trial(tmp_path: Path) -> None:
+    runs = list(Addition().runs(tmp_path, "cpu"))
+    assert len(runs) == len(Addition.trials) * len(Addition.trains)
+    assert {run.plan.arm for run in runs if run.plan.group == "add-carry"} == set(TRAINED_ARMS) - {"direct"}
+    assert {run.plan.seed for run in runs} == {203}
+    assert all(run.plan.settings.packed for run in runs)
 
 
 def test_the_page_says_what_the_records_of_strings_give() -> None:

@@ -19,6 +19,7 @@ from lgbench.submissions.submitting import Details, submit
 from lgbench.util import users_code
 from tests import selection
 from tests.loopback import KEY, Files, Rule, Serve, Server
+from tests.shell import Shell
 from tests.submitted import OTHER_SEED, RUN, RightUpTo
 
 # The models of the tests are so small that threads would wait for each other longer than they work.
@@ -66,6 +67,19 @@ def pytest_collection_finish() -> None:
     # The tests themselves are never garbage. Without them a collection takes a tenth of the time.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def lgbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    """Runs command lines in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return Shell(capsys, monkeypatch)
+
+
+@pytest.fixture
+def short_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models trained for a few steps never stop: what they write is cut short, to keep the tests so."""
+    monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
 
 
 @pytest.fixture(autouse=True)

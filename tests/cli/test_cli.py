@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -17,35 +16,9 @@ from lgbench.cli import main
 from lgbench.data.suites import SUITES
 from lgbench.results.schema import Result
 from tests.full_disk import full_disk
+from tests.shell import Shell
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_model.py"
-
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-class Shell:
-    """Runs a command line in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._capsys = capsys
-        self._monkeypatch = monkeypatch
-
-    def __call__(self, *arguments: str | Path) -> Done:
-        self._monkeypatch.setattr(sys, "argv", ["lgbench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = self._capsys.readouterr()
-        return Done(int(stop.value.code or 0), out, err)
-
-
-@pytest.fixture
-def lgbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
 
 
 def test_eval_prints_the_table_and_where_the_result_is(lgbench: Shell) -> None:

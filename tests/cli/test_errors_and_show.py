@@ -21,7 +21,7 @@ from lgbench.data.tasks import get_task
 from lgbench.doctor.errors import KINDS
 from lgbench.models.builtin import Oracle
 from lgbench.util.tables import Table
-from tests.cli.test_cli import Done, Shell
+from tests.shell import Done, Shell
 
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 
@@ -38,9 +38,8 @@ class Sloppy:
 
 
 @pytest.fixture(name="shell")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
+def shell_beside_the_package(lgbench: Shell) -> Shell:
+    return lgbench
 
 
 @pytest.fixture

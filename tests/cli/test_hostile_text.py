@@ -18,8 +18,8 @@ import pytest
 from lgbench.cli._console import PlainConsole
 from lgbench.cli._streams import plain_streams, stdout_to_stderr
 from lgbench.util.text import json_text, plain, plain_lines
-from tests.cli.test_cli import Shell
 from tests.loopback import Serve, failure
+from tests.shell import Shell
 from tests.submitted import RUN, edit
 
 pytestmark = pytest.mark.slow
@@ -44,12 +44,6 @@ class Prints(M):
 
 def unfit(text: str) -> list[str]:
     return sorted({each for each in text if not each.isprintable() and each not in "\n\t"})
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
 
 
 def test_one_line_and_several() -> None:

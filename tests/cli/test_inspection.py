@@ -15,14 +15,9 @@ from lgbench.cli._report import notes, sparkline
 from lgbench.results.schema import Result, SystemInfo
 from lgbench.scoring.measures import summarize
 from lgbench.util.errors import LgbenchError
-from tests.cli.test_cli import EXAMPLE, Shell
+from tests.cli.test_cli import EXAMPLE
 from tests.made_up import make_result
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
+from tests.shell import Shell
 
 
 @pytest.mark.slow

@@ -21,7 +21,9 @@ from lgbench.models.loading import load_model
 from lgbench.training import trainer
 from lgbench.training.steps import take_step
 from lgbench.util.errors import LgbenchError
-from tests.cli.test_cli import Shell
+from tests.shell import Shell
+
+pytestmark = pytest.mark.usefixtures("short_replies")
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "lgbench" / "checkpoints" / "tiny"
@@ -38,14 +40,6 @@ from torch import nn
 def build(size):
     return nn.Sequential(nn.Embedding(size, 4), nn.Linear(4, size))
 """
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    # Models trained for four steps never stop; what they write is cut short to keep the tests so.
-    monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
-    return Shell(capsys, monkeypatch)
 
 
 def test_train_says_what_it_cost_and_how_to_go_on(lgbench: Shell) -> None:

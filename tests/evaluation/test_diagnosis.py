@@ -25,7 +25,7 @@ from lgbench.models.recorded import RecordedReplies
 from lgbench.results.reply import Reply
 from lgbench.results.schema import Result, SystemInfo
 from lgbench.util.records import read_record
-from tests.cli.test_cli import Shell
+from tests.shell import Shell
 
 ROOT = Path(__file__).parents[2]
 MINI = load_suite("mini-v1")
@@ -34,12 +34,6 @@ COMMITTED = sorted(
     for tree in ("submissions", "lgbench/checkpoints/results")
     for path in ROOT.joinpath(tree).rglob(RESULT_FILE)
 )
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
 
 
 class Changed:

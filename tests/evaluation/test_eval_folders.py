@@ -10,7 +10,7 @@ import pytest
 
 from lgbench.cli._new_run_folder import new_run_folder
 from lgbench.evaluation.folder import PARTIAL_FILE, REPLIES_FILE, RESULT_FILE, RUN_FILE
-from tests.cli.test_cli import Shell
+from tests.shell import Shell
 
 MODEL = """
 class Stops:
@@ -32,10 +32,9 @@ SHORT = ("--task", "reverse", "--length", "2,4", "--limit", "2")
 
 
 @pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
+def lgbench_with_files(lgbench: Shell, tmp_path: Path) -> Shell:
     (tmp_path / "m.py").write_text(MODEL.format(long=LONG), encoding="utf-8")
-    return Shell(capsys, monkeypatch)
+    return lgbench
 
 
 def test_two_runs_that_begin_together_choose_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,17 +15,11 @@ from lgbench.experiments.monitor import Monitor
 from lgbench.training.record import read_training_record
 from lgbench.training.spec import Recipe
 from lgbench.util.errors import LgbenchError
-from tests.cli.test_cli import Shell
+from tests.shell import Shell
 from tests.tiny_training import MINI, STRINGS, TINY
 
 RECIPE = Recipe(MINI, changes=TINY)
 SHORT = [part for change in TINY for part in ("--set", change)]
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
 
 
 def test_every_choice_of_auxiliaries_is_trained_with_equal_shares(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from lgbench.training.state import STATE
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.files import owned_folder
 from lgbench.util.processes import ProcessEndedError
-from tests.cli.test_cli import Shell
+from tests.shell import Shell
 from tests.tiny_training import STRINGS, TINY, tiny_plan
 
 SHORT = [part for change in TINY for part in ("--set", change)]
@@ -62,12 +62,6 @@ class Noted(ArmExperiment):
 
     def report(self, runs: Sequence[Run]) -> Report:
         return Report([run.name for run in runs])
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
 
 
 def launched(experiment: Noted, root: Path, executor: Executor | None) -> dict[str, State]:

@@ -19,7 +19,7 @@ import torch  # after the skip
 from lgbench.training import trainer
 from lgbench.training.record import read_training_record
 from lgbench.training.trainer import train
-from tests.cli.test_cli import Shell
+from tests.shell import Shell
 from tests.tiny_training import tiny_plan
 
 MODULE = """\
@@ -57,12 +57,6 @@ def _recorded(trained: Path, tmp_path: Path) -> Path:
     (folder := tmp_path / "records" / "first").mkdir(parents=True)
     shutil.copy(trained / "training.json", folder)
     return folder
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
 
 
 def alter(folder: Path, change: Callable[[Any], object]) -> None:

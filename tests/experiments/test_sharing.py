@@ -17,7 +17,7 @@ from lgbench.experiments.sharing import share_model
 from lgbench.models.loading import load_model
 from lgbench.util.errors import LgbenchError
 from lgbench.util.processes import ProcessEndedError
-from tests.cli.test_cli import Shell
+from tests.shell import Shell
 
 pytestmark = pytest.mark.slow
 
@@ -43,10 +43,9 @@ CHOICE: Any = {"tasks": ("reverse", "capitalize", "copy_first_op", "reverse_add"
 
 
 @pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
+def lgbench_with_files(lgbench: Shell) -> Shell:
     Path("mine.py").write_text(MODEL, "utf-8")
-    return Shell(capsys, monkeypatch)
+    return lgbench
 
 
 @pytest.fixture(name="processes")

@@ -16,19 +16,14 @@ from lgbench.training.settings import learning_rate
 from lgbench.training.spec import Recipe
 from lgbench.training.steps import make_optimizer
 from lgbench.util.errors import LgbenchError
-from tests.cli.test_cli import Shell
 from tests.cli.test_training_commands import SMALL
 from tests.methods.method_runs import assert_neutral, assert_resumes, method_plan
+from tests.shell import Shell
 from tests.tiny_training import MINI
 
+pytestmark = pytest.mark.usefixtures("short_replies")
+
 NEUTRAL = ("rounding=none", "rate=1", "cut=1", "decay_until=1", "schedule=plain")
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
-    return Shell(capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,12 @@ from lgbench.training.record import CurvePoint, TrainingRecord, read_training_re
 from lgbench.training.spec import Recipe, RunSpec, difference
 from lgbench.training.trainer import Training, train
 from lgbench.util.errors import LgbenchError
-from tests.cli.test_cli import Shell
 from tests.cli.test_training_commands import SMALL as SHAPE
 from tests.methods.method_runs import assert_neutral, assert_resumes, assert_same_weights, method_plan, trained
+from tests.shell import Shell
 from tests.tiny_training import MINI, TINY
+
+pytestmark = pytest.mark.usefixtures("short_replies")
 
 ROOT = Path(__file__).parents[2]
 SMALL = [*SHAPE, "--set", "learning_rate=1e-3"]
@@ -57,11 +59,9 @@ class NoMethod:
 
 
 @pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
+def lgbench_with_files(lgbench: Shell) -> Shell:
     Path("own.py").write_text(OWN, encoding="utf-8")
-    return Shell(capsys, monkeypatch)
+    return lgbench
 
 
 def plan_of(folder: str) -> Any:

@@ -19,9 +19,9 @@ from lgbench.results.schema import SystemInfo
 from lgbench.submissions.eligibility import ineligible
 from lgbench.submissions.plausible import implausible
 from lgbench.util.errors import LgbenchError, ModelError
-from tests.cli.test_cli import Shell
 from tests.data.test_adding_a_task import run
 from tests.made_up import make_result
+from tests.shell import Shell
 
 SOURCE = '''
 """A package for tests."""

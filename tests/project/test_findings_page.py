@@ -1,6 +1,8 @@
-"""docs/finding-heads.md: its tables and its picture are what the committed records give."""
+"""The pages of findings: their tables and pictures are what the committed records give."""
 
 from __future__ import annotations
+
+from types import ModuleType
 
 import pytest
 
@@ -8,20 +10,23 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from lgbench.plotting import picture
-from tests import findings
+from tests.findings import heads, methods
 from tests.regenerate import with_parts
 
+PAGES = pytest.mark.parametrize("page", [heads, methods], ids=lambda page: page.PAGE.stem)
 
-def test_the_tables_are_what_the_records_give() -> None:
+
+@PAGES
+def test_the_tables_are_what_the_records_give(page: ModuleType) -> None:
     """After records were added, `python -m tests.findings` writes them anew."""
-    page = findings.PAGE.read_text("utf-8")
-    parts = findings.tables()
-    assert with_parts(page, parts) == page
+    text, parts = page.PAGE.read_text("utf-8"), page.tables()
+    assert with_parts(text, parts) == text
     assert all(len(rows) > 1 for rows in parts.values())
 
 
-def test_the_picture_is_what_the_records_give() -> None:
-    assert picture(findings.figure(), "svg") == findings.PICTURE.read_bytes()
+@PAGES
+def test_the_picture_is_what_the_records_give(page: ModuleType) -> None:
+    assert picture(page.figure(), "svg") == page.PICTURE.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -29,4 +34,4 @@ def test_the_picture_is_what_the_records_give() -> None:
     [("abcd", "nothing"), ("abca", "a letter"), ("abcab", "a pair"), ("aaa", "a pair"), ("aa", "a letter")],
 )
 def test_what_a_string_repeats(text: str, what: str) -> None:
-    assert findings.repeats(text) == what
+    assert heads.repeats(text) == what

@@ -19,8 +19,8 @@ from lgbench.scoring.frames import DIAGNOSTICS, Labelled, comparison_frame, fram
 from lgbench.scoring.systems import score_trained
 from lgbench.scoring.verdicts import comparison_record
 from lgbench.util.errors import LgbenchError
-from tests.cli.test_cli import Shell
 from tests.made_up import MINI, group_results, make_result
+from tests.shell import Shell
 
 ROOT = Path(__file__).parents[2]
 ROPE = ROOT / "submissions" / "reference-rope"

@@ -12,8 +12,10 @@ import pytest
 pytest.importorskip("torch")
 
 from lgbench.training.record import read_training_record
-from tests.cli.test_cli import Shell
 from tests.cli.test_training_commands import SHORT, SMALL
+from tests.shell import Shell
+
+pytestmark = pytest.mark.usefixtures("short_replies")
 
 MODULE = """\
 from torch import nn
@@ -60,12 +62,10 @@ TRAIN = ["train", "copy-mqar", "main_only"]
 
 
 @pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lgbench.models.checkpoint_predictor.generation_cap", lambda prompt: 8)
+def lgbench_with_files(lgbench: Shell) -> Shell:
     Path("mine.py").write_text(MODULE, encoding="utf-8")
     Path("hooks.py").write_text(HOOKS, encoding="utf-8")
-    return Shell(capsys, monkeypatch)
+    return lgbench
 
 
 def plan_of(folder: str) -> Any:

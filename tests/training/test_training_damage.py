@@ -26,16 +26,10 @@ from lgbench.training.state import STATE
 from lgbench.training.trainer import train
 from lgbench.util.errors import LgbenchError
 from lgbench.util.records import InvalidFileError
-from tests.cli.test_cli import Shell
+from tests.shell import Shell
 from tests.tiny_training import Interrupted, stop_at, tiny_plan
 
 PLAN = tiny_plan()
-
-
-@pytest.fixture(name="lgbench")
-def lgbench_shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(capsys, monkeypatch)
 
 
 @pytest.fixture(name="trained", scope="module")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from lgbench.methods.parts import PartName
-from lgbench.methods.rules import RuleName
+from lgbench.methods.rules import SAME_TASK, RuleName
 from lgbench.training.method import Method
 from lgbench.training.planned import Division
 from lgbench.training.spec import RunSpec
@@ -29,6 +29,9 @@ class Procedural(Method):
     weights, or its attention, feed-forward layers, norms or embedding, are then put in the place of the fresh ones, and
     everything is trained. Tokens that the rule does not use, such as the tasks' tags, keep their fresh embedding. A
     second rule, pretrained apart, can give another part.
+
+    In a group that has the same task, `identity` (as `string_copy`) and `reverse` give answers to longer inputs than
+    the arm's; such a run cannot be submitted.
 
     The controls say whether it is the structure that helps: `shuffle` permutes the entries of each tensor, `noise` adds
     Gaussian noise to them, and `data` trains on answers in random order.
@@ -92,6 +95,15 @@ class Procedural(Method):
 
             Alphabet.of(suite_vocabulary(plan.loaded_suite))
         return plan
+
+    def answers_beyond(self, plan: RunSpec) -> str:
+        """A rule that is a task of the group, on longer inputs than the arm's."""
+        group, trained = plan.suite_group, plan.mixture.tasks
+        for rule, _ in self.sources:
+            task = SAME_TASK.get(rule)
+            if task in (group.main, *group.auxiliaries) and self.length > trained.get(task, 0):
+                return f"the rule {rule} is the group's task {task}, with up to {self.length} symbols"
+        return ""
 
     def hooks(self, plan: RunSpec) -> Sequence[Hook]:
         """The one that pretrains."""

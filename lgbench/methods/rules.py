@@ -16,6 +16,8 @@ from lgbench.training.rows import Row
 from lgbench.util.errors import LgbenchError
 
 RuleName = Literal["identity", "reverse", "set", "sort", "union", "delete", "stack", "dyck", "dyck-shuffle", "eca-110"]
+SAME_TASK: Mapping[str, str] = {"identity": "string_copy", "reverse": "reverse"}
+"""Rules that are a task of lgbench."""
 BRACKETS, DEEPEST = 16, 16
 _OPEN, _OPEN_SHUFFLED, _PUSH = 0.49, 0.5, 0.75
 SEPARATOR, POP = -1, -2

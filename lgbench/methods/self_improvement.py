@@ -30,7 +30,7 @@ class SelfImprovement(Method):
     Filters: `length` drops replies two or more tokens shorter than the longest; `vote` keeps what 70 % of several
     models reply, which train side by side from seeds of their own on the same examples, and, unlike in the paper, on
     the same questions; `confidence` keeps likely replies. `labels=true` trains on true targets, the upper bound, which
-    is no fair system; `labels=none` takes the same steps without new labels, the lower bound.
+    cannot be submitted; `labels=none` takes the same steps without new labels, the lower bound.
     """
 
     division: ClassVar[Division] = "open"
@@ -100,6 +100,10 @@ class SelfImprovement(Method):
             round_steps=self.round_steps,
             round_decay=self.round_decay,
         )
+
+    def answers_beyond(self, plan: RunSpec) -> str:
+        """The true labels of the upper bound."""
+        return "labels=true trains on true targets of longer inputs" if self.rounds and self.labels == "true" else ""
 
     def hooks(self, plan: RunSpec) -> Sequence[Hook]:
         """The one that makes the labels."""

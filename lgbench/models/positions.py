@@ -1,8 +1,8 @@
 """Where the tokens of a row are: position encodings of the reference model beside plain RoPE.
 
 Half-RoPE turns half of each head, as GPT-NeoX does (Black et al., 2022, arXiv 2204.06745; `rotary_pct=0.5`). ALiBi lets
-attention fall with distance (Press et al., 2022, arXiv 2108.12409). Random positions are as in Ruoss et al. (2023, arXiv
-2305.16843), but for their span.
+attention fall with distance (Press et al., 2022, arXiv 2108.12409). Random positions are as in Ruoss et al. (2023,
+arXiv 2305.16843), but for their span.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def frequencies(size: int, theta: float, dtype: torch.dtype, *, device: torch.de
 def random_positions(rows: int, time: int, below: int, *, device: torch.device) -> Tensor:
     """Increasing numbers for each row, int64, shape (rows, time), from PyTorch's generator.
 
-    A row's span is drawn first, from `time` to `below`, all scales alike. Its positions are `time` sorted uniform numbers
-    of 0 to span - time, plus 0, 1, ..., time - 1. With a span of `below` these are the positions of Ruoss et al. There,
-    evaluation spreads a row over the whole range as training does. lgbench cannot, as the length of a reply is not known
-    before it is written; so a row must have been read at every spacing.
+    A row's span is drawn first, from `time` to `below`, all scales alike. Its positions are `time` sorted uniform
+    numbers of 0 to span - time, plus 0, 1, ..., time - 1. With a span of `below` these are the positions of Ruoss et
+    al. There, evaluation spreads a row over the whole range as training does. lgbench cannot, as the length of a reply
+    is not known before it is written; so a row must have been read at every spacing.
 
     Raises:
         LgbenchError: There are fewer numbers than tokens.

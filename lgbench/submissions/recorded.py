@@ -9,6 +9,7 @@ from typing import Any
 
 from lgbench.data.groups import Group
 from lgbench.data.suites import Suite
+from lgbench.methods.registry import METHODS, method_of
 from lgbench.results.schema import Result
 from lgbench.scoring.comparison import serving
 from lgbench.submissions.checked import SubmittedRun
@@ -16,6 +17,7 @@ from lgbench.submissions.declaration import DECLARATION_FILE, Declaration, Weigh
 from lgbench.training.record import RECORD, TrainingRecord
 from lgbench.training.spec import RunSpec
 from lgbench.training.token_counts import stream_tokens
+from lgbench.util.errors import LgbenchError
 from lgbench.util.records import Problem
 
 _MOST_NAMED, _MOST_SEEDS = 3, 10
@@ -37,6 +39,21 @@ def contradictions(result: Result, record: TrainingRecord) -> Iterator[Problem]:
         yield Problem("steps_done", f"{steps}: only the last checkpoint of a finished run is scored.")
     if record.division == "closed":
         yield from _wrong_tokens(record)
+    if plan.method is not None and plan.method.name in METHODS:  # a user's own is not run here
+        yield from _forbidden(plan)
+
+
+def _forbidden(plan: RunSpec) -> Iterator[Problem]:
+    """A problem if the method of a run gives it answers that its arm withholds, or has options that do not exist."""
+    try:
+        method = method_of(plan)
+    except LgbenchError as error:
+        yield Problem("plan.method", f"does not exist: {error}")
+        return
+    if method is not None and (given := method.answers_beyond(plan)):
+        yield Problem(
+            "plan.method", f"gives answers to inputs longer than the arm's: {given}. Such a run is an upper bound only."
+        )
 
 
 def _wrong_tokens(record: TrainingRecord) -> Iterator[Problem]:

@@ -42,6 +42,16 @@ class Method(BaseModel):
         """The hooks that do what a plan cannot say, made anew in each process that trains the run."""
         return ()
 
+    def answers_beyond(self, plan: RunSpec) -> str:
+        """What gives a run answers to inputs longer than its arm's, as a phrase; empty where nothing does.
+
+        Such a run is an upper bound to compare with. It breaks the rules of both divisions, and cannot be submitted.
+
+        Args:
+            plan: The run's plan, with the method.
+        """
+        return ""
+
     @classmethod
     def definition(cls) -> str:
         """The docstring, without its indentation."""

@@ -30,6 +30,7 @@ SUBMITTED = ROOT / "submissions" / "reference-rope"
 GROUP = "capitalize-reverse"
 RUN = f"mini-v1-{GROUP}-transfer-seed0"
 COUNTED = "mini-v1-add-carry-transfer-seed0"
+COPYING = "mini-v1-copy-mqar-main_only-seed0"
 DECLARED = {
     "schema_version": 1,
     "trials": 2,
@@ -109,12 +110,50 @@ FORGED: list[tuple[str, Callable[[Any], object], str]] = [
 ]
 
 
-def found_in(change: Callable[[Any], object]) -> list[Problem]:
+def _given(name: str, **options: str) -> Callable[[Any], object]:
+    """A change of a record: its run had a method."""
+    method = {"name": name, "options": options, "division": "open"}
+    return lambda record: record["plan"].update(method=method)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_given("self-improvement", labels="true"), "labels=true trains on true targets of longer inputs"),
+        (_given("procedural", rule="identity"), "the rule identity is the group's task string_copy, with up to 32"),
+        (
+            _given("procedural", rule="set", second_rule="identity", second_parts="norms", length="9"),
+            "with up to 9 symbols",
+        ),
+        (_given("self-improvement", labels="mine"), "does not exist"),
+    ],
+)
+def test_answers_that_an_arm_withholds_are_refused(change: Callable[[Any], object], words: str) -> None:
+    (problem,) = [each for each in found_in(change, COPYING) if each.field == "plan.method"]
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _given("self-improvement"),
+        _given("self-improvement", labels="true", rounds="0"),
+        _given("procedural", rule="dyck"),
+        _given("procedural", rule="reverse"),  # the control task of the group, not one of its tasks
+        _given("procedural", rule="identity", length="8"),
+        _given("mine.py:Method", labels="true"),  # which is not run
+    ],
+)
+def test_other_methods_are_not(change: Callable[[Any], object]) -> None:
+    assert [each for each in found_in(change, COPYING) if each.field == "plan.method"] == []
+
+
+def found_in(change: Callable[[Any], object], run: str = COUNTED) -> list[Problem]:
     """The problems of a submitted training record after a change."""
     from lgbench.results.schema import Result
 
-    result = Result.model_validate_json((SUBMITTED / COUNTED / "result.json").read_text("utf-8"))
-    record = json.loads((SUBMITTED / COUNTED / "training.json").read_text("utf-8"))
+    result = Result.model_validate_json((SUBMITTED / run / "result.json").read_text("utf-8"))
+    record = json.loads((SUBMITTED / run / "training.json").read_text("utf-8"))
     change(record)
     return list(contradictions(result, TrainingRecord.model_validate(record)))
 

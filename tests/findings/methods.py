@@ -1,10 +1,14 @@
-"""The tables and the picture of docs/finding-methods.md, from the submitted runs of studies/methods.py."""
+"""The tables and the picture of docs/finding-methods.md, from the runs of studies/methods.py.
+
+They are among the submissions where their system was submitted, and in studies/records/methods/ otherwise.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import product, starmap
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -40,36 +44,40 @@ def tables() -> dict[str, list[str]]:
 
 
 def folder_of(system: str, group: str, arm: str, seed: int) -> Path:
-    """Where a run of the study is: with the submissions."""
-    name = "reference-tuned" if system == "plain" else f"tuned-{system}"
-    return ROOT / "submissions" / name / f"mini-v1-{group}-{arm}-seed{seed}"
+    """Where a run of the study is, if it is there."""
+    submitted = ROOT / "submissions" / ("reference-tuned" if system == "plain" else f"tuned-{system}")
+    if submitted.is_dir():
+        return submitted / f"mini-v1-{group}-{arm}-seed{seed}"
+    return ROOT / "studies" / "records" / "methods" / system / f"{group}-{arm}-seed{seed}"
+
+
+def result_of(folder: Path) -> Result | None:
+    """The result of a run; None where it stopped before its end."""
+    files = [each for each in (folder / "result.json", folder / "result" / "result.json") if each.is_file()]
+    return read_record(files[0], Result) if files else None
 
 
 @cache
-def records() -> Mapping[Key, tuple[TrainingRecord, ...]]:
-    """The records of the runs that are finished, in the order of the page and of their seeds."""
-    found: dict[Key, tuple[TrainingRecord, ...]] = {}
-    for group in Methods.groups:
-        for system in SYSTEMS:
-            for arm in ARMS:
-                folders = [folder_of(system, group, arm, seed) for seed in Methods.seeds]
-                if there := [each for each in folders if each.is_dir()]:
-                    found[Key(group, system, arm)] = tuple(map(read_training_record, there))
+def runs() -> Mapping[Key, Mapping[int, tuple[TrainingRecord, Result | None]]]:
+    """Record and result of each run by seed, in the order of the page."""
+    found: dict[Key, dict[int, tuple[TrainingRecord, Result | None]]] = {}
+    for key in starmap(Key, product(Methods.groups, SYSTEMS, ARMS)):
+        for seed in Methods.seeds:
+            folder = folder_of(key.condition, key.group, key.arm, seed)
+            if folder.is_dir():
+                found.setdefault(key, {})[seed] = (read_training_record(folder), result_of(folder))
     return found
 
 
 @cache
 def outcomes() -> Mapping[Key, Mapping[int, Outcome]]:
-    """What these runs have learned, by seed."""
-    return {
-        key: {
-            each.plan.seed: outcome_of(
-                read_record(folder_of(key.condition, key.group, key.arm, each.plan.seed) / "result.json", Result), each
-            )
-            for each in found
-        }
-        for key, found in records().items()
-    }
+    """What the runs that came to their end have learned, by seed."""
+    found: dict[Key, dict[int, Outcome]] = {}
+    for key, seeds in runs().items():
+        for seed, (record, result) in seeds.items():
+            if result is not None:
+                found.setdefault(key, {})[seed] = outcome_of(result, record)
+    return found
 
 
 def effects() -> list[Effect]:
@@ -103,9 +111,10 @@ def _system_rows() -> Iterator[str]:
 
 
 def _cost_rows() -> Iterator[str]:
-    for key, found in records().items():
+    for key, seeds in runs().items():
         if key.arm == "control":
             continue
+        found = [record for record, _ in seeds.values()]
         steps = [steps_to(each, LEARNED) for each in found]
         reached = ", ".join("never" if step is None else f"{step:,}" for step in steps)
         extra = found[0].extra_cost
@@ -116,7 +125,7 @@ def _cost_rows() -> Iterator[str]:
 
 def _measured(key: Key) -> list[dict[int, dict[str, float]]]:
     """What each seed's method measured, by step."""
-    return [{each.step: each.values for each in record.measures or ()} for record in records().get(key, ())]
+    return [{each.step: each.values for each in record.measures or ()} for record, _ in runs().get(key, {}).values()]
 
 
 def _label_rows() -> Iterator[str]:

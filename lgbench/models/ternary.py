@@ -63,12 +63,14 @@ class TernaryLinear(Linear):
             trits: Tensor = _Trits.apply(self.weight, scale)  # type: ignore[no-untyped-call]
             return trits, scale
         kept, weight = self._rounded, self.weight.detach()
-        if kept is None or kept[0].data_ptr() != weight.data_ptr() or kept[1] != self.weight._version:
+        # A copy that was made in inference mode has no version; nothing can change it outside that mode.
+        version = -1 if weight.is_inference() else self.weight._version
+        if kept is None or kept[0].data_ptr() != weight.data_ptr() or kept[1] != version:
             with torch.inference_mode(False), torch.no_grad():
                 weight = self.weight.detach()
                 scale = scale_of(weight)
                 # The weight itself is kept too, so that no other one can come to lie where it lies.
-                self._rounded = kept = (weight, self.weight._version, trits_of(weight, scale), scale)
+                self._rounded = kept = (weight, version, trits_of(weight, scale), scale)
         return kept[2], kept[3]
 
     def train(self, mode: bool = True) -> Self:

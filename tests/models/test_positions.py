@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lgbench.analysis.hooked import HookedTransformer
+from lgbench.models import decoding
 from lgbench.models.architecture import Architecture
 from lgbench.models.decoding import greedy, make_reader
 from lgbench.models.packed import packed_logits
@@ -52,6 +53,16 @@ def test_token_by_token_is_as_the_whole_row(changes: dict[str, object]) -> None:
     found = [model(tokens[:, :5], cache)]
     found += [model(tokens[:, at : at + 1], cache) for at in range(5, 40)]
     torch.testing.assert_close(torch.cat(found, dim=1), whole[:, 4:], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_near_ties_are_settled_in_double_precision(changes: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here every token counts as one, so that all are chosen by a double-precision copy."""
+    model, prompts = model_of(**changes), tokens_of(6, 5)
+    monkeypatch.setattr(decoding, "_NEAR_TIE", float("inf"))
+    settled = decoding.greedy(decoding.make_reader(model), prompts, 8)
+    monkeypatch.setattr(decoding, "_NEAR_TIE", -1.0)
+    assert settled == decoding.greedy(decoding.make_reader(model.double()), prompts, 8)
 
 
 @torch.no_grad()

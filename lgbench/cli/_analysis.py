@@ -61,14 +61,6 @@ def head_named(text: str) -> tuple[int, int]:
     return int(layer), int(number)
 
 
-def listed_numbers(given: list[str] | None, *, flag: str) -> tuple[int, ...]:
-    """Whole numbers from 0 on, joined by commas."""
-    texts = [text.strip() for each in given or [] for text in each.split(",")]
-    if wrong := [text for text in texts if not (text.isdecimal() and text.isascii() and len(text) < 7)]:
-        raise LgbenchError(f"{flag} {wrong[0]!r} is not a number from 0 on.")
-    return tuple(map(int, texts))
-
-
 def shares_named(text: str) -> tuple[float, float, float]:
     """The shares of three tasks as A,B,SUM."""
     try:

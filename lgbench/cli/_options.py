@@ -163,6 +163,19 @@ def listed(given: list[str] | None) -> list[str]:
     return [name.strip() for text in given or [] for name in text.split(",")]
 
 
+def listed_numbers(given: list[str] | None, *, flag: str, most: int = 999_999) -> tuple[int, ...]:
+    """The whole numbers given, each in an option of its own or several in one, joined by commas.
+
+    Raises:
+        LgbenchError: One is not a number from 0 to `most`.
+    """
+    texts = listed(given)
+    for text in texts:
+        if not (text.isdecimal() and text.isascii() and len(text) < 20 and int(text) <= most):
+            raise LgbenchError(f"{flag} {text!r} is not a number from 0 to {most:,}.")
+    return tuple(map(int, texts))
+
+
 def listed_lengths(given: list[str] | None) -> list[int]:
     """The lengths given, each once.
 

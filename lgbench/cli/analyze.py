@@ -16,7 +16,6 @@ from lgbench.cli._analysis import (
     OfGroup,
     Output,
     head_named,
-    listed_numbers,
     opening,
     shares_named,
 )
@@ -34,6 +33,7 @@ from lgbench.cli._options import (
     length_option,
     listed,
     listed_lengths,
+    listed_numbers,
     model_options,
 )
 from lgbench.util.errors import LgbenchError

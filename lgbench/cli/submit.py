@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lgbench.cli._folders import finished_runs, read_result
-from lgbench.cli._options import Quiet
+from lgbench.cli._options import MAX_SEED, Quiet, listed, listed_numbers
 from lgbench.util.text import LONGEST_PATH, plain
 
 
@@ -34,10 +34,18 @@ def command(
         typer.Option(help="What the settings were chosen on: nothing, in_distribution, transfer_zone or test."),
     ] = None,
     tuned_arms: Annotated[
-        list[str] | None, typer.Option("--tuned-arm", help="An arm that the trials trained; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--tuned-arm", help="An arm that the trials trained, or several joined by commas; may be repeated."
+        ),
     ] = None,
     tuning_seeds: Annotated[
-        list[int] | None, typer.Option("--tuning-seed", help="A seed of the trials; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--tuning-seed",
+            metavar="N",
+            help="A seed of the trials, or several joined by commas; may be repeated.",
+        ),
     ] = None,
     open_data: Annotated[
         str | None, typer.Option(help="Open division: what it was trained on beside the arm's stream, and how much.")
@@ -82,8 +90,10 @@ def command(
     declaration = declared(
         trials=trials,
         selected_on=selected_on,
-        tuned_arms=tuned_arms,
-        tuning_seeds=tuning_seeds,
+        tuned_arms=None if tuned_arms is None else listed(tuned_arms),
+        tuning_seeds=None
+        if tuning_seeds is None
+        else listed_numbers(tuning_seeds, flag="--tuning-seed", most=MAX_SEED),
         open_data=open_data,
         first_seed=first_seed,
         same_recipe_as=same_recipe_as,

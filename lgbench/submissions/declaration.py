@@ -81,6 +81,10 @@ class WeightsRecord(_Record):
     sha256: Sha256
 
 
+_FLAGS = {"tuned_arms": "--tuned-arm", "tuning_seeds": "--tuning-seed"}
+"""Options of `lgbench submit` that are not named as their field."""
+
+
 def declared(**given: Any) -> Declaration | None:
     """The declaration that a submitter's options make; None without any.
 
@@ -99,5 +103,7 @@ def declared(**given: Any) -> Declaration | None:
         return Declaration.model_validate(filled)
     except ValidationError as error:
         first = error.errors()[0]
-        field = f"--{'-'.join(str(first['loc'][0]).split('_'))}: " if first["loc"] else ""
+        name = str(first["loc"][0]) if first["loc"] else ""
+        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        field = f"{flag}: " if name else ""
         raise LgbenchError(f"{field}{first['msg'].removeprefix('Value error, ')}.") from None

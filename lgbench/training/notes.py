@@ -30,7 +30,7 @@ def record_beside(result: Path) -> TrainingRecord | None:
 
 
 def training_notes(records: Sequence[TrainingRecord]) -> str:
-    """What trained some runs, at least one: the versions, the preset, each setting that differs from it, the model."""
+    """What trained some runs, at least one: versions, preset, each setting that differs from it, model and method."""
     groups: dict[str, dict[str, None]] = {}
     for record in records:
         groups.setdefault(_recipe(record), {})[record.plan.group] = None
@@ -48,6 +48,12 @@ def _recipe(record: TrainingRecord) -> str:
         sha256 = "" if plan.model_sha256 is None else f" (SHA-256 {plan.model_sha256})"
         told.append(f"model {Path(plan.other_model).name}{sha256}")  # where it lay is nobody's business
         told += [f"{key}={text}" for key, text in plan.model_options.items()]
+    if plan.method is not None:
+        name, options, sha256 = plan.method.identity
+        given = ", ".join(
+            [f"{key}={text}" for key, text in options.items()] + ([f"SHA-256 {sha256}"] if sha256 else [])
+        )
+        told.append(f"method {name} ({given})" if given else f"method {name}")
     if plan.start is not None:
         parts = f"{', '.join(plan.start.parts)} of " if plan.start.parts else ""
         told.append(f"started from {parts}a checkpoint (SHA-256 {plan.start.sha256})")
@@ -62,4 +68,6 @@ def _changes(plan: RunSpec) -> list[str]:
     if plan.preset in PRESETS:
         usual = preset_settings(plan.preset, plan.loaded_suite.domain(plan.suite_group))
         settings = {name: value for name, value in settings.items() if value != getattr(usual, name)}
-    return [f"{name}={value}" for name, value in settings.items()]
+    return [
+        f"{name}={format(value, '.10g') if isinstance(value, float) else value}" for name, value in settings.items()
+    ]

@@ -191,7 +191,7 @@ def test_the_command(tmp_path: Path) -> None:
     [
         (["copies"], "'copies' is not a family"),
         (["shift", "--values", "3,3"], "3, 3 cannot be mixed: name two different hidden values of shift, from 0 to 9"),
-        (["shift", "--values", "3,x"], "--values 'x' is not a number from 0 on"),
+        (["shift", "--values", "3,x"], "--values 'x' is not a number from 0 to 999,999"),
         (["shift", "--demonstrations", "1"], "1 demonstrations cannot be asked: a mixture takes 2 to 10000"),
         (["shift", "--set", "width=0"], "--set width=0: Input should be greater than or equal to 1"),
         (["shift", "--set", "breadth=1"], "'breadth' is not a setting"),

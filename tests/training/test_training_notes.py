@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lgbench.cli import app
 from lgbench.training.notes import record_beside, training_notes
+from lgbench.training.planned import PlannedMethod
 from lgbench.training.record import TrainingRecord, read_training_record
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,28 @@ def test_what_changes_no_weight_is_not_told() -> None:
     assert "steps=9, learning_rate=0.5, float32 products" in training_notes(
         [changed(record, {"steps": 9, "learning_rate": 0.5, "precision": "float32", "position": "rope"})]
     )
+
+
+def test_a_method_is_told_with_its_options() -> None:
+    method = PlannedMethod(name="shares", options={"main": "1/2"}, division="open")
+    told = training_notes([changed(recorded(TRANSFER), {"learning_rate": 3 * 0.0015}, method=method)])
+    assert "learning_rate=0.0045, bfloat16 products, method shares (main=1/2)." in told
+    own = PlannedMethod(name="/home/me/mine.py:Mine", division="closed", sha256="0" * 64)
+    told = training_notes([changed(recorded(TRANSFER), {}, method=own)])
+    assert f"method Mine (SHA-256 {'0' * 64})" in told
+    assert "/home/me" not in told
+
+
+def test_lists_may_be_joined_by_commas_or_repeated(runs: Path) -> None:
+    given = ("--trials", "3", "--selected-on", "in_distribution")
+    submit(str(runs), *given, "--tuned-arm", "main_only,transfer", "--tuning-seed", "0,200", "--tuning-seed=201")
+    declaration = json.loads(Path("submissions/mine/declaration.json").read_text("utf-8"))
+    assert declaration["tuned_arms"] == ["main_only", "transfer"]
+    assert declaration["tuning_seeds"] == [0, 200, 201]
+    for option, words in (("--tuned-arm=mine", "--tuned-arm: Input"), ("--tuning-seed=x", "--tuning-seed 'x' is not")):
+        done = CliRunner().invoke(app, ["submit", str(runs), "--name=other", "--tuning-seed=1", *given, option])
+        assert done.exit_code == 1
+        assert words in str(done.exception)
 
 
 def test_of_a_preset_that_is_no_more_every_setting_is_told() -> None:

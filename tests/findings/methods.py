@@ -125,11 +125,17 @@ def _cost_rows() -> Iterator[str]:
 
 def _measured(key: Key) -> list[dict[int, dict[str, float]]]:
     """What each seed's method measured, by step."""
-    return [{each.step: each.values for each in record.measures or ()} for record, _ in runs().get(key, {}).values()]
+    found = []
+    for record, _ in runs().get(key, {}).values():
+        by_step: dict[int, dict[str, float]] = {}
+        for each in record.measures or ():
+            by_step.setdefault(each.step, {}).update(each.values)
+        found.append(by_step)
+    return found
 
 
 def _label_rows() -> Iterator[str]:
-    """Accuracy of the labels of each round, in %, the mean over seeds and the range."""
+    """Accuracy of the labels of each round, in %, the mean over the runs that reached it."""
     for group in Methods.groups:
         rounds: dict[int, list[float]] = {}
         for seed in _measured(Key(group, "self-improvement", "main_only")):
@@ -137,7 +143,7 @@ def _label_rows() -> Iterator[str]:
                 if "labels/length" in values:
                     rounds.setdefault(int(values["labels/length"]), []).append(values["labels/right"])
         for length, right in sorted(rounds.items()):
-            yield row(f"`{group}`", length, _percent(right), f"{100 * min(right):.0f} to {100 * max(right):.0f}")
+            yield row(f"`{group}`", length, len(right), _percent(right))
 
 
 def _trit_rows() -> Iterator[str]:
@@ -209,5 +215,5 @@ def figure() -> Figure:
             axes.set_ylabel("transfer zone, % right")
         drawn.axes[1].set_xticks(range(len(shown)), [name.replace("-", "\n") for name in shown])
         marks = [mpl.lines.Line2D([], [], marker="o", color=color, label=arm) for arm, color in colors.items()]
-        drawn.axes[0].legend(handles=marks, loc="upper right", fontsize=8)
+        drawn.axes[0].legend(handles=marks, loc="center right", fontsize=8)
     return drawn

@@ -5,7 +5,7 @@ source's claim, put in terms of the benchmark, is one contrast: between it and t
 the claim is about.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -132,10 +132,12 @@ class Methods(ContrastExperiment):
     def _order(self) -> list[tuple[str, str, int]]:
         claimed = {(name, contrast.arm) for contrast in self.contrasts for name in contrast[1:3]}
         every = [(name, arm, seed) for arm, seed, name in product(ARMS, self.seeds, self.systems)]
-        return sorted(every, key=lambda each: (*self._turn(*each[:2], claimed), each[2]))
 
-    def _turn(self, name: str, arm: str, claimed: Collection[tuple[str, str]]) -> tuple[bool, int, bool]:
-        return (name, arm) not in claimed, DEAR.index(name) + 1 if name in DEAR else 0, arm == "control"
+        def turn(run: tuple[str, str, int]) -> tuple[bool, int, bool, int]:
+            name, arm, seed = run
+            return (name, arm) not in claimed, DEAR.index(name) + 1 if name in DEAR else 0, arm == "control", seed
+
+        return sorted(every, key=turn)
 
     def effects(self, found: Found) -> list[Effect]:
         """Each claim is its source's, so Holm's correction is over the groups of each claim alone."""

@@ -19,7 +19,6 @@ from lgbench.analysis.superposition import SuperpositionRecord, analyze_superpos
 from lgbench.models.tokenizer import PUBLISHED
 from lgbench.models.transformer import Transformer
 from lgbench.util.errors import LgbenchError
-from tests.cli.test_cli import lgbench  # noqa: F401  # a fixture
 from tests.shell import Shell
 
 OPENED = open_model("tiny:transfer")

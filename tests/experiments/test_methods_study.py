@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from lgbench.data.suites import load_suite
-from lgbench.experiments.contrasts import Found, Key
+from lgbench.experiments.contrasts import Key
 from lgbench.experiments.effects import Outcome
 from lgbench.methods.registry import METHODS
 from lgbench.training.spec import Recipe
@@ -26,7 +26,9 @@ def outcome(transfer: int, short: int = 100) -> Outcome:
     return Outcome(Fraction(transfer, 100), Fraction(short, 100), {})
 
 
-def found(higher: Sequence[int], lower: Sequence[int], *, group: str = "copy-mqar", short: int = 100) -> Found:
+def found(
+    higher: Sequence[int], lower: Sequence[int], *, group: str = "copy-mqar", short: int = 100
+) -> dict[Key, Mapping[int, Outcome]]:
     """ALiBi and the plain run under main_only, with these percentages of the zone."""
     sides = {"alibi": higher, "plain": lower}
     return {

@@ -186,8 +186,8 @@ def _by_task(seed: Mapping[int, Mapping[str, float]]) -> list[dict[str, float]]:
     return found
 
 
-def _percent(shares: Sequence[Fraction] | Sequence[float]) -> str:
-    return f"{100 * float(mean(shares)):.1f}" if shares else "-"
+def _percent(shares: Sequence[Fraction | float]) -> str:
+    return f"{100 * mean(map(float, shares)):.1f}" if shares else "-"
 
 
 def figure() -> Figure:

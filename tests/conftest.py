@@ -17,6 +17,7 @@ from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.submissions.submitting import Details, submit
 from lgbench.util import users_code
+from lgbench.util.processes import cores
 from tests import selection
 from tests.loopback import KEY, Files, Rule, Serve, Server
 from tests.shell import Shell
@@ -40,6 +41,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shard", metavar="NUMBER/COUNT", help="Run the test files of one shard of COUNT.")
     parser.addoption("--fast", action="store_true", help="Leave out slow tests and those that need a heavy extra.")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than the cores: many tests wait for a server, a browser or another process."""
+    return cores() + 1
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

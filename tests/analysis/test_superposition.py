@@ -84,7 +84,7 @@ def test_the_record_comes_back_and_is_tabulated(record: SuperpositionRecord) -> 
     assert len(table.rows) == len(SHARES)
 
 
-def test_on_the_command_line(lgbench: Shell, tmp_path: Path) -> None:  # noqa: F811
+def test_on_the_command_line(lgbench: Shell, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     command = ["analyze", "superposition", "tiny:transfer", "--task", "capitalize", "--length", "4", "--examples", "16"]
     done = lgbench(*command, "--output", "found")

@@ -23,8 +23,6 @@ from lgbench.training.steps import take_step
 from lgbench.util.errors import LgbenchError
 from tests.shell import Shell
 
-pytestmark = pytest.mark.usefixtures("short_replies")
-
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "lgbench" / "checkpoints" / "tiny"
 MINI = load_suite("mini-v1")
@@ -40,6 +38,11 @@ from torch import nn
 def build(size):
     return nn.Sequential(nn.Embedding(size, 4), nn.Linear(4, size))
 """
+
+
+@pytest.fixture(name="lgbench")
+def lgbench_with_short_replies(lgbench: Shell, short_replies: None) -> Shell:
+    return lgbench
 
 
 def test_train_says_what_it_cost_and_how_to_go_on(lgbench: Shell) -> None:

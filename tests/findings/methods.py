@@ -166,7 +166,7 @@ def _share_rows() -> Iterator[str]:
         for arm in ARMS:
             seeds = _measured(Key(group, "rnb", arm))
             parts = [_by_task(seed) for seed in seeds]
-            for task in parts[0][0] if parts else ():
+            for task in parts[0][0] if parts and len(parts[0][0]) > 1 else ():
                 first = mean(each[task] for rounds in parts for each in rounds[:10])
                 last = mean(each[task] for rounds in parts for each in rounds[-10:])
                 yield row(f"`{group}`", f"`{arm}`", f"`{task}`", f"{100 * first:.0f}", f"{100 * last:.0f}")

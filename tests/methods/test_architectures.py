@@ -21,9 +21,12 @@ from tests.methods.method_runs import assert_neutral, assert_resumes, method_pla
 from tests.shell import Shell
 from tests.tiny_training import MINI
 
-pytestmark = pytest.mark.usefixtures("short_replies")
-
 NEUTRAL = ("rounding=none", "rate=1", "cut=1", "decay_until=1", "schedule=plain")
+
+
+@pytest.fixture(name="lgbench")
+def lgbench_with_short_replies(lgbench: Shell, short_replies: None) -> Shell:
+    return lgbench
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,6 @@ from tests.methods.method_runs import assert_neutral, assert_resumes, assert_sam
 from tests.shell import Shell
 from tests.tiny_training import MINI, TINY
 
-pytestmark = pytest.mark.usefixtures("short_replies")
-
 ROOT = Path(__file__).parents[2]
 SMALL = [*SHAPE, "--set", "learning_rate=1e-3"]
 OWN = '''
@@ -59,7 +57,7 @@ class NoMethod:
 
 
 @pytest.fixture(name="lgbench")
-def lgbench_with_files(lgbench: Shell) -> Shell:
+def lgbench_with_files(lgbench: Shell, short_replies: None) -> Shell:
     Path("own.py").write_text(OWN, encoding="utf-8")
     return lgbench
 

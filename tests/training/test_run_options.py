@@ -15,8 +15,6 @@ from lgbench.training.record import read_training_record
 from tests.cli.test_training_commands import SHORT, SMALL
 from tests.shell import Shell
 
-pytestmark = pytest.mark.usefixtures("short_replies")
-
 MODULE = """\
 from torch import nn
 
@@ -62,7 +60,7 @@ TRAIN = ["train", "copy-mqar", "main_only"]
 
 
 @pytest.fixture(name="lgbench")
-def lgbench_with_files(lgbench: Shell) -> Shell:
+def lgbench_with_files(lgbench: Shell, short_replies: None) -> Shell:
     Path("mine.py").write_text(MODULE, encoding="utf-8")
     Path("hooks.py").write_text(HOOKS, encoding="utf-8")
     return lgbench

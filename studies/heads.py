@@ -53,17 +53,13 @@ class HeadsEffect(Effect):
     @property
     def said(self) -> str:
         """What the verdict says."""
-        from lgbench.scoring.display import points, points_between
-
-        between = "no seed differs from another" if self.interval is None else points_between(*self.interval)
-        difference = f"{points(self.size)} points ({between}, p {float(self.p):.3f})"
         fewer, more = self.contrast[1:3]
         said = {
-            self.shown: f"the accuracy in the transfer zone is higher with {fewer} than with {more}: {difference}",
-            self.excluded: f"the seeds speak against 10 points more with {fewer} than with {more}: {difference}",
-            "not shown": f"it is not shown that the accuracy is higher with {fewer} than with {more}: {difference}",
+            self.shown: f"the accuracy in the transfer zone is higher with {fewer} than with {more}",
+            self.excluded: f"the seeds speak against 10 points more with {fewer} than with {more}",
+            "not shown": f"it is not shown that the accuracy is higher with {fewer} than with {more}",
         }
-        return said[self.verdict]
+        return f"{said[self.verdict]}: {self.difference}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ SYSTEMS: Mapping[str, System] = {
     "self-improvement": System("self-improvement", changes=("position=nope",)),
     "state-space": System("state-space"),
 }
-"""`plain` is the recipe of `reference-tuned`, whose runs with the same seeds stand for it."""
+"""`plain` is the recipe of `reference-tuned`; its runs on the leaderboard, with the same seeds, are taken for it."""
 CONTRASTS = (
     Contrast("ternary weights", "plain", "ternary"),
     Contrast("ALiBi", "alibi", "plain", arm="main_only"),
@@ -82,20 +82,14 @@ class MethodEffect(Effect):
     @property
     def said(self) -> str:
         """What the verdict says."""
-        from lgbench.scoring.display import points, points_between
-
-        between = "no seed differs from another" if self.interval is None else points_between(*self.interval)
-        difference = f"{points(self.size)} points ({between}, p {float(self.p):.3f})"
         higher, lower, arm = self.contrast[1:]
         where = f"in the transfer zone under {arm}"
         said = {
-            self.shown: f"the accuracy {where} is higher with {higher} than with {lower}: {difference}",
-            self.excluded: f"the seeds speak against 10 points more with {higher} than with {lower} {where}: "
-            f"{difference}",
-            "not shown": f"it is not shown that the accuracy {where} is higher with {higher} than with {lower}: "
-            f"{difference}",
+            self.shown: f"the accuracy {where} is higher with {higher} than with {lower}",
+            self.excluded: f"the seeds speak against 10 points more with {higher} than with {lower} {where}",
+            "not shown": f"it is not shown that the accuracy {where} is higher with {higher} than with {lower}",
         }
-        return said[self.verdict]
+        return f"{said[self.verdict]}: {self.difference}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,14 @@ class Effect(ABC):
         return mean(self.higher) - mean(self.lower)
 
     @property
+    def difference(self) -> str:
+        """The size with its interval and p, in words."""
+        from lgbench.scoring.display import points, points_between
+
+        between = "no seed differs from another" if self.interval is None else points_between(*self.interval)
+        return f"{points(self.size)} points ({between}, p {float(self.p):.3f})"
+
+    @property
     def verdict(self) -> str:
         """By the rule, in its order."""
         if self.unlearned or self.out_of_reach:

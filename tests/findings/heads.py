@@ -23,7 +23,7 @@ from lgbench.results.schema import Result
 from lgbench.scoring.significance import holm, permutation_p
 from lgbench.util.records import read_record
 from studies.sharing import CONDITIONS, CONTRASTS, Sharing, SharingEffect
-from tests.findings.rows import ROOT, effect_row, row
+from tests.findings.rows import ROOT, effect_cells, row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def tables() -> dict[str, list[str]]:
         "points": point_rows(),
         "sources": source_rows(),
         "sharing": [_sharing_row(group, condition) for group in GROUPS for condition in CONDITIONS],
-        "effects": [effect_row(each) for each in effects()],
+        "effects": [row(f"`{each.group}`", each.contrast.what, *effect_cells(each)) for each in effects()],
         "jumps": jump_rows(),
         "pairs": pair_rows(),
         "confidence": confidence_rows(),

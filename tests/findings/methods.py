@@ -20,7 +20,7 @@ from lgbench.training.points import steps_to
 from lgbench.training.record import TrainingRecord, read_training_record
 from lgbench.util.records import read_record
 from studies.methods import ARMS, SYSTEMS, Methods
-from tests.findings.rows import ROOT, row
+from tests.findings.rows import ROOT, effect_cells, row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,10 +87,8 @@ def effects() -> list[Effect]:
 
 def _claim_row(effect: Effect) -> str:
     contrast = effect.contrast
-    between = "-" if effect.interval is None else " to ".join(f"{100 * each:.1f}" for each in effect.interval)
-    size = f"{100 * float(effect.size):+.1f}"
-    shown = (size, between, f"{float(effect.p):.3f}", effect.verdict)
-    return row(f"`{contrast.higher}` over `{contrast.lower}`", f"`{contrast.arm}`", f"`{effect.group}`", *shown)
+    claim = f"`{contrast.higher}` over `{contrast.lower}`"
+    return row(claim, f"`{contrast.arm}`", f"`{effect.group}`", *effect_cells(effect))
 
 
 def _system_rows() -> Iterator[str]:
@@ -179,7 +177,7 @@ def _by_task(seed: Mapping[int, Mapping[str, float]]) -> list[dict[str, float]]:
         shares: dict[str, float] = {}
         for name, share in values.items():
             if name.startswith("share/"):
-                task = name.removeprefix("share/").partition(" ")[0].partition("@")[0]
+                task = name.removeprefix("share/").partition(" ")[0]
                 shares[task] = shares.get(task, 0.0) + share
         if shares:
             found.append(shares)

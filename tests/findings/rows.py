@@ -14,9 +14,7 @@ def row(*cells: object) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def effect_row(effect: Effect) -> str:
-    """A registered test: group, contrast, size in points, 95 % interval, p and verdict."""
-    low, high = effect.interval or (None, None)
-    interval = "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-    size = f"{100 * float(effect.size):+.1f}"
-    return row(f"`{effect.group}`", effect.contrast.what, size, interval, f"{float(effect.p):.3f}", effect.verdict)
+def effect_cells(effect: Effect) -> tuple[str, ...]:
+    """What a registered test gives: size in points, 95 % interval, p and verdict."""
+    interval = "-" if effect.interval is None else " to ".join(f"{100 * each:.1f}" for each in effect.interval)
+    return f"{100 * float(effect.size):+.1f}", interval, f"{float(effect.p):.3f}", effect.verdict

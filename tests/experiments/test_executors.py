@@ -26,8 +26,7 @@ from lgbench.experiments.loading import Loaded
 from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.options import converted
 from lgbench.experiments.transport import write_files
-from lgbench.training.record import read_training_record
-from lgbench.training.state import STATE
+from lgbench.training.state import STATE, read_state
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.files import owned_folder
 from lgbench.util.processes import ProcessEndedError
@@ -136,11 +135,12 @@ def test_a_command_that_is_killed_leaves_its_run_to_an_equal_one(tmp_path: Path)
     killed.kill()
     killed.wait()
     assert states[0].exists(), "it was killed in the middle of the run"
-    saved = read_training_record(states[0].parent).steps_done
+    saved = read_state(states[0].parent)
+    assert saved is not None
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count(": done")) == (0, 3), done.stderr
     steps = [int(step) for step in re.findall(r"^capitalize, seed 0, step (\d+)/200", done.stderr, re.MULTILINE)]
-    assert steps[0] > saved, "resumed"
+    assert steps[0] > saved.record.steps_done, "resumed"
     assert not list(tmp_path.glob(f"a/*/{STATE}"))
 
 

@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others |= {item for item in items if any(marker.name in selection.NOT_FAST for marker in item.iter_markers())}
     if others:
         config.hook.pytest_deselected(items=list(others))
-        items[:] = [item for item in items if item not in others]
+    items[:] = selection.slow_first([item for item in items if item not in others])
 
 
 def pytest_collection_finish() -> None:

@@ -47,6 +47,12 @@ def mark(items: Sequence[pytest.Item]) -> None:
             item.add_marker(name)
 
 
+def slow_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """The files with a test that `--fast` leaves out come first: the last to end is then a short one."""
+    slow = {item.path for item in items if any(marker.name in NOT_FAST for marker in item.iter_markers())}
+    return sorted(items, key=lambda item: item.path not in slow)
+
+
 def shard_of(path: Path, root: Path, count: int) -> int:
     """Which of the shards 1 to `count` a file belongs to; the same everywhere."""
     return zlib.crc32(path.relative_to(root).as_posix().encode()) % count + 1

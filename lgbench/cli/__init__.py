@@ -17,6 +17,7 @@ from lgbench.cli._group import Group
 from lgbench.cli._lazy import LazyCommand
 from lgbench.cli._streams import plain_streams, prepare_streams
 from lgbench.util.errors import LgbenchError, ModelError
+from lgbench.util.stopping import INTERRUPTED, TERMINATED, heed_sigterm, was_terminated
 from lgbench.version import __version__
 
 # In the order of `--help`, each with the first paragraph of its own help: a test compares them.
@@ -128,8 +129,13 @@ def main() -> None:
 
 
 def _run() -> None:
+    heed_sigterm()
     try:
         app()  # exits, and takes a reader that has seen enough for no error
+    except SystemExit as end:
+        if end.code == INTERRUPTED and was_terminated():
+            sys.exit(TERMINATED)
+        raise
     except OSError as error:
         if error.errno not in _REFUSED:
             raise

@@ -17,6 +17,7 @@ from lgbench.experiments.base import Experiment
 from lgbench.experiments.options import Field, converted, fields_of
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
+from lgbench.util.stopping import INTERRUPTED
 from lgbench.util.text import LONGEST_PATH, json_text, plain
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _launch(loaded: Loaded, runs: Sequence[Run], device: str, how: How) -> list[
                 _tell_ended(loaded.experiment, runs, outcomes, whole, quiet=how.quiet)
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. Run the same command again to resume from the last saved steps.", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     return outcomes
 
 

@@ -43,7 +43,7 @@ class Whole:
     @property
     def left(self) -> str:
         """How long the rest takes, in words; empty where that is not known yet."""
-        from lgbench.cli._progress import duration
+        from lgbench.util.text import duration
 
         if not self._worked or self.done == self.total:
             return ""

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from lgbench.cli._console import PlainConsole
 from lgbench.evaluation.loop import Progress
+from lgbench.util.text import duration
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BEFORE_ESTIMATES = 5.0
@@ -115,19 +116,6 @@ class TimeLeft(TimeRemainingColumn):
         if not is_known or (task.elapsed or 0.0) < SECONDS_BEFORE_ESTIMATES:
             return Text("")
         return super().render(task)
-
-
-def duration(seconds: float) -> str:
-    """How long something takes, about.
-
-    Examples:
-        >>> duration(42.4), duration(160), duration(5400)
-        ('42 s', '3 min', '1 h 30 min')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Rate:

@@ -30,6 +30,7 @@ from lgbench.cli._options import (
 )
 from lgbench.cli._streams import stdout_to_stderr
 from lgbench.util.errors import DamagedRunError, FolderTakenError, LgbenchError
+from lgbench.util.stopping import INTERRUPTED
 
 if TYPE_CHECKING:
     from lgbench.data.suites import Suite
@@ -184,7 +185,7 @@ def _telling_how_to_go_on(kept: Path, base: Path, *, is_series: bool) -> Iterato
         if any(any(kept.glob(name)) for name in begun):
             typer.echo(f"Every reply up to here is kept; resume with:\n  {_resumed(base)}", err=True)
         if interrupted:
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         raise
 
 

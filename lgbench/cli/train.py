@@ -35,6 +35,7 @@ from lgbench.cli._options import (
 )
 from lgbench.models.folders import CHECKPOINT
 from lgbench.util.extras import require_extra
+from lgbench.util.stopping import INTERRUPTED
 
 if TYPE_CHECKING:
     from lgbench.training.record import CurvePoint, TrainingRecord
@@ -131,7 +132,7 @@ def shown(plan: RunSpec, folder: Path, *, resume: bool, quiet: bool) -> Iterator
         yield display.show
     except KeyboardInterrupt:
         _say_interrupted(folder)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         display.close()
 

@@ -9,13 +9,14 @@ from typing import NamedTuple
 from lgbench.data.cells import checked_cell
 from lgbench.data.suites import Cell, Suite
 from lgbench.data.task import Example
-from lgbench.doctor.findings import Clock, Finding, State, duration
+from lgbench.doctor.findings import Clock, Finding, State
 from lgbench.evaluation.grading import as_reply
 from lgbench.models.contract import CappedReply, Predictor
 from lgbench.models.safe_call import ask, own_batch_size
 from lgbench.results.reply import Reply
 from lgbench.results.schema import MAX_REPLY_CHARS
 from lgbench.util.errors import ModelError
+from lgbench.util.text import duration
 
 _FEW = 6
 _OF_EVERY_TASK = 2

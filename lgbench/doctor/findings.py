@@ -41,10 +41,3 @@ class Clock:
     def has(self, seconds: float) -> bool:
         """Whether something that takes so long would end in time."""
         return time.perf_counter() + seconds <= self._end
-
-
-def duration(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

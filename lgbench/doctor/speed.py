@@ -10,11 +10,12 @@ from typing import NamedTuple
 from lgbench.data.cells import checked_cell, draw_prompts
 from lgbench.data.suites import SUITES, Cell, Suite
 from lgbench.data.task import Stream
-from lgbench.doctor.findings import Clock, Finding, duration
+from lgbench.doctor.findings import Clock, Finding
 from lgbench.evaluation.environment import peak_memory
 from lgbench.models.contract import DEFAULT_BATCH_SIZE, Predictor
 from lgbench.models.safe_call import ask, own_batch_size
 from lgbench.util.errors import ModelError
+from lgbench.util.text import duration
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
 _SAMPLES_PER_CELL = 4

@@ -18,6 +18,7 @@ from lgbench.training.record import RECORD
 from lgbench.training.spec import RunSpec
 from lgbench.training.steps import make_optimizer, take_step
 from lgbench.util.tables import Table
+from lgbench.util.text import duration
 
 _WARM, _TIMED = 1, 3
 
@@ -77,21 +78,13 @@ def plan_table(
 ) -> list[Table | str]:
     """The runs with their folders, what is done of them, and what is left, for people."""
     rows = [
-        (run.name, str(run.folder), f"{each.steps_done}/{experiment.last_step(run)}", _duration(each.seconds))
+        (run.name, str(run.folder), f"{each.steps_done}/{experiment.last_step(run)}", duration(each.seconds))
         for run, each in zip(runs, times, strict=True)
     ]
     total = sum(each.seconds for each in times)
-    at_once = f", {_duration(total / jobs)} with {jobs} at a time if the cores suffice" if jobs > 1 else ""
+    at_once = f", {duration(total / jobs)} with {jobs} at a time if the cores suffice" if jobs > 1 else ""
     count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
     return [
         Table("", ("run", "folder", "steps", "time left"), rows, text=2),
-        f"{count}, {_duration(total)} of training in all{at_once}; evaluation comes on top.",
+        f"{count}, {duration(total)} of training in all{at_once}; evaluation comes on top.",
     ]
-
-
-def _duration(seconds: float) -> str:
-    if not seconds:
-        return "0"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

@@ -8,25 +8,29 @@ that Ctrl-C reaches it; False where it does not say).
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from lgbench.util.errors import LgbenchError
-from lgbench.util.private_api import end_workers
 from lgbench.util.processes import ProcessEndedError, begin_work, cores
 
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
+_log = logging.getLogger(__name__)
 LOCAL, RAY = "local", "ray"
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+SECONDS_TO_SAVE = 25
+"""What calls at work get to save what they have done. Slurm kills a job 30 seconds after it asked it to end."""
 
 
 class InProcessExecutor(Executor):
@@ -63,7 +67,8 @@ class ProcessesExecutor(Executor):
             self._places.put(place)
         self._gpus = _visible_gpus(gpus)
         self._cores = cores_each or max(1, cores() // jobs)
-        self._pools: set[ProcessPoolExecutor] = set()
+        self._at_work: dict[ProcessPoolExecutor, int] = {}  # with the number of its process
+        self._futures: set[Future[Any]] = set()
         self._keep = keep
         self._kept: dict[int, ProcessPoolExecutor] = {}  # by place, while no call is executed there
         self._ending = threading.Event()
@@ -72,7 +77,10 @@ class ProcessesExecutor(Executor):
         self, fn: Callable[_Parameters, _Returned], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> Future[_Returned]:
         """The future of a call in a process that has yet to start. What it takes and returns is pickled."""
-        return self._threads.submit(self._execute, partial(fn, *args, **kwargs))
+        future = self._threads.submit(self._execute, partial(fn, *args, **kwargs))
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+        return future
 
     def _execute(self, call: Callable[[], _Returned]) -> _Returned:
         place = self._places.get()
@@ -89,8 +97,8 @@ class ProcessesExecutor(Executor):
     @contextlib.contextmanager
     def _process(self, place: int) -> Iterator[ProcessPoolExecutor]:
         pool = self._kept.pop(place, None) or self._started(place)
-        self._pools.add(pool)
         try:
+            self._at_work[pool] = pool.submit(os.getpid).result()
             if self._ending.is_set():
                 raise ProcessEndedError("it was not started")
             yield pool
@@ -108,30 +116,48 @@ class ProcessesExecutor(Executor):
         return ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._cores, gpu))
 
     def _release(self, place: int, pool: ProcessPoolExecutor) -> None:
-        if self._keep:
+        if self._keep and not self._ending.is_set():
+            self._at_work.pop(pool, None)
             self._kept[place] = pool
         else:
             self._end(pool)
 
     def _end(self, pool: ProcessPoolExecutor) -> None:
         pool.shutdown()
-        self._pools.discard(pool)
+        self._at_work.pop(pool, None)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End; with `cancel_futures`, which comes with Ctrl-C, the calls at work are ended too."""
+        """End; with `cancel_futures`, which comes with Ctrl-C, calls at work are asked to end too, then killed.
+
+        What trains saves its state first. A second Ctrl-C does not wait for that.
+        """
+        self._threads.shutdown(wait=wait and not cancel_futures, cancel_futures=cancel_futures)
         if cancel_futures:
             self._ending.set()
-            for pool in list(self._pools):
-                end_workers(pool)
-        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+            self._end_calls()
         for pool in self._kept.values():
             pool.shutdown(wait=wait)
         self._kept.clear()
+
+    def _end_calls(self) -> None:
+        self._signal(signal.SIGTERM)
+        try:
+            if wait(list(self._futures), timeout=2).not_done:
+                _log.warning("Runs at work are saving their state. Ctrl-C again does not wait for them.")
+                wait(list(self._futures), timeout=SECONDS_TO_SAVE)
+        finally:
+            self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has but one way to end a process
+
+    def _signal(self, number: int) -> None:
+        for process in list(self._at_work.values()):
+            with contextlib.suppress(OSError):  # it has just ended
+                os.kill(process, number)
 
 
 def _begin(threads: int, gpu: str | None) -> None:
     """Prepare a process that is to execute a call, before anything loads PyTorch."""
     begin_work()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # from the parent: end, after saving where there is something to save
     os.dup2(2, 1)  # what the user's code prints must not mix with the report
     if gpu is not None:
         os.environ[VISIBLE_GPUS] = gpu

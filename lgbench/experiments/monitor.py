@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lgbench.util.text import plain_lines
+from lgbench.util.text import duration, plain_lines
 
 if TYPE_CHECKING:
     from lgbench.evaluation.loop import Progress as Evaluating
@@ -53,8 +53,8 @@ class Monitor:
         if self.quiet or (progress.point is None and self._has_moved):
             return
         self._has_moved = True
-        minutes = (settings.steps - progress.step) * settings.batch / progress.examples_per_second / 60
-        news = f"about {minutes:,.0f} min to go" if progress.point is None else tell(plan, progress.point)
+        left = duration((settings.steps - progress.step) * settings.batch / progress.examples_per_second)
+        news = f"about {left} to go" if progress.point is None else tell(plan, progress.point)
         self.print(f"{self.name}, step {progress.step}/{settings.steps}: {progress.pace}; {news}")
 
     def evaluating(self, progress: Evaluating) -> None:

@@ -38,8 +38,8 @@ from lgbench.training.throughput import Throughput
 from lgbench.util.errors import DivergedError, LgbenchError
 from lgbench.util.files import owned_folder
 from lgbench.util.private_api import trim_heap
-from lgbench.util.processes import interruptible
 from lgbench.util.records import write_record
+from lgbench.util.stopping import interruptible
 from lgbench.util.users_code import user_code
 
 POINTS = "points"
@@ -87,8 +87,8 @@ def train(
 ) -> TrainingRecord:
     """Train one model and leave `training.json` and the folder `checkpoint` in `folder`.
 
-    The first Ctrl-C saves the state after the step at work and then raises `KeyboardInterrupt`; a second one does not
-    wait.
+    The first Ctrl-C, or SIGTERM, saves the state after the step at work and then raises `KeyboardInterrupt`; a second
+    Ctrl-C does not wait.
 
     Args:
         plan: What to train.

@@ -10,10 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 PLAIN_VARIABLE = "LGBENCH_PLAIN"
 
@@ -55,18 +52,6 @@ def supports_dynamic_cache(model: Any) -> bool:
     Without an answer the model is asked by its own `generate`, which copies all that it keeps for each token.
     """
     return not is_plain() and bool(type(model)._supports_default_dynamic_cache())
-
-
-def end_workers(pool: ProcessPoolExecutor) -> None:
-    """End the processes of a pool while they work.
-
-    Python 3.14 has a method for it. Without either, a Ctrl-C waits until their calls have ended.
-    """
-    if hasattr(pool, "terminate_workers"):
-        pool.terminate_workers()
-    elif not is_plain():
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
 
 
 def trim_heap() -> None:

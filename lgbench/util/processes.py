@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from lgbench.util.errors import LgbenchError
@@ -49,9 +48,10 @@ def cores() -> int:
 
 
 def begin_work() -> None:
-    """Prepare a process that works for another one: it ends with that one, and leaves Ctrl-C to it."""
+    """Prepare a process that works for another one: it ends with that one, and leaves Ctrl-C and SIGTERM to it."""
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent has the word
+    for each in (signal.SIGINT, signal.SIGTERM):  # a terminal, or a cluster, sends them to every process of a job
+        signal.signal(each, signal.SIG_IGN)
 
 
 def drawn_ahead(draw: Callable[[int], Block], *, first: int, workers: int) -> Iterator[Block]:
@@ -128,27 +128,3 @@ def count_one() -> None:
 def _begin(done: Synchronized[int]) -> None:
     _counts.append(done)
     begin_work()
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Within the block the first Ctrl-C only sets the event; a second raises as usual.
-
-    Outside the main thread, and where Ctrl-C is ignored, as in a process that works for another, nothing changes.
-    """
-    interrupted = threading.Event()
-    usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or usual in (signal.SIG_IGN, None):
-        yield interrupted
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, usual)

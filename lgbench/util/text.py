@@ -1,4 +1,4 @@
-"""Text of strangers made fit for a terminal, a log and a page of JSON.
+"""Text for people, and text of strangers made fit for a terminal, a log and a page of JSON.
 
 Names of files and folders, results and records, checkpoints, and what a server answers are written by others. In a
 terminal an escape sequence can hide or forge lines, and so can characters that turn the direction of text. Whatever a
@@ -15,6 +15,19 @@ from lgbench.util.errors import LgbenchError
 
 LONGEST_PATH = 5000
 """A limit for `plain` that cuts no path of a real system."""
+
+
+def duration(seconds: float) -> str:
+    """How long something takes, about.
+
+    Examples:
+        >>> duration(42.4), duration(160), duration(5400)
+        ('42 s', '3 min', '1 h 30 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def plain(text: object, *, limit: int = 500) -> str:

@@ -12,9 +12,10 @@ import pytest
 
 from lgbench.data.suites import Suite, load_suite
 from lgbench.doctor import speed
-from lgbench.doctor.findings import Clock, duration
+from lgbench.doctor.findings import Clock
 from lgbench.doctor.speed import BATCH_SIZES, measure_speed
 from lgbench.evaluation.environment import peak_memory
+from lgbench.util.text import duration
 
 MINI, STANDARD = load_suite("mini-v1"), load_suite("standard-v1")
 
@@ -72,12 +73,6 @@ def test_the_projection_is_from_the_fastest_batch(monkeypatch: pytest.MonkeyPatc
     seconds = (0.001 + 4.0 / (4 * (length + 1))) * characters(MINI, "reverse")
     found = measured(monkeypatch, model, "reverse")
     assert found["time for mini-v1"].startswith(f"about {duration(seconds)} at batch size 4, if time grows")
-
-
-def test_a_time_for_people() -> None:
-    assert [duration(seconds) for seconds in (0.4, 99.4, 100, 5990, 6000, 90_000)] == [
-        "0 s", "99 s", "2 min", "100 min", "1.7 h", "25.0 h",
-    ]  # fmt: skip
 
 
 def test_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from lgbench.experiments.reproduce import Reproduce
 from lgbench.models.checkpoint_predictor import CheckpointPredictor
 from lgbench.results.schema import Result
 from lgbench.scoring.systems import score_trained
+from lgbench.training.record import read_training_record
 from lgbench.training.trainer import train
 from lgbench.util.records import read_record
 from tests.tiny_training import tiny_plan
@@ -209,23 +211,53 @@ def digests(folder: Path) -> tuple[str, str]:
 
 def test_nothing_runs_on_when_the_command_is_killed(tmp_path: Path) -> None:
     """Its processes, and their workers, end with it: they would train on unseen."""
-    changes = [*TINY, "steps=100000", "workers=1"]
+    with endless_runs(tmp_path) as command:
+        command.kill()
+        command.wait()
+        await_(lambda: not lives(command.pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_runs_side_by_side_save_their_steps_when_asked_to_end(number: signal.Signals, tmp_path: Path) -> None:
+    """As a terminal does with Ctrl-C, and a cluster before it ends a job: every process is asked."""
+    with endless_runs(tmp_path) as command:
+        os.killpg(command.pid, number)
+        _, told = command.communicate()
+        assert command.returncode == 128 + number
+        assert told.endswith("\nInterrupted. Run the same command again to resume from the last saved steps.\n")
+        assert "Traceback" not in told
+        assert "leaked" not in told
+        saved = [read_training_record(path.parent).steps_done for path in tmp_path.rglob("training.json")]
+        assert len(saved) == 2
+        assert all(f"the state after step {steps} was saved" in told for steps in saved)
+        await_(lambda: not lives(command.pid))
+
+
+@contextmanager
+def endless_runs(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command that trains two runs side by side, once both have taken steps."""
+    changes = [*TINY, "steps=100000", "evaluate_every=100000", "workers=1"]
     options = [part for change in changes for part in ("--set", change)]
-    arguments = ["reproduce", "--group", "copy-mqar", "--jobs", "2", "--output", str(tmp_path), *options]
+    arguments = ["reproduce", "--group", "copy-mqar", "--jobs", "2", "--output", str(folder), *options]
     command = subprocess.Popen(
         [sys.executable, "-m", "lgbench", *arguments],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    assert command.stderr is not None
     try:
-        await_(lambda: len(list(tmp_path.rglob("training.json"))) == 2)
-        command.kill()
-        command.wait()
-        await_(lambda: not lives(command.pid))
+        begun: set[str] = set()
+        while len(begun) < 2:
+            begun |= {line.partition(", step")[0] for line in [command.stderr.readline()] if ", step" in line}
+            assert command.poll() is None
+        yield command
     finally:
         if lives(command.pid):
             os.killpg(command.pid, signal.SIGKILL)
+        command.wait()
+        command.stderr.close()
 
 
 def await_(condition: Callable[[], bool]) -> None:
@@ -251,7 +283,7 @@ def test_a_run_says_early_how_long_it_takes(tmp_path: Path, capsys: pytest.Captu
     train_run(run, device="cpu", monitor=Monitor(run.name), build=None, tell=lambda _, __: "a point")
     told = re.sub(r"loss [\d.]+, [\d,]+ examples/s", "PACE", capsys.readouterr().err)
     assert told.splitlines() == [
-        "a run, step 10/30: PACE; about 0 min to go",
+        "a run, step 10/30: PACE; about 0 s to go",
         "a run, step 25/30: PACE; a point",
         "a run, step 30/30: PACE; a point",
     ]

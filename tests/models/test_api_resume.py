@@ -28,13 +28,14 @@ from tests.loopback import KEY, RIGHT, Answer, Rule, Serve, Server, ask, failure
 MINI = load_suite("mini-v1")
 
 
-def test_ctrl_c_waits_for_what_is_paid_for(serve: Serve) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_waits_for_what_is_paid_for(asked: signal.Signals, serve: Serve) -> None:
     """Of twenty questions six are under way: their replies come, and nothing new is asked."""
     main = threading.get_ident()
 
     def rule(number: int, body: dict[str, Any]) -> Answer:
         if number == 5:
-            signal.pthread_kill(main, signal.SIGINT)
+            signal.pthread_kill(main, asked)
         time.sleep(0.5)
         return right_answer(body)
 

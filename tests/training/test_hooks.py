@@ -136,16 +136,20 @@ def test_a_run_stops_when_a_target_is_reached(tmp_path: Path) -> None:
     assert train(PLAN, tmp_path / "c", hooks=[StopWhen(step=11)]).steps_done == 15
 
 
-def test_the_first_ctrl_c_saves_the_step_at_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["Ctrl-C", "SIGTERM twice"])
+def test_a_run_that_is_asked_to_end_saves_the_step_at_work(asked: list[signal.Signals], tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
     def interrupt(progress: Progress) -> None:
         if progress.step == 20:
-            os.kill(os.getpid(), signal.SIGINT)
+            for number in asked:
+                os.kill(os.getpid(), number)
 
     plan = tiny_plan("steps=40", "evaluate_every=40")
     with pytest.raises(KeyboardInterrupt):
         train(plan, tmp_path / "pieces", report=interrupt)
     assert read_training_record(tmp_path / "pieces").steps_done == 20, "before the first point"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     record, whole = train(plan, tmp_path / "pieces", resume=True), train(plan, tmp_path / "whole")
     assert record.curve == whole.curve
     assert_same_weights(tmp_path / "pieces", tmp_path / "whole")

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
 
 from lgbench.models.api.answers import Completion
 from lgbench.models.contract import Question
+from lgbench.util.stopping import handling
 
 _log = logging.getLogger(__name__)
 Outcome = tuple[int, Completion | None]
@@ -52,29 +51,24 @@ class Conversation:
 
     @contextlib.contextmanager
     def under_way(self) -> Iterator[None]:
-        """Answer questions meanwhile. Ctrl-C then ends the conversation, wherever in the program it comes.
+        """Answer questions meanwhile. Ctrl-C and SIGTERM then end the conversation, wherever in the program they come.
 
         A `KeyboardInterrupt` at a place of its choice would lose replies between their arrival and the disk.
         """
         working = asyncio.run_coroutine_threadsafe(self._work_all(), self._loop)
-        before = signal.getsignal(signal.SIGINT)
-        takes_over = threading.current_thread() is threading.main_thread() and callable(before)
-        if takes_over:
-            signal.signal(signal.SIGINT, lambda number, frame: self._interrupted(before, number, frame))
         try:
-            yield
+            with handling(self._interrupted):
+                yield
         finally:
-            if takes_over:
-                signal.signal(signal.SIGINT, before)
             working.cancel()
 
-    def _interrupted(self, before: Any, number: int, frame: Any) -> None:
+    def _interrupted(self, usual: Callable[[], None]) -> None:
         """Handle a Ctrl-C. It may come while this thread holds any lock, so that the other thread does what needs one.
 
         The first ends the conversation, the second gives up what is under way, the third is none of our business.
         """
         if self._given_up:
-            before(number, frame)
+            usual()
         elif self.over:
             self._given_up = True
             self._loop.call_soon_threadsafe(self._news.set)

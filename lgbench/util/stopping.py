@@ -1,0 +1,91 @@
+"""Ctrl-C, and SIGTERM, with which a cluster or a container asks a program to end: both are a `KeyboardInterrupt`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended, as shells count: 128 and the signal's number."""
+TERMINATED = 143
+"""The same for SIGTERM."""
+_terminated = threading.Event()
+
+
+def heed_sigterm() -> None:
+    """Let SIGTERM raise `KeyboardInterrupt` in this process, so that whatever saves its work on Ctrl-C does so too.
+
+    Nothing changes where somebody handles or ignores it already.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def was_terminated() -> bool:
+    """Whether a SIGTERM came, rather than a Ctrl-C."""
+    return _terminated.is_set()
+
+
+@contextlib.contextmanager
+def handling(handle: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+    """Within the block a Ctrl-C or SIGTERM calls `handle`, with what would have been done without the block.
+
+    A second SIGTERM does nothing: a cluster may send it to all processes of a job, and so may the one that started
+    this one. Outside the main thread nothing changes. A signal that is ignored stays so, and a SIGTERM that somebody
+    else handles stays theirs.
+    """
+    usual: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    ours = {each: before for each, before in usual.items() if _is_ours(each, before)}
+    terminated = threading.Event()
+
+    def act(number: int, frame: FrameType | None) -> None:
+        before = ours[signal.Signals(number)]
+        if number == signal.SIGTERM:
+            if terminated.is_set():
+                return
+            terminated.set()
+            _terminated.set()
+        handle(lambda: before(number, frame) if callable(before) else _interrupt(number, frame))
+
+    for each in ours:
+        signal.signal(each, act)
+    try:
+        yield
+    finally:
+        for each, before in ours.items():
+            signal.signal(each, before)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Within the block the first Ctrl-C or SIGTERM only sets the event; a second Ctrl-C does what it usually does.
+
+    Where `handling` changes nothing, the event is never set.
+    """
+    interrupted = threading.Event()
+
+    def first(usual: Callable[[], None]) -> None:
+        if interrupted.is_set():
+            usual()
+        interrupted.set()
+
+    with handling(first):
+        yield interrupted
+
+
+def _is_ours(number: signal.Signals, handler: Any) -> bool:
+    if number == signal.SIGTERM:
+        return handler in (signal.SIG_DFL, _interrupt)
+    return callable(handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGTERM:
+        _terminated.set()
+    raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Task
 from rich.text import Text
 
 from lgbench.cli._console import say
-from lgbench.cli._progress import BarWithLine, TimeLeft, counting, reporter
+from lgbench.cli._progress import BarWithLine, TimeLeft, _Lines, counting, reporter
 from lgbench.cli._tables import print_parts
 from lgbench.data.suites import Cell, load_suite
 from lgbench.evaluation.loop import Progress
@@ -94,6 +94,18 @@ def test_a_bar_shows_what_is_done_and_right(monkeypatch: pytest.MonkeyPatch) -> 
     assert re.search(r"[0-9,]+/s", line)
     assert shown(monkeypatch, make_progress(done=1024))[-1].startswith("asking some again, one by one")
     assert shown(monkeypatch, make_progress(done=1024), again=False)[-1].startswith("reverse 6 (2/4)")
+
+
+@pytest.mark.parametrize(
+    ("done", "words"), [(256, "256 prompts, "), (384, "0/128 right (of 256), "), (512, "0/256 right, ")]
+)
+def test_lines_say_how_far_a_cell_is(
+    done: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several processes give no count of a cell before it is whole."""
+    monkeypatch.setattr("lgbench.cli._progress.SECONDS_BETWEEN_LINES", 0)
+    _Lines(again=False).show(make_progress(done=done))
+    assert f"[2/4] reverse at length 6: {words}" in capsys.readouterr().err
 
 
 def test_nothing_is_shown_where_nothing_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,8 +198,12 @@ class _Lines:
         seconds = (progress.total - progress.done) / rate if rate and self._rate.is_settled else 0.0
         left = f", {duration(seconds)} left" if seconds else ""
         spent = "" if progress.usage is None else f"; {progress.usage}"
-        graded = f"{progress.cell_correct}/{progress.cell_done} right" + ("" if done else f" (of {progress.cell_total})")
-        count = graded if progress.cell_done else f"{progress.cell_total} prompts"  # those of several processes come late
+        graded = f"{progress.cell_correct}/{progress.cell_done} right" + (
+            "" if done else f" (of {progress.cell_total})"
+        )
+        count = (
+            graded if progress.cell_done else f"{progress.cell_total} prompts"
+        )  # those of several processes come late
         print(
             f"[{progress.cell_number}/{progress.cell_count}] {progress.cell}: "
             f"{count}, {rate:,.0f} replies/s{left}{spent}",

@@ -22,15 +22,13 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from lgbench.util.errors import LgbenchError
-from lgbench.util.processes import ProcessEndedError, begin_work, cores
+from lgbench.util.processes import SECONDS_TO_SAVE, ProcessEndedError, begin_work, cores
 
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
 _log = logging.getLogger(__name__)
 LOCAL, RAY = "local", "ray"
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-SECONDS_TO_SAVE = 25
-"""What calls at work get to save what they have done. Slurm kills a job 30 seconds after it asked it to end."""
 
 
 class InProcessExecutor(Executor):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
@@ -13,20 +15,22 @@ from typing import Any, ParamSpec, TypeVar
 # Read when Ray is imported. Lines that differ in their numbers only would be dropped as repetitions: they are progress.
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")  # that runs wait for a free core is no news
+if not (sys.stderr and sys.stderr.isatty()):
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lgbench.util.errors import LgbenchError
-from lgbench.util.processes import ProcessEndedError
+from lgbench.util.processes import SECONDS_TO_SAVE, ProcessEndedError
+from lgbench.util.stopping import kept_sigterm
 from lgbench.version import __version__
 
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
 _Files = dict[str, bytes]
 _SECONDS_TO_ANSWER = 10.0
-_SECONDS_TO_END = 30.0
 _RETRIES = 5  # of a task whose worker or machine is lost; an error of the task itself is not retried
 
 
@@ -98,14 +102,30 @@ class RayExecutor(Executor):
         return self.mailbox.get(key)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Disconnect; with `cancel_futures`, end the tasks at work too. The last states that they sent are kept."""
-        waiting = dict(self._waiting)
-        for reference in waiting if cancel_futures else ():
-            ray.cancel(reference, force=True)
-        for thread in waiting.values() if wait or cancel_futures else ():
-            thread.join(_SECONDS_TO_END if cancel_futures else None)
+        """Disconnect; with `cancel_futures`, end the tasks at work too. The last states that they sent are kept.
+
+        They are interrupted as by Ctrl-C, so that they save and send what they have done, and killed if they do not
+        end. A second Ctrl-C does not wait for that.
+        """
+        if cancel_futures:
+            try:
+                self._cancel(force=False)
+            finally:
+                self._cancel(force=True)
+        elif wait:
+            for thread in list(self._waiting.values()):
+                thread.join()
         if self._owns and ray.is_initialized():
             ray.shutdown()
+
+    def _cancel(self, *, force: bool) -> None:
+        """Cancel the tasks, and wait for their ends, but not for long."""
+        waiting = dict(self._waiting)
+        for reference in waiting:
+            ray.cancel(reference, force=force)
+        latest = time.monotonic() + SECONDS_TO_SAVE
+        for thread in waiting.values():
+            thread.join(max(0.0, latest - time.monotonic()))
 
 
 def _slots(cores: int, gpus: int) -> int:
@@ -125,7 +145,8 @@ def _slots(cores: int, gpus: int) -> int:
 def _connect(address: str | None) -> None:
     try:
         _knock(address or os.environ.get("RAY_ADDRESS", ""))
-        ray.init(address=address, log_to_driver=True, logging_level="warning", include_dashboard=False)
+        with kept_sigterm():  # Ray ends this process at once, before it has what the tasks save
+            ray.init(address=address, log_to_driver=True, logging_level="warning", include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LgbenchError(

@@ -220,7 +220,7 @@ def _threads(count: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sending(folder: Path, key: str, mailbox: Any) -> Iterator[None]:
-    """While the block runs, send files that changed, every few seconds."""
+    """While the block runs, send files that changed, every few seconds, and once more where it is interrupted."""
     if mailbox is None:
         yield
         return
@@ -243,6 +243,9 @@ def _sending(folder: Path, key: str, mailbox: Any) -> Iterator[None]:
     thread.start()
     try:
         yield
+    except KeyboardInterrupt:  # whoever asked for the end waits for no result, but keeps what was sent
+        mailbox.put(key, read_files(folder))
+        raise
     finally:
         ended.set()
         thread.join()

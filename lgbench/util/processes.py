@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Block = TypeVar("Block")
 Part = TypeVar("Part")
+SECONDS_TO_SAVE = 25
+"""What work in other processes gets to save what it has done. Slurm kills a job 30 seconds after asking it to end."""
 _SECONDS_BETWEEN_LOOKS = 0.2
 _counts: list[Synchronized[int]] = []  # of a process of a `CountingPool`: what it counts
 

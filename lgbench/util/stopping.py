@@ -25,6 +25,17 @@ def heed_sigterm() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
 
 
+@contextlib.contextmanager
+def kept_sigterm() -> Iterator[None]:
+    """After the block SIGTERM is handled as before it, if it was handled at all, whatever the block has changed."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
 def was_terminated() -> bool:
     """Whether a SIGTERM came, rather than a Ctrl-C."""
     return _terminated.is_set()

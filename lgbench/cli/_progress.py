@@ -198,12 +198,10 @@ class _Lines:
         seconds = (progress.total - progress.done) / rate if rate and self._rate.is_settled else 0.0
         left = f", {duration(seconds)} left" if seconds else ""
         spent = "" if progress.usage is None else f"; {progress.usage}"
-        graded = f"{progress.cell_correct}/{progress.cell_done} right" + (
-            "" if done else f" (of {progress.cell_total})"
-        )
-        count = (
-            graded if progress.cell_done else f"{progress.cell_total} prompts"
-        )  # those of several processes come late
+        of_cell = "" if done else f" (of {progress.cell_total})"
+        count = f"{progress.cell_correct}/{progress.cell_done} right{of_cell}"
+        if progress.cell_done == 0:  # those of several processes are counted when the cell is whole
+            count = f"{progress.cell_total} prompts"
         print(
             f"[{progress.cell_number}/{progress.cell_count}] {progress.cell}: "
             f"{count}, {rate:,.0f} replies/s{left}{spent}",

@@ -138,14 +138,19 @@ def shown(plan: RunSpec, folder: Path, *, resume: bool, quiet: bool) -> Iterator
 
 
 def _say_interrupted(folder: Path) -> None:
+    from lgbench.methods.pretraining import STATES
     from lgbench.training.record import RECORD, read_training_record
     from lgbench.training.state import read_state
 
+    resumed = f"--resume --output {shlex.quote(str(folder))}"
     if (state := read_state(folder)) is not None or (folder / RECORD).exists():
-        saved = (state.record if state else read_training_record(folder)).steps_done
-        typer.echo(
-            f"\nInterrupted. Resume from step {saved} with --resume --output {shlex.quote(str(folder))}", err=True
-        )
+        record = state.record if state else read_training_record(folder)
+        if state is None and record.finished:
+            typer.echo(f"\nInterrupted after the last step: the run in {str(folder)!r} is trained.", err=True)
+            return
+        typer.echo(f"\nInterrupted. Resume from step {record.steps_done} with {resumed}", err=True)
+    elif any(folder.glob(STATES)):
+        typer.echo(f"\nInterrupted before the first step. Resume the pretraining with {resumed}", err=True)
     else:
         typer.echo("\nInterrupted before the first step was done: there was nothing to save.", err=True)
 

@@ -85,6 +85,8 @@ class ProcessesExecutor(Executor):
         try:
             with self._process(place) as pool:
                 return pool.submit(call).result()
+        except KeyboardInterrupt:
+            raise ProcessEndedError("its process was asked to end, and saved its state first") from None
         except BrokenProcessPool:
             raise ProcessEndedError(
                 "its process was killed or crashed, perhaps for want of memory; its message may stand above"
@@ -141,7 +143,7 @@ class ProcessesExecutor(Executor):
         self._signal(signal.SIGTERM)
         try:
             if wait(list(self._futures), timeout=2).not_done:
-                _log.warning("Runs at work are saving their state. Ctrl-C again does not wait for them.")
+                _log.warning("Waiting for processes that save their work before they end. Ctrl-C again does not wait.")
                 wait(list(self._futures), timeout=SECONDS_TO_SAVE)
         finally:
             self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has but one way to end a process

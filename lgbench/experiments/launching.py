@@ -64,7 +64,8 @@ def launch(
     Args:
         loaded: The experiment.
         runs: Its runs, or some of them.
-        executor: Executes them; the default does so one by one, in this process. It is not shut down.
+        executor: Executes them; the default does so one by one, in this process. It is shut down only where the caller
+            stops before the end, on Ctrl-C say: then what is at work is ended.
         device: Where to train, as PyTorch names it.
         quiet: Whether runs print nothing on the way.
         monitor: Makes what a run in this process reports to; None prints lines. Runs elsewhere print lines.
@@ -102,8 +103,10 @@ def _pass(
             yield outcome
         return
     submit = _submitter(loaded, runs, executor, device, quiet)
-    futures: dict[Future[None], Run] = {submit(run): run for run in runs}
+    futures: dict[Future[None], Run] = {}
     try:
+        for run in runs:
+            futures[submit(run)] = run
         for future in as_completed(futures):
             yield _outcome(futures[future], future.result)
     except BaseException:

@@ -243,7 +243,9 @@ def _sending(folder: Path, key: str, mailbox: Any) -> Iterator[None]:
     thread.start()
     try:
         yield
-    except KeyboardInterrupt:  # whoever asked for the end waits for no result, but keeps what was sent
+    except KeyboardInterrupt:  # whoever asked for the end waits for no result, but keeps what was sent last
+        ended.set()
+        thread.join()
         mailbox.put(key, read_files(folder))
         raise
     finally:

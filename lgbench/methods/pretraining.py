@@ -24,12 +24,15 @@ from lgbench.training.settings import TrainingSettings, changed_settings
 from lgbench.training.state import restore
 from lgbench.training.steps import Optimizers, make_optimizer, take_step
 from lgbench.training.trainer import POINTS, Training, checkpoint_record
+from lgbench.util.errors import LgbenchError
 from lgbench.util.files import write_atomically
 from lgbench.util.links import refuse_links
 
 if TYPE_CHECKING:
     from lgbench.methods.procedural import Procedural
 
+STATES = "pretraining-*.safetensors"
+"""The names of the files from which pretraining is resumed, one for each rule."""
 _SAVE_EVERY, _TELL_EVERY = 200, 500
 
 
@@ -84,7 +87,7 @@ class Pretraining(Hook):
 
 
 def _state_path(training: Training, rule: RuleName) -> Path:
-    return training.folder / f"pretraining-{rule}.safetensors"
+    return training.folder / STATES.replace("*", rule)
 
 
 class _Stage:
@@ -162,16 +165,19 @@ class _Stage:
         for number, moments in optimizer.moments().items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
         tensors["generator"] = torch.get_rng_state()
-        write_atomically(self._path, packed(tensors, {"steps": str(self._done), "tokens": str(self._tokens)}))
+        said = {"plan": self._training.plan.model_dump_json(), "steps": str(self._done), "tokens": str(self._tokens)}
+        write_atomically(self._path, packed(tensors, said))
 
     def _restore(self, module: nn.Module, optimizer: Optimizers) -> None:
         if not self._path.is_file():
             return
         tensors = read_tensors(self._path, advice="Delete it, and pretraining begins again.")
         with safe_open(self._path, "pt") as file:
-            found = file.metadata() or {}
+            said = file.metadata() or {}
+        if said.get("plan") != self._training.plan.model_dump_json():
+            raise LgbenchError(f"{str(self._path)!r} is the pretraining of another run. Choose another --output.")
         restore(tensors, module, optimizer)
-        self._done, self._tokens = int(found.get("steps", 0)), int(found.get("tokens", 0))
+        self._done, self._tokens = int(said["steps"]), int(said["tokens"])
 
     def _keep(self, module: nn.Module) -> None:
         """Write the model as a checkpoint, from which other runs can start."""

@@ -74,6 +74,8 @@ class RnB(Method):
                 found = by_task(plan.loaded_suite, plan.mixture.parts, self.buckets if self.domains != "task" else 1)
                 if len(found) * self.floor >= 1:
                     raise LgbenchError(f"{len(found)} domains cannot each have a share of {self.floor} at least.")
+            elif self.warm == 0:
+                raise LgbenchError("--method-option warm=0 leaves no steps after which cells could be clustered.")
             elif self.warm >= plan.settings.steps:
                 raise LgbenchError(f"--method-option warm={self.warm} leaves none of {plan.settings.steps} steps.")
         return plan

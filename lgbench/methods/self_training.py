@@ -159,8 +159,9 @@ class SelfTraining(Hook):
 
     def _mixture(self, number: int) -> list[Part | PoolPart]:
         """The list of round `number`, from 1."""
-        half, weight = Fraction(1, 2), self._lengths + number - 1
-        own = half * Fraction(self._lengths, weight)
+        lengths = self._lengths - self._plan.loaded_suite.task(self._main).min_length + 1
+        half, weight = Fraction(1, 2), lengths + number - 1
+        own = half * Fraction(lengths, weight)
         parts: list[Part | PoolPart] = [part._replace(share=part.share * own) for part in self._plan.mixture.parts]
         parts += [PoolPart(_pool(older), half / weight) for older in range(1, number)]
         return [*parts, PoolPart(_pool(number), half)]

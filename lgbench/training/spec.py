@@ -28,7 +28,14 @@ from lgbench.results.schema import Draft, Seed, Text
 from lgbench.training.method import ChosenMethod
 from lgbench.training.planned import Division as Division  # for the board, which knows plans
 from lgbench.training.planned import PlannedHook, PlannedMethod, Start, hooks_difference
-from lgbench.training.settings import DEFAULT_PRESET, Natural, TrainingSettings, changed_settings, preset_settings
+from lgbench.training.settings import (
+    DEFAULT_PRESET,
+    KINDS,
+    Natural,
+    TrainingSettings,
+    changed_settings,
+    preset_settings,
+)
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.users_code import file_sha256, split_place
 
@@ -284,7 +291,36 @@ class Recipe:
             start=self.start,
             hooks=tuple(self.hooks),
         )
-        return plain if self.method is None else self.method.apply(plain)
+        if self.method is None:
+            return plain
+        planned = self.method.apply(plain)
+        for change in self.changes:
+            self._check_counts(change, found, planned)
+        return planned
+
+    def _check_counts(self, change: str, group: Group, planned: RunSpec) -> None:
+        """Make sure that the method leaves a change of the settings its effect, instead of recording it in vain.
+
+        Raises:
+            LgbenchError: It does not.
+        """
+        assert self.method is not None
+        name, method = change.partition("=")[0], self.method.planned.name
+        advice = f"Leave it out; the method's own options: `lgbench methods show {method}`."
+        if name in KINDS and self.model is None and planned.other_model is not None:
+            raise LgbenchError(f"--set {name} shapes the reference model, which the method {method} replaces. {advice}")
+        asked, has = (getattr(each, name) for each in (self._settings(group), planned.settings))
+        if has == asked or name == "steps":  # a method with stages counts them its own way, and shows them
+            return
+        others = replace(self, changes=[each for each in self.changes if each.partition("=")[0] != name], method=None)
+        try:
+            without = self.method.apply(others.plan(group.name, planned.arm, planned.seed))
+        except LgbenchError:  # it needs the change
+            return
+        if has == getattr(without.settings, name):
+            raise LgbenchError(
+                f"--set {change} is overridden by the method {method}, which sets {name}={has}. {advice}"
+            )
 
     def _trained(self, parts: Parts) -> tuple[TrainedPart, ...]:
         return tuple(

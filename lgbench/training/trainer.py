@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +38,7 @@ from lgbench.util.errors import DivergedError, LgbenchError
 from lgbench.util.files import owned_folder
 from lgbench.util.private_api import trim_heap
 from lgbench.util.records import write_record
-from lgbench.util.stopping import interruptible
+from lgbench.util.stopping import Noted, interruptible
 from lgbench.util.users_code import user_code
 
 POINTS = "points"
@@ -179,7 +178,7 @@ class Training:
         source: Source | None,
         method: Method | None,
         report: Callable[[Progress], None],
-        interrupted: threading.Event,
+        interrupted: Noted,
     ) -> None:
         self.plan, self.folder, self.device = plan, folder, device
         saved = saved_state(plan, folder, resume=resume, source=source_name(source))

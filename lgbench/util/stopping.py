@@ -13,13 +13,31 @@ INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended, as shells count: 128 and the signal's number."""
 TERMINATED = 143
 """The same for SIGTERM."""
-_terminated = threading.Event()
+
+
+class Noted:
+    """Whether something has come. A handler of signals may set it at any moment: unlike an event it has no lock."""
+
+    def __init__(self) -> None:
+        self._come = False
+
+    def set(self) -> None:
+        """Note that it has."""
+        self._come = True
+
+    def is_set(self) -> bool:
+        """Whether it has."""
+        return self._come
+
+
+_terminated = Noted()
 
 
 def heed_sigterm() -> None:
     """Let SIGTERM raise `KeyboardInterrupt` in this process, so that whatever saves its work on Ctrl-C does so too.
 
-    Nothing changes where somebody handles or ignores it already.
+    A second one does nothing: a cluster may send it to all processes of a job, and so may the one that started this
+    one. Nothing changes where somebody handles or ignores it already.
     """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
@@ -45,23 +63,22 @@ def was_terminated() -> bool:
 def handling(handle: Callable[[Callable[[], None]], None]) -> Iterator[None]:
     """Within the block a Ctrl-C or SIGTERM calls `handle`, with what would have been done without the block.
 
-    A second SIGTERM does nothing: a cluster may send it to all processes of a job, and so may the one that started
-    this one. Outside the main thread nothing changes. A signal that is ignored stays so, and a SIGTERM that somebody
-    else handles stays theirs.
+    A SIGTERM after either does nothing. Outside the main thread nothing changes. A signal that is ignored stays so, and
+    a SIGTERM that somebody else handles stays theirs.
     """
     usual: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     ours = {each: before for each, before in usual.items() if _is_ours(each, before)}
-    terminated = threading.Event()
+    asked = Noted()
 
     def act(number: int, frame: FrameType | None) -> None:
         before = ours[signal.Signals(number)]
         if number == signal.SIGTERM:
-            if terminated.is_set():
-                return
-            terminated.set()
             _terminated.set()
+            if asked.is_set():
+                return
+        asked.set()
         handle(lambda: before(number, frame) if callable(before) else _interrupt(number, frame))
 
     for each in ours:
@@ -74,20 +91,30 @@ def handling(handle: Callable[[Callable[[], None]], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Within the block the first Ctrl-C or SIGTERM only sets the event; a second Ctrl-C does what it usually does.
+def interruptible() -> Iterator[Noted]:
+    """Within the block the first Ctrl-C or SIGTERM is only noted; a second Ctrl-C does what it usually does.
 
-    Where `handling` changes nothing, the event is never set.
+    Where `handling` changes nothing, none is ever noted.
+
+    Raises:
+        KeyboardInterrupt: At the end of the block, if one was noted.
     """
-    interrupted = threading.Event()
+    interrupted = Noted()
 
     def first(usual: Callable[[], None]) -> None:
         if interrupted.is_set():
             usual()
         interrupted.set()
 
-    with handling(first):
-        yield interrupted
+    try:
+        with handling(first):
+            yield interrupted
+    except Exception as error:
+        if interrupted.is_set():
+            raise KeyboardInterrupt from error
+        raise
+    if interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def _is_ours(number: signal.Signals, handler: Any) -> bool:
@@ -98,5 +125,7 @@ def _is_ours(number: signal.Signals, handler: Any) -> bool:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGTERM:
+        if _terminated.is_set():
+            return
         _terminated.set()
     raise KeyboardInterrupt

@@ -127,6 +127,43 @@ def test_options_out_of_range_are_refused(name: str, options: tuple[str, ...], m
         method_plan(name, *options)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "change", "message"),
+    [
+        (
+            "positions",
+            (),
+            "position=nope",
+            "overridden by the method positions, which sets position=rope",
+        ),
+        ("ternary", (), "schedule=cosine", "is overridden by the method ternary, which sets schedule=linear"),
+        ("ternary", (), "weights=float", "is overridden by the method ternary"),
+        ("state-space", (), "packed=true", "is overridden by the method state-space"),
+        (
+            "state-space",
+            (),
+            "position=alibi",
+            "position shapes the reference model, which",
+        ),
+        ("state-space", (), "weights=ternary", "weights shapes the reference model"),
+        ("positions", ("encoding=nope",), "position=nope", ""),
+        ("ternary", (), "learning_rate=1e-3", ""),
+        ("ternary", ("schedule=plain",), "schedule=cosine", ""),
+        ("self-improvement", (), "steps=100", ""),
+        ("state-space", (), "width=32", ""),
+    ],
+)
+def test_a_setting_that_the_method_overrides_is_refused(
+    name: str, options: tuple[str, ...], change: str, message: str
+) -> None:
+    """One that it derives its own from counts."""
+    if not message:
+        method_plan(name, *options, changes=(change,))
+        return
+    with pytest.raises(LgbenchError, match=message):
+        method_plan(name, *options, changes=(change,))
+
+
 @pytest.mark.parametrize("name", ["ternary", "positions", "state-space"])
 def test_a_users_model_is_not_changed(name: str) -> None:
     from lgbench.methods.registry import choose_method

@@ -243,6 +243,9 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
     with pytest.raises(KeyboardInterrupt):
         train(plan, tmp_path / "pieces", method=method_of(plan))
     assert (tmp_path / "pieces" / "pretraining-identity.safetensors").exists()
+    other = plan.model_copy(update={"seed": 7})
+    with pytest.raises(LgbenchError, match="is the pretraining of another run"):
+        train(other, tmp_path / "pieces", method=method_of(other))
     pieces = train(plan, tmp_path / "pieces", method=method_of(plan), resume=True)
     assert len(calls) == 5, "no step was taken twice"
     assert_same_weights(tmp_path / "whole", tmp_path / "pieces")

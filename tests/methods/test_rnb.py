@@ -170,6 +170,7 @@ def test_a_run_resumes_and_takes_its_shares_down(options: tuple[str, ...], tmp_p
         (("domains=cluster",), "domains=cluster of 'rnb'"),
         (("every=60",), "every=60 would take no gradient in a round of 50 steps"),
         (("domains=clusters",), "warm=300 leaves none of 12 steps"),
+        (("domains=clusters", "warm=0"), "warm=0 leaves no steps"),
         (("strength=-1",), "strength=-1 of 'rnb'"),
     ],
 )

@@ -155,6 +155,19 @@ def test_a_run_that_is_asked_to_end_saves_the_step_at_work(asked: list[signal.Si
     assert_same_weights(tmp_path / "pieces", tmp_path / "whole")
 
 
+def test_a_ctrl_c_in_the_last_step_is_not_lost(tmp_path: Path) -> None:
+    """The run is finished, but what comes after it, another run for example, does not begin."""
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == PLAN.settings.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(PLAN, tmp_path, report=interrupt)
+    assert read_training_record(tmp_path).finished
+    assert train(PLAN, tmp_path, resume=True).finished
+
+
 def test_hooks_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(make_hook("keep-points", {}), KeepPoints)
     assert isinstance(make_hook("stop-when", {"accuracy": "0.9", "zone": "transfer"}), StopWhen)

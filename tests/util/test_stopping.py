@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.util.stopping import heed_sigterm, interruptible
+from lgbench.util.stopping import Noted, heed_sigterm, interruptible
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,22 +26,44 @@ def _as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_the_first_is_noted_and_afterwards_all_is_as_before(number: signal.Signals) -> None:
+def test_the_first_is_noted_and_raised_at_the_end(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lgbench.util.stopping._terminated", Noted())
     heed_sigterm()
-    with interruptible() as interrupted:
-        assert not interrupted.is_set()
+    before = [signal.getsignal(each) for each in BOTH]
+    noted = []
+    with pytest.raises(KeyboardInterrupt), interruptible() as interrupted:
+        noted.append(interrupted.is_set())
         signal.raise_signal(number)
-        assert interrupted.is_set()
+        noted.append(interrupted.is_set())
+    assert noted == [False, True]
+    assert [signal.getsignal(each) for each in BOTH] == before
+
+
+@pytest.mark.parametrize("first", BOTH)
+def test_a_second_ctrl_c_does_not_wait_but_a_second_sigterm_does(first: signal.Signals) -> None:
+    after = []
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(first)
+        signal.raise_signal(signal.SIGTERM)
+        after.append("SIGTERM")
+        signal.raise_signal(signal.SIGINT)
+        after.append("Ctrl-C")
+    assert after == ["SIGTERM"]
+
+
+def test_a_second_sigterm_does_not_disturb_what_saves_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lgbench.util.stopping._terminated", Noted())
+    heed_sigterm()
     with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
 
 
-def test_a_second_ctrl_c_does_not_wait_but_a_second_sigterm_does() -> None:
-    with interruptible():
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+def test_an_error_after_a_ctrl_c_does_not_hide_it() -> None:
+    with pytest.raises(KeyboardInterrupt) as raised, interruptible():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError
+    assert isinstance(raised.value.__cause__, ValueError)
 
 
 def test_a_handler_of_somebody_else_stays_theirs() -> None:

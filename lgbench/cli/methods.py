@@ -60,7 +60,8 @@ def show(
     if as_json:
         typer.echo(json_text(_record(name, method)))
         return
-    say(showable(f"{plain(name)}, division {method.division}\n\n{method.definition()}\n\n"), reflow=True)
+    definition = method.definition() or "It has no docstring, which would be its definition."
+    say(showable(f"{plain(name)}, division {method.division}\n\n{definition}\n\n"), reflow=True)
     for option, text in method.described_options():
         typer.echo(showable(f"  {plain(option)}"))
         say(showable(plain(text)), indent="      ", hanging="      ", most=110)

@@ -66,7 +66,8 @@ def command(
     """Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads."""
     require_extra("torch", purpose="`lgbench train`")
     if not quiet:
-        typer.echo(f"Training {group}, arm {arm}, seed {seed} ...", err=True)
+        how = f", method {method}" if method else ""
+        typer.echo(f"Training {group}, arm {arm}, seed {seed}{how} ...", err=True)
 
     from lgbench.methods.registry import choose_method
     from lgbench.models.devices import choose_device

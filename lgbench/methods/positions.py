@@ -26,9 +26,9 @@ class Positions(Method):
     occurs in training, a row there spans a random part of the range, and not all of it as in the paper.
     """
 
-    encoding: Position = Field(default="rope", description="rope, half-rope, alibi or nope.")
+    encoding: Position = Field(default="rope", description="The position encoding: rope, half-rope, alibi or nope.")
     range: Annotated[int, Field(ge=0, le=MAX_SIZE)] = Field(
-        default=0, description="Random positions below this in training, with rope and half-rope; 0 for 0, 1, 2, ..."
+        default=0, description="With rope and half-rope: train with random positions below this; 0 for 0, 1, 2, ..."
     )
 
     def planned(self, plan: RunSpec) -> RunSpec:

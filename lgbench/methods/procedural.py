@@ -39,22 +39,33 @@ class Procedural(Method):
 
     division: ClassVar[Division] = "open"
 
-    rule: RuleName | Literal["none"] = Field(default="identity", description="The rule; none for the plain run.")
-    parts: PartName = Field(
-        default="attention", description="What is kept: all, attention, feed_forward, norms or embedding."
+    rule: RuleName | Literal["none"] = Field(
+        default="identity", description="The rule to pretrain on; none for the plain run."
     )
-    second_rule: RuleName | None = Field(default=None, description="Another rule, which gives second_parts.")
-    second_parts: PartName | None = Field(default=None, description="What is kept of the second rule.")
-    steps: _Count = Field(default=2000, description="Of pretraining, for each rule.")
-    batch: _Count = Field(default=64, description="Rows of a step.")
-    length: Annotated[int, Field(ge=2, le=200)] = Field(default=32, description="The most symbols of a row's input.")
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(default=5e-4, description="Constant, without warm-up.")
-    weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(default=0.1, description="Of the matrices.")
+    parts: PartName = Field(
+        default="attention", description="The weights that are kept: all, attention, feed_forward, norms or embedding."
+    )
+    second_rule: RuleName | None = Field(
+        default=None, description="Another rule to pretrain on, which gives second_parts."
+    )
+    second_parts: PartName | None = Field(default=None, description="The weights that are kept from the second rule.")
+    steps: _Count = Field(default=2000, description="Steps of pretraining on each rule.")
+    batch: _Count = Field(default=64, description="Rows in a pretraining step.")
+    length: Annotated[int, Field(ge=2, le=200)] = Field(
+        default=32, description="The largest number of symbols in a row's input."
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(
+        default=5e-4, description="Learning rate of pretraining: constant, without warm-up."
+    )
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.1, description="Weight decay of pretraining, on matrices only."
+    )
     control: Literal["none", "shuffle", "noise", "data"] = Field(
-        default="none", description="none; shuffle or noise for the weights; data for the answers."
+        default="none",
+        description="A control: none; shuffle or noise, for the weights; data, for the answers.",
     )
     noise: Annotated[float, Field(gt=0, le=100)] = Field(
-        default=1.0, description="With control=noise, its size in standard deviations of each tensor."
+        default=1.0, description="With control=noise: its size, in standard deviations of each tensor."
     )
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from lgbench.methods.positions import Positions
 from lgbench.methods.procedural import Procedural
@@ -13,7 +14,7 @@ from lgbench.methods.state_space import StateSpace
 from lgbench.methods.ternary import Ternary
 from lgbench.models.loading import check_texts
 from lgbench.training.method import ChosenMethod, Method
-from lgbench.training.planned import PlannedMethod
+from lgbench.training.planned import Division, PlannedMethod
 from lgbench.training.spec import RunSpec
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from lgbench.util.text import key_values
@@ -66,6 +67,10 @@ def choose_method(name: str | None, options: Sequence[str] = ()) -> ChosenMethod
         return None
     check_texts({"--method": name} | {f"--method-option {key}": text for key, text in given.items()})
     method = _made(name, given)
+    if method.division not in get_args(Division):
+        raise LgbenchError(
+            f"The division of the method {name!r} is {method.division!r}; valid: {', '.join(get_args(Division))}."
+        )
     planned = PlannedMethod(name=name, options=method.texts(), division=method.division, sha256=file_sha256(name))
     return ChosenMethod(planned, method)
 

@@ -34,22 +34,30 @@ class RnB(Method):
     division: ClassVar[Division] = "open"
 
     domains: Literal["task-length", "task", "clusters"] = Field(
-        default="task-length", description="task-length, task, or clusters, which are found after the steps of warm."
+        default="task-length",
+        description="What a domain is: task-length, task, or clusters, which are found after `warm` steps.",
     )
-    buckets: _Count = Field(default=3, description="Ranges of lengths of each task, with domains=task-length.")
+    buckets: _Count = Field(
+        default=3, description="With domains=task-length: the number of length ranges of each task."
+    )
     features: Literal["hidden", "gradient"] = Field(
-        default="hidden", description="What cells are clustered by: the mean final hidden state, or the gradient."
+        default="hidden",
+        description="With domains=clusters: cluster by the mean final hidden state, or by the gradient.",
     )
     warm: Annotated[int, Field(ge=0)] = Field(
-        default=300, description="Steps on the arm's own stream before cells are clustered, with domains=clusters."
+        default=300, description="With domains=clusters: steps on the arm's own stream before clustering."
     )
-    target: Literal["uniform", "main"] = Field(default="uniform", description="What counts: every domain, or main's.")
-    strength: Annotated[float, Field(ge=0, le=1000)] = Field(default=3.0, description="The paper's lambda.")
+    target: Literal["uniform", "main"] = Field(
+        default="uniform", description="What to improve: every domain alike, or the main task's."
+    )
+    strength: Annotated[float, Field(ge=0, le=1000)] = Field(
+        default=3.0, description="How strongly the shares follow the gradients: the paper's lambda."
+    )
     round_steps: Annotated[int, Field(ge=0, le=100_000)] = Field(
-        default=50, description="Steps of a round; 0 for the plain run."
+        default=50, description="Steps in a round; 0 for the plain run."
     )
-    every: _Count = Field(default=5, description="Take gradients at every N-th step; the paper does at each.")
-    floor: Annotated[float, Field(ge=0, le=0.1)] = Field(default=0.01, description="The least share of a domain.")
+    every: _Count = Field(default=5, description="Use the gradients of every N-th step; the paper uses each.")
+    floor: Annotated[float, Field(ge=0, le=0.1)] = Field(default=0.01, description="The smallest share of a domain.")
 
     def planned(self, plan: RunSpec) -> RunSpec:
         """The same plan: the shares change while it trains.

@@ -21,39 +21,55 @@ _Steps = Annotated[int, Field(ge=0, le=10_000_000)]
 class SelfImprovement(Method):
     """Self-improvement: in each round the model labels main prompts one length longer, and trains on them too.
 
-    Lee et al. (2025, arXiv 2502.01612). After the arm's own steps come rounds. A round draws prompts of the main task
-    of the next length, outside every test and dev cell, answers them greedily, drops what a filter does not trust, and
-    trains further: half of the examples are of the newest labels, half of the arm's list and the older ones, where
-    the list weighs as much as the main task has lengths in it and each older round as much as one. The learning rate
-    starts at its highest in every round and falls to a hundredth at its end.
+    Lee et al. (2025, arXiv 2502.01612). After the arm's own steps come rounds. Each round draws prompts of the main
+    task, one length longer than in the round before and outside every test and dev cell. The model answers them
+    greedily, filters drop some of the answers, and training continues. Half of the examples have the newest labels;
+    the other half come from the arm's mixture and the earlier rounds, where each earlier round has weight 1 and the
+    mixture has the number of main-task lengths in it as its weight. In every round the learning rate starts at its
+    highest and decays to a hundredth.
 
-    Filters: `length` drops replies two or more tokens shorter than the longest; `vote` keeps what 70 % of several
-    models reply, which train side by side from seeds of their own on the same examples, and, unlike in the paper, on
-    the same questions; `confidence` keeps likely replies. `labels=true` trains on true targets, the upper bound, which
-    cannot be submitted; `labels=none` takes the same steps without new labels, the lower bound.
+    Filters: `length` drops replies that are two or more tokens shorter than the longest; `vote` keeps a reply on which
+    70 % of several models agree. These models start from different seeds and train side by side on the same examples
+    and, unlike in the paper, the same questions. `confidence` drops unlikely replies. `labels=true` trains on true
+    targets, an upper bound that cannot be submitted; `labels=none` takes the same steps without new labels, the lower
+    bound.
     """
 
     division: ClassVar[Division] = "open"
 
-    rounds: Annotated[int, Field(ge=0, le=1000)] = Field(default=12, description="How many; 0 for the plain run.")
-    questions: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="Prompts of each round.")
-    round_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=300, description="Steps of each round.")
-    round_decay: _Steps = Field(default=150, description="Those at a round's end in which the learning rate falls.")
+    rounds: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=12, description="Number of rounds; 0 for the plain run."
+    )
+    questions: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=1000, description="Prompts to label in each round."
+    )
+    round_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=300, description="Training steps in each round."
+    )
+    round_decay: _Steps = Field(
+        default=150, description="Steps at the end of each round in which the learning rate decays."
+    )
     base_steps: _Steps | None = Field(
         default=None,
         description="Steps before the first round; those of the plain run if not given, or 0 with --start.",
     )
-    labels: Literal["own", "true", "none"] = Field(default="own", description="own, true or none.")
+    labels: Literal["own", "true", "none"] = Field(
+        default="own", description="The labels: the model's own, true, or none for no new examples."
+    )
     filter: Literal["none", "length", "vote", "vote+length"] = Field(
-        default="none", description="none, length, vote or vote+length."
+        default="none", description="Which labels are dropped: none, or by length, vote or vote+length."
     )
     short_by: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=2, description="With length: drop replies so many tokens shorter than the longest, or more."
+        default=2, description="With length: drop replies that are at least this many tokens shorter than the longest."
     )
-    voters: Annotated[int, Field(ge=1, le=25)] = Field(default=5, description="With vote: models, this one included.")
-    agreement: Annotated[float, Field(gt=0.5, le=1)] = Field(default=0.7, description="With vote: their least share.")
+    voters: Annotated[int, Field(ge=1, le=25)] = Field(
+        default=5, description="With vote: the number of models, this one included."
+    )
+    agreement: Annotated[float, Field(gt=0.5, le=1)] = Field(
+        default=0.7, description="With vote: the smallest share of voters that must agree."
+    )
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="The least probability of a reply that is kept."
+        default=0.0, description="Drop replies to which the model gives a lower probability."
     )
 
     @model_validator(mode="after")

@@ -23,10 +23,14 @@ class StateSpace(Method):
     the plain one: the packed one is the transformer's.
     """
 
-    layers: _Size | None = Field(default=None, description="Blocks; twice the transformer's if not given.")
-    width: _Size | None = Field(default=None, description="Of a token's vector; the transformer's if not given.")
-    heads: _Size = Field(default=8, description="Heads of a block; they must divide twice the width.")
-    state: _Size = Field(default=32, description="Size of the keys by which the memory is written and read.")
+    layers: _Size | None = Field(default=None, description="Number of blocks; twice the transformer's if not given.")
+    width: _Size | None = Field(
+        default=None, description="Width of the residual stream; the transformer's if not given."
+    )
+    heads: _Size = Field(default=8, description="Heads in a block; the number must divide twice the width.")
+    state: _Size = Field(
+        default=32, description="State size: that of the keys with which the memory is written and read."
+    )
 
     def planned(self, plan: RunSpec) -> RunSpec:
         """The same run of the other model.

@@ -30,13 +30,15 @@ class Ternary(Method):
     """
 
     rounding: Literal["ternary", "none"] = Field(default="ternary", description="ternary, or none for float weights.")
-    rate: Annotated[float, Field(gt=0, le=1000)] = Field(default=3.0, description="Of the plain run's learning rate.")
-    cut: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.5, description="What the learning rate is multiplied by from half of the steps on."
+    rate: Annotated[float, Field(gt=0, le=1000)] = Field(
+        default=3.0, description="The factor on the plain run's learning rate."
     )
-    decay_until: _Share = Field(default=2 / 3, description="Share of the steps after which weights no longer decay.")
+    cut: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="A further factor on the learning rate in the second half of the steps."
+    )
+    decay_until: _Share = Field(default=2 / 3, description="The share of the steps after which weight decay ends.")
     schedule: Literal["linear", "plain"] = Field(
-        default="linear", description="linear, or plain for the plain run's schedule."
+        default="linear", description="The learning rate schedule: linear, or plain for that of the plain run."
     )
 
     def planned(self, plan: RunSpec) -> RunSpec:

@@ -54,8 +54,8 @@ class Method(BaseModel):
 
     @classmethod
     def definition(cls) -> str:
-        """The docstring, without its indentation."""
-        return inspect.getdoc(cls) or ""
+        """The docstring, without its indentation; empty if the class has none of its own."""
+        return inspect.cleandoc(cls.__doc__ or "")
 
     @classmethod
     def of_texts(cls, options: Mapping[str, str], name: str) -> Self:
@@ -83,7 +83,8 @@ class Method(BaseModel):
         """Each option as `name=default`, and what it is for."""
         found = []
         for name, field in cls.model_fields.items():
-            default = "" if field.is_required() else f"={'none' if field.default is None else field.default}"
+            value = f"{field.default:.3g}" if isinstance(field.default, float) else field.default
+            default = "" if field.is_required() else f"={'none' if value is None else value}"
             found.append((f"{name}{default}", field.description or ""))
         return found
 
@@ -110,7 +111,13 @@ class ChosenMethod(NamedTuple):
         Raises:
             LgbenchError: The method does not fit the plan.
         """
-        return self.method.planned(plan).model_copy(update={"method": self.planned})
+        changed: object = self.method.planned(plan)
+        if not isinstance(changed, type(plan)):
+            raise LgbenchError(
+                f"`planned` of the method {self.planned.name!r} returned a {type(changed).__name__}; it must return a "
+                "plan, as in `return plan.with_settings(learning_rate=0.001)`."
+            )
+        return changed.model_copy(update={"method": self.planned})
 
 
 def _unfit(error: ValidationError, name: str) -> LgbenchError:

@@ -133,6 +133,17 @@ def train(
         return training.record
 
 
+def _hooks_of(method: Method, plan: RunSpec) -> Sequence[Hook]:
+    """The hooks of a method, which may be a user's."""
+    hooks: object = method.hooks(plan)
+    if not isinstance(hooks, Sequence) or not all(isinstance(each, Hook) for each in hooks):
+        raise LgbenchError(
+            f"`hooks` of the method {type(method).__name__} must return a list of instances of "
+            "lgbench.training.hooks.Hook."
+        )
+    return hooks
+
+
 def _check_method(plan: RunSpec, method: Method | None, source: Source | None) -> None:
     """Refuse to train a plan without its method, which would be another run by the same name."""
     if plan.method is None:
@@ -198,7 +209,7 @@ class Training:
         self.record = TrainingRecord(
             plan=plan, machine=Machine.current(device), parameters=parameters, source=source_name(source)
         )
-        of_method = () if method is None else method.hooks(plan)
+        of_method = () if method is None else _hooks_of(method, plan)
         self._hooks = HookCalls([*of_method, *hooks], lambda: self.step)
         self._interrupted = interrupted
         self._extra_cost = ExtraCost()

@@ -357,6 +357,34 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert not Path("a").exists()
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "def planned(self, plan): plan",
+            "`planned` of the method 'mine.py:Mine' returned a NoneType; it must return a plan",
+        ),
+        ("def hooks(self, plan): return Hook()", "`hooks` of the method Mine must return a list of instances of"),
+        ("def hooks(self, plan): return [Hook]", "`hooks` of the method Mine must return a list of instances of"),
+        ("division = 'half-open'", "The division of the method 'mine.py:Mine' is 'half-open'; valid: closed, open."),
+    ],
+)
+def test_a_users_method_that_is_unfit_is_told_in_a_sentence(body: str, message: str, lgbench: Shell) -> None:
+    Path("mine.py").write_text(
+        "from lgbench.training.hooks import Hook\nfrom lgbench.training.method import Method\n\n"
+        f"class Mine(Method):\n    {body}\n",
+        "utf-8",
+    )
+    done = lgbench("train", "copy-mqar", "transfer", "--method", "mine.py:Mine", *SMALL, "--output", "a")
+    assert done.status == 1
+    assert message in " ".join(done.err.split())
+
+
+def test_a_method_without_a_docstring_says_so(lgbench: Shell) -> None:
+    Path("mine.py").write_text("from lgbench.training.method import Method\n\nclass Mine(Method):\n    pass\n", "utf-8")
+    assert "It has no docstring, which would be its definition." in lgbench("methods", "show", "mine.py:Mine").out
+
+
 def test_shares_need_several_tasks() -> None:
     with pytest.raises(LgbenchError, match="several tasks"):
         method_plan("shares", "main=1/2", arm="main_only")

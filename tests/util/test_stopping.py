@@ -31,10 +31,15 @@ def test_the_first_is_noted_and_raised_at_the_end(number: signal.Signals, monkey
     heed_sigterm()
     before = [signal.getsignal(each) for each in BOTH]
     noted = []
-    with pytest.raises(KeyboardInterrupt), interruptible() as interrupted:
-        noted.append(interrupted.is_set())
-        signal.raise_signal(number)
-        noted.append(interrupted.is_set())
+
+    def work() -> None:
+        with interruptible() as interrupted:
+            noted.append(interrupted.is_set())
+            signal.raise_signal(number)
+            noted.append(interrupted.is_set())
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert noted == [False, True]
     assert [signal.getsignal(each) for each in BOTH] == before
 
@@ -42,12 +47,17 @@ def test_the_first_is_noted_and_raised_at_the_end(number: signal.Signals, monkey
 @pytest.mark.parametrize("first", BOTH)
 def test_a_second_ctrl_c_does_not_wait_but_a_second_sigterm_does(first: signal.Signals) -> None:
     after = []
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        signal.raise_signal(first)
-        signal.raise_signal(signal.SIGTERM)
-        after.append("SIGTERM")
-        signal.raise_signal(signal.SIGINT)
-        after.append("Ctrl-C")
+
+    def work() -> None:
+        with interruptible():
+            signal.raise_signal(first)
+            signal.raise_signal(signal.SIGTERM)
+            after.append("SIGTERM")
+            signal.raise_signal(signal.SIGINT)
+            after.append("Ctrl-C")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert after == ["SIGTERM"]
 
 
@@ -60,9 +70,14 @@ def test_a_second_sigterm_does_not_disturb_what_saves_after_the_first(monkeypatc
 
 
 def test_an_error_after_a_ctrl_c_does_not_hide_it() -> None:
-    with pytest.raises(KeyboardInterrupt) as raised, interruptible():
-        signal.raise_signal(signal.SIGINT)
-        raise ValueError
+
+    def work() -> None:
+        with interruptible():
+            signal.raise_signal(signal.SIGINT)
+            raise ValueError
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        work()
     assert isinstance(raised.value.__cause__, ValueError)
 
 

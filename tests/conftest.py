@@ -16,7 +16,7 @@ from lgbench.evaluation.evaluator import evaluate
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.submissions.submitting import Details, submit
-from lgbench.util import users_code
+from lgbench.util import stopping, users_code
 from lgbench.util.processes import cores
 from tests import selection
 from tests.loopback import KEY, Files, Rule, Serve, Server
@@ -95,6 +95,13 @@ def _no_files_of_other_tests() -> Iterator[None]:
     yield
     sys.path[:] = searched
     users_code._FOLDERS.intersection_update(folders)
+
+
+@pytest.fixture(autouse=True)
+def _sigterm_as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command run by another test of this process has handled SIGTERM, and Ray handles it for good."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    monkeypatch.setattr(stopping, "_terminated", stopping.Noted())
 
 
 @pytest.fixture(scope="session")

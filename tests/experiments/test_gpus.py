@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +30,9 @@ class Witnesses:
 
         class Pool(ThreadPoolExecutor):
             def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-                with witnesses.lock:
-                    witnesses.at_work.append(initargs[1])
+                if call is not os.getpid:  # which comes before each call, so that its process can be ended
+                    with witnesses.lock:
+                        witnesses.at_work.append(initargs[1])
                 return super().submit(call, *args, **kwargs)
 
         return Pool(1)

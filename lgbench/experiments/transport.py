@@ -243,7 +243,7 @@ def _sending(folder: Path, key: str, mailbox: Any) -> Iterator[None]:
     thread.start()
     try:
         yield
-    except KeyboardInterrupt:  # whoever asked for the end waits for no result, but keeps what was sent last
+    except KeyboardInterrupt:  # nobody waits for the result any more: what was sent last is kept
         ended.set()
         thread.join()
         mailbox.put(key, read_files(folder))

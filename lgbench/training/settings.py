@@ -21,8 +21,7 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 MOST_EXAMPLES, MOST_WORKERS = 2**20, 256
 _SHAPE = tuple(field.name for field in fields(Architecture) if field.name != "main_tag")
 _OF_THE_REFERENCE_MODEL = (*_SHAPE, "initial_std")
-SIZES = frozenset({"layers", "heads", "width", "hidden", "head_size"})
-KINDS = frozenset(_OF_THE_REFERENCE_MODEL) - SIZES
+KINDS = frozenset(_OF_THE_REFERENCE_MODEL) - {"layers", "heads", "width", "hidden", "head_size"}
 """What, beyond its size, makes the reference model another model."""
 
 

@@ -295,26 +295,26 @@ class Recipe:
             return plain
         planned = self.method.apply(plain)
         for change in self.changes:
-            self._check_counts(change, found, planned)
+            self._check_has_effect(change, plain, planned)
         return planned
 
-    def _check_counts(self, change: str, group: Group, planned: RunSpec) -> None:
-        """Make sure that the method leaves a change of the settings its effect, instead of recording it in vain.
+    def _check_has_effect(self, change: str, plain: RunSpec, planned: RunSpec) -> None:
+        """Make sure that a change of the settings still has an effect with the method: it would be recorded in vain.
 
         Raises:
-            LgbenchError: It does not.
+            LgbenchError: It has none.
         """
         assert self.method is not None
         name, method = change.partition("=")[0], self.method.planned.name
         advice = f"Leave it out; the method's own options: `lgbench methods show {method}`."
         if name in KINDS and self.model is None and planned.other_model is not None:
             raise LgbenchError(f"--set {name} shapes the reference model, which the method {method} replaces. {advice}")
-        asked, has = (getattr(each, name) for each in (self._settings(group), planned.settings))
+        asked, has = (getattr(each.settings, name) for each in (plain, planned))
         if has == asked or name == "steps":  # a method with stages counts them its own way, and shows them
             return
         others = replace(self, changes=[each for each in self.changes if each.partition("=")[0] != name], method=None)
         try:
-            without = self.method.apply(others.plan(group.name, planned.arm, planned.seed))
+            without = self.method.apply(others.plan(plain.group, plain.arm, plain.seed))
         except LgbenchError:  # it needs the change
             return
         if has == getattr(without.settings, name):

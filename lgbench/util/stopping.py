@@ -34,10 +34,10 @@ _terminated = Noted()
 
 
 def heed_sigterm() -> None:
-    """Let SIGTERM raise `KeyboardInterrupt` in this process, so that whatever saves its work on Ctrl-C does so too.
+    """Make SIGTERM raise `KeyboardInterrupt` in this process: code that saves its work on Ctrl-C then saves it, too.
 
-    A second one does nothing: a cluster may send it to all processes of a job, and so may the one that started this
-    one. Nothing changes where somebody handles or ignores it already.
+    A second SIGTERM does nothing: a cluster may send one to each process of a job, and the parent process another. A
+    handler that is already there stays, and so does an ignored SIGTERM.
     """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
@@ -45,7 +45,7 @@ def heed_sigterm() -> None:
 
 @contextlib.contextmanager
 def kept_sigterm() -> Iterator[None]:
-    """After the block SIGTERM is handled as before it, if it was handled at all, whatever the block has changed."""
+    """Restore the handler of SIGTERM after the block, if there was one before it."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -61,7 +61,7 @@ def was_terminated() -> bool:
 
 @contextlib.contextmanager
 def handling(handle: Callable[[Callable[[], None]], None]) -> Iterator[None]:
-    """Within the block a Ctrl-C or SIGTERM calls `handle`, with what would have been done without the block.
+    """Within the block, Ctrl-C and the first SIGTERM call `handle`. It is given what Ctrl-C does without the block.
 
     A SIGTERM after either does nothing. Outside the main thread nothing changes. A signal that is ignored stays so, and
     a SIGTERM that somebody else handles stays theirs.
@@ -79,7 +79,7 @@ def handling(handle: Callable[[Callable[[], None]], None]) -> Iterator[None]:
             if asked.is_set():
                 return
         asked.set()
-        handle(lambda: before(number, frame) if callable(before) else _interrupt(number, frame))
+        handle(lambda: before(number, frame))
 
     for each in ours:
         signal.signal(each, act)

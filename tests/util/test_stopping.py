@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lgbench.util.stopping import Noted, heed_sigterm, interruptible
+from lgbench.util.stopping import heed_sigterm, interruptible
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,8 +26,7 @@ def _as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_the_first_is_noted_and_raised_at_the_end(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lgbench.util.stopping._terminated", Noted())
+def test_the_first_is_noted_and_raised_at_the_end(number: signal.Signals) -> None:
     heed_sigterm()
     before = [signal.getsignal(each) for each in BOTH]
     noted = []
@@ -61,8 +60,7 @@ def test_a_second_ctrl_c_does_not_wait_but_a_second_sigterm_does(first: signal.S
     assert after == ["SIGTERM"]
 
 
-def test_a_second_sigterm_does_not_disturb_what_saves_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lgbench.util.stopping._terminated", Noted())
+def test_a_second_sigterm_does_not_disturb_what_saves_after_the_first() -> None:
     heed_sigterm()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)

@@ -51,7 +51,7 @@ class Conversation:
 
     @contextlib.contextmanager
     def under_way(self) -> Iterator[None]:
-        """Answer questions meanwhile. Ctrl-C and SIGTERM then end the conversation, wherever in the program they come.
+        """Answer questions during the block, in which Ctrl-C or SIGTERM ends the conversation.
 
         A `KeyboardInterrupt` at a place of its choice would lose replies between their arrival and the disk.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,22 +11,20 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors import safe_open
 from torch import nn
 
 from lgbench.analysis.in_context import ANSWER, find_family, training_tokens
 from lgbench.analysis.progress import Progress, Report
 from lgbench.analysis.records import Strict
 from lgbench.models.devices import choose_device
-from lgbench.models.tensors import packed, read_tensors
+from lgbench.models.tensors import packed
 from lgbench.results.schema import Name, Seed
 from lgbench.training.batching import IGNORED, Batch, Chunk
 from lgbench.training.modules import build_module
+from lgbench.training.saving import SideTraining
 from lgbench.training.settings import TrainingSettings, with_changes
-from lgbench.training.state import restore
 from lgbench.training.steps import Optimizers, make_optimizer, take_step
 from lgbench.util.errors import LgbenchError
-from lgbench.util.files import write_atomically, write_errors
 
 WEIGHTS = "in-context.safetensors"
 _SAVE_EVERY, _TELL_EVERY = 200, 100
@@ -95,13 +94,19 @@ class InContextTraining:
     """
 
     def __init__(self, plan: InContextPlan, folder: Path | None, device: str) -> None:
-        self._plan, self._path = plan, None if folder is None else folder / WEIGHTS
+        self._plan, self._state = plan, None
+        if folder is not None:
+            self._state = SideTraining(folder / WEIGHTS, plan.model_dump_json(), advice=_ADVICE)
         self._device = choose_device(device)
         with torch.random.fork_rng():
             self.module: nn.Module = build_module(plan.settings, None, seed=plan.seed, device=self._device)
         self._optimizer: Optimizers = make_optimizer(self.module, plan.settings)
-        self._done = 0
-        self.loss = None if self._path is None else self._restored(self._path)
+        self._done, self.loss = 0, None
+        if self._state is not None:
+            with torch.random.fork_rng():
+                found = self._state.load(self.module, self._optimizer, {"steps": 0, "loss": math.nan})
+            self._done = int(found["steps"])
+            self.loss = found["loss"] if self._done else None
 
     def run(self, report: Report) -> None:
         """Take the steps that remain.
@@ -129,8 +134,8 @@ class InContextTraining:
                     f"The loss is no longer a number at step {self._done}. Train with a lower rate, as in --set "
                     "learning_rate=1e-3."
                 )
-            if self._done % _SAVE_EVERY == 0 or self._done == settings.steps:
-                self._save()
+            if self._state is not None and (self._done % _SAVE_EVERY == 0 or self._done == settings.steps):
+                self._state.save(self.module, self._optimizer, {"steps": self._done, "loss": self.loss})
 
     def weights_sha256(self) -> str:
         """SHA-256 over the weights as a safetensors file has them."""
@@ -145,29 +150,3 @@ class InContextTraining:
         labels = np.where(wanted[1:], tokens[:, 1:], IGNORED)
         chunk = Chunk(torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(labels))
         return Batch([chunk], tokens.size, rows * (count + 1) * ANSWER)
-
-    def _save(self) -> None:
-        if self._path is None:
-            return
-        tensors = {f"model.{name}": tensor for name, tensor in self.module.state_dict().items()}
-        for number, moments in self._optimizer.moments().items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-        tensors["generator"] = torch.get_rng_state()
-        said = {"plan": self._plan.model_dump_json(), "steps": str(self._done), "loss": repr(self.loss)}
-        with write_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, packed(tensors, said))
-
-    def _restored(self, path: Path) -> float | None:
-        """Resume from the saved state, and return its loss; None if there is no state."""
-        if not path.exists():
-            return None
-        tensors = read_tensors(path, advice=_ADVICE)
-        with safe_open(path, "pt") as file:
-            said = file.metadata() or {}
-        if said.get("plan") != self._plan.model_dump_json():
-            raise LgbenchError(f"{str(path)!r} holds another training. Give another folder with --output.")
-        with torch.random.fork_rng():
-            restore(tensors, self.module, self._optimizer)
-        self._done = int(said["steps"])
-        return float(said["loss"])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from lgbench.data.groups import OPEN_ARM
@@ -15,17 +14,15 @@ from lgbench.data.task import Stream
 from lgbench.methods.parts import TABLES, PartName, is_of
 from lgbench.methods.rules import Alphabet, RuleName, rule_rows
 from lgbench.models.checkpoint import save_checkpoint
-from lgbench.models.tensors import packed, read_tensors
+from lgbench.models.tensors import read_tensors
 from lgbench.models.tokenizer import suite_vocabulary
 from lgbench.training.batching import make_batch
 from lgbench.training.hooks import Hook
 from lgbench.training.modules import build_module
+from lgbench.training.saving import MODEL, SideTraining
 from lgbench.training.settings import TrainingSettings, changed_settings
-from lgbench.training.state import restore
-from lgbench.training.steps import Optimizers, make_optimizer, take_step
+from lgbench.training.steps import make_optimizer, take_step
 from lgbench.training.trainer import POINTS, Training, checkpoint_record
-from lgbench.util.errors import LgbenchError
-from lgbench.util.files import write_atomically
 from lgbench.util.links import refuse_links
 
 if TYPE_CHECKING:
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
 STATES = "pretraining-*.safetensors"
 """The names of the files from which pretraining is resumed, one for each rule."""
 _SAVE_EVERY, _TELL_EVERY = 200, 500
+_ADVICE = "Delete it, and pretraining begins again."
 
 
 class Pretraining(Hook):
@@ -95,15 +93,15 @@ class _Stage:
 
     def __init__(self, method: Procedural, rule: RuleName, training: Training) -> None:
         self._method, self._rule, self._training = method, rule, training
-        self._path = _state_path(training, rule)
-        self._done = self._tokens = 0
+        plan = training.plan.model_dump_json()
+        self._state = SideTraining(_state_path(training, rule), plan, advice=_ADVICE)
 
     def run(self) -> bool:
         """Take the remaining steps without changing the run's generator. Returns False if Ctrl-C stopped them."""
         training, method = self._training, self._method
         vocabulary = suite_vocabulary(training.plan.loaded_suite)
         alphabet, settings = Alphabet.of(vocabulary), self._settings(training.plan.settings)
-        refuse_links(training.folder, [self._path.name])
+        refuse_links(training.folder, [self._state.path.name])
         with torch.random.fork_rng():
             module = build_module(
                 settings,
@@ -114,30 +112,30 @@ class _Stage:
                 main_tag=training.plan.architecture.main_tag,
             )
             optimizer = make_optimizer(module, settings)
-            self._restore(module, optimizer)
-            while self._done < method.steps:
+            progress = self._state.load(module, optimizer, {"steps": 0, "tokens": 0})
+            while (step := int(progress["steps"])) < method.steps:
                 rows = rule_rows(
                     self._rule,
                     alphabet,
-                    step=self._done,
+                    step=step,
                     count=method.batch,
                     longest=method.length,
                     shuffled=method.control == "data",
                 )
                 batch = make_batch(rows, settings.length_chunks)
-                loss = take_step(
-                    module, optimizer, batch, settings, step=self._done, device=training.device, forward=module
-                )
-                self._done, self._tokens = self._done + 1, self._tokens + batch.tokens
-                if self._done % _TELL_EVERY == 0 or self._done == method.steps:
-                    training.tell(f"pretraining on {self._rule}, step {self._done}/{method.steps}: loss {loss:.3f}")
+                loss = take_step(module, optimizer, batch, settings, step=step, device=training.device, forward=module)
+                done = step + 1
+                progress = {"steps": done, "tokens": progress["tokens"] + batch.tokens}
+                if done % _TELL_EVERY == 0 or done == method.steps:
+                    training.tell(f"pretraining on {self._rule}, step {done}/{method.steps}: loss {loss:.3f}")
                 stop = training.is_interrupted
-                if stop or self._done % _SAVE_EVERY == 0 or self._done == method.steps:
-                    self._save(module, optimizer)
+                if stop or done % _SAVE_EVERY == 0 or done == method.steps:
+                    self._state.save(module, optimizer, progress)
                 if stop:
-                    training.tell(f"the state of the pretraining after step {self._done} was saved")
+                    training.tell(f"the state of the pretraining after step {done} was saved")
                     return False
-        training.count_extra(steps=self._done, examples=self._done * method.batch, tokens=self._tokens)
+        steps = method.steps
+        training.count_extra(steps=steps, examples=steps * method.batch, tokens=int(progress["tokens"]))
         self._keep(module)
         return True
 
@@ -160,32 +158,13 @@ class _Stage:
             },
         )
 
-    def _save(self, module: nn.Module, optimizer: Optimizers) -> None:
-        tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
-        for number, moments in optimizer.moments().items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-        tensors["generator"] = torch.get_rng_state()
-        said = {"plan": self._training.plan.model_dump_json(), "steps": str(self._done), "tokens": str(self._tokens)}
-        write_atomically(self._path, packed(tensors, said))
-
-    def _restore(self, module: nn.Module, optimizer: Optimizers) -> None:
-        if not self._path.is_file():
-            return
-        tensors = read_tensors(self._path, advice="Delete it, and pretraining begins again.")
-        with safe_open(self._path, "pt") as file:
-            said = file.metadata() or {}
-        if said.get("plan") != self._training.plan.model_dump_json():
-            raise LgbenchError(f"{str(self._path)!r} is the pretraining of another run. Choose another --output.")
-        restore(tensors, module, optimizer)
-        self._done, self._tokens = int(said["steps"]), int(said["tokens"])
-
     def _keep(self, module: nn.Module) -> None:
         """Write the model as a checkpoint, from which other runs can start."""
-        record = checkpoint_record(self._training.plan, steps=self._done, data_changed=True)
+        record = checkpoint_record(self._training.plan, steps=self._method.steps, data_changed=True)
         place = self._training.folder / POINTS / f"pretrained-{self._rule}"
         save_checkpoint(place, module, record.model_copy(update={"arm": OPEN_ARM}))
 
     def weights(self) -> dict[str, Tensor]:
         """The trained weights, on the CPU."""
-        tensors = read_tensors(self._path, advice="Delete it, and pretraining begins again.")
-        return {name.removeprefix("model."): each for name, each in tensors.items() if name.startswith("model.")}
+        tensors = read_tensors(self._state.path, advice=_ADVICE)
+        return {name.removeprefix(MODEL): each for name, each in tensors.items() if name.startswith(MODEL)}

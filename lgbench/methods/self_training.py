@@ -18,7 +18,9 @@ from lgbench.training.batching import Batch
 from lgbench.training.hooks import Hook
 from lgbench.training.modules import build_module, planned_build
 from lgbench.training.record import CurvePoint
+from lgbench.training.saving import load_trained, trained_tensors
 from lgbench.training.spec import RunSpec
+from lgbench.training.state import START_ANEW
 from lgbench.training.steps import Optimizers, make_optimizer, take_step
 from lgbench.training.trainer import Training
 from lgbench.util.errors import LgbenchError
@@ -67,7 +69,9 @@ class SelfTraining(Hook):
                 )
             optimizer = make_optimizer(module, plan.settings)
             if self._saved:
-                _restore(module, optimizer, self._saved, f"voter{number}.")
+                prefix = f"voter{number}."
+                own = {name.removeprefix(prefix): t for name, t in self._saved.items() if name.startswith(prefix)}
+                load_trained(own, module, optimizer, advice=START_ANEW)
             self._voters.append((module, optimizer))
         self._saved = {}
 
@@ -175,9 +179,7 @@ class SelfTraining(Hook):
         """The models that vote, with their optimizers."""
         found: dict[str, Tensor] = {}
         for number, (module, optimizer) in enumerate(self._voters, start=1):
-            found |= {f"voter{number}.model.{name}": each for name, each in module.state_dict().items()}
-            for place, moments in optimizer.moments().items():
-                found |= {f"voter{number}.optimizer.{place}.{name}": each for name, each in moments.items()}
+            found |= {f"voter{number}.{name}": each for name, each in trained_tensors(module, optimizer).items()}
         return found
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
@@ -202,16 +204,3 @@ def _horizon(counts: list[tuple[int, int]], level: int) -> int:
             break
         reached = length
     return reached
-
-
-def _restore(module: nn.Module, optimizer: Optimizers, saved: dict[str, Tensor], prefix: str) -> None:
-    """Load the saved state of a voting model into a new module and its optimizer."""
-    own = {name.removeprefix(prefix): each for name, each in saved.items() if name.startswith(prefix)}
-    module.load_state_dict({name[6:]: each for name, each in own.items() if name.startswith("model.")})
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, each in own.items():
-        if name.startswith("optimizer."):
-            _, place, moment = name.split(".")
-            like = optimizer.parameters[int(place)] if moment != "step" else each
-            moments.setdefault(int(place), {})[moment] = torch.empty_like(like, requires_grad=False).copy_(each)
-    optimizer.load_moments(moments)

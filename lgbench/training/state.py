@@ -11,25 +11,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from pydantic import ValidationError
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from lgbench.models.tensors import packed, read_tensors
 from lgbench.training.record import RECORD, TrainingRecord
+from lgbench.training.saving import generator_tensors, load_generators, load_trained, trained_tensors
 from lgbench.training.steps import Optimizers
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import write_atomically
 from lgbench.util.records import write_record
 
 STATE = "state.safetensors"
-_START_ANEW = "It is damaged: delete the folder and train again."
+START_ANEW = "It is damaged: delete the folder and train again."
+"""What to do with a damaged state of a run."""
 POOLS = "pools"
 """The tensor that holds what is in the pools of examples."""
 HOOKS = "hooks."
 """What the names of the hooks' tensors begin with."""
-_GENERATOR, _CUDA_GENERATOR = "generator", "cuda_generator"
 
 
 class SavedState(NamedTuple):
@@ -74,12 +74,7 @@ def save_state(
     Raises:
         LgbenchError: It cannot be written; the state before is intact.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
-    for number, moments in optimizer.moments().items():
-        tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-    tensors[_GENERATOR] = torch.get_rng_state()
-    if (device := _device(module)).type == "cuda":
-        tensors[_CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
+    tensors = trained_tensors(module, optimizer) | generator_tensors(module)
     if pools is not None:
         tensors[POOLS] = pools
     tensors |= {f"{HOOKS}{name}": tensor for name, tensor in (of_hooks or {}).items()}
@@ -111,7 +106,7 @@ def read_state(folder: Path) -> SavedState | None:
     path = folder / STATE
     if not path.is_file():
         return None
-    tensors = read_tensors(path, advice=_START_ANEW)
+    tensors = read_tensors(path, advice=START_ANEW)
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
     try:
@@ -119,66 +114,15 @@ def read_state(folder: Path) -> SavedState | None:
         progress = json.loads(metadata.get("progress", "{}"))
     except ValueError as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise LgbenchError(f"{path} is not a state of this version of lgbench ({reason}). {_START_ANEW}") from None
+        raise LgbenchError(f"{path} is not a state of this version of lgbench ({reason}). {START_ANEW}") from None
     return SavedState(record, tensors, progress)
 
 
-def restore(tensors: dict[str, Tensor], module: nn.Module, optimizer: Optimizers) -> None:
-    """Put a saved state back into a freshly built module and its optimizer.
+def restore(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: Optimizers) -> None:
+    """Put a saved state back into a freshly built module, its optimizer and PyTorch's generators.
 
     Raises:
         LgbenchError: The module has other tensors than the one that was saved, or the state is damaged.
     """
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[-1].strip()
-        raise LgbenchError(
-            f"The saved state does not fit the module ({detail}). Something that builds the module has changed since; "
-            "restore it, or choose another --output."
-        ) from None
-    parameters = optimizer.parameters
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            number, moment = _place(name, tensor, optimizer)
-            # A copy: what was read is mapped from the file, and would keep its space taken once it is replaced. It lies
-            # in memory as its parameter does, by which the optimizer chooses a kernel.
-            like = parameters[number] if moment != "step" else tensor
-            moments.setdefault(number, {})[moment] = torch.empty_like(like, requires_grad=False).copy_(tensor)
-    for number, found in moments.items():
-        if missing := sorted(optimizer.moment_names(number) - found.keys()):
-            raise LgbenchError(f"The saved state lacks 'optimizer.{number}.{missing[0]}'. {_START_ANEW}")
-    optimizer.load_moments(moments)
-    try:
-        torch.set_rng_state(tensors[_GENERATOR])
-        if (device := _device(module)).type == "cuda" and _CUDA_GENERATOR in tensors:
-            torch.cuda.set_rng_state(tensors[_CUDA_GENERATOR], device)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise LgbenchError(f"The saved state has no usable {_GENERATOR} ({error}). {_START_ANEW}") from None
-
-
-def _place(name: str, tensor: Tensor, optimizer: Optimizers) -> tuple[int, str]:
-    """The number of the parameter that a moment of the optimizer is of, and the moment's name.
-
-    Raises:
-        LgbenchError: There is no such parameter or moment, or it has another shape or type: PyTorch itself checks none.
-    """
-    _, number, moment = [*name.split("."), "", ""][:3]
-    parameters = optimizer.parameters
-    # Only so many digits: `int` refuses thousands of them.
-    position = int(number) if number.isdecimal() and len(number) < 10 else len(parameters)
-    if position >= len(parameters) or moment not in optimizer.moment_names(position):
-        raise LgbenchError(f"The saved state has {name[:60]!r}, which is not a moment of a parameter. {_START_ANEW}")
-    of_weight = parameters[position]
-    shape, dtype = ((), torch.float32) if moment == "step" else (tuple(of_weight.shape), of_weight.dtype)
-    if tuple(tensor.shape) != shape:
-        raise LgbenchError(f"The saved state has {name!r} of shape {tuple(tensor.shape)}, not {shape}. {_START_ANEW}")
-    if tensor.dtype != dtype:
-        raise LgbenchError(f"The saved state has {name!r} as {tensor.dtype}, not {dtype}. {_START_ANEW}")
-    return position, moment
-
-
-def _device(module: nn.Module) -> torch.device:
-    return next(parameter.device for parameter in module.parameters())
+    load_trained(tensors, module, optimizer, advice=START_ANEW)
+    load_generators(tensors, module, advice=START_ANEW)

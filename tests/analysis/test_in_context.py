@@ -158,7 +158,7 @@ def test_a_training_that_was_interrupted_ends_in_the_same_weights(
     assert again.loss == whole.loss
     done = InContextTraining(tiny(), tmp_path, "cpu")
     assert done.weights_sha256() == whole.weights_sha256()
-    with pytest.raises(LgbenchError, match="holds another training"):
+    with pytest.raises(LgbenchError, match="is of another training"):
         InContextTraining(tiny(seed=1), tmp_path, "cpu")
 
 

@@ -244,7 +244,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
         train(plan, tmp_path / "pieces", method=method_of(plan))
     assert (tmp_path / "pieces" / "pretraining-identity.safetensors").exists()
     other = plan.model_copy(update={"seed": 7})
-    with pytest.raises(LgbenchError, match="is the pretraining of another run"):
+    with pytest.raises(LgbenchError, match="is of another training"):
         train(other, tmp_path / "pieces", method=method_of(other))
     pieces = train(plan, tmp_path / "pieces", method=method_of(plan), resume=True)
     assert len(calls) == 5, "no step was taken twice"

@@ -130,6 +130,7 @@ def run_experiment(
     if not how.quiet:
         typer.echo("Planning ...", err=True)
 
+    from lgbench.experiments.executors import check_executor
     from lgbench.experiments.launching import check_folders, shared_out
     from lgbench.experiments.loading import Loaded
     from lgbench.models.devices import choose_device
@@ -143,6 +144,8 @@ def run_experiment(
     if how.output is None and how.hook:
         raise LgbenchError("With --hook the runs are not those of the plain command: name their folder with --output.")
     device = choose_device(how.device)
+    with stdout_to_stderr():
+        check_executor(how.executor)
     root = how.output or Path("runs") / experiment.title
     refuse_links(root)
 

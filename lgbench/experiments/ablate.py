@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lgbench.experiments.base import ArmExperiment, GroupName, Report, Run, Seeds
+from lgbench.experiments.base import ArmExperiment, GroupName, Report, Run, SeedList, Seeds
 from lgbench.util.errors import LgbenchError
 from lgbench.util.tables import Table
 
@@ -28,6 +28,7 @@ class Ablate(ArmExperiment):
 
     group: GroupName
     seeds: Seeds = 3
+    seed: SeedList = ()
 
     @property
     def title(self) -> str:
@@ -47,7 +48,7 @@ class Ablate(ArmExperiment):
                 f"{self.group} has one auxiliary, {auxiliaries[0]}: none can be left out. Groups with more: {able}."
             )
         choices = [choice for count in range(1, len(auxiliaries) + 1) for choice in combinations(auxiliaries, count)]
-        for seed in range(self.seeds):
+        for seed in self.seed or range(self.seeds):
             plan = recipe.plan(self.group, "transfer", seed)
             for choice in choices:
                 folder = root / f"{'+'.join(choice)}-seed{seed}"

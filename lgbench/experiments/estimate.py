@@ -63,14 +63,14 @@ def _step_seconds(plan: RunSpec, build: Build | None, device: str) -> float:
     optimizer = make_optimizer(module, settings)
     parts = plan.mixture.schedule[-1].parts
     stream = batches(suite, parts, size=settings.batch, chunks=settings.length_chunks)
-    begun = 0.0
+    times = []
     for step, batch in enumerate(islice(stream, _WARM + _TIMED)):
-        if step == _WARM:
-            begun = time.perf_counter()
+        begun = time.perf_counter()
         take_step(module, optimizer, batch, settings, step=step, device=device, forward=module)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-    return (time.perf_counter() - begun) / _TIMED
+        times.append(time.perf_counter() - begun)
+    return min(times[_WARM:])  # other work on the machine can only add to a step's time
 
 
 def plan_table(
@@ -84,7 +84,9 @@ def plan_table(
     total = sum(each.seconds for each in times)
     at_once = f", {duration(total / jobs)} with {jobs} at a time if the cores suffice" if jobs > 1 else ""
     count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+    methods = sorted({run.plan.method.name for run in runs if run.plan.method is not None})
+    on_top = "".join(f" and what {name} does beside the steps" for name in methods)
     return [
         Table("", ("run", "folder", "steps", "time left"), rows, text=2),
-        f"{count}, {duration(total)} of training in all{at_once}; evaluation comes on top.",
+        f"{count}, {duration(total)} of training in all{at_once}; not counted: evaluation{on_top}.",
     ]

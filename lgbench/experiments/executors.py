@@ -190,19 +190,32 @@ def open_executor(
     Raises:
         LgbenchError: There is none of this name, or it cannot be made.
     """
+    check_executor(name)
     if name == LOCAL:
         if jobs == 1 and cores_each is None and not keep:
             return InProcessExecutor()
         return ProcessesExecutor(jobs, cores_each=cores_each, gpus=_gpu_count() if device == "cuda" else 0, keep=keep)
     if name == RAY or name.startswith(f"{RAY}:"):
         from lgbench.experiments.on_ray import RayExecutor
-        from lgbench.util.extras import require_extra
 
-        require_extra("ray", purpose="--executor ray")
         address, gpus = name.partition(":")[2] or None, 1 if device.startswith("cuda") else 0
         executor: Executor = RayExecutor(address, cores=cores_each or 1, gpus=gpus, keep=keep)
         return executor
     return _of_user(name)
+
+
+def check_executor(name: str) -> None:
+    """Check that there is an executor of this name, without making it: a cluster is not asked.
+
+    Raises:
+        LgbenchError: There is none, or a package that it needs is missing.
+    """
+    if name == RAY or name.startswith(f"{RAY}:"):
+        from lgbench.util.extras import require_extra
+
+        require_extra("ray", purpose="--executor ray")
+    elif name != LOCAL:
+        _maker(name)
 
 
 def _gpu_count() -> int:
@@ -211,10 +224,16 @@ def _gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def _of_user(name: str) -> Executor:
-    from lgbench.util.users_code import load_callable, user_code
+def _maker(name: str) -> Callable[[], Any]:
+    from lgbench.util.users_code import load_callable
 
-    make: Callable[[], Any] = load_callable(name, what="executor", valid="local, ray, or file.py:attribute")
+    return load_callable(name, what="executor", valid="local, ray, or file.py:attribute")
+
+
+def _of_user(name: str) -> Executor:
+    from lgbench.util.users_code import user_code
+
+    make = _maker(name)
     with user_code(f"Making the executor {name!r}"):
         made = make()
     if not callable(getattr(made, "submit", None)) or not callable(getattr(made, "shutdown", None)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from lgbench.experiments.base import ArmExperiment, GroupName, Option, Report, Run, Seeds
+from lgbench.experiments.base import ArmExperiment, GroupName, Option, Report, Run, SeedList, Seeds
 from lgbench.util.errors import LgbenchError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Sweep(ArmExperiment):
     main_lengths: Annotated[tuple[int, ...], Option("Lengths to train the main task to, as in 2,4,8.", least=1)]
     aux_lengths: Annotated[tuple[int, ...], Option("Lengths to train the auxiliaries to, as in 4,8,16.", least=1)]
     seeds: Seeds = 1
+    seed: SeedList = ()
 
     @property
     def title(self) -> str:
@@ -36,7 +37,7 @@ class Sweep(ArmExperiment):
     def runs(self, root: Path, device: str) -> Iterator[Run]:
         """A run for each pair of lengths and seed, seed by seed."""
         recipe = self.recipe(device)
-        for seed, main, aux in itertools.product(range(self.seeds), self.main_lengths, self.aux_lengths):
+        for seed, main, aux in itertools.product(self.seed or range(self.seeds), self.main_lengths, self.aux_lengths):
             plan = recipe.plan(self.group, "transfer", seed)
             name = f"main to {main}, auxiliaries to {aux}, seed {seed}"
             yield Run(_at_lengths(plan, main, aux), root / f"main{main}-aux{aux}-seed{seed}", name=name)

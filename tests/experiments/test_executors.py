@@ -244,3 +244,15 @@ def test_an_executor_of_the_users_own(lgbench: Shell) -> None:
     with pytest.raises(LgbenchError, match="names no executor"):
         open_executor("locale")
     assert isinstance(open_executor("mine.py:make"), ThreadPoolExecutor)
+
+
+def test_seeds_and_executor_of_a_plan_are_checked_before_anything_runs(lgbench: Shell) -> None:
+    for command in (["ablate"], ["sweep", "--main-lengths", "2", "--aux-lengths", "4"]):
+        line = [command[0], STRINGS.name, *command[1:], *SHORT, "--seed", "7,9", "--output", "a", "--dry-run"]
+        planned = lgbench(*line)
+        assert planned.status == 0, planned.err
+        assert "seed7" in planned.out and "seed9" in planned.out and "seed0" not in planned.out
+        refused = lgbench(*line, "--executor", "locale")
+        assert (refused.status, refused.out) == (1, "")
+        assert "names no executor" in refused.err
+    assert not Path("a").exists()

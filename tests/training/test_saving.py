@@ -65,7 +65,7 @@ def test_without_a_file_it_begins(state: SideTraining) -> None:
 
 
 def test_another_plan_is_refused(saved: SideTraining) -> None:
-    with pytest.raises(LgbenchError, match="is of another training. Choose another --output"):
+    with pytest.raises(LgbenchError, match=r"is of another training\. Choose another --output"):
         SideTraining(saved.path, "another plan", advice="Delete it.").load(*fresh(), FIRST)
 
 
@@ -101,7 +101,7 @@ def test_damage_is_a_sentence(
 
 def test_a_truncated_file_is_a_sentence(saved: SideTraining) -> None:
     saved.path.write_bytes(saved.path.read_bytes()[:-50])
-    with pytest.raises(LgbenchError, match="is truncated .* Delete it"):
+    with pytest.raises(LgbenchError, match=r"is truncated .* Delete it"):
         saved.load(*fresh(), FIRST)
 
 

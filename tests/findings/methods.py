@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from lgbench.experiments.contrasts import Key, outcome_of
 from lgbench.experiments.effects import Effect, Outcome, lowest_auxiliary
 from lgbench.results.schema import Result
+from lgbench.scoring.styles import ARM_STYLES
 from lgbench.training.points import steps_to
 from lgbench.training.record import TrainingRecord, read_training_record
 from lgbench.util.records import read_record
@@ -189,25 +190,25 @@ def _percent(shares: Sequence[Fraction | float]) -> str:
 
 
 def figure() -> Figure:
-    """The transfer zone's accuracy of every seed under `main_only` and `transfer`."""
+    """The transfer zone's accuracy of every seed under each arm."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     from lgbench.plotting.canvas import STYLE
 
-    colors = {"main_only": "tab:gray", "transfer": "tab:blue"}
+    colors = {arm: ARM_STYLES[arm][0] for arm in ARMS}
     shown = [name for name in SYSTEMS if any(key.condition == name for key in outcomes())]
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(7.2, 4.6), layout="constrained")
         for axes, group in zip(drawn.subplots(2, 1, sharex=True, sharey=True), Methods.groups, strict=True):
             for place, system in enumerate(shown):
-                for side, (arm, color) in zip((-0.16, 0.16), colors.items(), strict=True):
+                for side, (arm, color) in zip((-0.27, 0.0, 0.27), colors.items(), strict=True):
                     seeds = outcomes().get(Key(group, system, arm), {})
                     found = [100 * float(each.transfer) for each in seeds.values()]
                     if found:
-                        across = [place + side + 0.04 * (seed - 2) for seed in seeds]
+                        across = [place + side + 0.035 * (seed - 2) for seed in seeds]
                         axes.plot(across, found, "o", color=color, markersize=4, alpha=0.8, clip_on=False)
-                        axes.plot([place + side - 0.13, place + side + 0.13], [mean(found)] * 2, color=color)
+                        axes.plot([place + side - 0.11, place + side + 0.11], [mean(found)] * 2, color=color)
             axes.set_title(group, fontsize=9)
             axes.set_ylim(0, 100)
             axes.set_ylabel("transfer zone, % right")

@@ -15,6 +15,7 @@ import pytest
 
 from lgbench.data.drafts import open_suite
 from lgbench.data.groups import TRAINED_ARMS
+from tests.shell import Shell
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +33,9 @@ def own_file() -> str:
     return found[1]
 
 
-def run(folder: Path, *command: str, package: Path = ROOT) -> str:
-    """What a Python command prints, run in a folder with a copy of the package."""
-    environment = os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
+def run(folder: Path, *command: str) -> str:
+    """What a Python command prints, run in a folder that has a copy of the package."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONPYCACHEPREFIX": str(folder / "caches")}
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
     )
@@ -42,23 +43,28 @@ def run(folder: Path, *command: str, package: Path = ROOT) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_commands_of_the_page_work_with_a_file_outside_the_package(tmp_path: Path) -> None:
-    (tmp_path / "my_task.py").write_text(own_file(), encoding="utf-8")
+def test_the_commands_of_the_page_work_with_a_file_outside_the_package(lgbench: Shell) -> None:
+    def told(*command: str) -> str:
+        done = lgbench(*command)
+        assert done.status == 0, done.err
+        return done.out + done.err
+
+    Path("my_task.py").write_text(own_file(), encoding="utf-8")
     commands = [line.split() for line in re.findall(r"^\$ lgbench (.*)$", PAGE, re.M)]
     assert [command[0] for command in commands] == ["tasks", "suites", "eval", "train", "reproduce"]
-    shown, listed, oracle = (run(tmp_path, "-m", "lgbench", *command) for command in commands[:3])
+    shown, listed, oracle = (told(*command) for command in commands[:3])
     assert len(re.findall(r"^([a-zA-Z])([a-zA-Z]{4})=\n +\2\1$", shown, re.M)) == 5
     assert "rotate-copy\n  main task    rotate ≤ 8" in listed
     assert all("my-v0 is a draft suite (my_task.py:suite)" in text for text in (shown, listed, oracle))
-    result = json.loads((tmp_path / "runs/oracle/result.json").read_text("utf-8"))
+    result = json.loads(Path("runs/oracle/result.json").read_text("utf-8"))
     assert {cell["task"] for cell in result["cells"]} == {"rotate", "string_copy", "repeat_first"}
     assert all(cell["counts"]["correct"] == cell["counts"]["total"] == 64 for cell in result["cells"])
     assert result["draft"]["reference"] == "my_task.py:suite"
     if importlib.util.find_spec("torch"):
-        train, reproduce = ([*command, *TINY] for command in commands[3:])
-        assert "lgbench eval runs/rotate/checkpoint --suite my_task.py:suite" in run(tmp_path, "-m", "lgbench", *train)
-        told = run(tmp_path, "-m", "lgbench", *reproduce, "--seeds=1", "--output=runs/many")
-        assert "rotate-copy: too few seeds" in told
+        assert commands[4][-2:] == ["--jobs", "2"]  # which the runs of this moment do without
+        train, reproduce = ([*command, *TINY] for command in (commands[3], commands[4][:-2]))
+        assert "lgbench eval runs/rotate/checkpoint --suite my_task.py:suite" in told(*train)
+        assert "rotate-copy: too few seeds" in told(*reproduce, "--seeds=1", "--output=runs/many")
 
 
 def test_the_arm_of_the_page_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +107,7 @@ def test_a_task_is_published_as_the_page_says(tmp_path: Path) -> None:
     copy_with_new_task(tmp_path)
     files = {path: path.read_text("utf-8") for path in _generated(tmp_path)}
     assert re.findall(r"^\$ (python .*)$", PAGE, re.M) == ["python -m tests.regenerate"]
-    run(tmp_path, "-m", "tests.regenerate", package=tmp_path)
+    run(tmp_path, "-m", "tests.regenerate")
     written = {path: path.read_text("utf-8") for path in _generated(tmp_path)}
     new = tmp_path / "lgbench/data/locks/mini-v0.json"
     assert written.keys() - files.keys() == {new}
@@ -113,9 +119,7 @@ def test_a_task_is_published_as_the_page_says(tmp_path: Path) -> None:
     of_data = [f"tests/data/test_{name}.py" for name in ("suites", "tasks", "cells", "training_data")]
     new_only = "(rotate or mini-v0 or protocol) and not worker and not drawn"  # the others are tested beside this one
     own = ["-n", "0", "-p", "no:cacheprovider", "-k", new_only]
-    told = run(
-        tmp_path, "-m", "pytest", *own, *of_data, "tests/project/test_docs.py", "lgbench/data/tasks", package=tmp_path
-    )
+    told = run(tmp_path, "-m", "pytest", *own, *of_data, "tests/project/test_docs.py", "lgbench/data/tasks")
     assert int(re.findall(r"(\d+) passed", told)[0]) > 30
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.shell import Shell
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -35,15 +37,17 @@ def small_clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_command_works_and_the_first_prints_what_is_shown(clone: Path) -> None:
+def test_every_command_works_and_the_first_prints_what_is_shown(
+    clone: Path, lgbench: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clone)
     printed = []
     for command in "".join(blocks("sh")).splitlines():
         words = shlex.split(command, comments=True)
         assert words[0] == "lgbench"
-        run = [sys.executable, "-m", *words]
-        done = subprocess.run(run, cwd=clone, capture_output=True, encoding="utf-8", check=False)
-        assert done.returncode == 0, done.stderr
-        printed.append([line.rstrip() for line in done.stdout.splitlines()])
+        done = lgbench(*words[1:])
+        assert done.status == 0, done.err
+        printed.append([line.rstrip() for line in done.out.splitlines()])
     (shown,) = [block for block in blocks("") if block.startswith("mine and reference-rope")]
     groups = "add-carry, add-subtract, add-multiply, copy-mqar, maze-trace and maze-path, so these are"
     expected = [line.rstrip() for line in shown.replace(groups, "maze-path, so this is").splitlines()]

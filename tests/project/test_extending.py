@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.data.test_adding_a_task import run
+from tests.shell import Shell
 from tests.tiny_training import TINY
 
 pytestmark = pytest.mark.slow
@@ -32,11 +32,14 @@ def tiny(command: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("title", "text"), OF_COMMANDS, ids=[title for title, _ in OF_COMMANDS])
-def test_the_commands_of_a_section_work(title: str, text: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_section_work(title: str, text: str, lgbench: Shell) -> None:
     for name, content in re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)^```$", text, re.M | re.S):
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    commands = re.findall(r"^\$ lgbench (.*)$", text, re.M)
-    said = "".join(run(tmp_path, "-m", "lgbench", *tiny(shlex.split(command))) for command in commands)
+        Path(name).write_text(content, encoding="utf-8")
+    said = ""
+    for command in re.findall(r"^\$ lgbench (.*)$", text, re.M):
+        done = lgbench(*tiny(shlex.split(command)))
+        assert done.status == 0, done.err
+        said += done.out + done.err
     expected = {
         "A model": "capitalize",
         "A kind of model": "api:NAME",

@@ -43,6 +43,7 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.usefixtures("short_replies")
 def test_the_commands_of_the_page_work_with_a_file_outside_the_package(lgbench: Shell) -> None:
     def told(*command: str) -> str:
         done = lgbench(*command)

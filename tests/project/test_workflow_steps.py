@@ -148,14 +148,16 @@ def test_a_stale_base_shows_nothing_of_others(checkout: Checkout) -> None:
     assert "README.md" not in report
 
 
-@pytest.mark.parametrize("name", ["::error::x", "x##[stop-commands]y", "###[add-mask]x", "####[[error]x"])
-def test_no_name_of_a_stranger_is_a_workflow_command(checkout: Checkout, name: str) -> None:
+def test_no_name_of_a_stranger_is_a_workflow_command(checkout: Checkout) -> None:
     """The runner takes `::` for one where a line begins, and `##[` anywhere."""
-    checkout.repository.write(f"submissions/{name}/{name}", "x")
+    names = ("::error::x", "x##[stop-commands]y", "###[add-mask]x", "####[[error]x")
+    for name in names:
+        checkout.repository.write(f"submissions/{name}/{name}", "x")
     checkout.repository.merge()
     _, _, found = checkout.run(COMPARE, EVENT="pull_request")
     status, printed, _ = checkout.run(CHECK, EVENT="pull_request", BASE=found["base"], BY_MAINTAINER="")
-    assert (status, name in (checkout.folder / "report.txt").read_text("utf-8")) == (1, True)
+    report = (checkout.folder / "report.txt").read_text("utf-8")
+    assert (status, [name for name in names if name not in report]) == (1, [])
     assert all(line.startswith("| ") and "##[" not in line for line in printed.splitlines())
 
 

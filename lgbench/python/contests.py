@@ -181,7 +181,21 @@ def _nothing_in_common(systems: Systems, arm: str) -> str:
         return f"These systems answer different questions: {kinds}. Compare systems of one kind."
     groups = {name: sorted({str(each.group) for each in own if each.arm == arm}) for name, own in systems.items()}
     listed = "; ".join(f"{name} {', '.join(own) or 'none'}" for name, own in groups.items())
-    return f"No group has complete runs of arm {arm!r} of two of these systems. Their groups: {listed}."
+    said = f"No group has complete runs of arm {arm!r} of two of these systems. Their groups: {listed}."
+    shared = [other for other in _arms_in_common(systems) if other != arm]
+    return f"{said} Compare them in arm {shared[0]!r} (--arm {shared[0]})." if shared else said
+
+
+def _arms_in_common(systems: Systems) -> list[str]:
+    """The arms in which two systems have runs of the same suite and group, that of the most such systems first."""
+    owners: dict[tuple[str, str, str | None], set[str]] = {}
+    for name, own in systems.items():
+        for each in own:
+            owners.setdefault((each.arm, each.suite, each.group), set()).add(name)
+    most: dict[str, int] = {}
+    for (arm, *_), names in owners.items():
+        most[arm] = max(most.get(arm, 0), len(names))
+    return sorted((arm for arm, count in most.items() if count > 1), key=lambda arm: -most[arm])
 
 
 def not_compared(systems: Systems, contests: Sequence[Contest]) -> list[str]:

@@ -107,6 +107,7 @@ def test_arms_of_two_systems_are_not_mixed(lgbench: Shell) -> None:
         Path(folder, "system.json").write_text(json.dumps(record | {"name": system}), encoding="utf-8")
     done = lgbench("compare", "submissions")
     assert "No group has complete runs of arm 'transfer' of two of these systems." in done.err
+    assert "Compare them in arm 'main_only' (--arm main_only)." in done.err
     assert done.out == ""
     compared = lgbench("compare", "submissions", "--arm", "main_only")
     assert compared.out.startswith("There are too few seeds to tell one and two apart.\n")

@@ -127,6 +127,7 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(systems: dict[str, list[R
     with pytest.raises(LgbenchError) as caught:
         lgbench.compare(systems)
     assert message in str(caught.value)
+    assert "Compare them in arm" not in str(caught.value), "no two of these share an arm"
     assert "\n" not in str(caught.value)
 
 

@@ -25,7 +25,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = str(folder / "bin" / "pip")
     constraints = str(ROOT / "constraints.txt")
-    command = [pip, "install", "--quiet", "-c", constraints, str(ROOT)]
+    command = [pip, "install", "--quiet", "--no-compile", "-c", constraints, str(ROOT)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode != 0 and "after connection broken by" in done.stderr:
         pytest.skip(f"the package index cannot be reached: {done.stderr.splitlines()[0]}")

@@ -17,7 +17,7 @@ from lgbench.training.record import TrainingRecord
 
 LEVEL = 0.01
 """The chance that an audit of true results finds a disagreement, at most."""
-FEWEST_SEEDS = 3
+ENOUGH_SEEDS = 5
 """Of an arm, for an interval that the accuracy of a run trained again on another machine is held against."""
 MOST_CHANGED = 0.01
 """Of the posted replies that are decoded again: more that differ are no rounding."""
@@ -70,7 +70,8 @@ def is_among_seeds(again: int, records: Sequence[TrainingRecord]) -> bool:
     """Whether a run that was trained again on another machine could be one more seed of its arm.
 
     Its right dev examples in the transfer zone are within the 99 % prediction interval of Student's t, from at least
-    three posted seeds, with the binomial spread of the examples added to theirs.
+    five posted seeds. Their variance is at least the binomial one of the examples, at the mean share that is right
+    (Jeffreys' estimate, which is never 0 or 1).
 
     Args:
         again: Of the run.
@@ -78,11 +79,12 @@ def is_among_seeds(again: int, records: Sequence[TrainingRecord]) -> bool:
     """
     from scipy.special import stdtrit
 
-    if len(records) < FEWEST_SEEDS:
+    if len(records) < ENOUGH_SEEDS:
         return False
     total = DEV_EXAMPLES * len(records[0].plan.suite_group.zone_lengths("transfer"))
     posted = np.array([zone_correct(record) for record in records], np.float64)
-    variance = posted.var(ddof=1) + total / 4
+    share = (posted.sum() + 0.5) / (len(posted) * total + 1)
+    variance = max(posted.var(ddof=1), total * share * (1 - share))
     reach = stdtrit(len(posted) - 1, 0.995) * math.sqrt(variance * (1 + 1 / len(posted)))
     return bool(abs(again - posted.mean()) <= reach)
 

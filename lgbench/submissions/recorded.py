@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lgbench.data.groups import Group
+from lgbench.data.mixtures import Part, PoolPart
 from lgbench.data.suites import Suite
 from lgbench.methods.registry import METHODS, method_of
 from lgbench.results.schema import Result
 from lgbench.scoring.comparison import serving
 from lgbench.submissions.checked import SubmittedRun
 from lgbench.submissions.declaration import DECLARATION_FILE, Declaration, WeightsRecord
+from lgbench.training.changes import MixtureChange
 from lgbench.training.record import RECORD, TrainingRecord
 from lgbench.training.spec import RunSpec
 from lgbench.training.token_counts import stream_tokens
@@ -37,20 +39,42 @@ def contradictions(result: Result, record: TrainingRecord) -> Iterator[Problem]:
     if not record.finished:
         steps = f"{record.steps_done:,} of {plan.settings.steps:,} steps are done"
         yield Problem("steps_done", f"{steps}: only the last checkpoint of a finished run is scored.")
+    yield from _withheld(record)
     if record.division == "closed":
         yield from _wrong_tokens(record)
     if plan.method is not None and plan.method.name in METHODS:  # a user's own is not run here
         yield from _forbidden(plan)
 
 
+def _withheld(record: TrainingRecord) -> Iterator[Problem]:
+    """The lists of tasks in a record, its plan's and what hooks set, that the arm's data does not cover."""
+    plan = record.plan
+    allowed = plan.suite_group.mixture(plan.arm).tasks
+    lists: list[tuple[str, Iterable[Part | PoolPart]]] = [("plan", each.parts) for each in plan.mixture.schedule]
+    changes = ((f"changes.{place}", each) for place, each in enumerate(record.changes))
+    lists += [(place, each.mixed) for place, each in changes if isinstance(each, MixtureChange)]
+    for place, parts in lists:
+        for part in parts:
+            if isinstance(part, Part) and part.max_length > (most := allowed.get(part.task, 0)):
+                known = f"up to {most}" if most else "not at all"
+                yield Problem(
+                    place, f"trains {part.task} up to {part.max_length}, but the arm {plan.arm} trains it {known}."
+                )
+
+
 def _forbidden(plan: RunSpec) -> Iterator[Problem]:
-    """A problem if the method of a run gives it answers that its arm withholds, or has options that do not exist."""
+    """A problem if the method of a run gives it answers that its arm withholds, or is not as lgbench has it."""
     try:
         method = method_of(plan)
     except LgbenchError as error:
         yield Problem("plan.method", f"does not exist: {error}")
         return
-    if method is not None and (given := method.answers_beyond(plan)):
+    if method is None or plan.method is None:
+        return
+    if plan.method.division != method.division:
+        said = f"is {plan.method.division!r}, but the method {plan.method.name} is {method.division}."
+        yield Problem("plan.method.division", said)
+    if given := method.answers_beyond(plan):
         yield Problem(
             "plan.method", f"gives answers to inputs longer than the arm's: {given}. Such a run is an upper bound only."
         )

@@ -14,6 +14,9 @@ from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.recorded import missing_for_recorded, named
 from lgbench.training.spec import Division
 
+_PRETRAINED = ("hf", "api")
+"""The kinds of models that come from elsewhere."""
+
 
 class Tier(IntEnum):
     """How far results are verified, ascending. Higher tiers are listed above lower ones, regardless of scores.
@@ -44,7 +47,7 @@ class Standing:
     """The standing of a system with its runs of some arms.
 
     Attributes:
-        division: `open` where any of its runs is, as far as training records say.
+        division: `open` where any of its runs is, or where its declaration says what other data it used.
         tier: The tier of the runs.
         missing: What they lack for the next tier, in sentences; empty in the highest.
     """
@@ -57,7 +60,7 @@ class Standing:
 def standing(submission: Submission, suite: Suite) -> Standing:
     """The standing of a system in a suite, by its runs of trained arms."""
     runs = trained_runs(submission, suite)
-    division: Division = "open" if any(run.training and run.training.division == "open" for run in runs) else "closed"
+    division: Division = "open" if _says_open(submission) or any(map(_is_open, runs)) else "closed"
     audits = [audit for audit in submission.audits if audit.suite == suite.name]
     needs = (
         (Tier.SELF_REPORTED, missing_for_recorded(runs, suite, submission.declaration)),
@@ -68,6 +71,16 @@ def standing(submission: Submission, suite: Suite) -> Standing:
         if found := tuple(missing):
             return Standing(division=division, tier=tier, missing=found)
     return Standing(division=division, tier=Tier.REPRODUCED)
+
+
+def _says_open(submission: Submission) -> bool:
+    """Whether a system itself declares that it used other data."""
+    return submission.declaration is not None and bool(submission.declaration.open_data)
+
+
+def _is_open(run: SubmittedRun) -> bool:
+    """Whether a run is open: by its training record, or without one by the kind of its model, if that is pretrained."""
+    return run.result.system.kind in _PRETRAINED if run.training is None else run.training.division == "open"
 
 
 def _missing_for_audited(runs: Sequence[SubmittedRun], audits: Sequence[AuditRecord]) -> Iterator[str]:
@@ -83,7 +96,7 @@ def _missing_for_audited(runs: Sequence[SubmittedRun], audits: Sequence[AuditRec
 
 
 def _missing_for_reproduced(runs: Sequence[SubmittedRun], audits: Sequence[AuditRecord]) -> Iterator[str]:
-    """Arms of which no run was trained again, and runs that did not come out the same."""
+    """Arms of which no run was trained again to its end, and runs that did not come out the same."""
     records = {run.folder: run.training for run in runs if run.training is not None}
     done: set[tuple[str, str]] = set()
     for each in (retrained for audit in audits for retrained in audit.retrained):
@@ -92,7 +105,10 @@ def _missing_for_reproduced(runs: Sequence[SubmittedRun], audits: Sequence[Audit
             continue
         arm = (record.plan.group, record.plan.arm)
         seeds = [other for other in records.values() if (other.plan.group, other.plan.arm) == arm]
-        if not each.differing or (
+        steps = record.plan.settings.steps
+        if not each.differing and each.until < steps:
+            yield f"{each.run} was trained again up to step {each.until:,} of {steps:,} only."
+        elif not each.differing or (
             each.elsewhere and each.zone_correct is not None and is_among_seeds(each.zone_correct, seeds)
         ):
             done.add(arm)

@@ -13,12 +13,13 @@ from lgbench.data.task import Domain, Family
 from lgbench.models.architecture import Architecture, Position, Use
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
+# Larger numbers are no counts of anything; Python computes with them, but neither floats nor files of tensors can.
+Positive = Annotated[int, Field(ge=1, lt=2**63)]
+Natural = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 # More is a mistake, or a stranger's record that would keep whoever trains it again busy for ever.
-MOST_EXAMPLES, MOST_WORKERS = 2**20, 256
+MOST_STEPS, MOST_EXAMPLES, MOST_WORKERS = 10**8, 2**20, 256
 _SHAPE = tuple(field.name for field in fields(Architecture) if field.name != "main_tag")
 _OF_THE_REFERENCE_MODEL = (*_SHAPE, "initial_std")
 KINDS = frozenset(_OF_THE_REFERENCE_MODEL) - {"layers", "heads", "width", "hidden", "head_size"}
@@ -88,7 +89,7 @@ class TrainingSettings(BaseModel):
     task_heads: Use = "all"
     task_units: Use = "all"
     initial_std: PositiveReal = 0.02
-    steps: Positive
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)]
     warmup: Share = 0.1
     decay: Share = 0.4
     rate_cut: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -260,9 +261,9 @@ def learning_rate(settings: TrainingSettings, step: int, *, highest: float | Non
         highest: The rate at the end of the warm-up; `settings.learning_rate` if None.
     """
     highest = settings.learning_rate if highest is None else highest
-    if 2 * step >= settings.steps:
-        highest *= settings.rate_cut
     steps = settings.steps - settings.rounds * settings.round_steps
+    if 2 * step >= steps > step:
+        highest *= settings.rate_cut
     if settings.rounds and step >= steps:
         left = settings.round_steps - 1 - (step - steps) % settings.round_steps  # after this one, in its round
         return highest * min(1.0, 0.01 + 0.99 * left / max(1, settings.round_decay))

@@ -125,13 +125,15 @@ class RunSpec(BaseModel):
     @field_validator("group")
     @classmethod
     def _is_of_the_suite(cls, name: str, info: ValidationInfo) -> str:
-        return load_suite(info.data["suite"], info.data["draft"]).group(name).name if "suite" in info.data else name
+        if not {"draft", "suite"} <= info.data.keys():  # one that is invalid has its own problem
+            return name
+        return load_suite(info.data["suite"], info.data["draft"]).group(name).name
 
     @field_validator("arm")
     @classmethod
     def _is_trained(cls, name: str, info: ValidationInfo) -> str:
-        if not {"suite", "group"} <= info.data.keys():
-            if info.data.get("draft") is None and name not in TRAINED_ARMS:
+        if not {"draft", "suite", "group"} <= info.data.keys():
+            if info.data.get("draft", ...) is None and name not in TRAINED_ARMS:
                 raise UnknownNameError("trained arm", name, TRAINED_ARMS)
             return name
         return load_suite(info.data["suite"], info.data["draft"]).group(info.data["group"]).arm(name).name

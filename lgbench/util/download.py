@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import queue
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -49,8 +51,9 @@ def fetch_file(remote: Remote, target: Path, *, most_bytes: int, seconds: float 
     url = plain(remote.url, limit=300)
     request = urllib.request.Request(remote.url, headers={"User-Agent": f"lgbench/{__version__}"})
     try:
-        with _open(request) as answer, target.open("xb") as file:
-            found = _copy(answer, file, url, most_bytes=most_bytes, until=time.monotonic() + seconds)
+        until = time.monotonic() + seconds
+        with _open_within(request, url, seconds) as answer, target.open("xb") as file:
+            found = _copy(answer, file, url, most_bytes=most_bytes, until=until)
     except urllib.error.HTTPError as error:
         error.close()
         raise LgbenchError(f"The {remote.what} cannot be downloaded: {url} answers with status {error.code}.") from None
@@ -92,6 +95,26 @@ class _WebOnly(urllib.request.HTTPRedirectHandler):
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
     opened: http.client.HTTPResponse = urllib.request.build_opener(_WebOnly).open(request, timeout=_STALL)
     return opened
+
+
+def _open_within(request: urllib.request.Request, url: str, seconds: float) -> http.client.HTTPResponse:
+    """The answer, once its headers are here. A socket's own timeout begins again with each byte of them."""
+    answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_open(request))
+        except Exception as error:  # noqa: BLE001  # raised where it is waited for
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True, name="lgbench-download").start()
+    try:
+        found = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise LgbenchError(f"{url} comes too slowly: no answer in the time that a download may take.") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _copy(answer: http.client.HTTPResponse, file: IO[bytes], url: str, *, most_bytes: int, until: float) -> str:

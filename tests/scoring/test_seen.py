@@ -56,7 +56,11 @@ HIGH, LOW = [900, 950, 1000, 980, 960], [0, 10, 20, 30, 40]
     ("right", "word", "reason"),
     [
         ({"transfer": HIGH, "main_only": LOW, "control": LOW}, "seen", ""),
-        ({"transfer": HIGH, "main_only": LOW, "short_aux": LOW}, "seen", ""),
+        (
+            {"transfer": HIGH, "main_only": LOW, "short_aux": LOW},
+            "consistent with transfer",
+            "control did not run, so long inputs of any task may be why",
+        ),
         ({"transfer": HIGH, "main_only": LOW, "control": LOW, "short_aux": LOW}, "seen", ""),
         (
             {"transfer": HIGH[:4], "main_only": LOW, "control": LOW},
@@ -221,7 +225,7 @@ def test_a_baseline_that_did_not_learn_its_tasks_is_named() -> None:
 
 def test_a_verdict_without_control_says_so() -> None:
     found = verdict({"transfer": HIGH, "main_only": LOW, "short_aux": LOW})
-    assert (found.word, found.caveats) == ("seen", ("control did not run",))
+    assert (found.word, found.caveats) == ("consistent with transfer", ("control did not run",))
 
 
 @pytest.mark.parametrize(("right", "learned"), [(1843, False), (1844, True)])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from typer.testing import CliRunner
 from lgbench.cli import app
 from lgbench.evaluation.offsite import stored_at
 from lgbench.submissions.submitting import Addresses, Details, submit
+from lgbench.util.download import Remote, fetch_file
 from lgbench.util.errors import LgbenchError
 from tests.loopback import Files
 from tests.submitted import OTHER_SEED, RUN, edit, problems
@@ -120,3 +124,25 @@ def test_submitting_addresses_in_the_place_of_replies(
     shutil.rmtree(tmp_path / "cache")  # as on another machine
     server.content[f"/{RUN}.gz"] = (folder / "replies.jsonl.gz").read_bytes()
     assert validate(run.parents[1], "--fetch") == (0, [])
+
+
+def test_a_server_that_drips_its_headers_is_given_up(tmp_path: Path) -> None:
+    """Each byte comes long before a socket's own timeout, and there is no end of them."""
+    given_up = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while not given_up.wait(0.02):
+                    connection.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        remote = Remote(f"http://127.0.0.1:{listening.getsockname()[1]}/a", "0" * 64, "replies")
+        with pytest.raises(LgbenchError, match="comes too slowly: no answer in the time that a download may take"):
+            fetch_file(remote, tmp_path / "a", most_bytes=100, seconds=0.5)
+        given_up.set()
+        dripping.join()
+    assert not (tmp_path / "a").exists()

@@ -70,6 +70,18 @@ def test_a_system_without_records_is_self_reported_and_closed_and_says_what_it_l
     assert standing_.missing == ("training.json is missing in main_only-0, main_only-1, main_only-2 and 6 more.",)
 
 
+def test_other_data_makes_a_system_open_with_and_without_records() -> None:
+    declared = DECLARED.model_copy(update={"open_data": "a trillion tokens of text"})
+    for change in (lambda arm, seed, record: record, lambda arm, seed, record: None):
+        assert found(replace(recorded(change=change), declaration=declared)).division == "open"
+    without = recorded(change=lambda arm, seed, record: None)
+    (first, *others) = without.runs
+    for kind, division in (("hf", "open"), ("api", "open"), ("checkpoint", "closed")):
+        system = first.result.system.model_copy(update={"kind": kind})
+        one = first._replace(result=first.result.model_copy(update={"system": system}))
+        assert found(replace(without, runs=(one, *others))).division == division
+
+
 def test_the_seeds_begin_where_the_declaration_says() -> None:
     moved = DECLARED.model_copy(update={"first_seed": 1000, "same_recipe_as": "other"})
     system = replace(recorded(seeds=(1000, 1001, 1002)), declaration=moved)

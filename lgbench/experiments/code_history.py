@@ -16,7 +16,7 @@ from lgbench.util.records import read_record, write_record
 
 HISTORY = "code.json"
 """The file of a run's folder that holds its `CodeHistory`."""
-_TRAINS = ("data", "models", "training")
+_TRAINS = ("data", "methods", "models", "training")
 
 
 class Piece(BaseModel):
@@ -24,7 +24,9 @@ class Piece(BaseModel):
 
     Attributes:
         from_step: The steps that were done before.
-        code: SHA-256 of the package's folders that decide what comes out: `data`, `models` and `training`.
+        code: SHA-256 of the package's folders that decide what comes out: `data`, `methods`, `models` and `training`
+            records made until
+            November 2026 leave `methods` out.
         machine: Where.
     """
 

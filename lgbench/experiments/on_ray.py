@@ -101,6 +101,10 @@ class RayExecutor(Executor):
         """The files that a job last left in the mailbox; empty for none."""
         return self.mailbox.get(key)
 
+    def forget(self, key: str) -> None:
+        """Drop the files of a job from the mailbox."""
+        self.mailbox.drop(key)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Disconnect; with `cancel_futures`, end the tasks at work too. The last states that they sent are kept.
 
@@ -212,6 +216,10 @@ class Mailbox:
         files: _Files = ray.get(self._actor.get.remote(key))
         return files
 
+    def drop(self, key: str) -> None:
+        """Forget the files of a job."""
+        ray.get(self._actor.drop.remote(key))
+
     def keys(self) -> list[str]:
         """The jobs that have left files."""
         found: list[str] = ray.get(self._actor.keys.remote())
@@ -228,6 +236,9 @@ class _MailboxActor:
 
     def get(self, key: str) -> _Files:
         return self._files.get(key, {})
+
+    def drop(self, key: str) -> None:
+        self._files.pop(key, None)
 
     def keys(self) -> list[str]:
         return list(self._files)

@@ -99,7 +99,8 @@ class Reproduce(ArmExperiment):
             return []
         results = [read_record(run.folder / RESULT / RESULT_FILE, Result) for run in finished]
         verdicts = score_trained(results, suite).verdicts
-        return [f"{group} is finished. So far: {verdicts[group].word}." for group in complete]
+        # A group whose only run so far bears another's name, as main_only of add-subtract does, has no verdict yet.
+        return [f"{group} is finished. So far: {verdicts[group].word}." for group in complete if group in verdicts]
 
     def report(self, runs: Sequence[Run]) -> Report:
         """What each arm was trained on, and the arms side by side."""

@@ -7,8 +7,8 @@ user named, with their neighbours. On the other side it works in a folder of its
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -106,24 +106,34 @@ def submit_with_files(executor: Executor, call: partial[None], run: Run) -> Futu
 
     def receive(received: Future[Delivery]) -> None:
         try:
-            delivery = received.result()
-            write_files(run.folder, delivery.files)
+            try:
+                delivery = received.result()
+            except BaseException:
+                _keep_what_arrived(executor, job, run.folder)
+                raise
+            write_files(run.folder, delivery.files)  # later than whatever was sent on the way
+            _forget(executor, job)
             if delivery.error is not None:
                 raise delivery.error
             done.set_result(None)
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits for the run
-            _keep_what_arrived(executor, job, run.folder)
             done.set_exception(error)
         finally:
             owned.close()
 
-    executor.submit(carry_out, job, getattr(executor, "mailbox", None)).add_done_callback(receive)
+    try:
+        submitted = executor.submit(carry_out, job, getattr(executor, "mailbox", None))
+    except Exception as error:  # noqa: BLE001  # of the executor, or of pickling: it is this run's failure
+        owned.close()
+        done.set_exception(error)
+        return done
+    submitted.add_done_callback(receive)
     return done
 
 
 def _packed(executor: Executor, call: partial[None], run: Run) -> Job:
     """A run with all that it needs elsewhere."""
-    key = hashlib.sha256(f"{run.folder.absolute()}\n{run.plan.model_dump_json()}".encode()).hexdigest()[:16]
+    key = secrets.token_hex(8)  # of this call alone: a later one of the same run has its own files
     return Job(
         key=key,
         call=call,
@@ -177,6 +187,14 @@ def _keep_what_arrived(executor: Executor, job: Job, folder: Path) -> None:
             write_files(folder, latest(job.key))
 
 
+def _forget(executor: Executor, job: Job) -> None:
+    """Drop what a job sent on the way: it is older than what it gave back, and a later job may go on from that."""
+    forget: Callable[[str], None] | None = getattr(executor, "forget", None)
+    if forget is not None:
+        with contextlib.suppress(Exception):  # the cluster may be gone, and the run is here
+            forget(job.key)
+
+
 def carry_out(job: Job, mailbox: Any = None) -> Delivery:
     """Finish a run in a folder of this machine, and give back all that it left, even if it failed.
 
@@ -188,7 +206,8 @@ def carry_out(job: Job, mailbox: Any = None) -> Delivery:
     with _workplace(job) as place:
         folder = place / job.run.folder
         write_files(place, job.user_files)
-        write_files(folder, {**job.files, **(mailbox.get(job.key) if mailbox is not None else {})})
+        # What a lost call of this job sent is the whole folder as it was then: a file that it lacks was deleted.
+        write_files(folder, (mailbox.get(job.key) if mailbox is not None else None) or job.files)
         with contextlib.chdir(place), _threads(job.threads), _sending(folder, job.key, mailbox):
             try:
                 job.call(job.run)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from lgbench.experiments.finish import train_run
 from lgbench.experiments.launching import State, launch
 from lgbench.experiments.loading import Loaded
 from lgbench.experiments.monitor import Monitor
+from lgbench.experiments.transport import Delivery, Job, carry_out, submit_with_files
 from lgbench.training.state import STATE
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import owned_folder
+from lgbench.util.processes import ProcessEndedError
 from tests.tiny_training import STRINGS, TINY, tiny_plan, weights
 
 pytestmark = pytest.mark.slow
@@ -145,3 +148,80 @@ def test_a_run_that_cannot_be_packed_fails_alone_and_keeps_no_lock(work: Path) -
     assert {each.state for each in outcomes.values()} == {State.FINISHED}
     with owned_folder(runs[0].folder):
         pass
+
+
+class Lossy(InProcessExecutor):
+    """Has a mailbox, in which a job left something on the way, and gives back what it is told to."""
+
+    in_process, shares_disk = False, False
+
+    def __init__(self, delivery: Delivery | Exception) -> None:
+        self.delivery, self.left = delivery, {"note": b"sent on the way", "state": b"step 600"}
+        self.forgotten: list[str] = []
+
+    def latest(self, key: str) -> dict[str, bytes]:
+        return self.left
+
+    def forget(self, key: str) -> None:
+        self.forgotten.append(key)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if isinstance(self.delivery, Exception):
+            future.set_exception(self.delivery)
+        else:
+            future.set_result(self.delivery)
+        return future
+
+
+def left_by(executor: Executor, folder: Path) -> tuple[BaseException | None, dict[str, bytes]]:
+    """How a run ended on an executor, and what is in its folder then."""
+    run = Run(tiny_plan(), folder, "a run")
+    error = submit_with_files(executor, partial(print), run).exception()
+    with owned_folder(folder):  # it was let go
+        return error, {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+def test_what_a_failed_run_gives_back_is_newer_than_what_it_sent(work: Path) -> None:
+    failed = Lossy(Delivery(files={"note": b"given back", "training.json": b"step 900"}, error=LgbenchError("as told")))
+    error, files = left_by(failed, Path("failed"))
+    assert str(error) == "as told"
+    assert files == {"note": b"given back", "training.json": b"step 900"}
+    assert len(failed.forgotten) == 1, "a later round must not go on from it"
+    lost = Lossy(ProcessEndedError("its machine is gone"))
+    assert left_by(lost, Path("lost"))[1] == lost.left
+    assert not lost.forgotten
+
+
+def test_a_repeated_call_has_the_files_that_the_lost_one_sent_and_no_others(tmp_path: Path) -> None:
+    """A file that a run deleted does not come back."""
+    seen = []
+
+    class Box:
+        def __init__(self, files: dict[str, bytes]) -> None:
+            self.files = files
+
+        def get(self, key: str) -> dict[str, bytes]:
+            return self.files
+
+        def put(self, key: str, files: dict[str, bytes]) -> None:
+            self.files = files
+
+    def call(run: Run) -> None:
+        seen.append(sorted(path.name for path in run.folder.iterdir()))
+
+    run = Run(tiny_plan(), Path("runs/one"), "a run")
+    files = {STATE: b"3", "training.json": b"3"}
+    job = Job(key="k", call=partial(call), run=run, threads=None, user_files={}, files=files)
+    carry_out(job, Box({"training.json": b"12"}))
+    carry_out(job, Box({}))
+    assert seen == [["training.json"], sorted(files)]
+
+
+def test_a_run_that_cannot_be_submitted_fails_alone(work: Path) -> None:
+    class Refusing(Lossy):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            raise pickle.PicklingError("cannot pickle")
+
+    error, files = left_by(Refusing(LgbenchError("")), Path("b"))
+    assert (str(error), files) == ("cannot pickle", {})

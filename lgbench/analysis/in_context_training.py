@@ -98,15 +98,15 @@ class InContextTraining:
         if folder is not None:
             self._state = SideTraining(folder / WEIGHTS, plan.model_dump_json(), advice=_ADVICE)
         self._device = choose_device(device)
+        progress: dict[str, float] = {"steps": 0, "loss": math.nan}
         with torch.random.fork_rng():
             self.module: nn.Module = build_module(plan.settings, None, seed=plan.seed, device=self._device)
-        self._optimizer: Optimizers = make_optimizer(self.module, plan.settings)
-        self._done, self.loss = 0, None
-        if self._state is not None:
-            with torch.random.fork_rng():
-                found = self._state.load(self.module, self._optimizer, {"steps": 0, "loss": math.nan})
-            self._done = int(found["steps"])
-            self.loss = found["loss"] if self._done else None
+            self._optimizer: Optimizers = make_optimizer(self.module, plan.settings)
+            if self._state is not None:
+                progress = self._state.load(self.module, self._optimizer, progress)
+            self._generator = torch.get_rng_state()  # of this training: steps may draw, as random positions do
+        self._done = int(progress["steps"])
+        self.loss = progress["loss"] if self._done else None
 
     def run(self, report: Report) -> None:
         """Take the steps that remain.
@@ -114,6 +114,12 @@ class InContextTraining:
         Raises:
             LgbenchError: The state cannot be written, or the loss is no longer a number.
         """
+        with torch.random.fork_rng():
+            torch.set_rng_state(self._generator)
+            self._take_steps(report)
+            self._generator = torch.get_rng_state()
+
+    def _take_steps(self, report: Report) -> None:
         settings = self._plan.settings
         while self._done < settings.steps:
             if self._done % _TELL_EVERY == 0:

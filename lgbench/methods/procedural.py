@@ -74,6 +74,8 @@ class Procedural(Method):
             raise ValueError("second_rule and second_parts go together")
         if self.second_rule is not None and (self.rule == "none" or self.second_parts == self.parts):
             raise ValueError("the second rule must give another part than the first")
+        if self.second_rule is not None and self.second_rule == self.rule:
+            raise ValueError("the second rule must be another one than the first")
         if self.second_parts is not None and "all" in (self.parts, self.second_parts):
             raise ValueError("with parts=all nothing is left for another rule")
         return self

@@ -86,6 +86,13 @@ class RnB(Method):
                 raise LgbenchError("--method-option warm=0 leaves no steps after which cells could be clustered.")
             elif self.warm >= plan.settings.steps:
                 raise LgbenchError(f"--method-option warm={self.warm} leaves none of {plan.settings.steps} steps.")
+            else:
+                from lgbench.methods.regroup import MOST_CLUSTERS
+
+                if MOST_CLUSTERS * self.floor >= 1:
+                    raise LgbenchError(
+                        f"--method-option floor={self.floor} is too much: there may be {MOST_CLUSTERS} clusters."
+                    )
         return plan
 
     def hooks(self, plan: RunSpec) -> Sequence[Hook]:

@@ -107,8 +107,6 @@ class Balancing(RowSource):
         found = find_clusters(
             self._suite, self._parts, training.module, head, features=self._method.features, each=_EXAMPLES_OF_A_CELL
         )
-        if len(found.domains) * self._method.floor >= 1:
-            raise LgbenchError(f"{len(found.domains)} clusters cannot each have a share of {self._method.floor}.")
         self._begin(found.domains)
         self._watch(training)
         training.measure(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lgbench.data.cells import draw_prompts
+from lgbench.data.cells import DEV_EXAMPLES, draw_prompts
 from lgbench.data.mixtures import Part, PoolPart
 from lgbench.data.task import Stream
 from lgbench.methods.filters import confidences, long_enough, majority
@@ -197,10 +197,10 @@ def _is_text(tokens: tuple[str, ...], reply: str) -> bool:
 
 
 def _horizon(counts: list[tuple[int, int]], level: int) -> int:
-    """The greatest length up to which `level` % of the 64 dev examples are right at every evaluated length."""
+    """The greatest length up to which `level` % of the dev examples are right at every evaluated length."""
     reached = 0
     for length, right in counts:
-        if 100 * right < level * 64:
+        if 100 * right < level * DEV_EXAMPLES:
             break
         reached = length
     return reached

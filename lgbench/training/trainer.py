@@ -141,6 +141,14 @@ def _hooks_of(method: Method, plan: RunSpec) -> Sequence[Hook]:
             f"`hooks` of the method {type(method).__name__} must return a list of instances of "
             "lgbench.training.hooks.Hook."
         )
+    sources = sum(isinstance(each, RowSource) for each in hooks)
+    if sources and method.division != "open":
+        raise LgbenchError(
+            f"The method {type(method).__name__} provides the examples itself (a RowSource), so its division must be "
+            "'open', not 'closed'."
+        )
+    if sources > 1:
+        raise LgbenchError(f"The method {type(method).__name__} has {sources} sources of examples: it may have one.")
     return hooks
 
 
@@ -330,6 +338,8 @@ class Training:
         """
         if self.step < self.plan.settings.steps:
             self._take_steps()
+        else:  # it was ended between its last state and its checkpoint: what ends must have started
+            self._hooks.call("start", self)
         self._hooks.call("end", self)
         if self.record.finished:
             self._save_weights(self.folder / CHECKPOINT)
@@ -371,6 +381,7 @@ class Training:
                 if self._stopped is not None:
                     self.tell(f"a hook stopped it: {self._stopped}")
                 if self.record.steps_done < self.step:
+                    self._check_finite(float(loss), weights=True)
                     self._save()
                     self.tell(f"the state after step {self.step} was saved")
                 if self.is_interrupted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,13 @@ def test_probabilities_are_those_of_the_model_token_by_token(monkeypatch: pytest
         assert point.probabilities[task] == pytest.approx(sum(found) / 3, abs=2e-6)
 
 
+@pytest.mark.parametrize("more", [(), ("position_range=64",)], ids=["plain", "steps that draw"])
 def test_a_training_that_was_interrupted_ends_in_the_same_weights(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
-    whole = InContextTraining(tiny(), None, "cpu")
+    plan = partial(tiny, changes=(*TINY, *more))
+    torch.manual_seed(1)
+    whole = InContextTraining(plan(), None, "cpu")
     whole.run(lambda _: None)
     monkeypatch.setattr(in_context_training, "_SAVE_EVERY", 2)
     monkeypatch.setattr(in_context_training, "_TELL_EVERY", 1)
@@ -148,18 +152,19 @@ def test_a_training_that_was_interrupted_ends_in_the_same_weights(
         if progress.done == 5:
             raise KeyboardInterrupt
 
+    torch.manual_seed(2)  # it depends on nothing that the process drew
     with pytest.raises(KeyboardInterrupt):
-        InContextTraining(tiny(), tmp_path, "cpu").run(interrupt)
+        InContextTraining(plan(), tmp_path, "cpu").run(interrupt)
     seen: list[int] = []
-    again = InContextTraining(tiny(), tmp_path, "cpu")
+    again = InContextTraining(plan(), tmp_path, "cpu")
     again.run(lambda progress: seen.append(progress.done))
     assert seen == [4, 5]
     assert again.weights_sha256() == whole.weights_sha256()
     assert again.loss == whole.loss
-    done = InContextTraining(tiny(), tmp_path, "cpu")
+    done = InContextTraining(plan(), tmp_path, "cpu")
     assert done.weights_sha256() == whole.weights_sha256()
     with pytest.raises(LgbenchError, match="is of another training"):
-        InContextTraining(tiny(seed=1), tmp_path, "cpu")
+        InContextTraining(plan(seed=1), tmp_path, "cpu")
 
 
 def test_the_command(tmp_path: Path) -> None:

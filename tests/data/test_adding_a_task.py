@@ -33,9 +33,9 @@ def own_file() -> str:
     return found[1]
 
 
-def run(folder: Path, *command: str) -> str:
-    """What a Python command prints, run in a folder that has a copy of the package."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONPYCACHEPREFIX": str(folder / "caches")}
+def run(folder: Path, *command: str, package: Path) -> str:
+    """What a Python command prints, run in a folder, with a package."""
+    environment = os.environ | {"PYTHONPATH": str(package), "PYTHONPYCACHEPREFIX": str(folder / "caches")}
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
     )
@@ -108,7 +108,7 @@ def test_a_task_is_published_as_the_page_says(tmp_path: Path) -> None:
     copy_with_new_task(tmp_path)
     files = {path: path.read_text("utf-8") for path in _generated(tmp_path)}
     assert re.findall(r"^\$ (python .*)$", PAGE, re.M) == ["python -m tests.regenerate"]
-    run(tmp_path, "-m", "tests.regenerate")
+    run(tmp_path, "-m", "tests.regenerate", package=tmp_path)
     written = {path: path.read_text("utf-8") for path in _generated(tmp_path)}
     new = tmp_path / "lgbench/data/locks/mini-v0.json"
     assert written.keys() - files.keys() == {new}
@@ -120,7 +120,8 @@ def test_a_task_is_published_as_the_page_says(tmp_path: Path) -> None:
     of_data = [f"tests/data/test_{name}.py" for name in ("suites", "tasks", "cells", "training_data")]
     new_only = "(rotate or mini-v0 or protocol) and not worker and not drawn"  # the others are tested beside this one
     own = ["-n", "0", "-p", "no:cacheprovider", "-k", new_only]
-    told = run(tmp_path, "-m", "pytest", *own, *of_data, "tests/project/test_docs.py", "lgbench/data/tasks")
+    tests = [*own, *of_data, "tests/project/test_docs.py", "lgbench/data/tasks"]
+    told = run(tmp_path, "-m", "pytest", *tests, package=tmp_path)
     assert int(re.findall(r"(\d+) passed", told)[0]) > 30
 
 

@@ -258,6 +258,10 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
     ("options", "message"),
     [
         (("rule=copy",), "rule=copy of 'procedural'"),
+        (
+            ("rule=set", "parts=norms", "second_rule=set", "second_parts=attention"),
+            "must be another one than the first",
+        ),
         (("second_rule=set",), "second_rule and second_parts go together"),
         (("second_rule=set", "second_parts=attention"), "must give another part"),
         (("parts=all", "second_rule=set", "second_parts=norms"), "nothing is left for another rule"),

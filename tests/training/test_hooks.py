@@ -7,9 +7,9 @@ import math
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,13 +18,16 @@ pytest.importorskip("torch")
 import torch
 from torch import Tensor, nn
 
-from lgbench.training.hooks import Hook, KeepPoints, StopWhen, make_hook
+from lgbench.training.hooks import Hook, KeepPoints, RowSource, StopWhen, make_hook
+from lgbench.training.method import Method
 from lgbench.training.record import CurvePoint, read_training_record
+from lgbench.training.rows import Row
 from lgbench.training.settings import learning_rate
+from lgbench.training.spec import Division, RunSpec
 from lgbench.training.steps import make_optimizer
-from lgbench.training.trainer import Progress, Training, train
+from lgbench.training.trainer import Progress, Training, _hooks_of, train
 from lgbench.util.errors import LgbenchError, ModelError
-from tests.tiny_training import tiny_plan, weights
+from tests.tiny_training import Interrupted, tiny_plan, weights
 
 PLAN = tiny_plan("steps=23")
 
@@ -257,3 +260,69 @@ def test_muon_is_pytorchs_own() -> None:
     make_optimizer(module, settings).step(settings, 0)
     peer.step()
     assert torch.equal(inner.weight, twin.weight)
+
+
+def test_a_run_killed_before_its_checkpoint_ends_its_hooks_when_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is ended has been started: TensorBoard would close a writer that it never opened."""
+    calls: list[str] = []
+
+    class Opened(Hook):
+        def start(self, training: Training) -> None:
+            calls.append("start")
+
+        def end(self, training: Training) -> None:
+            calls.append("end")
+
+    def kill(self: Training, place: Path) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "_save_weights", kill)
+        with pytest.raises(Interrupted):
+            train(PLAN, tmp_path, hooks=[Opened()])
+    assert train(PLAN, tmp_path, hooks=[Opened()], resume=True).finished
+    assert calls == ["start", "end", "start", "end"]
+    assert weights(tmp_path)
+
+
+def test_a_state_that_no_run_can_go_on_from_is_not_saved_on_the_way(tmp_path: Path) -> None:
+    """Between two looks at the loss too, when a hook or Ctrl-C ends the run."""
+
+    class Spoil(Hook):
+        def step(self, training: Training, loss: Tensor) -> None:
+            if training.step == 7:
+                with torch.no_grad():
+                    next(training.module.parameters()).fill_(float("nan"))
+                training.stop("enough")
+
+    with pytest.raises(LgbenchError, match=r"The weights are no longer numbers .* The state after step 5 is in"):
+        train(PLAN, tmp_path, hooks=[Spoil()])
+    assert read_training_record(tmp_path).steps_done == 5
+
+
+def test_a_method_with_rows_of_its_own_is_open(tmp_path: Path) -> None:
+    class Rows(RowSource):
+        def rows(self, step: int) -> list[Row]:
+            return []
+
+    class Sourced(Method):
+        """Rows from anywhere."""
+
+        division: ClassVar[Division] = "closed"
+        count: int = 1
+
+        def hooks(self, plan: RunSpec) -> Sequence[Hook]:
+            return [Rows() for _ in range(self.count)]
+
+    class Declared(Sourced):
+        """The same, declared."""
+
+        division: ClassVar[Division] = "open"
+
+    with pytest.raises(LgbenchError, match=r"provides the examples itself .* must be 'open', not 'closed'"):
+        _hooks_of(Sourced(), PLAN)
+    with pytest.raises(LgbenchError, match="has 2 sources of examples"):
+        _hooks_of(Declared(count=2), PLAN)
+    assert len(_hooks_of(Declared(), PLAN)) == 1

@@ -83,6 +83,7 @@ class RunData:
         self.changes = tuple(changes)
         self.pools = Pools(self._suite, plan.suite_group, filled_by=self.changes, saved=pools)
         self._batches: Iterator[Batch] | None = None
+        self._undrawn = 0  # the first step whose batch has not been drawn
 
     @property
     def is_changed(self) -> bool:
@@ -102,10 +103,14 @@ class RunData:
         """
         if self._batches is None:
             self._batches = self._from(step)
+        self._undrawn = step + 1
         return next(self._batches)
 
-    def set_parts(self, parts: Iterable[Part | PoolPart], step: int) -> bool:
-        """Train on another list from step number `step` on; gives whether it is another, and that step will come.
+    def set_parts(self, parts: Iterable[Part | PoolPart], step: int) -> int | None:
+        """Train on another list from step number `step` on, or the one after it if that has its batch already.
+
+        Returns:
+            The first step that trains on it; None if it is no other list, or that step will not come.
 
         Raises:
             LgbenchError: A task is not of the group, a pool is empty, or the shares do not add up.
@@ -113,8 +118,9 @@ class RunData:
         self._refuse_with_source()
         wanted = tuple(parts)
         self._check_parts(wanted)
+        step = max(step, self._undrawn)
         if step == self._plan.settings.steps or wanted == self.parts(step):
-            return False
+            return None
         recorded = tuple(
             PooledPart(pool=part.pool, share=part.share)
             if isinstance(part, PoolPart)
@@ -128,7 +134,7 @@ class RunData:
         )
         self.changes = (*self.changes, MixtureChange(step=step, parts=recorded))
         self._batches = None
-        return True
+        return step
 
     def add(self, pool: str, examples: Iterable[GivenExample], step: int) -> int:
         """Add examples to a pool; gives how many.

@@ -271,8 +271,8 @@ class Training:
             LgbenchError: A task is not of the group, a pool has no examples, or the shares do not add up.
         """
         wanted = tuple(parts)
-        if self._data.set_parts(wanted, self.step):
-            self.tell(f"from step {self.step} on it trains {', '.join(map(str, wanted))}")
+        if (first := self._data.set_parts(wanted, self.step)) is not None:
+            self.tell(f"from step {first} on it trains {', '.join(map(str, wanted))}")
 
     def add_examples(self, pool: str, examples: Iterable[GivenExample]) -> None:
         """Add examples to a pool, from which a part of the mixture may draw: see `set_mixture`.

@@ -135,8 +135,18 @@ def test_a_list_goes_on_behind_its_own_examples() -> None:
     assert [texts(data.batch(step)) for step in (9, 10)] == [texts(batch) for batch in arm[4:6]]
     again = RunData(PLAN, PASSING, changes=data.changes)
     assert texts(again.batch(10)) == texts(arm[5])
-    assert not data.set_parts(PLAN.mixture.parts, 11), "nothing changes"
-    assert not data.set_parts(SHORT, 23), "no step comes after the last"
+    assert data.set_parts(PLAN.mixture.parts, 11) is None, "nothing changes"
+    assert data.set_parts(SHORT, 23) is None, "no step comes after the last"
+
+
+def test_a_change_before_a_step_whose_batch_is_drawn_counts_from_the_next_one() -> None:
+    """As a hook's `before_step` makes it: no example of the new list is passed over."""
+    late, alone = (RunData(PLAN, PASSING) for _ in range(2))
+    late.batch(0)
+    assert late.set_parts(SHORT, 0) == 1
+    assert [(each.step, each.mixed) for each in late.changes if isinstance(each, MixtureChange)] == [(1, SHORT)]
+    alone.set_parts(SHORT, 0)
+    assert texts(late.batch(1)) == texts(alone.batch(0))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -104,7 +104,9 @@ def _notes(text: str, *, few_seeds_last: bool) -> list[str]:
         found.append(f"{_FEW_SEEDS_NOTE}{': listed after the others' if few_seeds_last else ''}.")
     if counts := sorted({int(count) for count in re.findall(re.escape(COUNT) + r"(\d+)\)", text)}):
         marks, numbers = (text.join(map(str, counts)) for text in (f") and {COUNT}", " or "))
-        found.append(f"{COUNT}{marks}): the mean is over only {numbers} groups or domains, those that have this value.")
+        found.append(
+            f"{COUNT}{marks}): the mean is over {numbers} of the groups or domains, those that have this value."
+        )
     return found
 
 

@@ -27,7 +27,8 @@ class RnB(Method):
     counts: all domains alike, or those of the main task. The first round draws all domains alike. Examples are those of
     the arm's stream, each domain's in their order.
 
-    Lengths beyond the arm's have no examples and cannot be in p, which is the paper's own limit: p=main is the nearest.
+    Lengths beyond the arm's have no examples and cannot be in p, which is the paper's own limit: `target=main`
+    comes closest.
     Clusters are of cells, not of single examples as in the paper, for each new example would have to be embedded.
     """
 

@@ -57,7 +57,7 @@ class Shares(Method):
         if main is None or not others:
             raise LgbenchError(
                 f"The method shares needs an arm with several tasks all the time: {plan.arm} of {plan.group} trains "
-                f"{plan.mixture}."
+                f"{plan.mixture}. Leave that arm out, as in --arm transfer,control, and take its plain runs."
             )
         rest = sum(part.share for part in others)
         changed = [part._replace(share=part.share / rest * (1 - self.main)) for part in others]

@@ -107,7 +107,10 @@ def compare_results(
         ((name, own),) = counted.items()
         if baseline is not None or arm is not None:
             option = "a baseline" if baseline is not None else "an arm"
-            raise LgbenchError(f"All of these runs are of one system, {name!r}: {option} needs a second. Name it too.")
+            raise LgbenchError(
+                f"All of these runs are of one system, {name!r}, and {option} is to compare several. Name another "
+                "system too, or compare the arms of this one without it."
+            )
         return _compare_arms(name, own, report, left_out)
     contests = find_contests(counted, baseline=baseline, arm=arm, report=report)
     return SystemComparison(contests, (*left_out, *not_compared(counted, contests)))

@@ -131,8 +131,8 @@ def contest_notes(contest: Contest) -> list[str]:
     for one, other in contest.apart:
         found.append(f"{one} and {other} have no {noun(contest, 1)} in common, so they are not compared.")
     for name, groups in contest.alone.items():
-        these = "this is" if len(groups) == 1 else "these are"
-        found.append(f"{name} has no counterpart in {_listed(groups)}, so {these} not compared.")
+        these = "this group is" if len(groups) == 1 else "these groups are"
+        found.append(f"Only {name} has runs of {_listed(groups)}, so {these} not compared.")
     return found
 
 

@@ -111,7 +111,10 @@ def missing_for_recorded(runs: Sequence[SubmittedRun], suite: Suite, declaration
     if any(run.training and run.training.division == "open" for run in runs) and not (
         declaration and declaration.open_data
     ):
-        yield f"It is in the open division, and no open_data in {DECLARATION_FILE} says what it was trained on."
+        yield (
+            f"It is in the open division, so {DECLARATION_FILE} must say in open_data what it was trained on "
+            "(--open-data)."
+        )
     if without := [run.folder for run in runs if run.training is None]:
         yield f"{RECORD} is missing in {named(without)}."
     for group in suite.groups:

@@ -233,7 +233,10 @@ def _declare(staged: Path, target: Path, declaration: Declaration) -> bool:
     if path.exists():
         if read_record(path, Declaration) == declaration:
             return False
-        raise LgbenchError(f"{str(path)!r} declares something else already. A maintainer may correct it.")
+        raise LgbenchError(
+            f"{str(path)!r} declares something else already. If that is not merged yet, edit the file or delete it; "
+            "otherwise only a maintainer may correct it."
+        )
     write_record(staged, declaration)
     return True
 

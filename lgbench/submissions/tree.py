@@ -35,6 +35,7 @@ from lgbench.util.errors import LgbenchError
 from lgbench.util.files import LOCK_FILE, is_owned, is_unfinished
 from lgbench.util.processes import CountingPool, count_one
 from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_record
+from lgbench.util.text import plain
 
 _Record = TypeVar("_Record", bound=BaseModel)
 _WithAudits = tuple[Path, tuple[AuditRecord, ...]]
@@ -270,7 +271,12 @@ class TreeChecker:
         for entry in self._entries(folder):
             if entry.name not in OF_A_RUN:
                 self._unexpected(folder / entry.name, f"{', '.join(OF_A_RUN[:-1])} and {OF_A_RUN[-1]}")
-        found = check_files(folder, self.report, repeats or Repeats(), self.kept)
+        found = None
+        try:
+            found = check_files(folder, self.report, repeats or Repeats(), self.kept)
+        except Exception as error:  # noqa: BLE001  # no file of a stranger's may hide what others did
+            reason = plain(f"{type(error).__name__}: {error}", limit=200)
+            self.report.add(folder, "", f"cannot be checked ({reason}). That is a fault of lgbench: please report it.")
         self._on_run()
         return found
 

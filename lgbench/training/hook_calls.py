@@ -19,10 +19,14 @@ class HookCalls:
     Args:
         hooks: The hooks, in the order in which they are called.
         step: Gives how many steps are done, for messages.
+
+    Attributes:
+        at_work: The hook that is being called, if one is.
     """
 
     def __init__(self, hooks: Sequence[Hook], step: Callable[[], int]) -> None:
         self._hooks: dict[str, Hook] = {}
+        self.at_work: Hook | None = None
         self._step = step
         for hook in hooks:
             if not isinstance(hook, Hook):
@@ -40,8 +44,10 @@ class HookCalls:
             ModelError: One raised.
         """
         for name, hook in self._hooks.items():
+            self.at_work = hook
             with self._code_of(name, method):
                 getattr(hook, method)(*arguments)
+        self.at_work = None
 
     def states(self) -> dict[str, dict[str, Any]]:
         """The states of the hooks that have one.

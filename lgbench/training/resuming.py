@@ -54,11 +54,12 @@ def _check_same(plan: RunSpec, found: TrainingRecord, folder: Path, *, resume: b
     if differs is None and found.source != source:
         differs = f"its examples are those of {found.source or 'its plan'} there and of {source or 'its plan'} here"
     if differs is not None:
-        raise LgbenchError(f"{str(folder)!r} holds another run ({differs}). Choose another --output.")
+        again = "Resume it with the same options, or choose" if resume else "Choose"
+        raise LgbenchError(f"{str(folder)!r} holds another run ({differs}). {again} another --output.")
     if not resume and found.finished and not (folder / STATE).exists():
         raise LgbenchError(
-            f"{str(folder)!r} holds this run, trained. Evaluate it, complete with --resume what was interrupted after "
-            "that, or choose another --output."
+            f"{str(folder)!r} holds this run, already trained. Evaluate it, or choose another --output. If it was "
+            "interrupted after its last step, --resume completes it."
         )
     if not resume:
         raise LgbenchError(

@@ -150,6 +150,8 @@ def _with_method(plan: RunSpec, named: str | None) -> RunSpec:
     check_texts({"--method": named})
     again = plan.method.model_copy(update={"name": named, "sha256": file_sha256(named)})
     if again.identity != plan.method.identity:
+        if again.sha256 == plan.method.sha256:
+            raise LgbenchError(f"{named!r} is not the method of the run: that is another class, {plan.method.name!r}.")
         raise LgbenchError(
             f"{named!r} is not the method of the run, {plan.method.name!r}: the SHA-256 of its file is "
             f"{again.sha256 or 'not known'}, recorded is {plan.method.sha256 or 'none'}."

@@ -248,6 +248,8 @@ def changed_settings(settings: TrainingSettings, changes: Mapping[str, Any]) -> 
         return TrainingSettings.model_validate(settings.model_dump() | dict(changes))
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            raise UnknownNameError("setting", str(first["loc"][0]), tuple(TrainingSettings.model_fields)) from None
         name = f"The setting {first['loc'][0]} would be {first['input']!r}: " if first["loc"] else ""
         raise LgbenchError(f"{name}{first['msg'].removeprefix('Value error, ')}".rstrip(".") + ".") from None
 

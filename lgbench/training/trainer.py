@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -217,7 +218,7 @@ class Training:
         self.record = TrainingRecord(
             plan=plan, machine=Machine.current(device), parameters=parameters, source=source_name(source)
         )
-        of_method = () if method is None else _hooks_of(method, plan)
+        self._of_method = of_method = () if method is None else tuple(_hooks_of(method, plan))
         self._hooks = HookCalls([*of_method, *hooks], lambda: self.step)
         self._interrupted = interrupted
         self._extra_cost = ExtraCost()
@@ -270,6 +271,7 @@ class Training:
         Raises:
             LgbenchError: A task is not of the group, a pool has no examples, or the shares do not add up.
         """
+        self._check_division()
         wanted = tuple(parts)
         if (first := self._data.set_parts(wanted, self.step)) is not None:
             self.tell(f"from step {first} on it trains {', '.join(map(str, wanted))}")
@@ -285,8 +287,17 @@ class Training:
             LgbenchError: One is not of a task of the group, cannot be written in the vocabulary, or has a prompt of the
                 test or dev cells.
         """
+        self._check_division()
         if count := self._data.add(pool, examples, self.step):
             self.tell(f"{count:,} examples were added to the pool {pool} after step {self.step}")
+
+    def _check_division(self) -> None:
+        """Refuse what a method at work may not do, before hours of training lead to no result."""
+        if self._hooks.at_work in self._of_method and not self._is_open:
+            raise LgbenchError(
+                f"The method {self.plan.method} changes what the run trains on, so its class needs "
+                '`division: ClassVar = "open"`.'
+            )
 
     def held_out(self, task: str) -> frozenset[str]:
         """The prompts of a task that no example may have: those of its test and dev cells."""
@@ -300,8 +311,19 @@ class Training:
         )
 
     def measure(self, values: Mapping[str, float]) -> None:
-        """Take numbers down in the record, each with a name, as of the steps that are done."""
-        self._measures = (*self._measures, Measured(step=self.step, values=dict(values)))
+        """Take numbers down in the record, each with a name, as of the steps that are done.
+
+        Infinities and what is not a number, as of a run that diverges, are left out.
+
+        Raises:
+            LgbenchError: A value has another type.
+        """
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise LgbenchError(f"measure takes numbers by name; {name!r:.60} is {value!r:.60}.")
+        finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
+        if finite:
+            self._measures = (*self._measures, Measured(step=self.step, values=finite))
 
     def tell(self, news: str) -> None:
         """Report something in words."""

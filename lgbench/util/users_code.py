@@ -21,6 +21,8 @@ from typing import Any
 from lgbench.util.errors import LgbenchError, ModelError
 
 _FOLDERS: set[Path] = set()  # of the files loaded so far, each of which Python searches for modules
+_MOST_SAID = 300
+"""Characters of what the user's code says when it raises."""
 
 
 def split_place(name: str) -> tuple[str, str]:
@@ -180,8 +182,16 @@ def user_code(what: str) -> Iterator[None]:
     except (LgbenchError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        told = f"{what} raised {type(error).__name__}: {_words(error)[:200]}".rstrip(": ")
+        told = f"{what} raised {type(error).__name__}: {_shortened(_words(error))}".rstrip(": ")
         raise ModelError(told, user_traceback=_user_traceback(error)) from error
+
+
+def _shortened(text: str) -> str:
+    """The first words of a message, with a mark where some are left out."""
+    if len(text) <= _MOST_SAID:
+        return text
+    kept = text[:_MOST_SAID]
+    return f"{kept.rpartition(' ')[0] or kept} ..."
 
 
 def _words(error: BaseException) -> str:

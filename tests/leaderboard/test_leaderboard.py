@@ -138,7 +138,7 @@ def test_the_numbers_of_a_row_by_hand() -> None:
     assert words == [f"{mean:.1f}", f"+{mean - 12.5:.1f}", "few seeds"]
     assert "† Some arm has one seed" in page
     assert "‡" not in page
-    assert "(n=2): the mean is over only 2 groups or domains" in page
+    assert "(n=2): the mean is over 2 of the groups or domains" in page
     assert not re.findall(r"\(n=[^2]", page), "a note on another number"
 
 

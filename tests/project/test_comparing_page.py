@@ -49,8 +49,8 @@ def test_every_command_works_and_the_first_prints_what_is_shown(
         assert done.status == 0, done.err
         printed.append([line.rstrip() for line in done.out.splitlines()])
     (shown,) = [block for block in blocks("") if block.startswith("mine and reference-rope")]
-    groups = "add-carry, add-subtract, add-multiply, copy-mqar, maze-trace and maze-path, so these are"
-    expected = [line.rstrip() for line in shown.replace(groups, "maze-path, so this is").splitlines()]
+    groups = "add-carry, add-subtract, add-multiply, copy-mqar, maze-trace and maze-path, so these groups are"
+    expected = [line.rstrip() for line in shown.replace(groups, "maze-path, so this group is").splitlines()]
     assert [line for line in printed[0] if line] == [line for line in expected if line]
     assert printed[-1][0] == "mine and rope cannot be told apart."
     assert (clone / "mine.svg").stat().st_size > 10_000

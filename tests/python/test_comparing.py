@@ -94,7 +94,9 @@ def test_of_one_system_the_arms_are_compared() -> None:
     page = found._repr_html_()
     assert page.count("<svg") == 1
     assert "&nbsp;&nbsp;lowest" in page
-    with pytest.raises(LgbenchError, match="All of these runs are of one system, 'mine': an arm needs a second"):
+    with pytest.raises(
+        LgbenchError, match="All of these runs are of one system, 'mine', and an arm is to compare several"
+    ):
         lgbench.compare(runs, arm="transfer")
 
 

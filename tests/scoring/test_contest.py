@@ -128,7 +128,7 @@ def test_what_only_one_has_is_named_and_what_was_not_learned_too() -> None:
     mine = system("mine", copy_mqar=[100, 90, 95])
     rope = system("rope", copy_mqar=[256, 250, 255], maze_path=[256] * 3)
     compared = contest(mine, rope)
-    assert contest_notes(compared) == ["rope has no counterpart in maze-path, so this is not compared."]
+    assert contest_notes(compared) == ["Only rope has runs of maze-path, so this group is not compared."]
     said = caveats(compared, compared.duels[0])
     assert "The comparison covers 1 of the suite's 7 groups." in said
     assert (

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lgbench.data.tasks import get_task
 from lgbench.evaluation.evaluator import evaluate
+from lgbench.submissions import tree
 from lgbench.submissions.checking import check, read_submissions
 from lgbench.submissions.copies import Repeats
 from lgbench.util.errors import LgbenchError
@@ -477,3 +479,21 @@ def test_a_folder_without_anything_is_not_good(tmp_path: Path) -> None:
         assert check([folder]).problems, folder
     (tmp_path / "submissions" / "mine").rmdir()
     assert check([tmp_path / "submissions"]).problems == (), "before the first submission"
+
+
+def test_a_file_that_lgbench_itself_stumbles_over_hides_no_other(
+    submissions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = tree.check_files
+
+    def stumbling(folder: Path, *arguments: Any) -> Any:
+        if folder.name == RUN:
+            raise KeyError("draft\x1b[2J")
+        return true(folder, *arguments)
+
+    monkeypatch.setattr(tree, "check_files", stumbling)
+    edit(submissions / "my-system" / OTHER_SEED / "result.json", lambda record: record.update(limit=3))
+    found = problems(submissions)
+    assert "cannot be checked (KeyError: 'draft" in found[f"my-system/{RUN}", ""]
+    assert "\x1b" not in str(found)
+    assert (f"my-system/{OTHER_SEED}/result.json", "limit") in found

@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from lgbench.training.hooks import Hook, KeepPoints, RowSource, StopWhen, make_hook
 from lgbench.training.method import Method
+from lgbench.training.planned import PlannedMethod
 from lgbench.training.record import CurvePoint, read_training_record
 from lgbench.training.rows import Row
 from lgbench.training.settings import learning_rate
@@ -326,3 +328,42 @@ def test_a_method_with_rows_of_its_own_is_open(tmp_path: Path) -> None:
     with pytest.raises(LgbenchError, match="has 2 sources of examples"):
         _hooks_of(Declared(count=2), PLAN)
     assert len(_hooks_of(Declared(), PLAN)) == 1
+
+
+def test_what_a_diverging_run_measures_is_left_out_and_other_types_are_refused(tmp_path: Path) -> None:
+    class Measuring(Hook):
+        def __init__(self, value: object) -> None:
+            self.value = value
+
+        def step(self, training: Training, loss: Tensor) -> None:
+            training.measure({"bad": self.value, "good": float(training.step)})  # type: ignore[dict-item]
+
+    record = train(tiny_plan("steps=2"), tmp_path / "a", hooks=[Measuring(float("nan"))])
+    assert [(each.step, each.values) for each in record.measures] == [(1, {"good": 1.0}), (2, {"good": 2.0})]
+    for value in ("high", True, None):
+        with pytest.raises(LgbenchError, match=f"measure takes numbers by name; 'bad' is {value!r}"):
+            train(tiny_plan("steps=2"), tmp_path / repr(value), hooks=[Measuring(value)])
+
+
+def test_a_closed_method_that_changes_the_data_is_stopped_at_once(tmp_path: Path) -> None:
+    """A hook beside it may do so: the run is then of no arm, and says so."""
+
+    class Annealing(Hook):
+        def step(self, training: Training, loss: Tensor) -> None:
+            if training.step == 3:
+                main, *_ = training.plan.mixture.parts
+                training.set_mixture([main._replace(share=Fraction(1))])
+
+    class Annealed(Method):
+        """The main task alone after three steps."""
+
+        division: ClassVar[Division] = "closed"
+
+        def hooks(self, plan: RunSpec) -> Sequence[Hook]:
+            return [Annealing()]
+
+    planned = PlannedMethod(name="mine.py:Annealed", options={}, division="closed")
+    plan = tiny_plan("steps=5").model_copy(update={"method": planned})
+    with pytest.raises(LgbenchError, match=r"mine\.py:Annealed.* changes what the run trains on, so its class needs"):
+        train(plan, tmp_path / "method", method=Annealed())
+    assert train(tiny_plan("steps=5"), tmp_path / "hook", hooks=[Annealing()]).data_changed

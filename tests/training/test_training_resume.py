@@ -64,7 +64,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(whole: Path, tmp_path: P
     resumed = train(PLAN, tmp_path, resume=True)
     assert_same_run(whole, tmp_path)
     assert train(PLAN, tmp_path, resume=True) == resumed, "a finished run is only read"
-    with pytest.raises(LgbenchError, match="holds this run, trained"):
+    with pytest.raises(LgbenchError, match="holds this run, already trained"):
         train(PLAN, tmp_path)
 
 

@@ -318,7 +318,8 @@ class Training:
         Raises:
             LgbenchError: A value has another type.
         """
-        for name, value in values.items():
+        given: Mapping[str, object] = values  # whatever a user's hook measured
+        for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, numbers.Real):
                 raise LgbenchError(f"measure takes numbers by name; {name!r:.60} is {value!r:.60}.")
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}

@@ -13,9 +13,9 @@ import pytest
 
 from lgbench.data.tasks import get_task
 from lgbench.evaluation.evaluator import evaluate
-from lgbench.submissions import tree
 from lgbench.submissions.checking import check, read_submissions
 from lgbench.submissions.copies import Repeats
+from lgbench.submissions.runs import check_files
 from lgbench.util.errors import LgbenchError
 from lgbench.util.files import TEMPORARY, owned_folder
 from tests.made_up import make_result
@@ -484,14 +484,14 @@ def test_a_folder_without_anything_is_not_good(tmp_path: Path) -> None:
 def test_a_file_that_lgbench_itself_stumbles_over_hides_no_other(
     submissions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true = tree.check_files
+    true = check_files
 
     def stumbling(folder: Path, *arguments: Any) -> Any:
         if folder.name == RUN:
             raise KeyError("draft\x1b[2J")
         return true(folder, *arguments)
 
-    monkeypatch.setattr(tree, "check_files", stumbling)
+    monkeypatch.setattr("lgbench.submissions.tree.check_files", stumbling)
     edit(submissions / "my-system" / OTHER_SEED / "result.json", lambda record: record.update(limit=3))
     found = problems(submissions)
     assert "cannot be checked (KeyError: 'draft" in found[f"my-system/{RUN}", ""]

@@ -24,9 +24,8 @@ class Piece(BaseModel):
 
     Attributes:
         from_step: The steps that were done before.
-        code: SHA-256 of the package's folders that decide what comes out: `data`, `methods`, `models` and `training`
-            records made until
-            November 2026 leave `methods` out.
+        code: SHA-256 of the package's folders that decide what comes out: `data`, `methods`, `models` and `training`.
+            Records made until November 2026 leave `methods` out.
         machine: Where.
     """
 

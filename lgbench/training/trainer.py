@@ -218,8 +218,8 @@ class Training:
         self.record = TrainingRecord(
             plan=plan, machine=Machine.current(device), parameters=parameters, source=source_name(source)
         )
-        self._of_method = of_method = () if method is None else tuple(_hooks_of(method, plan))
-        self._hooks = HookCalls([*of_method, *hooks], lambda: self.step)
+        self._of_method = () if method is None else tuple(_hooks_of(method, plan))
+        self._hooks = HookCalls([*self._of_method, *hooks], lambda: self.step)
         self._interrupted = interrupted
         self._extra_cost = ExtraCost()
         self._measures: tuple[Measured, ...] = ()
@@ -230,7 +230,7 @@ class Training:
         if saved is not None:
             self._restore(saved)
         pools = None if saved is None else saved.tensors.get(POOLS)
-        own = next((hook for hook in of_method if isinstance(hook, RowSource)), source)
+        own = next((hook for hook in self._of_method if isinstance(hook, RowSource)), source)
         self._data = RunData(plan, self._passing(), source=own, changes=self.record.changes, pools=pools)
         if saved is not None:
             self._hooks.load_tensors(saved.of_hooks, of=str(folder))

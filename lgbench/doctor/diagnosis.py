@@ -22,6 +22,8 @@ from lgbench.scoring.measures import zone_lengths
 
 _ALL, _WRONG = "all", "wrong"
 _FEWEST = 4  # replies that a mistake must make; fewer can be chance, as a reply of one character that fits backwards
+# Two characters have only one wrong order, so a model that knows them but guesses their order seems to write backwards.
+_FEWEST_TURNED = 3
 _NUMBERS = re.compile(r"[0-9+=]+")
 _QUOTES = "'\"`“”«»\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
 _SIGNS = re.compile("[^0-9A-Za-z]+")
@@ -69,7 +71,10 @@ def _backwards(reply: Reply, target: str) -> bool:
     text = reply.text.strip()
     if sorted(text.replace("0", "")) != sorted(target.replace("0", "")):  # true of most, and seen at once
         return False
-    turned = "".join(_NODE_OR_CHARACTER.findall(text)[::-1])
+    parts = _NODE_OR_CHARACTER.findall(text)
+    if len(parts) < _FEWEST_TURNED:
+        return False
+    turned = "".join(parts[::-1])
     each_turned = _of_each_number(lambda digits: digits[::-1], text)
     return turned == target or _but_for_zeros(turned, target) or _but_for_zeros(each_turned, target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -141,6 +142,14 @@ def test_a_model_that_does_not_know_the_answers_is_not_diagnosed(tmp_path: Path)
 @pytest.mark.slow
 def test_no_trained_model_is_diagnosed(folder: Path) -> None:
     assert examine_result(read_record(folder / RESULT_FILE, Result), folder).diagnoses == []
+
+
+def test_a_model_that_guesses_the_order_of_two_letters_is_not_diagnosed() -> None:
+    """One without positions does: half of its answers of two letters are right, and all others are right backwards."""
+    words = ["".join(word) for word in itertools.permutations("abcd", 2)]
+    pairs = [(Example("reverse", 2, at, f"{word}=", word[::-1]), Reply(word)) for at, word in enumerate(words)]
+    assert diagnose(pairs) == []
+    assert mistake_of(Reply("abc"), "cba") is not None
 
 
 def test_a_few_replies_or_a_minority_are_not_enough() -> None:

@@ -142,7 +142,7 @@ def test_a_baseline_is_a_system_a_folder_or_a_submission(tmp_path: Path, monkeyp
         assert (list(found), name) == (["mine", "reference-rope"], "reference-rope")
     with pytest.raises(UnknownNameError, match=r"'reference-rop' is not a system or folder\. Did you mean"):
         with_baseline(systems, "reference-rop")
-    with pytest.raises(LgbenchError, match=r"holds 7 systems, .*: a baseline is one of them"):
+    with pytest.raises(LgbenchError, match=r"holds 8 systems, .*: a baseline is one of them"):
         with_baseline(systems, str(ROPE.parent))
 
 

@@ -33,9 +33,9 @@ PANELS = {
         "eval": "Run a model through a suite and write a result that anyone can check.",
     },
     "Train and study": {
-        "train": "Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads.",
+        "train": "Train a model under one arm of a group and save a checkpoint that `lgbench eval` reads.",
         "finetune": (
-            "Finetune a pretrained language model under an arm, and leave folders that `lgbench eval hf:...` reads."
+            "Finetune a pretrained language model under an arm, and save it so that `lgbench eval hf:...` reads it."
         ),
         "retrain": "Train recorded runs again and say whether they come out the same. Rerun to resume.",
         "reproduce": "Train and evaluate every arm and seed, then say whether transfer was seen. Rerun to resume.",
@@ -44,8 +44,8 @@ PANELS = {
             "Train the arm transfer with each choice of its auxiliaries, to see which of them help. Rerun to resume."
         ),
         "methods": "List the methods that change how a model is trained, or explain one.",
-        "run": "Run an experiment of your own: its runs, resumable, and its report. Rerun to resume.",
-        "analyze": "Look into a model, and at what goes wrong in its replies.",
+        "run": "Run your own experiment and print its report. Rerun to resume.",
+        "analyze": "Look inside a model, and analyze what goes wrong in its replies.",
     },
     "Results": {
         "show": "Print finished runs: a single run in full, several runs in one line each.",
@@ -53,14 +53,14 @@ PANELS = {
         "compare": "Compare systems and say whether one is better, or compare the arms of one. Runs are re-scored.",
         "plot": "Draw curves by length, training step or pretraining step, or the generalization gap of a sweep.",
         "rescore": "Regenerate the data, rebuild every reply, and recompute every count of results.",
-        "export": "Write checkpoints, the suite and results in other forms.",
+        "export": "Write checkpoints, the suite and results in other formats.",
     },
     "Leaderboard": {
         "submit": "Check results, copy them to submissions/NAME/, and print the Git steps of a pull request.",
         "validate": (
             "Check submissions and re-score every run. Lists every problem; if there is any, the exit status is 1."
         ),
-        "audit": "Have a system's weights answer fresh examples, and write the outcome to audits/. For maintainers.",
+        "audit": "Check a system's weights on fresh examples, and write the outcome to audits/. For maintainers.",
         "leaderboard": "Derive the leaderboard from the submissions.",
     },
     "Reference": {

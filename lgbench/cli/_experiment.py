@@ -35,7 +35,7 @@ Index = Annotated[
 ]
 Of = Annotated[
     int | None,
-    typer.Option("--of", min=1, metavar="N", help="Share the runs among N such commands, each with another --index."),
+    typer.Option("--of", min=1, metavar="N", help="Divide the runs among N commands, with --index 0 to N - 1."),
 ]
 
 

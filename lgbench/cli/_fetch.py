@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Fetch = Annotated[
     bool,
-    typer.Option("--fetch", help="Download replies that runs only name by address and hash, and check the hash."),
+    typer.Option("--fetch", help="Download replies that are stored elsewhere, and check their hash."),
 ]
 
 

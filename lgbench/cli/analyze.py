@@ -41,7 +41,7 @@ from lgbench.util.extras import require_extra
 
 ZoneLengths = Annotated[list[str] | None, length_option("two in distribution, and two in the transfer zone")]
 
-app = App(help="Look into a model, and at what goes wrong in its replies.", no_args_is_help=True)
+app = App(help="Look inside a model, and analyze what goes wrong in its replies.", no_args_is_help=True)
 
 
 @app.command()
@@ -124,7 +124,9 @@ def reuse(
     task: Tasks = None,
     unrelated: Annotated[
         str | None,
-        typer.Option(metavar="TASK", help="A trained task to serve as the floor.", show_default="none"),
+        typer.Option(
+            metavar="TASK", help="An unrelated task that was also trained, for comparison.", show_default="none"
+        ),
     ] = None,
     length: ZoneLengths = None,
     ablation: Annotated[str, typer.Option(help="mean, resample or zero.")] = "resample",
@@ -190,7 +192,7 @@ def attention(
     model_option: ModelOptions = None,
     suite: DraftName = None,
 ) -> None:
-    """Say how much attention goes where the target comes from, and draw the attention on single prompts."""
+    """Say how much attention goes to the source of each target symbol, and draw the attention on single prompts."""
     analysis = Analysis("attention", output, as_json=as_json, quiet=quiet)
     open_named(suite)
     from lgbench.analysis.attention import analyze_attention

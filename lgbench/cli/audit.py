@@ -40,7 +40,7 @@ def command(
     ] = None,
     device: Annotated[str, typer.Option(help="Where the models run.")] = "auto",
 ) -> None:
-    """Have a system's weights answer fresh examples, and write the outcome to audits/. For maintainers.
+    """Check a system's weights on fresh examples, and write the outcome to audits/. For maintainers.
 
     If the outcome does not agree with the posted results, the exit status is 1.
     """

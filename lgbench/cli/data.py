@@ -54,7 +54,7 @@ def export(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a split as JSON lines of id, task, length, prompt, and target where asked for.
+    """Write a split as JSON lines with id, task, length and prompt, and with the target on request.
 
     Training examples always have their targets. Answer test prompts by adding "reply" to each line; then
     `lgbench eval replay:FILE.jsonl` scores them.

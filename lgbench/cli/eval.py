@@ -74,7 +74,8 @@ def command(
     ] = "open",
     seed: Annotated[int | None, typer.Option(help="The model's training seed, recorded in the result.")] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Evaluate only N examples of each cell, always the same. Not for submission.")
+        int | None,
+        typer.Option(help="Evaluate only N examples of each cell, always the same ones. Cannot be submitted."),
     ] = None,
     batch_size: Annotated[
         str, typer.Option(metavar="auto|N", help="Number of prompts in one call of the model.")

@@ -14,7 +14,7 @@ from lgbench.cli._options import DraftName, Groups, Quiet, SuiteName, Tasks, lis
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
 
-app = App(help="Write checkpoints, the suite and results in other forms.", no_args_is_help=True)
+app = App(help="Write checkpoints, the suite and results in other formats.", no_args_is_help=True)
 
 Source = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of a reference model: a folder, or as tiny:transfer.")

@@ -81,7 +81,9 @@ def build(
 
 @app.command("site")
 def site(
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the site; one made before is replaced.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The folder of the site; an earlier site in it is replaced.")
+    ],
     submissions: Submissions = Path("submissions"),
     jobs: CheckJobs = None,
     full: Full = False,

@@ -30,7 +30,7 @@ def command(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run an experiment of your own: its runs, resumable, and its report. Rerun to resume."""
+    """Run your own experiment and print its report. Rerun to resume."""
     from lgbench.experiments.loading import load_experiment
 
     given: dict[str, list[str]] = {}

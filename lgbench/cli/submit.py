@@ -48,13 +48,13 @@ def command(
         ),
     ] = None,
     open_data: Annotated[
-        str | None, typer.Option(help="Open division: what it was trained on beside the arm's stream, and how much.")
+        str | None, typer.Option(help="Open division: what it was trained on besides the arm's stream, and how much.")
     ] = None,
     first_seed: Annotated[
         int | None, typer.Option(help="The lowest seed, if it is not 0: a multiple of 1000.", show_default="0")
     ] = None,
     same_recipe_as: Annotated[
-        str | None, typer.Option(help="The system on the board whose runs the seeds from 0 on would repeat.")
+        str | None, typer.Option(help="The system on the board that has the same recipe and the seeds from 0 on.")
     ] = None,
     weights: Annotated[
         str | None,

@@ -62,7 +62,7 @@ def _record(suite: Suite, task: Task) -> dict[str, Any]:
 def show(
     task: Annotated[str, typer.Argument(help="The task's name.")],
     length: Annotated[int, typer.Option(help="The length of the examples.", min=1, max=1000)] = 5,
-    count: Annotated[int, typer.Option(help="How many.", min=1, max=16)] = 5,
+    count: Annotated[int, typer.Option(help="Number of examples.", min=1, max=16)] = 5,
     suite: SuiteName = "mini-v1",
     as_json: AllJson = False,
 ) -> None:

@@ -63,7 +63,7 @@ def command(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model under one arm of a group and leave a checkpoint that `lgbench eval` reads."""
+    """Train a model under one arm of a group and save a checkpoint that `lgbench eval` reads."""
     require_extra("torch", purpose="`lgbench train`")
     if not quiet:
         how = f", method {method}" if method else ""

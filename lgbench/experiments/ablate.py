@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Ablate(ArmExperiment):
     """Train the arm transfer with each choice of its auxiliaries, to see which of them help. Rerun to resume.
 
-    The runs are not results: they are scored on dev examples, and only those with every auxiliary belong to an arm.
+    The runs cannot be submitted: they are scored on dev examples, and only those with every auxiliary belong to an arm.
     """
 
     group: GroupName

@@ -24,7 +24,7 @@ _LORA = ("steps=1000", "learning_rate=3e-4", "evaluate_every=100", "length_chunk
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(SuiteExperiment):
-    """Finetune a pretrained language model under an arm, and leave folders that `lgbench eval hf:...` reads.
+    """Finetune a pretrained language model under an arm, and save it so that `lgbench eval hf:...` reads it.
 
     Rerun to resume.
     """

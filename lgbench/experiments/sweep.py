@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Sweep(ArmExperiment):
     """Train the arm transfer to every pair of lengths and print the generalization gaps. Rerun to resume.
 
-    The runs are not results: they train to lengths that are not the suite's, and are scored on dev examples.
+    The runs cannot be submitted: they train to lengths other than the suite's, and are scored on dev examples.
     """
 
     group: GroupName

@@ -20,7 +20,7 @@ ONE_SEED_NOTE = f"{ONE_SEED} Some arm has one seed: the interval excludes how it
 EQUAL_SEEDS = "‡"
 EQUAL_SEEDS_NOTE = (
     f"{EQUAL_SEEDS} All seeds of each arm have the same accuracy, so their spread is unknown and there is no interval. "
-    "That of the success rate shows what is still possible."
+    "The interval of the success rate shows what is still possible."
 )
 COUNT = "(n="
 

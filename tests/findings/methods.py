@@ -5,7 +5,7 @@ They are among the submissions where their system was submitted, and in studies/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import product, starmap
@@ -116,10 +116,16 @@ def _cost_rows() -> Iterator[str]:
         found = [record for record, _ in seeds.values()]
         steps = [steps_to(each, LEARNED) for each in found]
         reached = ", ".join("never" if step is None else f"{step:,}" for step in steps)
-        extra = found[0].extra_cost
-        more = ("-", "-") if extra is None else (f"{extra.steps:,}", f"{extra.tokens:,}")
-        names = (f"`{key.group}`", f"`{key.condition}`", f"`{key.arm}`")
-        yield row(*names, reached, f"{found[0].steps_done:,}", f"{found[0].tokens:,}", *more)
+        extras = [each.extra_cost for each in found if each.extra_cost is not None]
+        more = (_span(each.steps for each in extras), _span(each.tokens for each in extras))
+        spans = (_span(each.steps_done for each in found), _span(each.tokens for each in found))
+        yield row(f"`{key.group}`", f"`{key.condition}`", f"`{key.arm}`", reached, *spans, *more)
+
+
+def _span(counts: Iterable[int]) -> str:
+    """The least and the greatest, which are one number unless some runs stopped before others."""
+    each = set(counts)
+    return " to ".join(f"{count:,}" for count in sorted({min(each), max(each)})) if each else "-"
 
 
 def _measured(key: Key) -> list[dict[int, dict[str, float]]]:

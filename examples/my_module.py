@@ -19,7 +19,7 @@ class Recurrent(nn.Module):
     def step(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """The same for tokens that follow those of `state`, shape (batch, layers, width), and the state after them.
 
-        It is optional. With it, lgbench decodes in linear time: see docs/training.md.
+        It is optional. With it, lgbench decodes in linear time: see docs/architectures.md.
         """
         before = None if state is None else state.transpose(0, 1).contiguous()
         mixed, after = self.mix(self.read(tokens), before)

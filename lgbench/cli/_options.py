@@ -34,7 +34,7 @@ Preset = Annotated[
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter of docs/training.md; may be repeated."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter of docs/settings.md; may be repeated."),
 ]
 MAX_SEED = 2**63 - 1  # as `lgbench.results.schema.Seed` has it, which loads too much for --help
 Build = Annotated[

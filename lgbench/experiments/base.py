@@ -56,7 +56,7 @@ SeedList = Annotated[
 ]
 Changes = Annotated[
     tuple[str, ...],
-    Option("Change one hyperparameter of docs/training.md; may be repeated.", metavar="NAME=VALUE", flag="--set"),
+    Option("Change one hyperparameter of docs/settings.md; may be repeated.", metavar="NAME=VALUE", flag="--set"),
 ]
 
 

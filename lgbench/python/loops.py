@@ -152,8 +152,8 @@ def training_batches(
 def greedy_decode(module: nn.Module, prompts: Tensor, *, most: int) -> list[list[int]]:
     """The tokens that a module writes after each prompt, the likeliest each time, up to and with the end token.
 
-    A module that offers `step` (docs/training.md) reads every token once, any other the whole row again for each token.
-    The module is in evaluation mode meanwhile, and afterwards as it was.
+    A module that offers `step` (docs/architectures.md) reads every token once, any other the whole row again for each
+    token. The module is in evaluation mode meanwhile, and afterwards as it was.
 
     Args:
         module: From int64 tokens (batch, time) to logits (batch, time, vocabulary).

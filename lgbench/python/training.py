@@ -60,7 +60,7 @@ def train(
         suite: A suite or its name.
         seed: Of the model's initial weights.
         preset: The hyperparameters to start from: `tuned`, `mini` or `paper`.
-        settings: Those to change, by the names in docs/training.md.
+        settings: Those to change, by the names in docs/settings.md.
         model: A function from the vocabulary's size to a module, or its name as in `file.py:build`; None for the
             reference model. It must be found by its name: a lambda cannot be recorded.
         model_options: Arguments of that function, as text.

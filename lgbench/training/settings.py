@@ -1,4 +1,4 @@
-"""Every hyperparameter of a training run, and the presets. Where the values come from: docs/training.md."""
+"""Every hyperparameter of a training run, and the presets. Where the values come from: docs/settings.md."""
 
 from __future__ import annotations
 

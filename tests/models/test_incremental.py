@@ -309,7 +309,7 @@ def test_the_example_trains_and_is_decoded_step_by_step(tmp_path: Path) -> None:
 
 
 def test_the_module_of_the_page_is_the_example() -> None:
-    page = (EXAMPLE.parents[1] / "docs" / "training.md").read_text("utf-8")
+    page = (EXAMPLE.parents[1] / "docs" / "architectures.md").read_text("utf-8")
     found = re.search(r"^```python\n# my_module.py\n(.*?)^```$", page, re.M | re.S)
     assert found
     written: dict[str, Any] = {}

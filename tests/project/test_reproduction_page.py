@@ -83,7 +83,7 @@ def test_the_empty_replies_told_are_those_of_the_runs() -> None:
 
 
 def test_every_main_task_is_learned_alone() -> None:
-    """In the mean of its seeds; docs/training.md names the runs that have less."""
+    """In the mean of its seeds; docs/settings.md names the runs that have less."""
     learned: dict[tuple[str, str], dict[int, Fraction]] = {}
     for folder in (run for run in RUNS if "-main_only-" in run.name):
         result = read_record(folder / "result.json", Result)
@@ -99,7 +99,7 @@ def test_every_main_task_is_learned_alone() -> None:
         for seed, share in shares.items()
         if share < Fraction(95, 100)
     }
-    text = " ".join((ROOT / "docs" / "training.md").read_text("utf-8").split())
+    text = " ".join((ROOT / "docs" / "settings.md").read_text("utf-8").split())
     told = re.findall(r"`([\w-]+)` seed (\d) with (\d+) %", text)
     assert told == [(group, str(seed), f"{100 * float(share):.0f}") for (_, group, seed), share in below.items()]
 

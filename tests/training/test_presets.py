@@ -1,4 +1,4 @@
-"""The presets are those of the table in docs/training.md, and `paper` is the paper's."""
+"""The presets are those of the table in docs/settings.md, and `paper` is the paper's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lgbench.training.settings import DEFAULT_PRESET, TrainingSettings, preset_s
 from studies.strings_second import Strings
 
 MINI = load_suite("mini-v1")
-PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text("utf-8")
 
 
 def table() -> dict[str, dict[str, str]]:

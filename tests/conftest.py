@@ -41,6 +41,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shard", metavar="NUMBER/COUNT", help="Run the test files of one shard of COUNT.")
     parser.addoption("--fast", action="store_true", help="Leave out slow tests and those that need a heavy extra.")
+    parser.addoption("--nightly", action="store_true", help="Run those too that are marked `nightly`.")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -62,6 +63,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if shard := config.getoption("--shard"):
         number, count = selection.parse_shard(shard)
         others |= {item for item in items if selection.shard_of(item.path, config.rootpath, count) != number}
+    if not config.getoption("--nightly"):
+        others |= {item for item in items if item.get_closest_marker(selection.NIGHTLY)}
     if config.getoption("--fast"):
         others |= {item for item in items if any(marker.name in selection.NOT_FAST for marker in item.iter_markers())}
     if others:

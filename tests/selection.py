@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lgbench.util.extras import EXTRAS
 
-NOT_FAST = frozenset({"slow", "peers", *EXTRAS} - {"export"})
+NIGHTLY = "nightly"
+NOT_FAST = frozenset({"slow", "peers", NIGHTLY, *EXTRAS} - {"export"})
 """The markers of tests that `--fast` leaves out."""
 _SKIPS = r"pytest\.importorskip\([\"'](\w+)"
 _OF_A_MODULE = re.compile(rf"^(?:\w+ = )?{_SKIPS}", re.MULTILINE)
@@ -27,6 +29,11 @@ def markers_of(text: str, *, module: bool) -> set[str]:
         for package in packages:
             extras.setdefault(package, extra)
     return {extras[package] for package in needed if package in extras}
+
+
+def night(cases: Iterable[Any]) -> list[Any]:
+    """Cases of a parametrized test that run with `--nightly` only. A list stands for several arguments."""
+    return [pytest.param(*(each if isinstance(each, list) else [each]), marks=pytest.mark.nightly) for each in cases]
 
 
 def is_left_out(path: Path) -> bool:

@@ -190,6 +190,7 @@ def test_resamples_are_measured_as_one_by_one() -> None:
     assert np.isnan(resampled_separation(scores, positive, only).auroc).all()
 
 
+@pytest.mark.nightly
 def test_the_command_answers_three_questions_and_resumes(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     given = ["analyze", "confidence", "tiny:transfer", "--length", "4,14", "--examples", "24", "-o", str(tmp_path)]

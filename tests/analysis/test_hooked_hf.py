@@ -129,6 +129,7 @@ def test_an_exported_checkpoint_has_the_maps_of_the_checkpoint(theirs: Opened) -
     assert theirs.source.seed is None
 
 
+@pytest.mark.nightly
 def test_reuse_of_an_exported_checkpoint(theirs: Opened) -> None:
     ours = open_model("tiny:transfer", device="cpu")
     first, second = (analyze_reuse(each, others=["reverse"], lengths=[5], examples=16) for each in (ours, theirs))

@@ -82,6 +82,7 @@ def test_p_of_a_set_is_uniform_where_the_labels_are_shuffled(most: int) -> None:
     assert min(found) > 0
 
 
+@pytest.mark.nightly
 def test_p_of_a_correlation_is_uniform_where_the_labels_are_shuffled() -> None:
     rng = np.random.default_rng(2)
     layers = np.array([[5.0], [1.0], [0.0]])  # both maps agree on the layers, which proves nothing of the heads

@@ -182,6 +182,7 @@ def test_tasks_and_suites_are_listed(lgbench: Shell) -> None:
     assert all(len(prompt) == 12 for prompt in prompts)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_committed_hashes_are_those_of_this_machine(lgbench: Shell) -> None:
     done = lgbench("suites", "lock", "--check")

@@ -44,6 +44,7 @@ def loaded_after(*arguments: str, folder: Path | None = None, first: str = "") -
     return set(done.stdout.split())
 
 
+@pytest.mark.nightly
 def test_the_check_sees_what_is_loaded() -> None:
     assert {"numpy", "pydantic"} <= loaded_after("suites", "show")
     declared = (SUBMISSIONS.parent / "pyproject.toml").read_text("utf-8")
@@ -126,6 +127,7 @@ def test_a_result_loads_pandas_for_its_frame_alone() -> None:
     assert done.stdout.split() == ["False", "True", "False"]
 
 
+@pytest.mark.nightly
 def test_scipy_is_loaded_where_a_statistic_is_needed_alone(tmp_path: Path) -> None:
     copy_one_group(tmp_path / "submissions")
     runs = sorted(str(path) for path in SUBMISSIONS.glob("reference-rope/*copy-mqar*"))

@@ -104,6 +104,7 @@ def copy_with_new_task(folder: Path) -> None:
         (folder / name).write_text("".join(lines), encoding="utf-8")
 
 
+@pytest.mark.nightly
 def test_a_task_is_published_as_the_page_says(tmp_path: Path) -> None:
     copy_with_new_task(tmp_path)
     files = {path: path.read_text("utf-8") for path in _generated(tmp_path)}

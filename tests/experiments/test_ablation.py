@@ -76,6 +76,7 @@ def know(run: Path, main: dict[int, int], auxiliaries: dict[int, int]) -> None:
     (run / "training.json").write_text(json.dumps(record), "utf-8")
 
 
+@pytest.mark.nightly
 def test_ablate_as_a_user_types_it(lgbench: Shell) -> None:
     command = ["ablate", STRINGS.name, *SHORT, "--seeds", "2", "--output", "a"]
     done = lgbench(*command)

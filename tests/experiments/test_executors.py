@@ -70,6 +70,7 @@ def launched(
     return {outcome.run.name: outcome.state for outcome in outcomes}
 
 
+@pytest.mark.nightly
 def test_each_call_has_a_process_that_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     with ProcessesExecutor(2, gpus=2) as executor:
@@ -116,6 +117,7 @@ def test_runs_that_another_process_holds_are_left_to_it_and_looked_at_again(tmp_
     assert seen == ["run 1", "run 2", "run 3", "run 0"], "the one that was held comes last, not never"
 
 
+@pytest.mark.nightly
 def test_equal_commands_share_a_folder(tmp_path: Path) -> None:
     """Three processes, started at once: no run is trained twice, and the last to end has the whole report."""
     options = ["--seeds", "2", "--output", str(tmp_path / "a")]

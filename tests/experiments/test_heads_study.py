@@ -225,6 +225,7 @@ class Tiny(Heads):
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_tiny_one_runs_resumes_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -17,6 +17,7 @@ from benchmarks.processes import Usage
 from lgbench.data.cells import draw_cell
 from lgbench.data.suites import load_suite
 from lgbench.data.task import Domain, Example
+from tests.selection import night
 
 TINY = ("layers=1", "heads=2", "width=8", "hidden=8")
 # Stands for lm-evaluation-harness: it replies as lgbench has just done, but for one reply of each cell.
@@ -89,6 +90,7 @@ def test_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench("harness", prints=["lgbench eval echo --task reverse_add: # s, whole process"])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_data(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import data
@@ -111,7 +113,7 @@ def test_data(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("group", "workers", "loader"),
-    [("capitalize-reverse", 0, "data loader"), ("maze-trace", 1, "data loader, 1 worker ahead")],
+    [("capitalize-reverse", 0, "data loader"), *night([["maze-trace", 1, "data loader, 1 worker ahead"]])],
 )
 def test_training_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch, group: str, workers: int, loader: str) -> None:
     """The loader works as the group's preset has it."""
@@ -212,6 +214,7 @@ def test_requests(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_steps_of_methods(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the preset that the command takes by default."""
@@ -231,6 +234,7 @@ def test_steps_of_methods(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
+@pytest.mark.nightly
 def test_head_maps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the other programs; tests/analysis/test_map_loops.py compares with them."""
     pytest.importorskip("torch")
@@ -253,6 +257,7 @@ def test_head_maps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_hugging_face_models(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")

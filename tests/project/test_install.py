@@ -39,6 +39,7 @@ def run(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.nightly
 def test_the_core_works_without_torch(bare: Path, tmp_path: Path) -> None:
     for package in ("torch", "transformers", "matplotlib"):
         missing = subprocess.run([bare / "python", "-c", f"import {package}"], capture_output=True, check=False)
@@ -55,6 +56,7 @@ def test_the_core_works_without_torch(bare: Path, tmp_path: Path) -> None:
     run(bare / "lgbench", "leaderboard", "build", "--check", folder=tmp_path)
 
 
+@pytest.mark.nightly
 def test_every_command_shows_its_help_without_an_extra(bare: Path, tmp_path: Path) -> None:
     tried = run(bare / "python", "-I", ROOT / "tools" / "try_commands.py", tmp_path, folder=tmp_path)
     assert re.fullmatch(r"Tried \d+ modules, \d+ helps\.\n", tried)

@@ -12,6 +12,8 @@ pytest.importorskip("transformers")
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
+from tests.selection import night  # after the skips
+
 pytestmark = [
     pytest.mark.slow,
     # Of the libraries that talk to the kernel, not of ours.
@@ -40,7 +42,7 @@ def test_a_notebook_is_small_and_holds_no_outputs(path: Path) -> None:
         assert cell.get("execution_count") is None
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*night(NOTEBOOKS[:-1]), NOTEBOOKS[-1]], ids=lambda path: path.stem)
 def test_a_notebook_runs_to_its_end(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))

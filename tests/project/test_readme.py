@@ -67,6 +67,7 @@ def test_the_readme_shows_lines_of_the_demo() -> None:
     assert lines == every[place : place + len(lines)]
 
 
+@pytest.mark.nightly
 def test_the_demo_prints_what_is_shown_and_gives_the_committed_replies(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (shown,) = [block for block in blocks("") if block.startswith("Was transfer seen?")]

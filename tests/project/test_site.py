@@ -71,6 +71,7 @@ def test_a_page_shows_what_it_links_to_and_loads() -> None:
     assert (page.links, page.loaded, page.places) == (["c.html#d"], ["//x/a.css", "f.svg"], {"b"})
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_every_page_of_the_documentation_is_on_the_site(pages: dict[Path, Page]) -> None:
     names = {path.name for path in pages}
@@ -81,6 +82,7 @@ def test_every_page_of_the_documentation_is_on_the_site(pages: dict[Path, Page])
     assert set(listed) <= set(home.links)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_every_link_leads_somewhere(built: Path, pages: dict[Path, Page]) -> None:
     checked = 0
@@ -97,6 +99,7 @@ def test_every_link_leads_somewhere(built: Path, pages: dict[Path, Page]) -> Non
     assert checked > 1000
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_nothing_is_loaded_from_another_host(built: Path, pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
@@ -108,6 +111,7 @@ def test_nothing_is_loaded_from_another_host(built: Path, pages: dict[Path, Page
         assert not re.search(r"(@import|url\()[\s\"']*(https?:)?//", sheet.read_text("utf-8")), sheet.name
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_reference_has_every_command_and_every_public_name(built: Path) -> None:
     import typer.main

@@ -41,8 +41,9 @@ def test_an_unpinned_action_would_be_found() -> None:
     assert unpinned("  - uses: actions/checkout@v4\n") == ["- uses: actions/checkout@v4"]
 
 
-def test_there_are_five() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["release", "site", "submissions-report", "submissions", "test"]
+def test_there_are_six() -> None:
+    names = ["nightly", "release", "site", "submissions-report", "submissions", "test"]
+    assert [path.stem for path in WORKFLOWS] == names
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -93,8 +94,10 @@ def test_the_jobs_run_every_stage_of_the_complete_check() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     (every,) = re.findall(r"^    set -- (.*)$", script, re.MULTILINE)
     stages = [stage for each in scripts("test") if each.startswith(".ci/run ") for stage in each.split()[1:]]
-    assert sorted(stages) == sorted(every.split())
-    assert jobs("test")["tests"]["strategy"]["matrix"]["shard"] == ["1/3", "2/3", "3/3"]
+    assert sorted(stages) == sorted([*every.split(), "peers"])
+    assert scripts("nightly") == [".ci/run nightly"]
+    for name in ("test", "nightly"):
+        assert jobs(name)["tests"]["strategy"]["matrix"]["shard"] == ["1/3", "2/3", "3/3"]
 
 
 def test_a_release_is_published_by_a_job_that_runs_nothing_of_it() -> None:

@@ -192,6 +192,7 @@ def test_a_copied_result_of_a_run_without_wrong_replies(submissions: Path) -> No
     assert "to a thousandth of a second" in found["two/copy/result.json", "started"]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_reference_runs_are_as_alike_as_the_docs_say() -> None:
     root = Path(__file__).parents[2]

@@ -284,6 +284,7 @@ def test_the_loss_is_over_the_models_whole_vocabulary(folder: Path) -> None:
     assert len(table) == len(PUBLISHED)
 
 
+@pytest.mark.nightly
 def test_new_tokens_survive_in_the_written_tokenizer(folder: Path, tmp_path: Path) -> None:
     finetune(folder, tmp_path / "run", "--set", "steps=1", "--set", "evaluate_every=1", group="maze-path")
     assert AutoTokenizer.from_pretrained(folder).chat_template

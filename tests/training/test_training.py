@@ -228,6 +228,7 @@ def test_the_seed_sets_the_weights_and_nothing_else(tmp_path: Path, monkeypatch:
         assert len(seen[name]) == len(seen["a"])
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile wants a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own old parts
 def test_a_compiled_module_takes_batches_of_several_shapes(tmp_path: Path) -> None:

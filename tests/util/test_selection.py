@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lgbench.util.extras import EXTRAS
-from tests.selection import markers_of, parse_shard, shard_of
+from tests.selection import markers_of, night, parse_shard, shard_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def test_the_packages_that_a_source_asks_for_name_its_markers() -> None:
 
 def test_every_extra_has_a_marker(pytestconfig: pytest.Config) -> None:
     registered = {line.partition(":")[0] for line in pytestconfig.getini("markers")}
-    assert EXTRAS.keys() | {"slow", "peers"} <= registered
+    assert EXTRAS.keys() | {"slow", "peers", "nightly"} <= registered
 
 
 def test_every_file_is_in_one_shard() -> None:
@@ -58,3 +58,17 @@ def test_what_is_collected_follows_the_shard_and_the_markers() -> None:
     shard = shard_of(ROOT / light, ROOT, 2)
     assert collected("--shard", f"{shard}/2", light) == {light}
     assert collected("--shard", f"{3 - shard}/2", light) == set()
+
+
+def test_cases_of_the_night_are_marked() -> None:
+    found = [(each.values, [mark.name for mark in each.marks]) for each in night([(1, 2), ["a", "b"]])]
+    assert found == [(((1, 2),), ["nightly"]), (("a", "b"), ["nightly"])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--nightly"]])
+def test_a_nightly_test_is_left_out_by_day(options: list[str]) -> None:
+    command = [sys.executable, "-m", "pytest", "-n", "0", "--collect-only", "tests/project/test_install.py", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    assert ("test_the_core_works_without_torch" in done.stdout) == bool(options)
+    assert "test_what_an_extra_is_asked_for_is_what_it_installs" in done.stdout

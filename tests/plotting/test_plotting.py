@@ -25,8 +25,9 @@ from lgbench.experiments.monitor import Monitor
 from lgbench.experiments.sweep import Sweep
 from lgbench.results.schema import Result, SystemInfo
 from lgbench.scoring.styles import ZONE_SHADES
+from lgbench.training.planned import PlannedMethod
 from lgbench.training.points import Gap, dev_gap
-from lgbench.training.record import CurvePoint, Machine, TrainingRecord, read_training_record
+from lgbench.training.record import CurvePoint, Machine, Measured, TrainingRecord, read_training_record
 from lgbench.util.errors import LgbenchError
 from tests.full_disk import full_disk
 from tests.made_up import make_result
@@ -228,6 +229,78 @@ def test_training_curves_and_gaps(tmp_path: Path) -> None:
     plotting.write_picture(figure, tmp_path / "gap.png")
     with pytest.raises(LgbenchError, match=r"\.svg, \.png or \.pdf"):
         plotting.write_picture(figure, tmp_path / "gap.bmp")
+
+
+def measuring(values: Sequence[dict[str, float]], **plan: Any) -> TrainingRecord:
+    """A run whose method measured these values after each step."""
+    counts = {task: dict.fromkeys(GROUP.grid, 0) for task in ("string_copy", "mqar")}
+    run = record(4, 16, counts)
+    measures = tuple(Measured(step=step, values=each) for step, each in enumerate(values, 1))
+    return run.model_copy(update={"plan": run.plan.model_copy(update=plan), "measures": measures})
+
+
+def legend_of(axes: Any) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_measures_of_one_run_are_a_panel_for_each_family() -> None:
+    figure = plotting.measure_curves([measuring([{"share/a": 0.1, "share/b": 0.2, "loss": 3}, {"share/a": 0.3}])])
+    shares, loss = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["share", "loss"]
+    assert (legend_of(shares), legend_of(loss)) == (["a", "b"], ["loss"])
+    assert lines(shares)[0].points == ((1.0, 0.1), (2.0, 0.3))
+
+
+def test_measures_of_several_runs_say_which_run_a_line_is_of() -> None:
+    values = [{"loss": 2.0, "share/a": 0.1, "share/b": 0.2}, {"loss": 1.0, "share/a": 0.4, "share/b": 0.3}]
+    method = PlannedMethod(name="rnb", options={"target": "main", "floor": "0.01"}, division="open")
+    uniform = method.model_copy(update={"options": {"target": "uniform", "floor": "0.01"}})
+    runs = [
+        measuring(values, method=method),
+        measuring(values, method=uniform),
+        measuring(values[::-1], method=uniform, seed=1, arm="control"),
+    ]
+    names = [
+        "transfer, rnb target=main, seed 0",
+        "transfer, rnb target=uniform, seed 0",
+        "control, rnb target=uniform, seed 1",
+    ]
+    loss, *shares = plotting.measure_curves(runs).axes
+    assert legend_of(loss) == names
+    assert len({(line.color, line.style) for line in lines(loss)}) == len(runs)
+    assert [axes.get_title() for axes in shares] == [f"share: {name}" for name in names]
+    assert all(legend_of(axes) == ["a", "b"] for axes in shares)
+    assert len({axes.get_ylim() for axes in shares}) == 1
+    assert lines(shares[2])[0].points == ((1.0, 0.4), (2.0, 0.1))
+
+
+def test_runs_of_one_plan_but_for_settings_are_told_apart_by_these_or_numbered() -> None:
+    values = [{"loss": 2.0}, {"loss": 1.0}]
+    run = measuring(values)
+    faster = run.model_copy(update={"plan": run.plan.with_settings(learning_rate=0.25)})
+    (axes,) = plotting.measure_curves([run, faster]).axes
+    rate = run.plan.settings.learning_rate
+    assert legend_of(axes) == [f"learning_rate={rate}", "learning_rate=0.25"]
+    (axes,) = plotting.measure_curves([run, run]).axes
+    assert legend_of(axes) == ["run (1)", "run (2)"]
+    many = [measuring(values, seed=seed) for seed in range(15)]
+    (axes,) = plotting.measure_curves(many).axes
+    assert legend_of(axes) == [f"seed {seed}" for seed in range(15)]
+    assert len({(line.color, line.style) for line in lines(axes)}) == 15
+
+
+def test_names_of_measures_are_drawn_as_they_are() -> None:
+    (axes,) = plotting.measure_curves([measuring([{"$x/_y": 1.0, "$x/$z": 2.0}, {"$x/_y": 1.0}])]).axes
+    assert axes.get_title() == "$x"
+    assert legend_of(axes) == [" _y", r"\$z"]
+    assert plotting.picture(axes.figure, "svg").startswith(b"<?xml")  # type: ignore[arg-type]
+
+
+def test_runs_without_a_number_of_a_family_have_no_panel_of_it() -> None:
+    runs = [measuring([{"a/x": 1.0, "a/y": 1.0}] * 2), measuring([{"loss": 1.0}] * 2, seed=1)]
+    assert [axes.get_title() for axes in plotting.measure_curves(runs).axes] == ["a: seed 0", "loss"]
+    with pytest.raises(LgbenchError, match="needs runs whose method measured something"):
+        plotting.measure_curves([runs[0], measuring([])])
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 from lgbench.evaluation.finding import files_named
 from lgbench.python.results import tell_left_out
-from lgbench.training.record import RECORD, TrainingRecord, read_training_record
+from lgbench.training.record import RECORD, TrainingRecord, curve_frame, read_training_record
 from lgbench.util.errors import LgbenchError
 
 if TYPE_CHECKING:
@@ -48,11 +48,9 @@ class Records(Sequence[TrainingRecord]):
         Raises:
             LgbenchError: There is no record, or one has no point yet.
         """
-        import pandas as pd
-
         if not self._records:
             raise LgbenchError("There is no training record to make a frame of.")
-        return pd.concat([each.to_frame() for each in self], ignore_index=True)
+        return curve_frame(self._records)
 
 
 def load_records(*folders: str | Path, skip: bool = False) -> Records:

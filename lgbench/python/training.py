@@ -111,7 +111,7 @@ def train(
             if on_progress is not None:
                 on_progress(moved)
 
-        return run(
+        record = run(
             plan,
             folder,
             build=planned_build(plan),
@@ -121,6 +121,7 @@ def train(
             hooks=list(hooks),
             method=None if recipe.method is None else recipe.method.method,
         )
+    return record.in_folder(folder)
 
 
 def reproduce(

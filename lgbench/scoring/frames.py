@@ -46,7 +46,7 @@ _MAY_MISS = frozenset(
 )
 """Columns of whole numbers that some results lack: of one type, whether these do or not."""
 _WHOLE = _MAY_MISS.union(("length", "correct", "total", *DIAGNOSTICS, "seeds", "step", "first_wrong"))
-_TEXT = frozenset(("group", "task", "run", "baseline", "verdict"))
+_TEXT = frozenset(("group", "task", "run", "baseline", "verdict", "method"))
 
 
 class Labelled(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -152,6 +153,24 @@ class TrainingRecord(_Record):
     source: Text | None = None
     extra_cost: ExtraCost | None = None
     measures: tuple[Measured, ...] = ()
+    _folder: Path | None = PrivateAttr(default=None)
+
+    def in_folder(self, folder: Path) -> Self:
+        """The same record, which knows the run's folder."""
+        found = self.model_copy()
+        found._folder = folder
+        return found
+
+    @property
+    def folder(self) -> Path | None:
+        """The run's folder; None if the record was not read from one."""
+        return self._folder
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both records say the same, wherever they are."""
+        return isinstance(other, TrainingRecord) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]  # a record holds dictionaries
 
     @model_serializer(mode="wrap")
     def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -199,14 +218,7 @@ class TrainingRecord(_Record):
         Raises:
             LgbenchError: The run has no point yet.
         """
-        from lgbench.scoring.frames import frame
-
-        if not self.curve:
-            raise LgbenchError(
-                f"The run of {self.plan.group}, arm {self.plan.arm}, has no point of its curve yet: the first is at "
-                f"step {min(self.plan.settings.evaluate_every, self.plan.settings.steps)}."
-            )
-        return frame(row for point in self.curve for row in _rows(self.plan, point))
+        return curve_frame([self])
 
     @property
     def data_changed(self) -> bool:
@@ -244,14 +256,34 @@ class TrainingRecord(_Record):
         return self.steps_done == self.plan.settings.steps
 
 
-def _rows(plan: RunSpec, point: CurvePoint) -> Iterator[dict[str, Any]]:
+def curve_frame(records: Iterable[TrainingRecord]) -> pd.DataFrame:
+    """The curves of at least one record as a frame. Rows and errors as for `TrainingRecord.to_frame`."""
+    from lgbench.scoring.frames import frame
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for record in records:
+            plan = record.plan
+            if not record.curve:
+                raise LgbenchError(
+                    f"The run of {plan.group}, arm {plan.arm}, has no point of its curve yet: the first is at "
+                    f"step {min(plan.settings.evaluate_every, plan.settings.steps)}."
+                )
+            for point in record.curve:
+                yield from _rows(record, point)
+
+    return frame(rows())
+
+
+def _rows(record: TrainingRecord, point: CurvePoint) -> Iterator[dict[str, Any]]:
     """A point of a curve, task by task in the plan's order."""
+    plan = record.plan
     for task in plan.mixture.tasks:
         for length, correct in sorted(point.correct[task].items()):
             low, high = wilson_interval(correct, DEV_EXAMPLES)
             yield {
                 "suite": plan.suite,
                 "model": plan.model,
+                "method": None if plan.method is None else plan.method.name,
                 "arm": plan.arm,
                 "group": plan.group,
                 "seed": plan.seed,
@@ -265,6 +297,7 @@ def _rows(plan: RunSpec, point: CurvePoint) -> Iterator[dict[str, Any]]:
                 "accuracy": Fraction(correct, DEV_EXAMPLES),
                 "low": low,
                 "high": high,
+                "run": None if record.folder is None else str(record.folder),
             }
 
 
@@ -277,4 +310,4 @@ def read_training_record(folder: Path) -> TrainingRecord:
     if not (folder / RECORD).is_file():
         raise LgbenchError(f"{str(folder)!r} holds no training run: it has no {RECORD}. Make one with `lgbench train`.")
     # Our own, with as many points as were asked for: the usual cap is for strangers' files.
-    return read_record(folder / RECORD, TrainingRecord, max_bytes=_MAX_BYTES)
+    return read_record(folder / RECORD, TrainingRecord, max_bytes=_MAX_BYTES).in_folder(folder)

@@ -15,9 +15,12 @@ from scipy.stats import binomtest
 import lgbench
 from lgbench.cli._report import summary
 from lgbench.python.board import Board
+from lgbench.python.records import Records
 from lgbench.scoring.frames import DIAGNOSTICS, Labelled, comparison_frame, frame, result_frame
 from lgbench.scoring.systems import score_trained
 from lgbench.scoring.verdicts import comparison_record
+from lgbench.training.planned import PlannedMethod
+from lgbench.training.record import TrainingRecord
 from lgbench.util.errors import LgbenchError
 from tests.made_up import MINI, group_results, make_result
 from tests.shell import Shell
@@ -182,7 +185,28 @@ def test_a_training_record_as_a_frame_is_its_file() -> None:
         assert (row["correct"], row["total"], row["loss"]) == (count, 64, loss)
         assert row["accuracy"] == count / 64
         assert row["seed"] == record["plan"]["seed"]
+        assert row["run"] == str(RECORD)
+        assert known(row["method"]) is None
     assert len(repr(read)) < 300
+    assert all(known(run) is None for run in TrainingRecord.model_validate(read.model_dump()).to_frame()["run"])
+
+
+def test_a_frame_of_training_records_tells_runs_and_methods_apart() -> None:
+    pytest.importorskip("torch")
+    (read,) = lgbench.load_records(RECORD)
+    method = PlannedMethod(name="ternary", division="closed")
+    other = read.model_copy(update={"plan": read.plan.model_copy(update={"method": method})}).in_folder(Path("other"))
+    frame = Records([read, other]).to_frame()
+    assert frame["run"].unique().tolist() == [str(RECORD), "other"]
+    assert [known(name) for name in frame.groupby("run", sort=False)["method"].first()] == [None, "ternary"]
+    assert len(frame) == 2 * len(read.to_frame())
+
+
+def test_a_training_record_is_equal_wherever_it_was_read() -> None:
+    pytest.importorskip("torch")
+    (read,) = lgbench.load_records(RECORD)
+    assert read == read.in_folder(Path("other")) != read.model_copy(update={"seconds": 1.0})
+    assert read != RECORD
 
 
 @pytest.mark.slow

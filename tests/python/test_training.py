@@ -41,6 +41,7 @@ def test_train_is_the_command(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "lgbench", *command], cwd=tmp_path, check=True)
     theirs = read_training_record(tmp_path / "theirs")
     assert record.finished
+    assert record.to_frame()["run"].unique().tolist() == [str(tmp_path / "ours")]
     assert (record.plan, record.curve) == (theirs.plan, theirs.curve)
     assert record.to_frame()["step"].unique().tolist() == [5, 10, 12] == sorted(set(steps) & {5, 10, 12})
     assert lgbench.train(STRINGS.name, "transfer", settings=SMALL, output=tmp_path / "ours", resume=True) == record
@@ -104,6 +105,7 @@ def test_reproduce_gives_the_results_of_the_runs_and_resumes(
     assert {run.folder / "result" for run in planned} == listed
     records = lgbench.load_records(folder)
     assert records.to_frame()["seed"].unique().tolist() == [0, 2]
+    assert records.to_frame()["run"].unique().tolist() == [str(record.folder) for record in records]
     assert repr(records) == "<4 training records: add-multiply>"
 
 

@@ -19,6 +19,7 @@ from lgbench.python.results import Results, read_result
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
 from lgbench.util.links import refuse_links
+from lgbench.util.text import key_values
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lgbench.experiments.monitor import Monitor
     from lgbench.models.checkpoint import Build
     from lgbench.training.hooks import Hook
+    from lgbench.training.method import Method
     from lgbench.training.record import TrainingRecord
     from lgbench.training.trainer import Progress
 
@@ -40,8 +42,8 @@ def train(
     preset: str = "tuned",
     settings: Mapping[str, object] | None = None,
     model: str | Build | None = None,
-    model_options: Mapping[str, str] | None = None,
-    method: str | None = None,
+    model_options: Mapping[str, object] | None = None,
+    method: str | type[Method] | Method | None = None,
     method_options: Mapping[str, object] | None = None,
     start: str | Path | None = None,
     start_parts: Sequence[str] = (),
@@ -63,9 +65,10 @@ def train(
         settings: Those to change, by the names in docs/settings.md.
         model: A function from the vocabulary's size to a module, or its name as in `file.py:build`; None for the
             reference model. It must be found by its name: a lambda cannot be recorded.
-        model_options: Arguments of that function, as text.
-        method: What changes the training: one of `lgbench methods`, or `file.py:attribute`; None for the plain run.
-        method_options: Its options.
+        model_options: Arguments of that function.
+        method: What changes the training: one of `lgbench methods`, `file.py:attribute`, a subclass of `Method`, or an
+            instance of one. A class must be found by its name. None for the plain run.
+        method_options: Its options; none with an instance, which has them.
         start: Start from the weights of this checkpoint; None for fresh weights.
         start_parts: Only from parameters with such names, as in `blocks.*`.
         hooks: Called while it trains.
@@ -91,15 +94,18 @@ def train(
     from lgbench.training.spec import Recipe
     from lgbench.training.trainer import train as run
 
+    given_hooks: object = hooks
+    if not isinstance(given_hooks, Sequence):
+        raise LgbenchError(f"hooks must be a list of hooks, as in hooks=[MyHook()]; {given_hooks!r:.100} is not one.")
     opened, chosen = open_suite(suite), choose_device(device)
     recipe = Recipe(
         opened,
         preset=preset,
-        changes=_texts(settings),
+        changes=_texts(settings, "settings"),
         model=model_name(model),
-        model_options=dict(model_options or {}),
+        model_options=key_values(_texts(model_options, "model_options"), flag="--model-option"),
         start=planned_start(None if start is None else str(start), start_parts),
-        method=choose_method(method, _texts(method_options)),
+        method=choose_method(*_named_method(method, method_options)),
         device=chosen,
     )
     plan = recipe.plan(group, arm, seed)
@@ -133,8 +139,8 @@ def reproduce(
     preset: str = "tuned",
     settings: Mapping[str, object] | None = None,
     model: str | Build | None = None,
-    model_options: Mapping[str, str] | None = None,
-    method: str | None = None,
+    model_options: Mapping[str, object] | None = None,
+    method: str | type[Method] | Method | None = None,
     method_options: Mapping[str, object] | None = None,
     device: str = "auto",
     jobs: int = 1,
@@ -171,14 +177,15 @@ def reproduce(
     from lgbench.experiments.finish import RESULT
     from lgbench.models.devices import choose_device
 
+    name_of_method, options_of_method = _named_method(method, method_options)
     experiment = Reproduce(
         suite=suite if isinstance(suite, str) else open_suite(suite).name,
         preset=preset,
-        change=tuple(_texts(settings)),
+        change=tuple(_texts(settings, "settings")),
         model=model_name(model),
-        model_option=tuple(f"{name}={text}" for name, text in (model_options or {}).items()),
-        method=method,
-        method_option=tuple(_texts(method_options)),
+        model_option=tuple(_texts(model_options, "model_options")),
+        method=name_of_method,
+        method_option=tuple(options_of_method),
         group=(groups,) if isinstance(groups, str) else tuple(groups),
         arm=(arms,) if isinstance(arms, str) else tuple(arms),
         seeds=seeds if isinstance(seeds, int) else 1,
@@ -241,9 +248,51 @@ def _executor(jobs: int, device: str) -> Iterator[Executor | None]:
         yield executor
 
 
-def _texts(options: Mapping[str, object] | None) -> list[str]:
-    """Settings or options as the command line has them."""
-    return [f"{name}={value}" for name, value in (options or {}).items()]
+def _texts(options: Mapping[str, object] | None, what: str) -> list[str]:
+    """Settings or options as the command line has them.
+
+    Raises:
+        LgbenchError: They are no mapping.
+    """
+    given: object = {} if options is None else options  # whatever a user wrote
+    if not isinstance(given, Mapping):
+        raise LgbenchError(
+            f"{what} must be a dictionary from names to values, as in {what}={{'name': value}}; {given!r:.100} is of "
+            f"type {type(given).__name__}."
+        )
+    return [f"{name}={value}" for name, value in given.items()]
+
+
+def _named_method(
+    method: str | type[Method] | Method | None, options: Mapping[str, object] | None
+) -> tuple[str | None, list[str]]:
+    """A method and its options as the command line has them.
+
+    Raises:
+        LgbenchError: It is no method, its class cannot be found again by its name, or an instance has further options.
+    """
+    from lgbench.methods.registry import METHODS
+    from lgbench.training.method import Method
+
+    texts = _texts(options, "method_options")
+    if method is None or isinstance(method, str):
+        return method, texts
+    if isinstance(method, Method):
+        if texts:
+            raise LgbenchError(
+                f"method is an instance of {type(method).__name__}, which has its options already. Give the class with "
+                "method_options, or the instance alone."
+            )
+        texts = [f"{name}={text}" for name, text in method.texts().items()]
+        method = type(method)
+    given: object = method
+    if not (isinstance(given, type) and issubclass(given, Method)):
+        raise LgbenchError(
+            f"method={given!r:.100} is not a method. Give a name of `lgbench methods`, 'file.py:attribute', or a "
+            "subclass of lgbench.training.method.Method."
+        )
+    own = next((name for name, kind in METHODS.items() if kind is given), None)
+    return own or _recorded_name(given, "class"), texts
 
 
 def model_name(model: str | Callable[..., Any] | None) -> str | None:
@@ -252,12 +301,20 @@ def model_name(model: str | Callable[..., Any] | None) -> str | None:
     Raises:
         LgbenchError: A function that cannot be found again by its name.
     """
-    if model is None or isinstance(model, str):
-        return model
-    module, name = getattr(model, "__module__", None), getattr(model, "__qualname__", "")
-    if module is None or getattr(sys.modules.get(module), name, None) is not model:
+    return model if model is None or isinstance(model, str) else _recorded_name(model, "function")
+
+
+def _recorded_name(found: Callable[..., Any], what: str) -> str:
+    """`module:name` of a function or class of the user's.
+
+    Raises:
+        LgbenchError: It cannot be found again by this name.
+    """
+    module, name = getattr(found, "__module__", None), getattr(found, "__qualname__", "")
+    if module is None or getattr(sys.modules.get(module), name, None) is not found:
         raise LgbenchError(
-            f"{model!r:.200} cannot be found again by its name, which is recorded. Define the function at the top of "
-            "the notebook or of a module, with def, or name it as in 'my_module.py:build'."
+            f"{found!r:.200} cannot be found again by its name, which is recorded. Define the {what} at the top of the "
+            f"notebook or of a module, with {'def' if what == 'function' else 'class'}, or name it as in "
+            f"'my_module.py:{'build' if what == 'function' else 'MyMethod'}'."
         )
     return f"{module}:{name}"

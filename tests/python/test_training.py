@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,15 +17,29 @@ from torch import nn
 
 import lgbench
 from lgbench.experiments.reproduce import Reproduce
+from lgbench.methods.positions import Positions
 from lgbench.python.training import model_name
+from lgbench.training.hooks import KeepPoints
+from lgbench.training.method import Method
 from lgbench.training.record import read_training_record
 from lgbench.training.settings import DEFAULT_PRESET
+from lgbench.training.spec import RunSpec
 from lgbench.util.errors import LgbenchError, UnknownNameError
 from tests.tiny_training import STRINGS, TINY
 
 SMALL = dict(change.split("=") for change in TINY)
 OWN = {"batch": 8, "steps": 12, "evaluate_every": 5, "precision": "float32"}
 ROOT = Path(__file__).parents[2]
+
+
+class Faster(Method):
+    """A method of the caller's."""
+
+    factor: float = 2.0
+    note: str | None = None
+
+    def planned(self, plan: RunSpec) -> RunSpec:
+        return plan.with_settings(learning_rate=plan.settings.learning_rate * self.factor)
 
 
 def build(size: int) -> nn.Module:
@@ -118,6 +133,58 @@ def test_runs_that_fail_are_told_after_the_others(tmp_path: Path) -> None:
             "copy-mqar", arms=["main_only", "transfer"], seeds=1, model=build, settings=OWN, output=tmp_path
         )
     assert (tmp_path / "copy-mqar-transfer-seed0" / "result" / "result.json").exists()
+
+
+def test_a_method_is_a_name_a_class_or_an_instance(tmp_path: Path) -> None:
+    def planned(folder: str, **given: Any) -> RunSpec:
+        return lgbench.train("copy-mqar", "main_only", settings=SMALL, output=tmp_path / folder, **given).plan
+
+    own = planned("class", method=Faster, method_options={"factor": 3})
+    assert own.method is not None
+    assert (own.method.name, own.method.options) == (f"{__name__}:Faster", {"factor": "3.0"})
+    assert planned("instance", method=Faster(factor=3)) == own
+    assert own.settings.learning_rate == 3 * planned("plain").settings.learning_rate
+    by_name = planned("name", method="positions", method_options={"encoding": "alibi"})
+    assert by_name == planned("of ours", method=Positions(encoding="alibi"))
+    results = lgbench.reproduce(
+        "copy-mqar", arms="main_only", seeds=1, method=Faster(factor=3), settings=SMALL, output=tmp_path / "runs"
+    )
+    assert len(results) == 1
+    assert lgbench.load_records(tmp_path / "runs")[0].plan == own
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"method": 3}, "method=3 is not a method. Give a name of `lgbench methods`"),
+        ({"method": int}, "method=<class 'int'> is not a method"),
+        ({"method": "positions encoding=alibi"}, "Did you mean 'positions'"),
+        ({"method": Faster(), "method_options": {"factor": 3}}, "an instance of Faster, which has its options already"),
+        ({"method": Faster, "method_options": {"factr": 3}}, "Did you mean 'factor'"),
+        ({"method": "positions", "method_options": "range=1"}, "method_options must be a dictionary .*is of type str"),
+        ({"settings": ["steps=3"]}, r"settings must be a dictionary .*settings=\{'name': value\}; .*is of type list"),
+        ({"model": build, "model_options": ["width=3"]}, "model_options must be a dictionary"),
+        ({"hooks": KeepPoints()}, r"hooks must be a list of hooks, as in hooks=\[MyHook\(\)\]"),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_refused_in_a_sentence(given: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(LgbenchError, match=said):
+        lgbench.train("copy-mqar", "main_only", output=tmp_path / "run", **given)
+    if "hooks" not in given:
+        with pytest.raises(LgbenchError, match=said):
+            lgbench.reproduce("copy-mqar", output=tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_cannot_be_found_again_is_refused(tmp_path: Path) -> None:
+    class Local(Faster):
+        pass
+
+    for given in (Local, Local()):
+        with pytest.raises(
+            LgbenchError, match=r"Define the class at the top .* with class, or name it as in 'my_module"
+        ):
+            lgbench.train("copy-mqar", "main_only", method=given, output=tmp_path / "run")
 
 
 @pytest.mark.slow

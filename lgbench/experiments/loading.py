@@ -11,6 +11,13 @@ from typing import Any
 from lgbench.experiments.base import Experiment, Run
 from lgbench.experiments.monitor import Monitor
 from lgbench.util.errors import LgbenchError
+from lgbench.util.overriding import check_overrides
+
+_OVERRIDDEN = (
+    *("runs", "report", "finish", "build", "last_step", "prepare", "milestones", "notes", "title", "needs_output"),
+    *("takes_hooks", "plans_again"),
+)
+"""What a subclass of `Experiment` may define."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +43,7 @@ def load_experiment(reference: str) -> type[Experiment]:
     """The class of an experiment: `file.py:attribute` or `package.module:attribute`.
 
     Raises:
-        LgbenchError: There is none.
+        LgbenchError: There is none, or a name in its class is mistyped.
         ModelError: The user's file raised when it was imported.
     """
     from lgbench.util.users_code import load_named
@@ -50,6 +57,8 @@ def load_experiment(reference: str) -> type[Experiment]:
         raise LgbenchError(
             f"{reference!r} is not an experiment: it must be a subclass of lgbench.experiments.Experiment."
         )
+    ours = next(each for each in found.__mro__ if each.__module__.partition(".")[0] == "lgbench")
+    check_overrides(found, ours, _OVERRIDDEN, what=f"The experiment {found.__name__}")
     return found
 
 

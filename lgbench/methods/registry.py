@@ -57,7 +57,8 @@ def choose_method(name: str | None, options: Sequence[str] = ()) -> ChosenMethod
         options: As given to `--method-option`, each `key=value`.
 
     Raises:
-        LgbenchError: There is no such method, an option does not fit, or options are given without a method.
+        LgbenchError: There is no such method, an option does not fit, options are given without a method, or the
+            user's class changes nothing.
         ModelError: The user's file raised when imported.
     """
     given = key_values(options, flag="--method-option")
@@ -71,6 +72,7 @@ def choose_method(name: str | None, options: Sequence[str] = ()) -> ChosenMethod
         raise LgbenchError(
             f"The division of the method {name!r} is {method.division!r}; valid: {', '.join(get_args(Division))}."
         )
+    type(method).check_names()
     planned = PlannedMethod(name=name, options=method.texts(), division=method.division, sha256=file_sha256(name))
     return ChosenMethod(planned, method)
 

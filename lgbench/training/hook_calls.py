@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lgbench.training.hooks import Hook
+from lgbench.training.hooks import Hook, check_callbacks
 from lgbench.util.errors import LgbenchError
 from lgbench.util.users_code import user_code
 
@@ -19,6 +19,9 @@ class HookCalls:
     Args:
         hooks: The hooks, in the order in which they are called.
         step: Gives how many steps are done, for messages.
+
+    Raises:
+        LgbenchError: One is not a hook, or overrides none of a hook's methods.
 
     Attributes:
         at_work: The hook that is being called, if one is.
@@ -33,6 +36,7 @@ class HookCalls:
                 raise LgbenchError(
                     f"{hook!r:.100} is not a hook: give an object of a subclass of lgbench.training.hooks.Hook."
                 )
+            check_callbacks(hook)
             name = type(hook).__qualname__
             again = sum(type(other).__qualname__ == name for other in self._hooks.values())
             self._hooks[f"{name} {again + 1}" if again else name] = hook

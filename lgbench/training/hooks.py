@@ -16,6 +16,7 @@ from lgbench.training.points import zone_accuracies
 from lgbench.util.errors import LgbenchError
 from lgbench.util.extras import require_extra
 from lgbench.util.links import refuse_links
+from lgbench.util.overriding import check_overrides, overrides
 from lgbench.util.users_code import file_sha256, load_callable
 
 if TYPE_CHECKING:
@@ -79,6 +80,29 @@ class RowSource(Hook):
             step: The step's number, from 0; each call is for the step after that of the call before.
         """
         raise NotImplementedError
+
+
+_CALLED = ("start", "before_step", "step", "point", "end")
+_SAVED = ("state", "load_state", "tensors", "load_tensors")
+
+
+def check_callbacks(hook: Hook) -> None:
+    """Refuse a hook that overrides nothing that is called while a run trains, or nearly does: a name is mistyped.
+
+    Raises:
+        LgbenchError: It does.
+    """
+    kind, own = type(hook), vars(hook)
+    base, called = (RowSource, ("rows", *_CALLED)) if isinstance(hook, RowSource) else (Hook, _CALLED)
+    check_overrides(
+        kind, base, [name for name in (*called, *_SAVED) if name not in own], what=f"The hook {kind.__name__}"
+    )
+    needed = called[:1] if base is RowSource else called
+    if not overrides(kind, base, needed) and not any(name in own for name in needed):
+        raise LgbenchError(
+            f"The hook {kind.__name__} does nothing: it overrides none of {', '.join(needed)}. Check the names of its "
+            "methods."
+        )
 
 
 class KeepPoints(Hook):

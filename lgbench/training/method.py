@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lgbench.training.planned import Division, PlannedMethod
 from lgbench.util.errors import LgbenchError, UnknownNameError
+from lgbench.util.overriding import check_overrides, overrides
 
 if TYPE_CHECKING:
     from lgbench.training.hooks import Hook
@@ -56,6 +57,22 @@ class Method(BaseModel):
     def definition(cls) -> str:
         """The docstring, without its indentation; empty if the class has none of its own."""
         return inspect.cleandoc(cls.__doc__ or "")
+
+    @classmethod
+    def check_names(cls) -> None:
+        """Refuse a method that changes nothing, or whose names are mistyped: its run would be the plain one.
+
+        Raises:
+            LgbenchError: It does not override `planned` or `hooks`, or defines a name that nearly is one of a method's.
+        """
+        needed = ("planned", "hooks")
+        names = (*needed, "answers_beyond", "division")
+        check_overrides(cls, Method, names, what=f"The method {cls.__name__}", near=0.7)
+        if not overrides(cls, Method, needed):
+            raise LgbenchError(
+                f"The method {cls.__name__} changes nothing: it must define `planned(self, plan)`, `hooks(self, plan)` "
+                "or both."
+            )
 
     @classmethod
     def of_texts(cls, options: Mapping[str, str], name: str) -> Self:

@@ -366,11 +366,19 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         ),
         ("def hooks(self, plan): return Hook()", "`hooks` of the method Mine must return a list of instances of"),
         ("def hooks(self, plan): return [Hook]", "`hooks` of the method Mine must return a list of instances of"),
+        ("pass", "The method Mine changes nothing: it must define `planned(self, plan)`, `hooks(self, plan)` or both."),
+        ("def hook(self, plan): return []", "The method Mine defines 'hook', which lgbench does not use. Did you mean"),
+        ("def plan(self, plan): return plan", "Did you mean 'planned'? If not, rename it, as in '_plan'. It can"),
+        (
+            "def planned(self, plan): return plan\n    divison: ClassVar = 'open'",
+            "defines 'divison', which lgbench does not use. Did you mean 'division'?",
+        ),
         ("division = 'half-open'", "The division of the method 'mine.py:Mine' is 'half-open'; valid: closed, open."),
     ],
 )
 def test_a_users_method_that_is_unfit_is_told_in_a_sentence(body: str, message: str, lgbench: Shell) -> None:
     Path("mine.py").write_text(
+        "from typing import ClassVar\n"
         "from lgbench.training.hooks import Hook\nfrom lgbench.training.method import Method\n\n"
         f"class Mine(Method):\n    {body}\n",
         "utf-8",
@@ -378,6 +386,11 @@ def test_a_users_method_that_is_unfit_is_told_in_a_sentence(body: str, message: 
     done = lgbench("train", "copy-mqar", "transfer", "--method", "mine.py:Mine", *SMALL, "--output", "a")
     assert done.status == 1
     assert message in " ".join(done.err.split())
+
+
+def test_every_name_of_a_method_of_lgbench_is_a_methods() -> None:
+    for method in METHODS.values():
+        method.check_names()
 
 
 def test_a_method_without_a_docstring_says_so(lgbench: Shell) -> None:

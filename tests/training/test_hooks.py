@@ -19,7 +19,8 @@ pytest.importorskip("torch")
 import torch
 from torch import Tensor, nn
 
-from lgbench.training.hooks import Hook, KeepPoints, RowSource, StopWhen, make_hook
+from lgbench.training.batching import Batch
+from lgbench.training.hooks import Hook, KeepPoints, RowSource, StopWhen, check_callbacks, make_hook
 from lgbench.training.method import Method
 from lgbench.training.planned import PlannedMethod
 from lgbench.training.record import CurvePoint, read_training_record
@@ -115,12 +116,54 @@ def test_a_hook_that_raises_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_state_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
-    class Odd(Hook):
+    class Odd(Counting):
         def state(self) -> dict[str, Any]:
             return {"tensor": torch.zeros(1)}
 
     with pytest.raises(LgbenchError, match="A hook's state cannot be saved"):
         train(PLAN, tmp_path, hooks=[Odd()])
+
+
+def test_a_hook_with_a_mistyped_name_is_refused_before_the_run(tmp_path: Path) -> None:
+    class Silent(Hook):
+        def on_log(self, training: Training, loss: Tensor) -> None:
+            raise AssertionError
+
+        def state(self) -> dict[str, Any]:
+            return {"seen": 1}
+
+    class Mistyped(StopWhen):
+        def befor_step(self, training: Training, batch: Batch) -> None:
+            raise AssertionError
+
+    class Rowless(RowSource):
+        def step(self, training: Training, loss: Tensor) -> None:
+            raise AssertionError
+
+    for hook, said in (
+        (Silent(), "The hook Silent does nothing: it overrides none of start, before_step, step, point, end."),
+        (Mistyped(step=3), "The hook Mistyped defines 'befor_step', .* Did you mean 'before_step'"),
+        (Rowless(), "The hook Rowless does nothing: it overrides none of rows."),
+    ):
+        with pytest.raises(LgbenchError, match=said):
+            train(PLAN, tmp_path, hooks=[hook])
+    assert not (tmp_path / "training.json").exists()
+
+
+def test_a_hook_may_get_its_callbacks_from_a_mixin_or_as_attributes() -> None:
+    class Mixin:
+        def point(self, training: Training, point: CurvePoint) -> None: ...
+
+    class Mixed(Mixin, Hook): ...
+
+    class Plain(Hook): ...
+
+    check_callbacks(Mixed())
+    attributed = Hook()
+    attributed.step = lambda training, loss: None  # type: ignore[method-assign]
+    check_callbacks(attributed)
+    with pytest.raises(LgbenchError, match="does nothing"):
+        check_callbacks(Plain())
 
 
 def test_weights_are_kept_at_every_point(tmp_path: Path) -> None:

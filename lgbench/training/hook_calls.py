@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -57,25 +58,40 @@ class HookCalls:
         """The states of the hooks that have one.
 
         Raises:
+            LgbenchError: One cannot be saved.
             ModelError: One raised.
         """
         states = {}
         for name, hook in self._hooks.items():
             with self._code_of(name, "state"):
                 states[name] = hook.state()
+            _check_state(name, states[name])
         return {name: state for name, state in states.items() if state}
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of the hooks that have some, each named `HOOK/NAME`.
 
         Raises:
+            LgbenchError: One returned something else.
             ModelError: One raised.
         """
         found: dict[str, Tensor] = {}
         for name, hook in self._hooks.items():
             with self._code_of(name, "tensors"):
-                found |= {f"{name}/{key}": tensor for key, tensor in hook.tensors().items()}
+                own = hook.tensors()
+            _check_tensors(name, own)
+            found |= {f"{name}/{key}": tensor for key, tensor in own.items()}
         return found
+
+    def check_saved(self) -> None:
+        """Make sure that what the hooks must remember can be saved, before hours of training end at the first save.
+
+        Raises:
+            LgbenchError: It cannot.
+            ModelError: One raised.
+        """
+        self.states()
+        self.tensors()
 
     def load_tensors(self, tensors: Mapping[str, Tensor], *, of: str) -> None:
         """Give each hook its tensors. Arguments and errors as for `load_states`."""
@@ -113,3 +129,29 @@ class HookCalls:
 
     def _code_of(self, name: str, method: str) -> contextlib.AbstractContextManager[None]:
         return user_code(f"The hook {name}, in {method} at step {self._step()},")
+
+
+def _check_state(name: str, state: object) -> None:
+    try:
+        json.dumps(state, allow_nan=True)
+        problem = "" if isinstance(state, dict) else f"it is of type {type(state).__name__}"
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = str(error)
+    if problem:
+        raise LgbenchError(
+            f"The state of the hook {name} cannot be saved: {problem}. Its `state` must return a dictionary of "
+            "numbers, strings, lists and dictionaries of these; tensors belong into `tensors`."
+        )
+
+
+def _check_tensors(name: str, tensors: object) -> None:
+    if not isinstance(tensors, Mapping):
+        problem = f"they are of type {type(tensors).__name__}"
+    elif other := [key for key, each in tensors.items() if not (isinstance(key, str) and isinstance(each, Tensor))]:
+        problem = f"{other[0]!r:.60} is of type {type(tensors[other[0]]).__name__}"
+    else:
+        return
+    raise LgbenchError(
+        f"The tensors of the hook {name} cannot be saved: {problem}. Its `tensors` must return a dictionary from names "
+        "to tensors; anything else belongs into `state`."
+    )

@@ -79,7 +79,7 @@ def save_state(
         tensors[POOLS] = pools
     tensors |= {f"{HOOKS}{name}": tensor for name, tensor in (of_hooks or {}).items()}
     try:
-        metadata = {"record": record.model_dump_json(), "progress": _as_json(progress)}
+        metadata = {"record": record.model_dump_json(), "progress": json.dumps(progress)}
         write_atomically(folder / STATE, packed(tensors, metadata))
         write_record(folder / RECORD, record)
     except OSError as error:
@@ -88,13 +88,6 @@ def save_state(
         raise LgbenchError(
             f"Cannot write to {str(folder)!r}: {error.strerror or error}. {kept if (folder / STATE).exists() else lost}"
         ) from error
-
-
-def _as_json(progress: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(progress, allow_nan=True)
-    except (TypeError, ValueError) as error:
-        raise LgbenchError(f"A hook's state cannot be saved: {error}. It must be what JSON can hold.") from None
 
 
 def read_state(folder: Path) -> SavedState | None:

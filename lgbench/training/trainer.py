@@ -380,6 +380,7 @@ class Training:
         self._hooks.call("start", self)
         if self.is_interrupted:
             raise KeyboardInterrupt
+        self._hooks.check_saved()
         meter.restart_clock()
         while True:
             batch = self._data.batch(self.step)

@@ -115,13 +115,58 @@ def test_a_hook_that_raises_loses_nothing(tmp_path: Path) -> None:
     assert_same_weights(tmp_path, tmp_path / "whole")
 
 
-def test_a_state_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
-    class Odd(Counting):
-        def state(self) -> dict[str, Any]:
-            return {"tensor": torch.zeros(1)}
+class Odd(Counting):
+    """Has a state, or tensors, that cannot be saved, from a step on."""
 
-    with pytest.raises(LgbenchError, match="A hook's state cannot be saved"):
-        train(PLAN, tmp_path, hooks=[Odd()])
+    def __init__(self, method: str, value: Any, since: int = 0) -> None:
+        super().__init__()
+        self._method, self._value, self._since = method, value, since
+
+    def _returned(self, method: str, usual: Any) -> Any:
+        return self._value if method == self._method and self.calls["step"] >= self._since else usual
+
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._returned("state", super().state())
+        return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = self._returned("tensors", {})
+        return found
+
+
+_ROUND: list[Any] = []
+_ROUND.append(_ROUND)
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "said"),
+    [
+        (
+            "state",
+            {"mean": torch.zeros(1)},
+            r"The state of the hook Odd cannot be saved: .*Tensor.* belong into `tensors`",
+        ),
+        ("state", {"round": _ROUND}, "The state of the hook Odd cannot be saved: Circular reference"),
+        ("state", [1], "The state of the hook Odd cannot be saved: it is of type list. Its `state` must return a dict"),
+        ("state", None, "The state of the hook Odd cannot be saved: it is of type NoneType"),
+        ("tensors", {"mean": 1.0}, "The tensors of the hook Odd cannot be saved: 'mean' is of type float"),
+        ("tensors", {1: torch.zeros(1)}, "The tensors of the hook Odd cannot be saved: 1 is of type Tensor"),
+        ("tensors", [torch.zeros(1)], "The tensors of the hook Odd cannot be saved: they are of type list"),
+    ],
+)
+def test_a_state_that_cannot_be_saved_is_refused_before_the_first_step(
+    method: str, value: Any, said: str, tmp_path: Path
+) -> None:
+    hook = Odd(method, value)
+    with pytest.raises(LgbenchError, match=said):
+        train(PLAN, tmp_path / "at once", hooks=[KeepPoints(), hook])
+    assert (hook.seen, hook.calls) == ([0], Counter())
+    if not isinstance(value, dict):
+        return
+    later = Odd(method, value, since=7)
+    with pytest.raises(LgbenchError, match=said):
+        train(PLAN, tmp_path / "later", hooks=[later])
+    assert read_training_record(tmp_path / "later").steps_done == 5
 
 
 def test_a_hook_with_a_mistyped_name_is_refused_before_the_run(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lgbench.audits.cells import AGAIN, EXAMPLES, asked_again, audit_examples
 from lgbench.audits.fetch import check_weights, fetch_weights
@@ -147,6 +147,18 @@ class Auditor:
         return self.model
 
 
+class Audit(NamedTuple):
+    """What came out of an audit.
+
+    Attributes:
+        record: The runs that were audited.
+        failed: The others, each with the reason.
+    """
+
+    record: AuditRecord
+    failed: tuple[str, ...]
+
+
 def audit(
     submission: Submission,
     suite: Suite,
@@ -154,8 +166,8 @@ def audit(
     auditor: Auditor,
     *,
     on_run: Callable[[AuditedRun], None] = lambda _: None,
-) -> AuditRecord:
-    """Audit every run of a system in a suite.
+) -> Audit:
+    """Audit every run of a system in a suite. A run that cannot be audited does not keep the others from it.
 
     Args:
         submission: The system.
@@ -165,14 +177,19 @@ def audit(
         on_run: Called with each run when it is done.
 
     Raises:
-        LgbenchError: The system is not *recorded*, or as for `Auditor.check`.
+        LgbenchError: The system is not *recorded*, or no run can be audited.
     """
-    runs = recorded_runs(submission, suite)
-    audited = []
-    for run in runs:
-        audited.append(auditor.check(run, folder / run.folder, suite))
-        on_run(audited[-1])
-    return AuditRecord(
+    audited, failed = list[AuditedRun](), list[str]()
+    for run in recorded_runs(submission, suite):
+        try:
+            audited.append(auditor.check(run, folder / run.folder, suite))
+        except LgbenchError as error:
+            failed.append(f"{run.folder}: {error}")
+        else:
+            on_run(audited[-1])
+    if not audited:
+        raise LgbenchError("\n".join(["No run could be audited.", *failed]))
+    record = AuditRecord(
         system=submission.system.name,
         suite=suite.name,
         auditor=auditor.name,
@@ -183,6 +200,7 @@ def audit(
         audited=tuple(audited),
         retrained=(),
     )
+    return Audit(record, tuple(failed))
 
 
 def recorded_runs(submission: Submission, suite: Suite) -> Sequence[SubmittedRun]:

@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Check a system's weights on fresh examples, and write the outcome to audits/. For maintainers.
 
-    If the outcome does not agree with the posted results, the exit status is 1.
+    If the outcome does not agree with the posted results, or a run cannot be audited, the exit status is 1.
     """
     from lgbench.audits.auditing import Auditor, audit, draw_nonce
     from lgbench.audits.retrained import retrained_record
@@ -53,6 +53,7 @@ def command(
 
     found = load_suite(suite)
     submission = _read(system)
+    failed: tuple[str, ...] = ()
     if retrained:
         if nonce or weights or model:
             raise LgbenchError("--retrained takes no --nonce, --weights or --model: no weights are asked.")
@@ -61,11 +62,13 @@ def command(
         key = check_nonce(nonce or draw_nonce(), system)
         who = Auditor(name=auditor, nonce=key, examples=examples, weights=weights, model=model, device=device)
         typer.echo(f"Nonce: {key}")
-        record = audit(submission, found, system, who, on_run=lambda run: typer.echo(f"Audited {run.run}"))
+        record, failed = audit(submission, found, system, who, on_run=lambda run: typer.echo(f"Audited {run.run}"))
     path = write_audit(record, system)
     _tell(submission, found, record)
     typer.echo(f"Wrote {plain(path, limit=LONGEST_PATH)}. Commit it under the label maintainer-change.")
-    if _disagrees(submission, record):
+    for each in failed:
+        typer.echo(f"Not audited: {plain(each, limit=LONGEST_PATH)}", err=True)
+    if failed or _disagrees(submission, record):
         raise typer.Exit(1)
 
 

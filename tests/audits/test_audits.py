@@ -12,10 +12,13 @@ import pytest
 pytest.importorskip("torch")
 from typer.testing import CliRunner
 
+from lgbench.audits import auditing
+from lgbench.audits.auditing import recorded_runs
 from lgbench.cli import app
-from lgbench.data.suites import Cell, load_suite
+from lgbench.data.suites import Cell, Suite, load_suite
 from lgbench.evaluation.evaluator import evaluate
 from lgbench.models.loading import load_model
+from lgbench.submissions.checked import Submission, SubmittedRun
 from lgbench.submissions.checking import check
 from lgbench.submissions.declaration import declared
 from lgbench.submissions.submitting import Addresses, Details, submit
@@ -106,6 +109,24 @@ def test_a_true_system_is_audited_and_its_record_is_checked(system: Path) -> Non
     edit(record, lambda audited: [cell.update(correct=cell["total"]) for cell in audited["audited"][0]["cells"]])
     assert str(found(system).tier) == "recorded"
     assert "right, posted" in found(system).missing[0]
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_be_audited_leaves_the_outcome_of_the_others(
+    system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_another(submission: Submission, suite: Suite) -> list[SubmittedRun]:
+        (run,) = recorded_runs(submission, suite)
+        return [run._replace(folder="lost", weights=None), run]
+
+    monkeypatch.setattr(auditing, "recorded_runs", with_another)
+    status, said = audit(system, "--nonce", NONCE)
+    assert status == 1
+    assert f"Audited {RUN}" in said
+    assert "Not audited: lost: lost has no weights.json" in said
+    (record,) = (system.parent.parent / "audits" / "tiny-one").iterdir()
+    assert [run["run"] for run in json.loads(record.read_text("utf-8"))["audited"]] == [RUN]
+    assert str(found(system).tier) == "audited"
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ from lgbench.util.files import write_atomically
 from lgbench.util.records import MAX_RECORD_BYTES, InvalidFileError, read_capped
 from lgbench.version import __version__
 
-_DECISIVE = ("data", "evaluation", "results", "scoring", "submissions", "util")
+_DECISIVE = ("data", "evaluation", "models", "results", "scoring", "submissions", "util")
 _MOST_BYTES = 4_000_000
 _DIGEST, _VERSION = 64, 16
 OF_A_RUN = (RESULT_FILE, REPLIES_FILE, OFFSITE_FILE, RECORD, WEIGHTS_FILE)

@@ -1,6 +1,8 @@
 """Kept scores: the same as a full check, for the same bytes and the same code only."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +150,17 @@ def test_a_digest_covers_every_line_that_decides(
     getattr(kept_module, digest).__wrapped__()
     assert expected <= {*read}
     assert any(name.startswith(locks) for name in read)
+
+
+def test_the_digest_covers_whatever_scoring_imports() -> None:
+    code = (
+        "import sys, lgbench.evaluation.rescoring, lgbench.submissions.likeness\n"
+        "print(*(name for name in sys.modules if name.startswith('lgbench.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = {name.split(".")[1] for name in done.stdout.split()}
+    assert "evaluation" in loaded
+    assert loaded - {"version"} <= {*kept_module._DECISIVE}  # the version is hashed by itself
 
 
 def test_where_nothing_can_be_kept_all_is_scored(submissions: Path, tmp_path: Path) -> None:

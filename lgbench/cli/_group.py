@@ -10,6 +10,7 @@ from typing import Any
 import typer
 import typer.core
 
+from lgbench.util.errors import LgbenchError
 from lgbench.util.text import plain_lines
 
 
@@ -53,6 +54,21 @@ def _name_values(params: list[Any], ctx: Any) -> list[Any]:
     return params
 
 
+def _refuse_repeated(given: list[Any]) -> None:
+    """Refuse an option that is given more often than it has values.
+
+    Args:
+        given: The arguments and options of a command line, each as often as it is given.
+
+    Raises:
+        LgbenchError: There is one.
+    """
+    options = [each for each in given if each.param_type_name == "option" and not (each.multiple or each.is_flag)]
+    for option in options:
+        if options.count(option) > 1:
+            raise LgbenchError(f"{max(option.opts, key=len)} takes one value, and is given more than once. Choose one.")
+
+
 class Command(typer.core.TyperCommand):
     """A command whose `--help` names values by a word, and breaks lines where the terminal ends."""
 
@@ -64,6 +80,16 @@ class Command(typer.core.TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Its arguments and options."""
         return _name_values(super().get_params(ctx), ctx)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take in its part of the command line.
+
+        Raises:
+            LgbenchError: An option that takes one value is given several times: all but the last would be lost.
+        """
+        if not ctx.resilient_parsing:  # which completes a line that is still being written
+            _refuse_repeated(self.make_parser(ctx).parse_args(list(args))[2])
+        return super().parse_args(ctx, args)
 
 
 class App(typer.Typer):

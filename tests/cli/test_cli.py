@@ -41,6 +41,14 @@ def test_names_may_be_joined_by_commas(lgbench: Shell) -> None:
     assert [task["task"] for task in json.loads(done.out)["tasks"]] == ["reverse", "capitalize", "mqar"]
 
 
+@pytest.mark.parametrize("command", ["train copy-mqar transfer", "reproduce", "sweep copy-mqar", "ablate copy-mqar"])
+def test_an_option_of_one_value_is_refused_a_second_time(lgbench: Shell, command: str) -> None:
+    done = lgbench(*command.split(), "--method", "rnb", "--method=shares", "--set", "steps=2", "--set", "batch=8")
+    assert done.status == 1
+    assert done.err == "Error: --method takes one value, and is given more than once. Choose one.\n"
+    assert lgbench("tasks", "-q", "--quiet").status == 0, "a flag that is repeated loses nothing"
+
+
 def test_a_model_file_that_changed_is_told_when_its_run_goes_on(
     lgbench: Shell, caplog: pytest.LogCaptureFixture
 ) -> None:

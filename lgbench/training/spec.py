@@ -312,12 +312,20 @@ class Recipe:
         if name in KINDS and self.model is None and planned.other_model is not None:
             raise LgbenchError(f"--set {name} shapes the reference model, which the method {method} replaces. {advice}")
         asked, has = (getattr(each.settings, name) for each in (plain, planned))
-        if has == asked or name == "steps":  # a method with stages counts them its own way, and shows them
+        if has == asked:
             return
-        others = replace(self, changes=[each for each in self.changes if each.partition("=")[0] != name], method=None)
-        try:
-            without = self.method.apply(others.plan(plain.group, plain.arm, plain.seed))
-        except LgbenchError:  # it needs the change
+        # A value that the method derives its own from has an effect, also where it happens to be the preset's: ask for
+        # the next one, or where that is no value of the setting, for the preset's.
+        others = [each for each in self.changes if each.partition("=")[0] != name]
+        is_number = isinstance(asked, int | float) and not isinstance(asked, bool)
+        for changes in ([*others, f"{name}={asked + 1}"] if is_number else others, others):
+            try:
+                recipe = replace(self, changes=changes, method=None)
+                without = self.method.apply(recipe.plan(plain.group, plain.arm, plain.seed))
+                break
+            except LgbenchError:
+                continue
+        else:  # it needs the change
             return
         if has == getattr(without.settings, name):
             raise LgbenchError(

@@ -22,8 +22,10 @@ def method_plan(
     name: str | None, *options: str, changes: tuple[str, ...] = (), arm: str = "transfer", group: str = STRINGS.name
 ) -> RunSpec:
     """The plan of a tiny run with a method; None for the plain one."""
+    sets_steps = any(option.startswith("base_steps=") for option in options)
+    tiny = [change for change in TINY if not (sets_steps and change.startswith("steps="))]
     recipe = Recipe(
-        MINI, changes=[*TINY, "batch=64", "evaluate_every=6", *changes], method=choose_method(name, options)
+        MINI, changes=[*tiny, "batch=64", "evaluate_every=6", *changes], method=choose_method(name, options)
     )
     return recipe.plan(group, arm, 0)
 

@@ -146,10 +146,18 @@ def test_options_out_of_range_are_refused(name: str, options: tuple[str, ...], m
             "position shapes the reference model, which",
         ),
         ("state-space", (), "weights=ternary", "weights shapes the reference model"),
+        (
+            "self-improvement",
+            ("base_steps=100",),
+            "steps=50",
+            "steps=50 is overridden by the method self-improvement, which sets steps=3700",
+        ),
         ("positions", ("encoding=nope",), "position=nope", ""),
         ("ternary", (), "learning_rate=1e-3", ""),
         ("ternary", ("schedule=plain",), "schedule=cosine", ""),
+        ("ternary", (), "learning_rate=0.0015", ""),  # the preset's
         ("self-improvement", (), "steps=100", ""),
+        ("self-improvement", (), "steps=4200", ""),  # the preset's
         ("state-space", (), "width=32", ""),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -159,13 +160,14 @@ def test_rounds_follow_a_checkpoint_at_once(tmp_path: Path) -> None:
 
     first = method_plan(None, changes=("steps=2",))
     train(first, tmp_path / "first")
+    tiny = [change for change in TINY if not change.startswith("steps=")]
     start, options = (
         planned_start(str(tmp_path / "first")),
         ["rounds=1", "round_steps=3", "round_decay=1", "labels=true"],
     )
     recipe = Recipe(
         MINI,
-        changes=[*TINY, "batch=64"],
+        changes=[*tiny, "batch=64"],
         start=start,
         method=choose_method("self-improvement", [*options, "questions=9"]),
     )
@@ -174,9 +176,11 @@ def test_rounds_follow_a_checkpoint_at_once(tmp_path: Path) -> None:
     record = train(plan, tmp_path / "rounds", method=method_of(plan))
     assert [each.step for each in record.changes] == [0, 0]
     with pytest.raises(LgbenchError, match="cannot vote"):
-        Recipe(MINI, changes=TINY, start=start, method=choose_method("self-improvement", ["filter=vote"])).plan(
+        Recipe(MINI, changes=tiny, start=start, method=choose_method("self-improvement", ["filter=vote"])).plan(
             "capitalize-reverse", "transfer", 0
         )
+    with pytest.raises(LgbenchError, match=r"--set steps=12 is overridden by the method self-improvement, .* steps=3"):
+        replace(recipe, changes=TINY).plan("capitalize-reverse", "transfer", 0)
 
 
 @pytest.mark.parametrize(

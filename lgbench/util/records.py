@@ -76,7 +76,9 @@ def read_record(path: Path, kind: type[_Record], *, max_bytes: int = MAX_RECORD_
         count = error.error_count()
         if count > _MOST_TOLD_APART:
             raise InvalidFileError(path, [Problem("", f"has {count:,} problems.")]) from None
-        problems = [_problem(detail) for detail in error.errors(include_url=False)[:MAX_PROBLEMS]]
+        details = [detail for detail in error.errors(include_url=False) if not _follows(detail)]
+        count = len(details)
+        problems = [_problem(detail) for detail in details[:MAX_PROBLEMS]]
         if more := count - len(problems):
             problems.append(Problem("", f"and {more:,} more."))
         raise InvalidFileError(path, problems) from None
@@ -110,6 +112,11 @@ def write_record(path: Path, record: BaseModel) -> None:
 def json_line(*values: str) -> bytes:
     """The line of a JSON array of texts. Published hashes are of such lines: not one byte of them may change."""
     return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _follows(detail: Any) -> bool:
+    """Whether a list is only called too short because pydantic does not count items that have problems of their own."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
 def _problem(detail: Any) -> Problem:

@@ -105,6 +105,12 @@ ALL_CELLS = {f"cells[{number}]" for number in range(5)}
         pytest.param(top(arm="open"), {""}, "names exactly one group", id="open with a group"),
         pytest.param(lambda result: result["cells"].append(result["cells"][0]), {""}, "repeated", id="cell twice"),
         pytest.param(top(cells=[]), {"cells"}, "at least 1", id="no cells"),
+        pytest.param(
+            lambda result: result.update(cells=[{**cell, "length": "2"} for cell in result["cells"]]),
+            {f"{cell}.length" for cell in ALL_CELLS},
+            "integer",
+            id="a problem in every cell",
+        ),
         pytest.param(top(started="2026-01-31T12:00:00"), {"started"}, "offset", id="time without zone"),
         pytest.param(lambda result: result.pop("schema_version"), {"schema_version"}, "required", id="no version"),
         pytest.param(top(schema_version=True), {"schema_version"}, "whole number", id="version true"),

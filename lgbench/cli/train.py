@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -110,7 +111,7 @@ def command(
     if record.finished:
         typer.echo(f"Evaluate it:\n  {_evaluation(record, folder)}")
     else:
-        typer.echo(f"Resume from step {record.steps_done} with --resume --output {shlex.quote(str(folder))}")
+        typer.echo(f"Resume from step {record.steps_done} with:\n  {_resuming(resume=resume)}")
 
 
 @contextlib.contextmanager
@@ -132,26 +133,35 @@ def shown(plan: RunSpec, folder: Path, *, resume: bool, quiet: bool) -> Iterator
     try:
         yield display.show
     except KeyboardInterrupt:
-        _say_interrupted(folder)
+        _say_interrupted(folder, resume=resume)
         raise typer.Exit(INTERRUPTED) from None
     finally:
         display.close()
 
 
-def _say_interrupted(folder: Path) -> None:
+def _resuming(*, resume: bool) -> str:
+    """The command that resumes this one's run: the same, with --resume where it was not `resume` already."""
+    arguments = sys.argv[1:]
+    if not resume:
+        end = arguments.index("--") if "--" in arguments else len(arguments)  # what follows it is no option
+        arguments.insert(end, "--resume")
+    return shlex.join(["lgbench", *arguments])
+
+
+def _say_interrupted(folder: Path, *, resume: bool) -> None:
     from lgbench.methods.pretraining import STATES
     from lgbench.training.record import RECORD, read_training_record
     from lgbench.training.state import read_state
 
-    resumed = f"--resume --output {shlex.quote(str(folder))}"
+    resumed = f"with:\n  {_resuming(resume=resume)}"
     if (state := read_state(folder)) is not None or (folder / RECORD).exists():
         record = state.record if state else read_training_record(folder)
         if state is None and record.finished:
             typer.echo(f"\nInterrupted after the last step: the run in {str(folder)!r} is trained.", err=True)
             return
-        typer.echo(f"\nInterrupted. Resume from step {record.steps_done} with {resumed}", err=True)
+        typer.echo(f"\nInterrupted. Resume from step {record.steps_done} {resumed}", err=True)
     elif any(folder.glob(STATES)):
-        typer.echo(f"\nInterrupted before the first step. Resume the pretraining with {resumed}", err=True)
+        typer.echo(f"\nInterrupted before the first step. Resume the pretraining {resumed}", err=True)
     else:
         typer.echo("\nInterrupted before the first step was done: there was nothing to save.", err=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_a_module_whose_file_has_changed_does_not_go_on(lgbench: Shell, monkeypa
         patch.setattr(trainer, "take_step", cut)
         stopped = lgbench(*command)
     assert stopped.status == 130
-    assert "Resume from step 2 with --resume" in stopped.err
+    assert f"Resume from step 2 with:\n  {shlex.join(['lgbench', *command, '--resume'])}\n" in stopped.err
     file.write_text(MODULE.replace("nn.Linear(4, size))", "nn.Linear(4, size), nn.Tanh())"), encoding="utf-8")
     refused = lgbench(*command, "--resume")
     assert refused.status == 1

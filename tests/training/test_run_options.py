@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def test_hooks_by_name_are_recorded(lgbench: Shell) -> None:
     done = lgbench(*TRAIN, *SMALL, *hooks, "--output", "a")
     assert done.status == 0, done.err
     assert "step 2/4: a hook stopped it: step 2 was reached" in done.err
-    assert done.out.endswith("Resume from step 2 with --resume --output a\n")
+    command = shlex.join(["lgbench", *TRAIN, *SMALL, *hooks, "--output", "a", "--resume"])
+    assert done.out.endswith(f"Resume from step 2 with:\n  {command}\n")
     assert "on 128 examples" in done.out
     assert [path.name for path in Path("a/points").iterdir()] == ["step2"]
     assert plan_of("a")["hooks"] == [
@@ -134,13 +136,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 
 def test_ctrl_c_saves_between_points(lgbench: Shell) -> None:
     command = [*TRAIN, *SMALL, "--set", "steps=6", "--set", "evaluate_every=6", "--hook", "hooks.py:Interrupting"]
-    stopped = lgbench(*command, "--output", "a")
+    stopped = lgbench(*command, "--output", "a run", "--resume")
     assert stopped.status == 130
     assert "step 3/6: the state after step 3 was saved" in stopped.err
-    assert "\nInterrupted. Resume from step 3 with --resume --output a\n" in stopped.err
-    assert lgbench(*command, "--output", "a", "--resume").status == 0
+    told = stopped.err.partition("\nInterrupted. Resume from step 3 with:\n")[2].strip()
+    assert told == shlex.join(["lgbench", *command, "--output", "a run", "--resume"])
+    assert lgbench(*shlex.split(told)[1:]).status == 0
     assert lgbench(*command[:-2], "--output", "whole").status == 0
-    assert weights("a") == weights("whole")
+    assert weights("a run") == weights("whole")
 
 
 def test_ctrl_c_before_the_first_step(lgbench: Shell) -> None:

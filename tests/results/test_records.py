@@ -84,7 +84,8 @@ def test_a_flood_of_problems_in_a_record_is_cut_off(tmp_path: Path) -> None:
     with pytest.raises(ValidationError) as all_of_them:
         Result.model_validate_json(path.read_text())
     assert len(listed) == 100
-    assert last == Problem("", f"and {all_of_them.value.error_count() - 100:,} more.")
+    problems = [each for each in all_of_them.value.errors() if each["type"] != "too_short"]  # of cells that are there
+    assert last == Problem("", f"and {len(problems) - 100:,} more.")
 
 
 def test_a_flood_of_problems_is_counted_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,9 @@ def finished_runs(folders: Sequence[Path]) -> list[Path]:
     Raises:
         LgbenchError: One of the folders does not exist, holds no finished evaluation, or cannot be read.
     """
-    from lgbench.evaluation.finding import find_runs
+    from lgbench.training.evaluated import find_evaluations
 
-    found = find_runs(folders)
+    found = find_evaluations(folders)
     if found.unreadable:
         raise LgbenchError(unreadable_sentence(found.unreadable))
     tell_unfinished(found.unfinished)

@@ -48,12 +48,12 @@ def command(
         require_extra("export", purpose="--parquet")
 
     from lgbench.cli._progress import counting
-    from lgbench.evaluation.finding import find_runs
     from lgbench.python.results import read_result
+    from lgbench.training.evaluated import find_evaluations
     from lgbench.util.counting import counted
 
     open_named(suite)
-    found = find_runs(folders)
+    found = find_evaluations(folders)
     tell_unfinished(found.unfinished)
     problems, results = list(found.unreadable), []
     with counting("reading runs", quiet=quiet or as_json) as report:

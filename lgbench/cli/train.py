@@ -34,12 +34,11 @@ from lgbench.cli._options import (
     SuiteName,
     model_options,
 )
-from lgbench.models.folders import CHECKPOINT
 from lgbench.util.extras import require_extra
 from lgbench.util.stopping import INTERRUPTED
 
 if TYPE_CHECKING:
-    from lgbench.training.record import CurvePoint, TrainingRecord
+    from lgbench.training.record import CurvePoint
     from lgbench.training.spec import RunSpec
     from lgbench.training.trainer import Progress
 
@@ -73,6 +72,7 @@ def command(
     from lgbench.methods.registry import choose_method
     from lgbench.models.devices import choose_device
     from lgbench.training.costs import cost
+    from lgbench.training.evaluated import evaluation_command
     from lgbench.training.hooks import make_hooks, planned_hooks
     from lgbench.training.modules import planned_build
     from lgbench.training.planned import planned_start
@@ -109,7 +109,7 @@ def command(
         return
     typer.echo(cost(record))
     if record.finished:
-        typer.echo(f"Evaluate it:\n  {_evaluation(record, folder)}")
+        typer.echo(f"Evaluate it:\n  {evaluation_command(record, folder)}")
     else:
         typer.echo(f"Resume from step {record.steps_done} with:\n  {_resuming(resume=resume)}")
 
@@ -223,16 +223,3 @@ class Display:
     def close(self) -> None:
         """Clear the live display."""
         self._bar.stop()
-
-
-def _evaluation(record: TrainingRecord, folder: Path) -> str:
-    """The command that evaluates the checkpoint of a run."""
-    plan = record.plan
-    command = ["lgbench", "eval", str(folder / CHECKPOINT), "--suite", plan.loaded_suite.reference]
-    if record.is_of_its_arm:
-        command += ["--group", plan.group, "--arm", plan.arm, "--seed", str(plan.seed)]
-    else:
-        command += ["--group", plan.group]
-    if plan.other_model is not None:
-        command += ["--model-option", f"build={plan.other_model}"]
-    return shlex.join(command)

@@ -5,10 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lgbench.evaluation.folder import PARTIAL_FILE, RESULT_FILE
 from lgbench.util.errors import LgbenchError
+
+
+class NoEvaluationError(LgbenchError):
+    """A folder holds no evaluation, finished or not.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{str(folder)!r} holds no finished evaluation: there is no {RESULT_FILE} in it.")
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.folder,)
 
 
 class Found(NamedTuple):
@@ -30,6 +45,7 @@ def find_runs(folders: Sequence[Path]) -> Found:
 
     Raises:
         LgbenchError: One of the folders does not exist, or holds no finished evaluation and nothing unreadable.
+        NoEvaluationError: One of them holds nothing of an evaluation.
     """
     finished: list[Path] = []
     unfinished: list[Path] = []
@@ -44,7 +60,7 @@ def find_runs(folders: Sequence[Path]) -> Found:
                 f"The evaluation in {str(begun[0])!r} is not finished. Resume it with its command and --resume."
             )
         if not done and not closed:
-            raise LgbenchError(f"{str(folder)!r} holds no finished evaluation: there is no {RESULT_FILE} in it.")
+            raise NoEvaluationError(folder)
         finished += done
         unfinished += begun
         unreadable += closed

@@ -114,7 +114,7 @@ def learned(run: Run) -> Outcome:
         LgbenchError: Its record or result is missing or damaged.
     """
     from lgbench.evaluation.rescoring import rescore
-    from lgbench.experiments.finish import RESULT
+    from lgbench.models.folders import RESULT
 
     return outcome_of(rescore(run.folder / RESULT).result, run.record())
 

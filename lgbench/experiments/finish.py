@@ -13,7 +13,7 @@ from lgbench.experiments.monitor import Monitor, Tell
 from lgbench.methods.registry import method_of
 from lgbench.models.checkpoint import Build
 from lgbench.models.devices import choose_device
-from lgbench.models.folders import CHECKPOINT
+from lgbench.models.folders import CHECKPOINT, RESULT
 from lgbench.models.loaded import Model
 from lgbench.models.loading import load_model
 from lgbench.results.schema import Result
@@ -28,9 +28,6 @@ from lgbench.util.records import read_record
 
 if TYPE_CHECKING:
     from lgbench.experiments.base import Run
-
-RESULT = "result"
-"""The folder of a run's result, beside its `training.json` and checkpoint."""
 
 
 def train_run(

@@ -82,7 +82,7 @@ class Reproduce(ArmExperiment):
     def milestones(self, planned: Sequence[Run], finished: Sequence[Run]) -> list[str]:
         """The verdict on each group that the last finished run completes, where more groups follow."""
         from lgbench.evaluation.folder import RESULT_FILE
-        from lgbench.experiments.finish import RESULT
+        from lgbench.models.folders import RESULT
         from lgbench.results.schema import Result
         from lgbench.scoring.systems import score_trained
         from lgbench.util.records import read_record
@@ -105,7 +105,7 @@ class Reproduce(ArmExperiment):
     def report(self, runs: Sequence[Run]) -> Report:
         """What each arm was trained on, and the arms side by side."""
         from lgbench.evaluation.rescoring import rescore
-        from lgbench.experiments.finish import RESULT
+        from lgbench.models.folders import RESULT
         from lgbench.scoring.systems import score_trained
         from lgbench.scoring.verdicts import comparison_parts, comparison_record
 

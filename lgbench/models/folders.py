@@ -8,6 +8,8 @@ from lgbench.util.errors import UnknownNameError
 
 CHECKPOINT = "checkpoint"
 """The folder, within a run's, that holds its checkpoint."""
+RESULT = "result"
+"""The folder, within a run's, that holds the evaluation of its checkpoint."""
 MODEL = "model"
 """The folder, within a run's of `lgbench finetune`, that transformers opens."""
 

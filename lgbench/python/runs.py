@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 from lgbench.data.groups import OPEN_ARM
 from lgbench.data.suites import Suite
 from lgbench.evaluation import evaluator
-from lgbench.evaluation.finding import find_runs
 from lgbench.evaluation.loop import Progress, asks_again
 from lgbench.models.contract import Predictor
 from lgbench.models.loaded import Model
@@ -26,6 +25,7 @@ from lgbench.python.results import (
     tell_left_out,
     temporary_folder,
 )
+from lgbench.training.evaluated import find_evaluations
 from lgbench.util.counting import CountReport, counted, no_report
 from lgbench.util.errors import LgbenchError
 
@@ -201,7 +201,7 @@ def read_runs(
     Raises:
         LgbenchError: A folder does not exist, or holds no finished evaluation.
     """
-    found = find_runs(folders)
+    found = find_evaluations(folders)
     results, problems = list[Result](), list(found.unreadable)
     for folder in counted(found.finished, report):
         try:

@@ -174,8 +174,8 @@ def reproduce(
     """
     require_extra("torch", purpose="lgbench.reproduce")
 
-    from lgbench.experiments.finish import RESULT
     from lgbench.models.devices import choose_device
+    from lgbench.models.folders import RESULT
 
     name_of_method, options_of_method = _named_method(method, method_options)
     experiment = Reproduce(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ def test_train_says_what_it_cost_and_how_to_go_on(lgbench: Shell) -> None:
     assert command[:3] == ["lgbench", "eval", "runs/a/checkpoint"]
     assert lgbench(*command[1:], "--limit", "2", "--output", "runs/b").status == 0
     assert json.loads(Path("runs/b/result.json").read_text("utf-8"))["system"]["kind"] == "checkpoint"
+
+
+def test_a_model_that_is_not_evaluated_yet_is_told_with_the_command(lgbench: Shell) -> None:
+    own = ["--model", "mine.py:build"]
+    Path("mine.py").write_text(MODULE, encoding="utf-8")
+    assert lgbench("train", "copy-mqar", "main_only", *SHORT, *own, "--seed", "2", "--output", "runs/a b").status == 0
+    command = [*("eval", "runs/a b/checkpoint", "--suite", "mini-v1", "--group", "copy-mqar", "--arm", "main_only")]
+    command += ["--seed", "2", "--model-option", "build=mine.py:build", "--output", "runs/a b/result"]
+    told = "Error: 'runs/a b' holds a trained model but no evaluation. Evaluate it with `lgbench eval`:\n  lgbench "
+    for asked in ("show", "compare", "errors"):
+        assert lgbench(asked, "runs/a b").err == f"{told}{shlex.join(command)}\n"
+    shutil.copytree("runs/a b", "runs/b")
+    assert "'runs' holds 2 trained models but no evaluation. Evaluate each with" in lgbench("show", "runs").err
+    assert lgbench(*command, "--limit", "2").status == 0
+    assert lgbench("show", "runs/a b").status == 0
 
 
 def test_a_checkpoint_is_evaluated_as_what_it_was_trained_as(lgbench: Shell) -> None:

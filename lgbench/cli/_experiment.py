@@ -158,7 +158,7 @@ def run_experiment(
     runs = plan()
     if not runs:
         typer.echo("This share is empty: fewer runs are planned than --of says.", err=True)
-    for note in [] if how.quiet else experiment.notes():
+    for note in [] if how.quiet else [*experiment.notes(), *_warnings(runs)]:
         typer.echo(plain(note, limit=2000), err=True)
     if how.dry_run:
         _print_plan(experiment, runs, device, how)
@@ -166,6 +166,14 @@ def run_experiment(
     loaded = Loaded(experiment=experiment, reference=reference)
     runs, outcomes = _launch_rounds(loaded, runs, plan, device, how)
     _report(experiment, runs, outcomes, root, how)
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    """What keeps runs from being submitted, whichever experiment they are of."""
+    from lgbench.methods.registry import not_to_submit
+
+    with stdout_to_stderr():  # what the user's own files print
+        return not_to_submit(run.plan for run in runs)
 
 
 def _report(experiment: Experiment, runs: list[Run], outcomes: list[Outcome], root: Path, how: How) -> None:

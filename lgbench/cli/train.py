@@ -36,6 +36,7 @@ from lgbench.cli._options import (
 )
 from lgbench.util.extras import require_extra
 from lgbench.util.stopping import INTERRUPTED
+from lgbench.util.text import plain
 
 if TYPE_CHECKING:
     from lgbench.training.record import CurvePoint
@@ -69,7 +70,7 @@ def command(
         how = f", method {method}" if method else ""
         typer.echo(f"Training {group}, arm {arm}, seed {seed}{how} ...", err=True)
 
-    from lgbench.methods.registry import choose_method
+    from lgbench.methods.registry import choose_method, not_to_submit
     from lgbench.models.devices import choose_device
     from lgbench.training.costs import cost
     from lgbench.training.evaluated import evaluation_command
@@ -92,6 +93,8 @@ def command(
         device=chosen,
     )
     plan = recipe.plan(group, arm, seed)
+    for warning in [] if quiet else not_to_submit([plan]):
+        typer.echo(plain(warning, limit=2000), err=True)
     folder = output or Path("runs") / "training" / f"{found.name}-{group}-{arm}-seed{seed}"
     build, hooks = planned_build(plan), make_hooks(plan)
     with shown(plan, folder, resume=resume, quiet=quiet) as report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from lgbench.methods.positions import Positions
@@ -87,6 +87,30 @@ def method_of(plan: RunSpec) -> Method | None:
         ModelError: The user's file raised.
     """
     return None if plan.method is None else _made(plan.method.name, plan.method.options)
+
+
+def not_to_submit(plans: Iterable[RunSpec]) -> list[str]:
+    """A sentence for each group in which the method of a plan gives answers that the arm withholds.
+
+    The plans must be ones that the user asked for: the code that they name is run.
+
+    Raises:
+        LgbenchError: There is no method of a plan's name, or an option does not fit.
+        ModelError: The user's file raised.
+    """
+    found = []
+    for plan in plans:
+        method = method_of(plan)
+        if method is None or plan.method is None:
+            continue
+        with user_code(f"`answers_beyond` of the method {plan.method.name!r}"):
+            given = method.answers_beyond(plan)
+        if given:
+            found.append(
+                f"Warning: in {plan.group} the method {plan.method.name} gives answers to inputs longer than the arm's "
+                f"({given}), so its runs cannot be submitted."
+            )
+    return list(dict.fromkeys(found))
 
 
 def _made(name: str, options: Mapping[str, str]) -> Method:

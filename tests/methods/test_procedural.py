@@ -26,6 +26,7 @@ from lgbench.training.spec import RunSpec
 from lgbench.training.trainer import Training, train
 from lgbench.util.errors import LgbenchError
 from tests.methods.method_runs import assert_neutral, assert_same_weights, method_plan
+from tests.shell import Shell
 from tests.tiny_training import weights
 
 ALPHABET = Alphabet.of(PUBLISHED)
@@ -286,3 +287,18 @@ def test_a_pretrained_model_of_another_shape_is_refused(tmp_path: Path) -> None:
     other = Recipe(load_suite("mini-v1"), changes=[*TINY, "width=32"], start=start).plan("copy-mqar", "transfer", 0)
     with pytest.raises(LgbenchError, match=r"has shape .* there and .* in the module"):
         train(other, tmp_path / "b")
+
+
+def test_a_rule_that_is_a_task_of_the_group_is_told_before_training(lgbench: Shell) -> None:
+    options = ["--method", "procedural", "--set", "steps=2", "--output", "a"]
+    warning = (
+        "Warning: in copy-mqar the method procedural gives answers to inputs longer than the arm's (the rule identity "
+        "is the group's task string_copy, with up to 32 symbols), so its runs cannot be submitted.\n"
+    )
+    every = ["reproduce", "--group", "copy-mqar,capitalize-reverse", "--arm", "transfer,control", *options, "--dry-run"]
+    assert lgbench(*every).err.count("Warning: ") == 1
+    assert warning in lgbench(*every).err
+    assert warning not in lgbench(*every, "--method-option", "rule=sort").err
+    small = [f"--set={each}" for each in ("layers=1", "heads=1", "width=8", "hidden=8", "batch=64")]
+    short = [f"--method-option={each}" for each in ("steps=1", "batch=2")]
+    assert warning in lgbench("train", "copy-mqar", "main_only", *options, *small, *short).err

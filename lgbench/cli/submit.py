@@ -74,7 +74,7 @@ def command(
     from lgbench.cli._console import say
     from lgbench.cli._progress import counting
     from lgbench.submissions.declaration import declared
-    from lgbench.submissions.submitting import Addresses, Details, submit
+    from lgbench.submissions.submitting import Addresses, Details, declaration_of, submit
 
     runs = finished_runs(folders)
     drafted = _drafted_notes(runs, submissions / name) if training_notes is None else None
@@ -88,6 +88,7 @@ def command(
     )
     is_clone = submissions.exists()
     declaration = declared(
+        declaration_of(submissions / name),
         trials=trials,
         selected_on=selected_on,
         tuned_arms=None if tuned_arms is None else listed(tuned_arms),
@@ -113,6 +114,8 @@ def command(
             typer.echo(f"Added {plain(run, limit=LONGEST_PATH)}")
         for run in submitted.there:
             typer.echo(f"Already there: {plain(run, limit=LONGEST_PATH)}")
+        for file in submitted.changed:
+            typer.echo(f"Changed {plain(file, limit=LONGEST_PATH)}")
     if drafted is not None and not quiet:
         typer.echo("\nIts training_notes, from training.json. Add how its settings were chosen:")
         say(drafted, indent="  ", hanging="  ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -85,17 +86,43 @@ _FLAGS = {"tuned_arms": "--tuned-arm", "tuning_seeds": "--tuning-seed"}
 """Options of `lgbench submit` that are not named as their field."""
 
 
-def declared(**given: Any) -> Declaration | None:
+def _flag(field: str) -> str:
+    return _FLAGS.get(field, f"--{field.replace('_', '-')}")
+
+
+def told(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `declaration.json` that say something. A later `submit` may fill the others."""
+    return {
+        name: value
+        for name, value in record.items()
+        if value not in (None, "", []) and not (name == "first_seed" and value == 0)
+    }
+
+
+def declared(before: Mapping[str, Any] | None = None, /, **given: Any) -> Declaration | None:
     """The declaration that a submitter's options make; None without any.
+
+    Args:
+        before: What the system's `declaration.json` holds: it says what no option does.
+        given: Every field, None for those not given.
 
     Raises:
         LgbenchError: An option is missing, or they do not fit together.
     """
-    stated = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    if all(value is None for value in stated.values()):
+    if all(value is None for value in given.values()):
         return None
+    known = told(before or {})
+    stated = {name: known.get(name) if value is None else value for name, value in given.items()}
+    stated = {name: tuple(value) if isinstance(value, list) else value for name, value in stated.items()}
     if stated["trials"] is None:
         raise LgbenchError("A declaration begins with --trials, the number of trainings tried; 0 if there were none.")
+    if stated["trials"]:
+        needed = ("selected_on", "tuned_arms", "tuning_seeds")
+        if missing := [_flag(name) for name in needed if not stated[name]]:
+            raise LgbenchError(
+                f"A declaration of trials needs {' and '.join(filter(None, [', '.join(missing[:-1]), missing[-1]]))} "
+                "too: what the settings were chosen on, and the arms and seeds that the trials trained."
+            )
     usual: dict[str, Any] = {"tuned_arms": (), "tuning_seeds": (), "first_seed": 0}
     usual["selected_on"] = None if stated["trials"] else "nothing"
     try:
@@ -104,6 +131,5 @@ def declared(**given: Any) -> Declaration | None:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
-        field = f"{flag}: " if name else ""
+        field = f"{_flag(name)}: " if name else ""
         raise LgbenchError(f"{field}{first['msg'].removeprefix('Value error, ')}.") from None

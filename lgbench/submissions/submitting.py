@@ -28,6 +28,7 @@ from lgbench.submissions.declaration import (
     WEIGHTS_FILE,
     Declaration,
     WeightsRecord,
+    told,
 )
 from lgbench.submissions.system import check_system_name
 from lgbench.training.notes import record_beside
@@ -100,12 +101,14 @@ class Submitted(NamedTuple):
         runs: The folders of the runs that were added.
         there: The folders of the runs that the system had already, with the same content.
         to_fix: Problems of its `system.json`, such as details that were not given.
+        changed: The files of an existing system that were written, beside its runs.
     """
 
     folder: Path
     runs: tuple[Path, ...]
     there: tuple[Path, ...]
     to_fix: tuple[FileProblem, ...]
+    changed: tuple[Path, ...] = ()
 
 
 def submit(
@@ -164,6 +167,16 @@ def submit(
             )
 
 
+def declaration_of(system: Path) -> dict[str, Any]:
+    """What the `declaration.json` in a system's folder holds, complete or not; nothing where there is none.
+
+    Raises:
+        InvalidFileError: It cannot be read.
+    """
+    path = system / DECLARATION_FILE
+    return _read_object(path) if path.exists() else {}
+
+
 def has_notes(system: Path) -> bool:
     """Whether the `system.json` in a system's folder says how it was trained, or cannot be read."""
     try:
@@ -201,16 +214,16 @@ def _submit(
     problems += _copies(sources, target)
     if problems:
         raise LgbenchError("Nothing was submitted.\n" + "\n".join(map(str, problems)))
+    changed: list[Path] = []
     if not target.exists():
         staging.rename(target)
     else:
         for run in sources:
             _move(staging / run, target / run)
-        if is_written:
-            (staging / SYSTEM_FILE).replace(target / SYSTEM_FILE)
-        if is_declared:
-            (staging / DECLARATION_FILE).replace(target / DECLARATION_FILE)
-    return Submitted(target, tuple(target / run for run in sources), tuple(there), tuple(to_fix))
+        changed = [target / file for file in (SYSTEM_FILE,) * is_written + (DECLARATION_FILE,) * is_declared]
+        for file in changed:
+            (staging / file.name).replace(file)
+    return Submitted(target, tuple(target / run for run in sources), tuple(there), tuple(to_fix), tuple(changed))
 
 
 def _move(staged: Path, target: Path) -> None:
@@ -224,18 +237,19 @@ def _move(staged: Path, target: Path) -> None:
 
 
 def _declare(staged: Path, target: Path, declaration: Declaration) -> bool:
-    """Write a declaration to `staged`. Returns whether the system has none yet or the same one.
+    """Write a declaration to `staged`. Returns whether it says anything that the system's does not.
 
     Raises:
-        LgbenchError: It declares something else.
+        LgbenchError: The system's says something else.
     """
-    path = target / DECLARATION_FILE
-    if path.exists():
-        if read_record(path, Declaration) == declaration:
-            return False
+    path, before = target / DECLARATION_FILE, declaration_of(target)
+    after = declaration.model_dump(mode="json")
+    if path.exists() and told(before) == told(after):
+        return False
+    if changed := [name for name, value in told(before).items() if after.get(name) != value]:
         raise LgbenchError(
-            f"{str(path)!r} declares something else already. If that is not merged yet, edit the file or delete it; "
-            "otherwise only a maintainer may correct it."
+            f"{str(path)!r} says another {' and '.join(changed)} already. If that is not merged yet, edit the file or "
+            "delete it; otherwise only a maintainer may correct it."
         )
     write_record(staged, declaration)
     return True
@@ -377,8 +391,8 @@ def _write_system(staged: Path, path: Path, given: Mapping[str, Any]) -> bool:
     }
     if path.exists():
         record = _read_object(path) if given else {}
-    if told := [field for field, value in given.items() if record.get(field) not in ("", [], None, value)]:
-        raise LgbenchError(f"{str(path)!r} says {', '.join(told)} already: change it there, and leave the option out.")
+    if said := [field for field, value in given.items() if record.get(field) not in ("", [], None, value)]:
+        raise LgbenchError(f"{str(path)!r} says {', '.join(said)} already: change it there, and leave the option out.")
     if path.exists() and all(record.get(field) == value for field, value in given.items()):
         return False
     try:

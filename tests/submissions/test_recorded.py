@@ -310,10 +310,12 @@ def test_options_make_a_declaration() -> None:
     )
     with pytest.raises(LgbenchError, match="A declaration begins with --trials"):
         declared(**none | {"open_data": "x"})
-    with pytest.raises(LgbenchError, match="--selected-on"):
+    with pytest.raises(LgbenchError, match="trials needs --selected-on, --tuned-arm and --tuning-seed too"):
         declared(**none | {"trials": 3})
-    with pytest.raises(LgbenchError, match="trials need tuned_arms and tuning_seeds"):
+    with pytest.raises(LgbenchError, match="trials needs --tuned-arm and --tuning-seed too"):
         declared(**none | {"trials": 3, "selected_on": "transfer_zone"})
+    with pytest.raises(LgbenchError, match="trials needs --tuning-seed too"):
+        declared({"tuned_arms": ["transfer"]}, **none | {"trials": 3, "selected_on": "transfer_zone"})
 
 
 def with_another_rate(folder: Path) -> None:

@@ -81,6 +81,26 @@ def test_lists_may_be_joined_by_commas_or_repeated(runs: Path) -> None:
         assert words in str(done.exception)
 
 
+def test_a_declaration_can_be_completed_later(runs: Path) -> None:
+    submit(f"{runs}/{TRANSFER}", "--trials=0")
+    told = submit(f"{runs}/{TRANSFER}", "--open-data", "A book.")[1]
+    assert "\nChanged submissions/mine/declaration.json\n" in told
+    assert "Changed submissions/mine/system.json" not in told
+    path = Path("submissions/mine/declaration.json")
+    declaration = json.loads(path.read_text("utf-8"))
+    assert (declaration["trials"], declaration["open_data"]) == (0, "A book.")
+    assert "Changed submissions/mine/system.json\n" in submit(f"{runs}/{TRANSFER}", "--link=https://example.org")[1]
+    given = ["--trials=3", "--selected-on=in_distribution", "--tuned-arm=transfer", "--tuning-seed=7"]
+    other = CliRunner().invoke(app, ["submit", str(runs / TRANSFER), "--name=mine", *given])
+    assert "says another trials and selected_on already" in str(other.exception)
+    path.write_text(json.dumps({"schema_version": 1, "trials": 3, "tuned_arms": ["transfer"]}), encoding="utf-8")
+    submit(f"{runs}/{TRANSFER}", "--selected-on=in_distribution", "--tuning-seed=7")
+    completed = json.loads(path.read_text("utf-8"))
+    assert [completed[name] for name in ("trials", "selected_on", "tuned_arms", "tuning_seeds")] == [
+        *(3, "in_distribution", ["transfer"], [7])
+    ]
+
+
 def test_of_a_preset_that_is_no_more_every_setting_is_told() -> None:
     told = training_notes([changed(recorded(TRANSFER), {}, preset="old")])
     assert "preset old, layers=3, heads=4," in told

@@ -10,7 +10,7 @@ from lgbench.scoring.contest_caveats import caveats, contest_notes, noun
 from lgbench.scoring.contestants import Field
 from lgbench.scoring.display import percent, points, points_between
 from lgbench.scoring.duels import Difference, Duel
-from lgbench.scoring.seen import p_text
+from lgbench.scoring.seen import FEWEST_SEEDS, p_text
 from lgbench.util.tables import Curve, Table
 
 _MOST_DUELS = 3
@@ -76,6 +76,8 @@ def _by_field(contest: Contest, duel: Duel) -> Table:
         shares = [percent(side.accuracy.value) for side in sides]
         seeds = "/".join(str(side.seeds) for side in sides)
         p = duel.corrected_ps[field.name]
+        if not difference.paired and min(side.seeds for side in sides) < FEWEST_SEEDS:
+            p = None  # it says nothing: no verdict rests on so few
         rows.append((field.name, seeds, *shares, _bracketed(difference), None if p is None else _p(p)))
     arm = "main tasks" if contest.is_open else f"arm {contest.arm}"
     corrected = ", p after Holm's correction" if sum(len(each.differences) for each in contest.duels) > 1 else ""

@@ -26,6 +26,7 @@ from lgbench.scoring.paired import paired_difference
 from lgbench.scoring.ranking import told_apart
 from lgbench.scoring.systems import score_trained
 from lgbench.util.errors import LgbenchError, UnknownNameError
+from lgbench.util.tables import Table
 from tests.made_up import MINI, group_results, make_result
 
 
@@ -71,6 +72,8 @@ def test_what_can_be_said_grows_with_seeds(seeds: int, word: str) -> None:
     assert ("are needed for" in said) == (seeds < 5)
     assert ("over its examples alone" in said) == (seeds == 1)
     assert ("p = " in duel_lines(compared, duel)[1] or "p < " in duel_lines(compared, duel)[1]) == (seeds > 2)
+    table = next(part for part in contest_parts(compared) if isinstance(part, Table))
+    assert (table.rows[0][-1] is not None) == (seeds > 2)
 
 
 @settings(max_examples=40, deadline=None)

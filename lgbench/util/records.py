@@ -116,7 +116,7 @@ def json_line(*values: str) -> bytes:
 
 def _follows(detail: Any) -> bool:
     """Whether a list is only called too short because pydantic does not count items that have problems of their own."""
-    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
+    return bool(detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"])
 
 
 def _problem(detail: Any) -> Problem:

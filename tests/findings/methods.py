@@ -220,5 +220,5 @@ def figure() -> Figure:
             axes.set_ylabel("transfer zone, % right")
         drawn.axes[1].set_xticks(range(len(shown)), [name.replace("-", "\n") for name in shown])
         marks = [mpl.lines.Line2D([], [], marker="o", color=color, label=arm) for arm, color in colors.items()]
-        drawn.axes[0].legend(handles=marks, loc="center right", fontsize=8)
+        drawn.legend(handles=marks, loc="outside upper right", ncols=len(marks), fontsize=8)
     return drawn

@@ -370,8 +370,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         ("def hook(self, plan): return []", "The method Mine defines 'hook', which lgbench does not use. Did you mean"),
         ("def plan(self, plan): return plan", "Did you mean 'planned'? If not, rename it, as in '_plan'. It can"),
         (
-            "def planned(self, plan): return plan\n    divison: ClassVar = 'open'",
-            "defines 'divison', which lgbench does not use. Did you mean 'division'?",
+            "def planned(self, plan): return plan\n    divisions: ClassVar = 'open'",
+            "defines 'divisions', which lgbench does not use. Did you mean 'division'?",
         ),
         ("division = 'half-open'", "The division of the method 'mine.py:Mine' is 'half-open'; valid: closed, open."),
     ],

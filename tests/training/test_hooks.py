@@ -178,7 +178,7 @@ def test_a_hook_with_a_mistyped_name_is_refused_before_the_run(tmp_path: Path) -
             return {"seen": 1}
 
     class Mistyped(StopWhen):
-        def befor_step(self, training: Training, batch: Batch) -> None:
+        def before_steps(self, training: Training, batch: Batch) -> None:
             raise AssertionError
 
     class Rowless(RowSource):
@@ -187,7 +187,7 @@ def test_a_hook_with_a_mistyped_name_is_refused_before_the_run(tmp_path: Path) -
 
     for hook, said in (
         (Silent(), "The hook Silent does nothing: it overrides none of start, before_step, step, point, end."),
-        (Mistyped(step=3), "The hook Mistyped defines 'befor_step', .* Did you mean 'before_step'"),
+        (Mistyped(step=3), "The hook Mistyped defines 'before_steps', .* Did you mean 'before_step'"),
         (Rowless(), "The hook Rowless does nothing: it overrides none of rows."),
     ):
         with pytest.raises(LgbenchError, match=said):

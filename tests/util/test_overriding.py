@@ -37,7 +37,7 @@ def function(*_: object) -> None: ...
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        *(("steps", "step"), ("befor_step", "before_step"), ("on_step", "step"), ("on_train_start", "start")),
+        *(("steps", "step"), ("before_steps", "before_step"), ("on_step", "step"), ("on_train_start", "start")),
         *(("on_step_end", "step"), ("on_states", "state")),
     ],
 )

@@ -14,6 +14,7 @@ from lgbench.scoring.comparison import same_experiment, serving
 from lgbench.scoring.contest import Contest, compare_systems
 from lgbench.scoring.contestants import Contestant, Field, open_fields, trained_fields
 from lgbench.scoring.paired import Correct
+from lgbench.training.notes import how_trained
 from lgbench.util.counting import CountReport, counted
 from lgbench.util.errors import LgbenchError, UnknownNameError
 
@@ -137,7 +138,8 @@ def _contest(
         runs = [counted.get(id(each), Counted(each, None)) for each in own]
         if runs:
             kept, correct = zip(*runs, strict=True)
-            contestants.append(Contestant(name=name, results=kept, correct=correct))
+            trained = tuple(None if each.folder is None else how_trained(each.folder) for each in own)
+            contestants.append(Contestant(name=name, results=kept, correct=correct, trained=trained))
     if len(contestants) < 2 or (baseline is not None and baseline not in [each.name for each in contestants]):
         return None
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lgbench.results.schema import Result
 from lgbench.scoring.contest import Contest
-from lgbench.scoring.contestants import Field
+from lgbench.scoring.contestants import Contestant, Field
 from lgbench.scoring.display import percent
 from lgbench.scoring.duels import Duel
 from lgbench.scoring.seen import ENOUGH_SEEDS, FEWEST_SEEDS
@@ -108,10 +108,21 @@ def _likeness_caveats(contest: Contest, duel: Duel, fields: Sequence[Field]) -> 
     sizes = [_sizes(own) for own in (one, other)]
     if all(sizes) and sizes[0] != sizes[1]:
         found.append(f"They differ in size: {duel.first} has {sizes[0]} parameters, {duel.second} {sizes[1]}.")
+    training = {each.name: _trained(each, compared[each.name]) for each in contest.contestants}
+    ways = [training[name] for name in (duel.first, duel.second)]
+    if all(ways) and ways[0] != ways[1]:
+        found.append(f"They were trained differently: {duel.first} in {ways[0]}, {duel.second} in {ways[1]}.")
     prompts = [_prompts(own) for own in (one, other)]
     if prompts[0] != prompts[1]:
         found.append(f"They were asked differently: {duel.first} {prompts[0]}, {duel.second} {prompts[1]}.")
     return found
+
+
+def _trained(contestant: Contestant, compared: Sequence[Result]) -> str:
+    """How the compared runs of a system were trained; empty if that is not known of all."""
+    known = dict(zip(map(id, contestant.results), contestant.trained, strict=False))
+    ways = [known.get(id(each)) for each in compared]
+    return "" if None in ways else " or ".join(sorted({str(each) for each in ways}))
 
 
 def _sizes(results: Sequence[Result]) -> str:

@@ -24,11 +24,13 @@ class Contestant:
         name: What it is called.
         results: Its results on the suite. Limited and partial ones do not count.
         correct: For each result, in their order, which replies are right; None where that is not at hand.
+        trained: For each result, how its run was trained, as a clause; None where no record says so.
     """
 
     name: str
     results: tuple[Result, ...]
     correct: tuple[Correct | None, ...] = ()
+    trained: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

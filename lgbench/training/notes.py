@@ -10,6 +10,7 @@ from lgbench.results.schema import Result
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
 from lgbench.training.settings import PRESETS, preset_settings
 from lgbench.training.spec import RunSpec
+from lgbench.util.errors import LgbenchError
 from lgbench.util.records import InvalidFileError, read_record
 
 # They change no weight, or, as the precision of a preset may be `auto`, are told by themselves.
@@ -27,6 +28,34 @@ def record_beside(result: Path) -> TrainingRecord | None:
     plan = record.plan
     of_run = (plan.suite, plan.group, plan.arm, plan.seed) == (scored.suite, scored.group, scored.arm, scored.seed)
     return record if of_run else None
+
+
+def how_trained(result: Path) -> str | None:
+    """Steps, batch, method and division of the run that a result is of, as in `4,200 steps of 32 examples`.
+
+    Args:
+        result: The folder of the result: within the run's, or that of a submission, which holds the record too.
+
+    Returns:
+        A clause; None where there is no record of the run that can be read.
+    """
+    record = record_beside(result)
+    if record is None and (result / RECORD).is_file():
+        try:
+            record = read_training_record(result)
+        except LgbenchError:
+            return None
+    if record is None:
+        return None
+    plan = record.plan
+    told = [f"{plan.settings.steps:,} steps of {plan.settings.batch} examples"]
+    if plan.method is not None:
+        told.append(f"the method {plan.method.name}")
+    if plan.start is not None:
+        told.append("a checkpoint to start from")
+    if record.division == "open":
+        told.append("other data than the arm's (open division)")
+    return " with ".join(filter(None, [told[0], " and ".join(told[1:])]))
 
 
 def training_notes(records: Sequence[TrainingRecord]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from statistics import mean
 
@@ -149,6 +150,21 @@ def test_systems_without_a_common_group_make_no_pair() -> None:
 
 def right_up_to(share: float) -> Callable[[Cell], int]:
     return lambda cell: round(256 * share)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ("4 steps", "4 steps", []),
+        ("4 steps", None, []),
+        ("8 steps", "4 steps", ["They were trained differently: mine in 8 steps, rope in 4 steps."]),
+    ],
+)
+def test_systems_that_were_trained_differently_are_told(ours: str, theirs: str | None, said: list[str]) -> None:
+    one, two = system("mine", copy_mqar=[200, 220]), system("rope", copy_mqar=[100, 180])
+    one, two = (replace(each, trained=(how,) * len(each.results)) for each, how in ((one, ours), (two, theirs)))
+    compared = contest(one, two)
+    assert [each for each in caveats(compared, compared.duels[0]) if "trained differently" in each] == said
 
 
 def open_system(name: str, *shares: float, correct: dict[Cell, np.ndarray] | None = None) -> Contestant:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lgbench.cli import app
-from lgbench.training.notes import record_beside, training_notes
+from lgbench.training.notes import how_trained, record_beside, training_notes
 from lgbench.training.planned import PlannedMethod
 from lgbench.training.record import TrainingRecord, read_training_record
 
@@ -149,3 +149,27 @@ def test_a_record_of_another_run_or_a_damaged_one_is_none(runs: Path) -> None:
     (runs / TRANSFER / "training.json").write_text("{", encoding="utf-8")
     assert record_beside(result) is None
     assert record_beside(runs / TRANSFER) is None
+
+
+@pytest.mark.parametrize(
+    ("run", "how"),
+    [
+        ("reference-tuned/mini-v1-copy-mqar-transfer-seed0", "4,200 steps of 32 examples"),
+        ("tuned-ternary/mini-v1-copy-mqar-transfer-seed0", "4,200 steps of 32 examples with the method ternary"),
+        (
+            "tuned-rnb/mini-v1-copy-mqar-transfer-seed0",
+            "4,200 steps of 32 examples with the method rnb and other data than the arm's (open division)",
+        ),
+    ],
+)
+def test_how_a_submitted_run_was_trained(run: str, how: str) -> None:
+    assert how_trained(Path(__file__).parents[2] / "submissions" / run) == how
+
+
+def test_how_a_run_was_trained_is_not_known_without_its_record(runs: Path) -> None:
+    result = runs / TRANSFER / "result"
+    assert how_trained(result) == f"{recorded(TRANSFER).plan.settings.steps:,} steps of 64 examples"
+    (result / "training.json").unlink()  # it was copied from a submission, which has the record beside the result
+    (runs / TRANSFER / "training.json").write_text("{", encoding="utf-8")
+    assert how_trained(result) is None
+    assert how_trained(runs / TRANSFER) is None

@@ -258,7 +258,7 @@ def test_sweep_and_plot(lgbench: Shell) -> None:
     assert "Left out: s/main4-aux4-seed0, as it was not trained as the suite's arm is" in unfit.err
     assert Path("gap.svg").read_text("utf-8").startswith("<?xml")
     for arguments, sentence in (
-        (["s", "-o", "x.svg"], "'s' holds no finished evaluation"),
+        (["s", "-o", "x.svg"], "'s' holds 2 trained models but no evaluation"),
         (["gone", "-o", "x.svg"], "There is no folder 'gone'"),
         (["s", "--kind", "pie", "-o", "x.svg"], "Valid: lengths, training, gap"),
         (["gone", "-o", "x.gif"], "ends in .svg, .png or .pdf"),

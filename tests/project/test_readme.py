@@ -58,7 +58,7 @@ def test_the_shown_demo_is_what_its_committed_results_give() -> None:
 
 
 def test_the_readme_shows_lines_of_the_demo() -> None:
-    (shown,) = blocks("", README)
+    shown, _ = blocks("", README)  # the other one is a command
     (demo,) = [block for block in blocks("") if block.startswith("Was transfer seen?")]
     lines = [line.rstrip() for line in shown.splitlines()]
     every = [line.rstrip() for line in demo.splitlines()]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lgbench.data.suites import load_suite
+from lgbench.evaluation.finding import NoEvaluationError
 from lgbench.util.errors import (
     DamagedRunError,
     DivergedError,
@@ -30,6 +31,7 @@ ERRORS = [
     DamagedRunError("damaged"),
     DivergedError("no number"),
     DraftNotOpenError("not open"),
+    NoEvaluationError(Path("runs")),
     UnknownNameError("task", "revers", iter(["reverse", "copy"])),
     ModelError("it raised", user_traceback="line 1"),
     InvalidFileError(Path("a.json"), [Problem("x", "is missing"), Problem("", "is odd")]),

@@ -32,7 +32,7 @@ def markers_of(text: str, *, module: bool) -> set[str]:
 
 
 def night(cases: Iterable[Any]) -> list[Any]:
-    """Cases of a parametrized test that run with `--nightly` only. A list stands for several arguments."""
+    """Cases of a parametrized test that run with `--nightly` only. A case of several arguments is a list."""
     return [pytest.param(*(each if isinstance(each, list) else [each]), marks=pytest.mark.nightly) for each in cases]
 
 

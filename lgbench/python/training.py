@@ -254,7 +254,7 @@ def _texts(options: Mapping[str, object] | None, what: str) -> list[str]:
     Raises:
         LgbenchError: They are no mapping.
     """
-    given: object = {} if options is None else options  # whatever a user wrote
+    given: object = {} if options is None else options  # it may be of any type
     if not isinstance(given, Mapping):
         raise LgbenchError(
             f"{what} must be a dictionary from names to values, as in {what}={{'name': value}}; {given!r:.100} is of "

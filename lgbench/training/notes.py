@@ -10,7 +10,6 @@ from lgbench.results.schema import Result
 from lgbench.training.record import RECORD, TrainingRecord, read_training_record
 from lgbench.training.settings import PRESETS, preset_settings
 from lgbench.training.spec import RunSpec
-from lgbench.util.errors import LgbenchError
 from lgbench.util.records import InvalidFileError, read_record
 
 # They change no weight, or, as the precision of a preset may be `auto`, are told by themselves.
@@ -19,10 +18,15 @@ _NOT_TOLD = frozenset({"workers", "evaluate_every", "precision"})
 
 def record_beside(result: Path) -> TrainingRecord | None:
     """The record of the training run whose result this folder in it is; None where there is none that can be read."""
-    if not (result.parent / RECORD).is_file():
+    return _record_of(result, result.parent)
+
+
+def _record_of(result: Path, folder: Path) -> TrainingRecord | None:
+    """The record in a folder, where it is of the run that a result is of."""
+    if not (folder / RECORD).is_file():
         return None
     try:
-        record, scored = read_training_record(result.parent), read_record(result / RESULT_FILE, Result)
+        record, scored = read_training_record(folder), read_record(result / RESULT_FILE, Result)
     except InvalidFileError:
         return None
     plan = record.plan
@@ -39,12 +43,7 @@ def how_trained(result: Path) -> str | None:
     Returns:
         A clause; None where there is no record of the run that can be read.
     """
-    record = record_beside(result)
-    if record is None and (result / RECORD).is_file():
-        try:
-            record = read_training_record(result)
-        except LgbenchError:
-            return None
+    record = record_beside(result) or _record_of(result, result)
     if record is None:
         return None
     plan = record.plan

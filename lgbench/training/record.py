@@ -167,7 +167,7 @@ class TrainingRecord(_Record):
         return self._folder
 
     def __eq__(self, other: object) -> bool:
-        """Whether both records say the same, wherever they are."""
+        """Whether both records have the same content; their folders may differ."""
         return isinstance(other, TrainingRecord) and self.model_dump() == other.model_dump()
 
     __hash__ = None  # type: ignore[assignment]  # a record holds dictionaries

@@ -318,7 +318,7 @@ class Training:
         Raises:
             LgbenchError: A value has another type.
         """
-        given: Mapping[str, object] = values  # whatever a user's hook measured
+        given: Mapping[str, object] = values  # a user's hook may measure anything
         for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, numbers.Real):
                 raise LgbenchError(f"measure takes numbers by name; {name!r:.60} is {value!r:.60}.")

@@ -55,7 +55,7 @@ def _meant(own: str, names: Sequence[str], near: float) -> str | None:
 
 
 def _sort(value: object) -> str:
-    """What a name of a class stands for: only the same can be meant."""
+    """The kind of an attribute. A mistyped name is of the same kind as the one that was meant."""
     if isinstance(value, property):
         return "property"
     return "function" if callable(value) or isinstance(value, classmethod | staticmethod) else "value"

@@ -1,4 +1,4 @@
-"""A user's experiment is found by name, and a mistyped name in it is told."""
+"""A user's experiment is found by name, and a mistyped name in it is refused."""
 
 from __future__ import annotations
 

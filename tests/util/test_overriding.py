@@ -1,4 +1,4 @@
-"""A name that is nearly one that a subclass could override is told; other names are left alone."""
+"""A name that is nearly one that a subclass could override is refused; other names are left alone."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def test_names_of_ones_own_are_left_alone() -> None:
     check_overrides(defining("steps", 3), Base, NAMES, what="It")
     check_overrides(defining("titles", function), Base, NAMES, what="It")
     check_overrides(Base, Base, NAMES, what="It")
-    both = type("Mine", (Base,), {"steps": function, "step": function})  # whoever has the right one knows it
+    both = type(
+        "Mine", (Base,), {"steps": function, "step": function}
+    )  # the right name is there, so the other is no mistake
     check_overrides(both, Base, NAMES, what="It")
 
 
